@@ -1,0 +1,41 @@
+# make demo   set up everything and run the embedded default: prompts to results/fairness.csv and report
+# make test   set up everything and run the tests
+# make lint   style of workflow and code        make prune   list shards no config asks for
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: demo test lint prune setup setup-dev
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evenface needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) results/fairness.csv results/report.html
+	@echo "results/fairness.csv and results/report.html are ready"
+
+test: setup-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+
+lint: setup-dev
+	$(BIN)/snakefmt --check Snakefile rules
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+	$(BIN)/ruff check workflow_scripts tests
+	$(BIN)/ruff format --check workflow_scripts tests
+
+prune: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=workflow_scripts python -m evenface prune

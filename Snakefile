@@ -1,0 +1,37 @@
+# evenface: prompts -> faces -> screening -> annotation -> training -> fairness -> report.
+# What runs is declared in config.yaml; how it runs in profiles/; the rules stand in pipeline order.
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
+
+
+configfile: "config.yaml"
+
+
+# --resources=gpu=N limits one machine, or one cluster submission; never the whole cluster.
+resource_scopes:
+    gpu="local",
+
+
+include: "rules/common.smk"
+include: "rules/assets.smk"
+include: "rules/standins.smk"
+include: "rules/generate.smk"
+include: "rules/screen.smk"
+include: "rules/annotate.smk"
+include: "rules/datasets.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/fairness.csv",
+        "results/report.html",
+    localrule: True

@@ -1,0 +1,58 @@
+"""Mistakes in config.yaml are answered with a sentence that names the key."""
+
+import pytest
+from evenface.configuration import check_config
+from evenface.errors import UserError
+
+
+def test_the_shipped_config_is_accepted_and_completed(shipped_config, schema):
+    filled = check_config(shipped_config, schema)
+    assert filled["training"]["weight_decay"] == 1e-4
+    assert filled["runs"]["synthetic"]["real"] is None
+    assert filled["datasets"]["celeba"]["label_coding"] == "minus_one_one"
+
+
+def test_defaults_never_change_the_input(shipped_config, schema):
+    before = repr(shipped_config)
+    check_config(shipped_config, schema)
+    assert repr(shipped_config) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("generation.genrator", "parametric", "unknown key 'genrator' in generation; did you mean 'generator'"),
+        ("training.attributes", ["Blak_Hair"], "Blak_Hair.*did you mean 'Black_Hair'"),
+        ("training.learning_rate", "1e-4", "training.learning_rate is '1e-4'; it must be of type number"),
+        ("generation.images_per_prompt", 0, "at least 1"),
+        ("evaluation.baseline", "reel", "evaluation.baseline is 'reel'; runs has real"),
+        ("evaluation.dataset", "maad", "evaluation.dataset is 'maad'; datasets has"),
+        ("runs.none", {}, "runs.none trains on nothing"),
+        ("runs.real.real", "celebb", "runs.real.real is 'celebb'"),
+        ("datasets.celeba.standin", "celebx", "datasets.celeba.standin is 'celebx'"),
+        ("evaluation.attributes", ["Goatee"], "training.attributes does not train"),
+        ("generation.prompts.file", "p.txt", "exactly one of"),
+        ("training.seeds", [1, 1], "non-unique"),
+    ],
+)
+def test_a_mistake_names_its_key(shipped_config, schema, path, value, message):
+    *parents, last = path.split(".")
+    place = shipped_config
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(UserError, match=message):
+        check_config(shipped_config, schema)
+
+
+def test_every_key_of_the_schema_is_described(schema):
+    def walk(node, path):
+        for key, sub in node.get("properties", {}).items():
+            if "$ref" not in sub or "description" not in sub:
+                yield from walk(sub, f"{path}.{key}")
+            if "description" not in sub and path not in (".standins",) and "$defs" not in path:
+                yield f"{path}.{key}"
+        if isinstance(node.get("additionalProperties"), dict):
+            yield from walk(node["additionalProperties"], path + ".*")
+
+    assert [p for p in walk(schema, "") if ".standins" not in p] == []

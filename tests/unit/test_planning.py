@@ -1,0 +1,185 @@
+"""The plan: what is asked for, under which names, with which seeds."""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from copy import deepcopy
+
+import pytest
+from evenface.errors import UserError
+from evenface.planning.catalogue import build_catalogue, check, factorial
+from evenface.planning.shards import build_plan, recipe_digest, requests_of
+from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
+from evenface.taxonomy import HAIR_COLOURS
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def images(plan) -> dict[str, int]:
+    """Request id -> seed over all shards."""
+    return {r.request_id: r.seed for recipe in plan.recipes.values() for r in requests_of(recipe)}
+
+
+def test_the_shipped_plan_is_a_balanced_factorial(config):
+    plan = build_plan(config)
+    cells = Counter((r["ethnicity"], r["gender"], r["age"], r["cell"].split("-")[3]) for r in plan.recipes.values())
+    assert len(cells) == 72 and set(cells.values()) == {1}
+    assert len(images(plan)) == len(plan) == 72 * config["generation"]["images_per_prompt"]
+    assert len(set(images(plan).values())) == len(plan)
+    for recipe in plan.recipes.values():
+        assert recipe["attributes"][HAIR_COLOURS[recipe["cell"].split("-")[3]]] == 1
+
+
+def test_editing_a_prompt_renames_its_shards_only(config):
+    before = build_plan(config)
+    edited = deepcopy(config)
+    edited["generation"]["prompts"]["factorial"]["hair_colour"] = ["black", "blond", "brown"]
+    fewer = build_plan(edited)
+    assert set(fewer.recipes) == {n for n, r in before.recipes.items() if "Gray_Hair" not in r["attributes"]}
+
+
+def test_undoing_an_edit_finds_the_old_names(config):
+    edited = deepcopy(config)
+    edited["generation"]["negative_prompt"] += ", sepia"
+    assert not set(build_plan(config).recipes) & set(build_plan(edited).recipes)
+    edited["generation"]["negative_prompt"] = config["generation"]["negative_prompt"]
+    assert build_plan(config).shards == build_plan(edited).shards
+
+
+def test_more_images_per_prompt_touch_no_shard(config):
+    more = deepcopy(config)
+    more["generation"]["images_per_prompt"] *= 2
+    before, after = build_plan(config).recipes, build_plan(more).recipes
+    assert set(before) < set(after)
+    assert all(after[name] == before[name] for name in before)
+
+
+@given(size=st.integers(1, 40))
+def test_shard_size_changes_no_image(size):
+    base = {
+        "seed": 3,
+        "generation": {
+            "generator": "parametric",
+            "images_per_prompt": 17,
+            "images_per_shard": 17,
+            "negative_prompt": "",
+            "settings": {},
+            "prompts": {
+                "factorial": {
+                    "ethnicity": ["asian"], "gender": ["male"], "age": ["young"], "hair_colour": ["gray", "black"],
+                    "prompts_per_cell": 1, "template": "{ethnicity} {gender} {age} {hair}", "traits": [],
+                    "traits_per_prompt": 0,
+                }
+            },
+        },
+    }  # fmt: skip
+    other = deepcopy(base)
+    other["generation"]["images_per_shard"] = size
+    assert images(build_plan(base)) == images(build_plan(other))
+
+
+def test_traits_do_not_depend_on_the_group(config):
+    """With many prompts per cell each trait is equally frequent in every ethnicity."""
+    settings = deepcopy(config["generation"]["prompts"]["factorial"])
+    settings["prompts_per_cell"] = 40
+    prompts = factorial(settings, seed=0)
+    counts = {e: Counter() for e in settings["ethnicity"]}
+    for prompt in prompts:
+        counts[prompt.demographics["ethnicity"]].update(set(prompt.attributes) - set(HAIR_COLOURS.values()))
+    totals = {e: sum(c.values()) for e, c in counts.items()}
+    assert len(set(totals.values())) == 1
+    for trait in counts["white"]:
+        shares = [counts[e][trait] / totals[e] for e in counts]
+        assert max(shares) - min(shares) < 0.06
+
+
+def test_planning_ten_thousand_shards_is_quick_and_needs_no_torch(config, root):
+    code = (
+        "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
+        "from evenface.configuration import check_config, load_schema\n"
+        "from evenface.planning.shards import build_plan\n"
+        "config = check_config(yaml.safe_load(open('config.yaml')), load_schema('schemas/config.schema.yaml'))\n"
+        "config['generation'].update(images_per_prompt=1400, images_per_shard=10)\n"
+        "start = time.process_time(); plan = build_plan(config); seconds = time.process_time() - start\n"
+        "assert len(plan.shards) == 10080, len(plan.shards)\n"
+        "assert not {'torch', 'numba', 'cv2', 'pandas'} & set(sys.modules)\n"
+        "print(seconds)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert float(out.stdout) < 5
+
+
+def test_digest_ignores_key_order_and_sees_every_value(config):
+    recipe = next(iter(build_plan(config).recipes.values()))
+    assert recipe_digest(dict(reversed(recipe.items()))) == recipe_digest(recipe)
+    for key, value in recipe.items():
+        changed = {**recipe, key: "other" if not isinstance(value, int) else value + 1}
+        assert recipe_digest(changed) != recipe_digest(recipe), key
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.txt", "\n \n", "empty"),
+        ("p.txt", "a white man\na white man\n", "same prompt as"),
+        ("p.txt", "a man with a goatee and no beard\n", "Goatee"),
+        ("p.txt", "a young elderly man\n", "age is both"),
+        ("p.txt", "a man, " + "very " * 90 + "tall\n", "CLIP tokens"),
+        ("p.csv", "text,gender\nx,male\n", "column 'prompt' is missing"),
+        ("p.csv", "prompt,gendr\nx,male\n", "unknown column 'gendr'"),
+        ("p.csv", "prompt,gender\nx,mail\n", "row 2: gender 'mail'"),
+        ("p.csv", "prompt,Smiling\nx,yes\n", "row 2: Smiling is 'yes'"),
+        ("p.csv", "prompt\n,\n", "empty"),
+        ("p.csv", "prompt,Black_Hair,Gray_Hair\nx,1,1\n", "Black_Hair together with Gray_Hair"),
+    ],
+)
+def test_bad_prompt_files_are_refused_with_their_place(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        build_catalogue({"file": name}, seed=0, base=tmp_path)
+    assert name in str(caught.value)
+
+
+def test_a_missing_and_a_binary_prompt_file(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        build_catalogue({"file": "none.txt"}, seed=0, base=tmp_path)
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match="UTF-8"):
+        build_catalogue({"file": "b.txt"}, seed=0, base=tmp_path)
+
+
+def test_inserting_a_line_shifts_no_other_cell(tmp_path):
+    (tmp_path / "a.txt").write_text("a white man with black hair\nan Asian woman with gray hair\n")
+    (tmp_path / "b.txt").write_text("a Black woman\n\na white man with black hair\nan Asian woman with gray hair\n")
+    first = build_catalogue({"file": "a.txt"}, seed=0, base=tmp_path)
+    second = build_catalogue({"file": "b.txt"}, seed=0, base=tmp_path)
+    assert [p.cell for p in first] == [p.cell for p in second[1:]]
+    assert second[0].demographics == {"gender": "female", "age": "unknown", "ethnicity": "black"}
+
+
+def test_words_are_read_as_words():
+    demographics, attributes, _ = read_prompt("portrait of a woman with black hair, wearing glasses")
+    assert demographics == {"gender": "female", "age": "unknown", "ethnicity": "unknown"}
+    assert attributes == {"Black_Hair": 1, "Eyeglasses": 1}
+    assert read_prompt("a black man with no beard")[0]["ethnicity"] == "black"
+    assert read_prompt("a black man with no beard")[1] == {"No_Beard": 1}
+    assert read_prompt("that matters")[1] == {}
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
+def test_reading_any_prompt_never_fails(text):
+    read_prompt(text)
+    assert clip_tokens_at_least(text) >= 0
+
+
+def test_an_empty_catalogue_is_refused():
+    with pytest.raises(UserError, match="no prompt"):
+        check([])
+
+
+def test_planning_time_is_linear(config):
+    config["generation"].update(images_per_prompt=100, images_per_shard=1)
+    start = time.process_time()
+    assert len(build_plan(config).shards) == 7200
+    assert time.process_time() - start < 5

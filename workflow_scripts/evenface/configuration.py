@@ -1,0 +1,125 @@
+"""config.yaml against its schema: defaults filled in, mistakes answered with a sentence."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from evenface.errors import UserError
+
+
+def load_schema(path: str | Path) -> dict[str, Any]:
+    """Read a JSON schema (2020-12) written as YAML."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if not isinstance(value, dict):
+        return
+    for key, sub in schema.get("properties", {}).items():
+        target = root["$defs"][sub["$ref"].rsplit("/", 1)[1]] if "$ref" in sub else sub
+        if key not in value and "default" in {**target, **sub}:
+            value[key] = copy.deepcopy({**target, **sub}["default"])
+        if key in value:
+            _fill(value[key], sub, root)
+    extra = schema.get("additionalProperties")
+    if isinstance(extra, dict):
+        for key in value:
+            if key not in schema.get("properties", {}):
+                _fill(value[key], extra, root)
+
+
+def _dotted(path) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + str(part)
+    return text or "the top level"
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    place = _dotted(error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known), key=str)
+        parts = []
+        for key in unknown:
+            near = difflib.get_close_matches(str(key), known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed there: {', '.join(known)}"
+            parts.append(f"unknown key {str(key)!r} in {place}; {hint}")
+        return "; ".join(parts)
+    if error.validator == "required":
+        missing = [k for k in error.validator_value if k not in error.instance]
+        return f"{place}: key {missing[0]!r} is missing"
+    if error.validator == "enum":
+        allowed = ", ".join(str(v) for v in error.validator_value)
+        near = difflib.get_close_matches(str(error.instance), [str(v) for v in error.validator_value], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{place} is {error.instance!r}; allowed are {allowed}{hint}"
+    if error.validator == "type":
+        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        return f"{place} is {error.instance!r}; it must be of type {' or '.join(kinds)}"
+    if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
+        return f"{place} is {error.instance!r}; it must be {word[error.validator]} {error.validator_value}"
+    if error.validator == "oneOf":
+        options = " or ".join(repr(o["required"][0]) for o in error.validator_value if "required" in o)
+        return f"{place} needs exactly one of {options}" if options else f"{place}: {error.message}"
+    return f"{place}: {error.message}"
+
+
+def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
+    """A copy of ``config`` with the schema's defaults filled in.
+
+    Raises UserError with one line per mistake: the dotted key, its value and what is allowed.
+    """
+    filled = copy.deepcopy(config)
+    _fill(filled, schema, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    errors = sorted(validator.iter_errors(filled), key=lambda e: [str(p) for p in e.absolute_path])
+    if errors:
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(_sentence(e) for e in errors))
+    _cross_check(filled, name)
+    return filled
+
+
+def _cross_check(config: dict[str, Any], name: str) -> None:
+    """What a schema cannot say: names that refer to other parts of the config."""
+    problems = []
+    datasets, standins = config["datasets"], config["standins"]
+    for key, dataset in datasets.items():
+        standin = dataset.get("standin")
+        if standin and standin not in standins:
+            problems.append(f"datasets.{key}.standin is {standin!r}; standins has {', '.join(standins) or 'no entry'}")
+    for key, run in config["runs"].items():
+        if not run.get("real") and not run.get("synthetic"):
+            problems.append(f"runs.{key} trains on nothing; give it 'real' (a data set) or 'synthetic: true'")
+        if run.get("real") and run["real"] not in datasets:
+            problems.append(f"runs.{key}.real is {run['real']!r}; datasets has {', '.join(datasets)}")
+    for place, dataset in (
+        ("evaluation.dataset", config["evaluation"]["dataset"]),
+        ("annotation.trained_here.dataset", config["annotation"]["trained_here"]["dataset"]),
+    ):
+        if dataset not in datasets:
+            problems.append(f"{place} is {dataset!r}; datasets has {', '.join(datasets)}")
+    baseline = config["evaluation"]["baseline"]
+    if baseline not in config["runs"]:
+        problems.append(f"evaluation.baseline is {baseline!r}; runs has {', '.join(config['runs'])}")
+    outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
+    if outside:
+        problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    if problems:
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """Hex SHA-256 of the canonical JSON of a config."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,45 @@
+"""Bounds on rates when undefined labels may have been anything.
+
+Undefined labels are not missing at random, so a rate over defined labels alone can mislead. Letting
+every undefined label take the value that is worst, then best, for the rate brackets the truth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evenface.fairness.metrics import ALL, ratio_of
+
+#: metric -> ((numerator, denominator) of the lower bound, the same of the upper bound)
+BOUNDS = {
+    "tpr": (("TP", "TP+FN+U0"), ("TP+U1", "TP+U1+FN")),
+    "fpr": (("FP", "FP+TN+U0"), ("FP+U1", "FP+U1+TN")),
+    "accuracy": (("TP+TN", ALL), ("TP+TN+U0+U1", ALL)),
+    "base_rate": (("TP+FN", ALL), ("TP+FN+U0+U1", ALL)),
+}
+
+_COMPLEMENT = {"fnr": "tpr", "tnr": "fpr"}
+
+
+def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper bound (...) of a metric for counts (..., 6); None if the metric has none."""
+    if metric in _COMPLEMENT:
+        low, high = bounds(counts, _COMPLEMENT[metric])
+        return 1 - high, 1 - low
+    if metric == "selection_rate_all":  # needs no labels
+        value = ratio_of(counts, "TP+FP+U1", ALL)
+        return value, value
+    if metric not in BOUNDS:
+        return None
+    low, high = BOUNDS[metric]
+    return ratio_of(counts, *low), ratio_of(counts, *high)
+
+
+def separated(low: np.ndarray, high: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """(...) bool: some group's lower bound lies above another's upper bound, whatever the labels are.
+
+    low, high  (..., groups); used (..., groups) marks the groups that take part.
+    """
+    largest_low = np.where(used & ~np.isnan(low), low, -np.inf).max(axis=-1)
+    smallest_high = np.where(used & ~np.isnan(high), high, np.inf).min(axis=-1)
+    return largest_low > smallest_high

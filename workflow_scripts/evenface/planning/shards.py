@@ -1,0 +1,96 @@
+"""From prompts to shards: names that end in the digest of what determines their bytes.
+
+The file system is the cache. A shard's recipe holds everything its images depend on; its name is
+``<cell>-<number>-<digest of the recipe>``. An edited prompt asks for another name, an undone edit
+finds the old file, and nothing else moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenface.planning.catalogue import Prompt, build_catalogue
+from evenface.planning.requests import Request
+from evenface.planning.seeds import seed_from
+from evenface.versions import GENERATORS
+
+#: Part of every recipe; raised when the meaning of a recipe changes.
+RECIPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shards of one generator: name -> recipe, in catalogue order."""
+
+    generator: str
+    recipes: dict[str, dict[str, Any]]
+
+    @property
+    def shards(self) -> list[str]:
+        """Shard names in catalogue order."""
+        return list(self.recipes)
+
+    def __len__(self) -> int:
+        return sum(r["count"] for r in self.recipes.values())
+
+
+def recipe_digest(recipe: dict[str, Any]) -> str:
+    """First 10 hex digits of the SHA-256 of the recipe's canonical JSON."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _recipes(prompt: Prompt, generation: dict[str, Any], seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    generator = generation["generator"]
+    total, size = generation["images_per_prompt"], generation["images_per_shard"]
+    for number, first in enumerate(range(0, total, size)):
+        recipe = {
+            "recipe_version": RECIPE_VERSION,
+            "generator": generator,
+            "generator_version": GENERATORS[generator],
+            "cell": prompt.cell,
+            "prompt": prompt.text,
+            "negative_prompt": generation["negative_prompt"],
+            "gender": prompt.demographics["gender"],
+            "age": prompt.demographics["age"],
+            "ethnicity": prompt.demographics["ethnicity"],
+            "attributes": dict(sorted(prompt.attributes.items())),
+            "seed": seed,
+            "first": first,
+            "count": min(size, total - first),
+            "settings": generation["settings"].get(generator, {}),
+        }
+        yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
+
+
+def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
+    """The plan of ``config["generation"]``; see :func:`build_catalogue` for the errors raised."""
+    generation = config["generation"]
+    prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+    recipes: dict[str, dict[str, Any]] = {}
+    for prompt in prompts:
+        recipes.update(_recipes(prompt, generation, config["seed"]))
+    return Plan(generation["generator"], recipes)
+
+
+def requests_of(recipe: dict[str, Any]) -> list[Request]:
+    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone."""
+    requests = []
+    for index in range(recipe["first"], recipe["first"] + recipe["count"]):
+        prompt, cell = recipe["prompt"], recipe["cell"]
+        requests.append(
+            Request(
+                request_id=f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}-{index:05d}",
+                prompt=prompt,
+                negative_prompt=recipe["negative_prompt"],
+                demographics={d: recipe[d] for d in ("gender", "age", "ethnicity")},
+                attributes=dict(recipe["attributes"]),
+                seed=seed_from(recipe["seed"], "image", cell, prompt, index),
+            )
+        )
+    return requests

@@ -1,0 +1,80 @@
+"""Quality scores of recognition crops: one protocol, a registry by name.
+
+A scorer sees 112x112 crops (:func:`evenface.screening.alignment.align_112`) in batches and returns
+one number each, higher for better. Networks register themselves in :data:`SCORERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from evenface.errors import UserError
+
+
+class Scorer(Protocol):
+    """``name`` goes into the screening table's metadata."""
+
+    name: str
+
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        """Quality of RGB uint8 crops (n, 112, 112, 3), float32 (n,); NaN where there is none."""
+        ...
+
+
+class NoScore:
+    """No quality network: every score is NaN and no image is rejected for quality."""
+
+    name = "none"
+
+    def __init__(self, settings: dict[str, Any]):
+        pass
+
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        """NaN for every crop."""
+        return np.full(len(crops), np.nan, np.float32)
+
+
+class Sharpness:
+    """Variance of the Laplacian of luma (levels squared): a focus measure, not a face quality.
+
+    Pech-Pacheco et al., ICPR 2000. It also rises with noise and with contrast, which differs
+    between skin tones: look at the acceptance table before trusting a threshold.
+    """
+
+    name = "sharpness"
+
+    def __init__(self, settings: dict[str, Any]):
+        pass
+
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        """Variance of the 3x3 Laplacian per crop."""
+        luma = (cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY) for crop in crops)
+        return np.array([cv2.Laplacian(grey, cv2.CV_64F).var() for grey in luma], np.float32)
+
+
+SCORERS: dict[str, Callable[[dict[str, Any]], Scorer]] = {"none": NoScore, "sharpness": Sharpness}
+
+
+def create(name: str, settings: dict[str, Any]) -> Scorer:
+    """The scorer called ``name``; raises UserError listing the known names."""
+    if name not in SCORERS:
+        raise UserError(f"quality scorer {name!r} is not available in this version; known are {', '.join(SCORERS)}")
+    return SCORERS[name](settings)
+
+
+def from_config(settings: dict[str, Any]) -> tuple[Scorer, float | None]:
+    """Scorer and threshold of a screening configuration.
+
+    A configured MagFace checkpoint (``magface.weights``) takes the place of ``quality``; its
+    threshold is a magnitude, 20 in the published pipeline.
+    """
+    magface = settings["magface"]
+    if magface["weights"]:
+        return create("magface", magface), float(magface["threshold"])
+    quality = settings["quality"]
+    threshold = quality["threshold"]
+    return create(quality["scorer"], quality), None if threshold is None else float(threshold)

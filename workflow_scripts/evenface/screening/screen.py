@@ -1,0 +1,243 @@
+"""Screening: find the one face, frame it, score it, and say why not when not.
+
+Every image keeps its row; a rejected image has ``accepted`` false and a reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.screening import alignment, quality
+from evenface.storage.images import ImageError, ImageReader, encode_jpeg
+from evenface.storage.shards import read_shard, write_shard
+from evenface.storage.tables import write_table
+from evenface.versions import SCREENING
+
+#: Every key of the configuration's ``screening`` section, with its default.
+DEFAULTS: dict[str, Any] = {
+    "detector": "hog",
+    "landmarks": "dlib5",
+    "upsample": "auto",
+    "min_score": 0.0,
+    "many_faces": "reject",
+    "min_face": 40,
+    "framing": "celeba",
+    "eye_distance": alignment.CELEBA_EYE_DISTANCE,
+    "jpeg_quality": 95,
+    "quality": {"scorer": "none", "threshold": None},
+    "magface": {"weights": None, "threshold": 20.0},
+}
+
+#: Reasons for rejection, in the order they are tried.
+REASONS = ("unreadable", "no_face", "many_faces", "face_too_small", "low_quality")
+#: Ways to frame what is accepted.
+FRAMINGS = ("celeba", "magface", "square512", "squeeze")
+#: How an image with several faces is treated.
+MANY_FACES = ("reject", "largest")
+
+LANDMARK_COLUMNS = [f"{axis}{i}" for i in range(5) for axis in "xy"]
+COLUMNS = ["image_id", "accepted", "reason", "detail", "n_faces", "detection_score", "face_size",
+           *LANDMARK_COLUMNS, "quality"]  # fmt: skip
+
+_BATCH = 64
+
+
+def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
+    """Complete screening settings: ``config`` over :data:`DEFAULTS`. Raises UserError naming the key."""
+    config = config or {}
+    settings: dict[str, Any] = {}
+    for key in config:
+        if key not in DEFAULTS:
+            raise UserError(f"config key screening.{key} is not known; allowed are {', '.join(DEFAULTS)}")
+    for key, default in DEFAULTS.items():
+        value = config.get(key, default)
+        settings[key] = {**default, **(value or {})} if isinstance(default, dict) else value
+    for key, allowed in (("framing", FRAMINGS), ("many_faces", MANY_FACES)):
+        if settings[key] not in allowed:
+            raise UserError(f"config key screening.{key}: {settings[key]!r} is not one of {', '.join(allowed)}")
+    if settings["detector"] == "none":
+        if settings["framing"] in ("celeba", "magface"):
+            raise UserError(
+                f"config key screening.framing: {settings['framing']} needs a face detector; "
+                "set screening.detector to hog or mmod, or framing to square512 or squeeze"
+            )
+        if quality.from_config(settings)[0].name != "none":
+            raise UserError("config key screening.quality: a quality score needs a face detector")
+    return settings
+
+
+class Screener:
+    """Models and settings, loaded once for many images.
+
+    ``settings`` as returned by :func:`settings_of`; ``weights`` maps dlib5, dlib68 and mmod to
+    files. Raises UserError for missing weights.
+    """
+
+    def __init__(self, settings: dict[str, Any], weights: dict[str, str] | None = None):
+        self.settings = settings
+        self.scorer, self.threshold = quality.from_config(settings)
+        self.finder = None
+        if settings["detector"] != "none":
+            from evenface.screening.detection import FaceFinder
+
+            self.finder = FaceFinder(settings, weights or {})
+        cv2.setNumThreads(1)
+
+    def _examine(self, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Row fields and landmarks of one image; the landmarks are None without a face."""
+        if self.finder is None:
+            return {"reason": ""}, None
+        found = self.finder.detect(image)
+        if not found:
+            return {"reason": "no_face", "n_faces": 0}, None
+        largest = self.settings["many_faces"] == "largest"
+        face = max(found, key=lambda d: d.size) if largest else found[0]
+        points = self.finder.landmarks(image, face)
+        row: dict[str, Any] = {
+            "reason": "",
+            "n_faces": len(found),
+            "detection_score": face.score,
+            "face_size": face.size,
+            **dict(zip(LANDMARK_COLUMNS, points.ravel().tolist(), strict=True)),
+        }
+        if len(found) > 1 and not largest:
+            row |= {"reason": "many_faces", "detail": f"{len(found)} faces"}
+        elif face.size < self.settings["min_face"]:
+            row |= {"reason": "face_too_small", "detail": f"{face.size:.0f} < {self.settings['min_face']} pixels"}
+        elif np.hypot(*(points[0] - points[1])) < 1:
+            row |= {"reason": "no_face", "detail": "the landmarks coincide"}
+        return row, points
+
+    def _frame(self, image: np.ndarray, points: np.ndarray | None, crop: np.ndarray | None) -> np.ndarray:
+        framing = self.settings["framing"]
+        if framing == "celeba":
+            return alignment.frame_celeba(image, points[:2], eye_distance=self.settings["eye_distance"])
+        if framing == "magface":
+            return crop
+        return alignment.resize_512(image) if framing == "square512" else alignment.squeeze_celeba(image)
+
+    def _batch(self, items: list[tuple[str, np.ndarray | ImageError]]) -> Iterator[tuple[dict, np.ndarray | None]]:
+        rows, crops, scored = [], [], []
+        for image_id, image in items:
+            if isinstance(image, ImageError):
+                fields, points = {"reason": "unreadable", "detail": image.detail}, None
+            else:
+                fields, points = self._examine(image)
+            row = {"image_id": image_id, "accepted": False, "detail": "", "n_faces": -1, "quality": np.nan} | fields
+            crop = alignment.align_112(image, points) if not row["reason"] and points is not None else None
+            if crop is not None:
+                crops.append(crop)
+                scored.append(row)
+            rows.append((row, image, points, crop))
+        if crops:
+            for row, score in zip(scored, self.scorer.score(np.stack(crops)).tolist(), strict=True):
+                row["quality"] = score
+                # Written so that a NaN score is kept when no threshold is set and dropped when one is.
+                if self.threshold is not None and not score >= self.threshold:
+                    row |= {"reason": "low_quality", "detail": f"{self.scorer.name} {score:.2f} < {self.threshold:g}"}
+        for row, image, points, crop in rows:
+            row["accepted"] = not row["reason"]
+            yield row, self._frame(image, points, crop) if row["accepted"] else None
+
+    def screen(
+        self, items: Iterable[tuple[str, np.ndarray | ImageError]]
+    ) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
+        """One (row, framed crop or None) per (image id, RGB uint8 image or the error reading it), in order."""
+        items = iter(items)
+        while batch := list(islice(items, _BATCH)):
+            yield from self._batch(batch)
+
+
+def screening_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types."""
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    types = {c: "float32" for c in ("detection_score", "face_size", "quality", *LANDMARK_COLUMNS)}
+    types |= {"image_id": "str", "reason": "str", "detail": "str", "accepted": "bool", "n_faces": "int16"}
+    return frame.astype(types)
+
+
+def _write(
+    items: Iterable[tuple[str, np.ndarray | ImageError]],
+    total: int,
+    label: str,
+    screener: Screener,
+    out_table: str | os.PathLike,
+    out_crops: str | os.PathLike,
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    crop_rows: list[dict[str, str]] = []
+    settings = screener.settings
+
+    def crops() -> Iterator[tuple[str, bytes]]:
+        for row, crop in progress(screener.screen(items), total, label):
+            rows.append(row)
+            if crop is not None:
+                name = f"{len(crop_rows):06d}.jpg"
+                crop_rows.append({"image_id": row["image_id"], "member": name})
+                yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0)
+
+    meta = {"screening_version": SCREENING, "settings": settings, "scorer": screener.scorer.name, "source": label}
+    images = list(crops())
+    frame = screening_frame(rows)
+    table = pd.DataFrame(crop_rows, columns=["image_id", "member"]).astype("str")
+    write_shard(out_crops, images, table, meta)
+    write_table(frame, out_table, kind="screening", meta=meta)
+    return frame
+
+
+def screen_shard(
+    shard: str | os.PathLike,
+    settings: dict[str, Any],
+    out_table: str | os.PathLike,
+    out_crops: str | os.PathLike,
+    *,
+    weights: dict[str, str] | None = None,
+) -> pd.DataFrame:
+    """Screen one image shard; write the screening table and a shard of framed crops; return the table.
+
+    The crop shard holds the accepted images only, as JPEG, with the table (``image_id``,
+    ``member``). Equal input and settings give equal bytes.
+    """
+    screener = Screener(settings_of(settings), weights)
+    with read_shard(shard) as source:
+
+        def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
+            for image_id, member in zip(source.table["image_id"], source.table["member"], strict=True):
+                try:
+                    yield image_id, source.image(member)
+                except ImageError as error:
+                    yield image_id, error
+
+        return _write(items(), len(source.table), source.path.stem, screener, out_table, out_crops)
+
+
+def screen_faces(
+    faces: pd.DataFrame,
+    settings: dict[str, Any],
+    out_table: str | os.PathLike,
+    out_crops: str | os.PathLike,
+    *,
+    weights: dict[str, str] | None = None,
+) -> pd.DataFrame:
+    """Screen the images of a faces table (say loosely cropped VGGFace2); outputs as :func:`screen_shard`."""
+    screener = Screener(settings_of(settings), weights)
+    label = str(faces["dataset"].iloc[0]) if len(faces) else "faces"
+    with ImageReader() as reader:
+
+        def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
+            for image_id, reference in zip(faces["image_id"], faces["image"], strict=True):
+                try:
+                    yield image_id, reader.read(reference)
+                except ImageError as error:
+                    yield image_id, error
+
+        return _write(items(), len(faces), label, screener, out_table, out_crops)

@@ -1,0 +1,144 @@
+"""Images by reference, decoded within bounds.
+
+A reference is a path (``data/celeba/img_align_celeba/000001.jpg``) or a member of an image
+shard (``data/synthetic/parametric/x.tar::images/0.png``).
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from evenface.errors import UserError
+
+#: Largest image that is decoded, in pixels; a photograph of 40 megapixels is already extreme here.
+MAX_PIXELS = 40_000_000
+#: Largest encoded image that is read, in bytes.
+MAX_BYTES = 64 * 1024 * 1024
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+
+class ImageError(UserError):
+    """One image cannot be used. ``reason`` is a short code: missing, corrupt or too_large."""
+
+    def __init__(self, reference: str, reason: str, detail: str):
+        super().__init__(f"{reference}: {detail}")
+        self.reference = reference
+        self.reason = reason
+        self.detail = detail
+
+
+def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode bytes to RGB uint8 (H, W, 3), EXIF orientation applied, alpha over mid-gray.
+
+    Raises ImageError for data that is no image, truncated, or larger than ``max_pixels``; the size
+    is checked before any pixel is decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of large images on its own; the bound below decides.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+        with opened as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(
+                    reference, "too_large", f"image of {width} x {height} pixels, more than {max_pixels} allowed"
+                )
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+                values = np.asarray(image, np.float64)
+                top = 65535.0 if values.max(initial=0) > 255 else 255.0
+                image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
+            if "A" in image.getbands() or "transparency" in image.info:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
+            return np.array(image.convert("RGB"))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(reference, "too_large", str(error)) from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(reference, "corrupt", f"not a readable image ({error})") from error
+
+
+class ImageReader:
+    """Reads images by reference and keeps shard files open. Use as a context manager."""
+
+    def __init__(self, *, max_pixels: int = MAX_PIXELS):
+        self.max_pixels = max_pixels
+        self._archives: dict[str, tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]] = {}
+
+    def __enter__(self) -> ImageReader:
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        for archive, _ in self._archives.values():
+            archive.close()
+        self._archives.clear()
+
+    def _member(self, reference: str) -> bytes:
+        path, _, member = reference.partition("::")
+        if path not in self._archives:
+            try:
+                archive = tarfile.open(path, "r:")
+                index = {info.name: info for info in archive.getmembers()}
+            except (OSError, tarfile.TarError) as error:
+                reason = "missing" if isinstance(error, FileNotFoundError) else "corrupt"
+                raise ImageError(reference, reason, f"shard cannot be opened ({error})") from error
+            self._archives[path] = archive, index
+        archive, index = self._archives[path]
+        info = index.get(member)
+        if info is None or not info.isfile():
+            raise ImageError(reference, "missing", "the shard has no such image")
+        if info.size > MAX_BYTES:
+            raise ImageError(reference, "too_large", f"encoded image of {info.size} bytes")
+        return archive.extractfile(info).read()
+
+    def read_bytes(self, reference: str) -> bytes:
+        """Encoded bytes of one image; raises ImageError when missing or beyond MAX_BYTES."""
+        if "::" in reference:
+            return self._member(reference)
+        path = Path(reference)
+        try:
+            size = path.stat().st_size
+            if size > MAX_BYTES:
+                raise ImageError(reference, "too_large", f"file of {size} bytes")
+            return path.read_bytes()
+        except OSError as error:
+            raise ImageError(reference, "missing", f"cannot be read ({error.strerror})") from error
+
+    def read(self, reference: str) -> np.ndarray:
+        """RGB uint8 (H, W, 3) of one image; raises ImageError."""
+        return decode_image(self.read_bytes(reference), reference, max_pixels=self.max_pixels)
+
+
+def read_image(reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """RGB uint8 (H, W, 3) of one reference; raises ImageError. For many images use ImageReader."""
+    with ImageReader(max_pixels=max_pixels) as reader:
+        return reader.read(reference)
+
+
+def encode_png(image: np.ndarray, *, text: dict[str, str] | None = None) -> bytes:
+    """PNG bytes of an RGB uint8 image; ``text`` becomes iTXt entries."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in (text or {}).items():
+        info.add_itxt(key, value)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=4, pnginfo=info)
+    return buffer.getvalue()
+
+
+def encode_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2) -> bytes:
+    """JPEG bytes of an RGB uint8 image; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""Image shards: one tar file with the recipe that made it, its images, and one row each.
+
+Members in order: ``recipe.json``, ``images/<name>`` ..., ``table.parquet``. Times, owners and
+modes are fixed, so that equal content gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.storage.atomic import atomic_path
+from evenface.storage.images import MAX_BYTES, decode_image
+from evenface.storage.tables import read_table, table_bytes
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    info.mode = 0o644
+    archive.addfile(info, io.BytesIO(data))
+
+
+def write_shard(
+    path: str | os.PathLike,
+    images: Iterable[tuple[str, bytes]],
+    table: pd.DataFrame | None = None,
+    recipe: dict[str, Any] | None = None,
+    *,
+    rows: Iterable[dict] | None = None,
+) -> None:
+    """Write a shard atomically.
+
+    ``images`` yields (file name, encoded bytes) and may be a generator that is consumed while the
+    file grows. The table has the columns ``image_id`` and ``member`` (the file name) plus
+    provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
+    """
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
+        _add(archive, "recipe.json", json.dumps(recipe or {}, indent=1).encode() + b"\n")
+        for name, data in images:
+            _add(archive, f"images/{name}", data)
+        frame = table if table is not None else pd.DataFrame(list(rows or ()))
+        _add(archive, "table.parquet", table_bytes(frame, kind="shard"))
+
+
+class Shard:
+    """A shard opened for reading. Use as a context manager, or close it."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        try:
+            self._archive = tarfile.open(self.path, "r:")
+            self._index = {info.name: info for info in self._archive.getmembers() if info.isfile()}
+        except (OSError, tarfile.TarError) as error:
+            raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
+        self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
+        self.table: pd.DataFrame = read_table(io.BytesIO(self._read("table.parquet")), required=("image_id", "member"))
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    def _read(self, member: str) -> bytes:
+        info = self._index.get(member)
+        if info is None:
+            raise UserError(f"{self.path}: member {member!r} is missing; delete the shard and run again")
+        if info.size > MAX_BYTES:
+            raise UserError(f"{self.path}: member {member!r} has {info.size} bytes, more than a shard may hold")
+        return self._archive.extractfile(info).read()
+
+    def image_bytes(self, name: str) -> bytes:
+        """Encoded bytes of one image, by its file name."""
+        return self._read(f"images/{name}")
+
+    def image(self, name: str) -> np.ndarray:
+        """RGB uint8 (H, W, 3) of one image, by its file name; raises ImageError."""
+        return decode_image(self.image_bytes(name), f"{self.path}::images/{name}")
+
+    def reference(self, name: str) -> str:
+        """Image reference of one image, by its file name."""
+        return f"{self.path}::images/{name}"
+
+    def references(self) -> list[str]:
+        """Image references in the order of the table."""
+        return [self.reference(name) for name in self.table["member"]]
+
+
+def read_shard(path: str | os.PathLike) -> Shard:
+    """Open a shard; raises UserError naming the file when it is no complete shard."""
+    return Shard(path)

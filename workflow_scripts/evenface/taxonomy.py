@@ -1,0 +1,98 @@
+"""Vocabularies of the data sets and the maps between them. Everything is addressed by name.
+
+Sources: CelebA's ``list_attr_celeba.txt`` (Liu et al., ICCV 2015), MAAD-Face's CSV header
+(Terhörst et al., IEEE TIFS 2021).
+"""
+
+from __future__ import annotations
+
+#: The 40 CelebA attributes in the order of the published file.
+CELEBA_ATTRIBUTES: tuple[str, ...] = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs",
+    "Big_Lips", "Big_Nose", "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows",
+    "Chubby", "Double_Chin", "Eyeglasses", "Goatee", "Gray_Hair", "Heavy_Makeup",
+    "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes", "No_Beard",
+    "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns",
+    "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat",
+    "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
+)  # fmt: skip
+
+#: The 47 MAAD-Face attributes in the order of the published file (its columns 2 to 48).
+MAAD_ATTRIBUTES: tuple[str, ...] = (
+    "Male", "Young", "Middle_Aged", "Senior", "Asian", "White", "Black", "Rosy_Cheeks",
+    "Shiny_Skin", "Bald", "Wavy_Hair", "Receding_Hairline", "Bangs", "Sideburns", "Black_Hair",
+    "Blond_Hair", "Brown_Hair", "Gray_Hair", "No_Beard", "Mustache", "5_o_Clock_Shadow", "Goatee",
+    "Oval_Face", "Square_Face", "Round_Face", "Double_Chin", "High_Cheekbones", "Chubby",
+    "Obstructed_Forehead", "Fully_Visible_Forehead", "Brown_Eyes", "Bags_Under_Eyes",
+    "Bushy_Eyebrows", "Arched_Eyebrows", "Mouth_Closed", "Smiling", "Big_Lips", "Big_Nose",
+    "Pointy_Nose", "Heavy_Makeup", "Wearing_Hat", "Wearing_Earrings", "Wearing_Necktie",
+    "Wearing_Lipstick", "No_Eyewear", "Eyeglasses", "Attractive",
+)  # fmt: skip
+
+#: The 34 names that mean the same in both vocabularies, in CelebA order.
+COMMON_ATTRIBUTES: tuple[str, ...] = tuple(a for a in CELEBA_ATTRIBUTES if a in set(MAAD_ATTRIBUTES))
+
+#: Level of a demographic dimension that is missing, ambiguous or outside the study.
+UNKNOWN = "unknown"
+
+#: Demographic dimensions and their levels, in the order every table uses. They follow what
+#: MAAD-Face can tell: two genders, three age bands, three ethnicities, all as perceived.
+DIMENSIONS: dict[str, tuple[str, ...]] = {
+    "gender": ("female", "male"),
+    "age": ("young", "middle_aged", "senior"),
+    "ethnicity": ("asian", "black", "white"),
+}
+
+#: Attributes that restate a demographic dimension: scoring them inside it is circular.
+CIRCULAR: dict[str, str] = {"Male": "gender", "Young": "age"}
+
+#: MAAD-Face columns that spell a demographic level.
+MAAD_LEVELS: dict[str, dict[str, str]] = {
+    "age": {"Young": "young", "Middle_Aged": "middle_aged", "Senior": "senior"},
+    "ethnicity": {"Asian": "asian", "White": "white", "Black": "black"},
+}
+
+#: Hair-colour words and the attribute that annotates each.
+HAIR_COLOURS: dict[str, str] = {
+    "black": "Black_Hair",
+    "blond": "Blond_Hair",
+    "brown": "Brown_Hair",
+    "gray": "Gray_Hair",
+}
+
+#: Exclusive upper ages in years of the bands before the last.
+AGE_BOUNDS: dict[str, float] = {"young": 30.0, "middle_aged": 50.0}
+
+#: Pairs of attributes that no face has both of.
+CONTRADICTIONS: tuple[tuple[str, str], ...] = (
+    *((a, "No_Beard") for a in ("Goatee", "Mustache", "5_o_Clock_Shadow")),
+    *(
+        (a, b)
+        for i, a in enumerate(HAIR_COLOURS.values())
+        for b in list(HAIR_COLOURS.values())[i + 1 :]
+    ),
+    *((a, "Bald") for a in (*HAIR_COLOURS.values(), "Bangs", "Straight_Hair", "Wavy_Hair")),
+    ("Straight_Hair", "Wavy_Hair"),
+)
+
+
+def age_level(years: float) -> str:
+    """Age band of an age in years: young under 30, middle_aged under 50, else senior."""
+    for level, bound in AGE_BOUNDS.items():
+        if years < bound:
+            return level
+    return "senior"
+
+
+def parse_grouping(text: str) -> tuple[str, ...]:
+    """Dimensions of a grouping such as ``"gender*ethnicity"``, in declared order.
+
+    Raises ValueError naming the unknown or repeated dimension.
+    """
+    names = [part.strip() for part in text.split("*")]
+    for name in names:
+        if name not in DIMENSIONS:
+            raise ValueError(f"grouping {text!r}: {name!r} is not one of {', '.join(DIMENSIONS)}")
+    if len(set(names)) != len(names):
+        raise ValueError(f"grouping {text!r} names a dimension twice")
+    return tuple(d for d in DIMENSIONS if d in names)
