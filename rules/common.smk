@@ -1,9 +1,11 @@
 """The checked configuration, the plan, wildcard constraints, and the functions rules refer to."""
 
+import re
+
+from evenface import versions
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan
-from evenface import versions
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -13,28 +15,33 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 GENERATOR = PLAN.generator
-SHARD = "data/synthetic/" + GENERATOR + "/{shard}"
 STANDINS = SETTINGS["standins"]
 DATASETS = SETTINGS["datasets"]
 RUNS = SETTINGS["runs"]
 SEEDS = SETTINGS["training"]["seeds"]
+ANNOTATORS = SETTINGS["annotation"]["annotators"]
+EVALUATED = SETTINGS["evaluation"]["dataset"]
+FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 
 
-def _one_of(names):
+def one_of(names):
+    """Regular expression that matches exactly the given names."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
-import re
+def standins_of(layout):
+    """Names of the stand-ins rendered in a file layout."""
+    return [name for name, settings in STANDINS.items() if settings["format"] == layout]
 
 
 wildcard_constraints:
     shard=r"[a-z0-9_-]+-[0-9a-f]{10}",
     generator=r"[a-z0-9_]+",
-    annotator=_one_of(SETTINGS["annotation"]["annotators"]),
-    standin=_one_of(STANDINS),
+    annotator=one_of(ANNOTATORS),
+    standin=one_of(STANDINS),
     part=r"[0-9]+",
-    dataset=_one_of(DATASETS),
-    run=_one_of(RUNS),
+    dataset=one_of(DATASETS),
+    run=one_of(RUNS),
     seed=r"[0-9]+",
 
 
@@ -45,3 +52,123 @@ def scaled_mem(base_mb):
         return base_mb * attempt
 
     return mem_mb
+
+
+def shard_recipe(wildcards):
+    """All that decides a shard's images; part of the DAG, so that an edit is seen."""
+    return PLAN.recipes[wildcards.shard]
+
+
+def generator_files(wildcards):
+    """Weights and assets the chosen generator reads."""
+    return [ancient(FACE_ASSETS)] if wildcards.generator == "parametric" else []
+
+
+def all_shards(ending):
+    """The plan's files of one kind."""
+    return [f"data/synthetic/{GENERATOR}/{shard}{ending}" for shard in PLAN.shards]
+
+
+def dataset_files(wildcards):
+    """What must be on disk before a data set can be read: its stand-in, or its published tables."""
+    settings = DATASETS[wildcards.dataset]
+    if settings["standin"]:
+        layout = STANDINS[settings["standin"]]["format"]
+        index = "MAAD_Face.csv" if layout == "vggface2" else "list_attr_celeba.txt"
+        return [
+            f"data/standins/{settings['standin']}/{index}",
+            f"data/standins/{settings['standin']}/standin_truth.parquet",
+        ]
+    return published_tables(settings)
+
+
+def published_tables(settings):
+    """The first of the published names that exists, or the usual one, which Snakemake then reports missing."""
+    names = {
+        "celeba": ["list_attr_celeba.txt", "list_attr_celeba.csv"],
+        "maad_face": ["MAAD_Face.csv", "MAAD-Face.csv"],
+    }[settings["reader"]]
+    paths = [Path(settings["root"]) / name for name in names]
+    return [str(next((p for p in paths if p.exists()), paths[0]))]
+
+
+def run_tables(wildcards):
+    """The faces tables a run is trained on."""
+    run = RUNS[wildcards.run]
+    tables = [f"data/faces/{run['real']}.parquet"] if run["real"] else []
+    return tables + ([f"data/faces/{GENERATOR}.parquet"] if run["synthetic"] else [])
+
+
+def classifiers(pattern):
+    """One path per run and seed."""
+    return expand(pattern, run=list(RUNS), seed=SEEDS)
+
+
+def standin_settings(wildcards):
+    """All that decides a stand-in."""
+    settings = STANDINS[wildcards.standin]
+    return {
+        "version": versions.STANDINS,
+        "name": wildcards.standin,
+        "seed": SETTINGS["seed"],
+        "settings": settings,
+    }
+
+
+def standin_recipe(wildcards):
+    """All that decides one part of a stand-in."""
+    return {**standin_settings(wildcards), "part": int(wildcards.part)}
+
+
+def standin_parts(wildcards):
+    """The parts of a stand-in."""
+    parts = range(STANDINS[wildcards.standin]["parts"])
+    return [f"data/standins/{wildcards.standin}/parts/{part}.tar" for part in parts]
+
+
+def screening_settings(wildcards):
+    """All that decides the screening of a shard."""
+    return {"version": versions.SCREENING, "settings": SETTINGS["screening"]}
+
+
+def annotator_settings(wildcards):
+    """All that decides one annotator's labels."""
+    return {
+        "version": versions.ANNOTATORS[wildcards.annotator],
+        "name": wildcards.annotator,
+        "settings": SETTINGS["annotation"].get(wildcards.annotator, {}),
+    }
+
+
+def annotator_files(wildcards):
+    """The network an annotator needs."""
+    return (
+        ["results/annotators/trained_here/model.safetensors"] if wildcards.annotator == "trained_here" else []
+    )
+
+
+def reader_settings(wildcards):
+    """All that decides how a data set is read."""
+    return {"version": versions.READERS, "name": wildcards.dataset, **DATASETS[wildcards.dataset]}
+
+
+def training_settings(wildcards):
+    """All that decides a classifier, its training tables aside."""
+    return {
+        "version": versions.TRAINING,
+        "run": wildcards.run,
+        "seed": int(wildcards.seed),
+        "generator": GENERATOR,
+        **RUNS[wildcards.run],
+        "settings": {k: v for k, v in SETTINGS["training"].items() if k != "seeds"},
+    }
+
+
+def generator_gpus(wildcards):
+    """GPUs a generator can use: the parametric renderer runs on the CPU."""
+    return 0 if wildcards.generator == "parametric" else 1
+
+
+def annotator_gpus(wildcards):
+    """GPUs an annotator can use: the generator's own truth needs no network."""
+    return 0 if wildcards.annotator == "ground_truth" else 1

@@ -1,7 +1,7 @@
 """Mistakes in config.yaml are answered with a sentence that names the key."""
 
 import pytest
-from evenface.configuration import check_config
+from evenface.configuration import check_config, reference
 from evenface.errors import UserError
 
 
@@ -56,3 +56,8 @@ def test_every_key_of_the_schema_is_described(schema):
             yield from walk(node["additionalProperties"], path + ".*")
 
     assert [p for p in walk(schema, "") if ".standins" not in p] == []
+
+
+def test_the_reference_page_is_up_to_date(schema, root):
+    """Renew it with: python -m evenface reference > docs/reference.md"""
+    assert (root / "docs/reference.md").read_text() == reference(schema)

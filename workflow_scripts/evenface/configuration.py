@@ -70,9 +70,6 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {error.instance!r}; it must be {word[error.validator]} {error.validator_value}"
-    if error.validator == "oneOf":
-        options = " or ".join(repr(o["required"][0]) for o in error.validator_value if "required" in o)
-        return f"{place} needs exactly one of {options}" if options else f"{place}: {error.message}"
     return f"{place}: {error.message}"
 
 
@@ -94,6 +91,9 @@ def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = 
 def _cross_check(config: dict[str, Any], name: str) -> None:
     """What a schema cannot say: names that refer to other parts of the config."""
     problems = []
+    prompts = config["generation"]["prompts"]
+    if (prompts["file"] is None) == (prompts["factorial"] is None):
+        problems.append("generation.prompts needs exactly one of 'file' and 'factorial'; set the other to null")
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
         standin = dataset.get("standin")
@@ -123,3 +123,40 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
 def config_digest(config: dict[str, Any]) -> str:
     """Hex SHA-256 of the canonical JSON of a config."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def reference(schema: dict[str, Any]) -> str:
+    """Markdown table of every configuration key: type, default, meaning. It is docs/reference.md."""
+    lines = ["# Configuration keys", "", "Made from `schemas/config.schema.yaml` by `python -m evenface reference`.", ""]
+    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+
+    def kind(node: dict[str, Any]) -> str:
+        if "enum" in node:
+            values = [str(v).lower() if isinstance(v, bool) else str(v) for v in node["enum"]]
+            return "an attribute name" if len(values) > 20 else " \\| ".join(values)
+        name = node.get("type", "any")
+        text = " or ".join(name) if isinstance(name, list) else name
+        bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+        limits = [f"{word} {node[key]}" for key, word in bounds.items() if key in node]
+        if name == "array" and "items" in node:
+            return f"list of {kind(resolve(node['items']))}"
+        return " ".join([text, *limits])
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        if "$ref" in node:
+            return {**schema["$defs"][node["$ref"].rsplit("/", 1)[1]], **{k: v for k, v in node.items() if k != "$ref"}}
+        return node
+
+    def walk(node: dict[str, Any], path: str) -> None:
+        for key, sub in node.get("properties", {}).items():
+            sub = resolve(sub)
+            name = f"{path}.{key}" if path else key
+            default = "" if "default" not in sub else f"`{json.dumps(sub['default'])}`"
+            lines.append(f"| `{name}` | {kind(sub)} | {default} | {sub.get('description', '')} |")
+            walk(sub, name)
+        extra = node.get("additionalProperties")
+        if isinstance(extra, dict):
+            walk(resolve(extra), f"{path}.<name>")
+
+    walk(schema, "")
+    return "\n".join(lines) + "\n"

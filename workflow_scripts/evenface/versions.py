@@ -9,6 +9,7 @@ GENERATORS: dict[str, int] = {"parametric": 1}
 SCREENING = 1
 ANNOTATORS: dict[str, int] = {"ground_truth": 1, "trained_here": 1}
 STANDINS = 1
+FACE_ASSETS = 1
 READERS = 1
 TRAINING = 1
 EVALUATION = 1

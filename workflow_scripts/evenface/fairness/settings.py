@@ -45,6 +45,9 @@ DEFAULT_SUMMARY = (
 # A demographic parity statement alone misleads when base rates differ, so these travel with it.
 PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 
+#: Keys of the same section that say how predictions are made, which is over when they are evaluated.
+PREDICTION_KEYS = ("dataset", "crop")
+
 LABEL_CODINGS = ("signed", "zero_one")
 
 
@@ -104,8 +107,8 @@ class FairnessSettings:
 
     @classmethod
     def from_config(cls, config: Mapping | None) -> FairnessSettings:
-        """Settings from the ``fairness`` section of a configuration; an unknown key is an error."""
-        config = dict(config or {})
+        """Settings from the ``evaluation`` section of a configuration; an unknown key is an error."""
+        config = {key: value for key, value in (config or {}).items() if key not in PREDICTION_KEYS}
         allowed = [f.name for f in dataclasses.fields(cls)]
         unknown = [key for key in config if key not in allowed]
         if unknown:

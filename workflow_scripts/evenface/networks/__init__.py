@@ -5,12 +5,30 @@ Every network states its own input in its docstring; :func:`preprocess` makes it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+
+def build(name: str, settings: Mapping[str, Any]) -> torch.nn.Module:
+    """A network of ours with fresh weights drawn from torch's global generator.
+
+    ``settings`` are the keyword arguments of its class: ``SlimCNN`` for ``slim_cnn``, ``MultiTaskNet``
+    for ``multi_task``. Raises ValueError for another name.
+    """
+    if name == "slim_cnn":
+        from evenface.networks.slim_cnn import SlimCNN
+
+        return SlimCNN(**settings)
+    if name == "multi_task":
+        from evenface.networks.multi_task import MultiTaskNet
+
+        return MultiTaskNet(**settings)
+    raise ValueError(f"unknown network {name!r}; known: slim_cnn, multi_task")
 
 
 def preprocess(name: str, image: np.ndarray) -> torch.Tensor:

@@ -37,8 +37,8 @@ class Prompt:
 def build_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> list[Prompt]:
     """The checked catalogue of ``generation.prompts``.
 
-    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`) or ``file`` (``.csv`` or
-    ``.txt``). Raises UserError naming file, line or key for empty, duplicate, contradictory or
+    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`) and ``file`` (``.csv`` or
+    ``.txt``); the other is absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
     over-long prompts and unknown levels or attributes.
     """
     if settings.get("file"):

@@ -67,14 +67,13 @@ def create(name: str, settings: dict[str, Any]) -> Scorer:
 
 
 def from_config(settings: dict[str, Any]) -> tuple[Scorer, float | None]:
-    """Scorer and threshold of a screening configuration.
+    """Scorer and threshold of screening settings: ``quality`` with ``min_quality``.
 
-    A configured MagFace checkpoint (``magface.weights``) takes the place of ``quality``; its
-    threshold is a magnitude, 20 in the published pipeline.
+    A configured MagFace checkpoint (``magface.weights``) takes their place; its threshold is a
+    magnitude, 20 in the published pipeline.
     """
     magface = settings["magface"]
     if magface["weights"]:
         return create("magface", magface), float(magface["threshold"])
-    quality = settings["quality"]
-    threshold = quality["threshold"]
-    return create(quality["scorer"], quality), None if threshold is None else float(threshold)
+    threshold = settings["min_quality"]
+    return create(settings["quality"], {}), None if threshold is None else float(threshold)

@@ -33,7 +33,8 @@ DEFAULTS: dict[str, Any] = {
     "framing": "celeba",
     "eye_distance": alignment.CELEBA_EYE_DISTANCE,
     "jpeg_quality": 95,
-    "quality": {"scorer": "none", "threshold": None},
+    "quality": "none",
+    "min_quality": None,
     "magface": {"weights": None, "threshold": 20.0},
 }
 
@@ -186,10 +187,10 @@ def _write(
                 yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0)
 
     meta = {"screening_version": SCREENING, "settings": settings, "scorer": screener.scorer.name, "source": label}
-    images = list(crops())
+    write_shard(out_crops, crops(), recipe=meta, rows=crop_rows)
+    if not crop_rows:
+        write_shard(out_crops, [], pd.DataFrame({"image_id": [], "member": []}, dtype="str"), meta)
     frame = screening_frame(rows)
-    table = pd.DataFrame(crop_rows, columns=["image_id", "member"]).astype("str")
-    write_shard(out_crops, images, table, meta)
     write_table(frame, out_table, kind="screening", meta=meta)
     return frame
 

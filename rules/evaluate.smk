@@ -1,0 +1,70 @@
+"""Predictions on the test set, and what they say about fairness."""
+
+
+rule predict:
+    input:
+        model="results/models/{run}/{seed}/model.safetensors",
+        manifest="results/models/{run}/{seed}/model.json",
+        faces="data/faces/{dataset}.parquet",
+    output:
+        predictions=ensure("results/predictions/{run}/{seed}/{dataset}.parquet", non_empty=True),
+    log:
+        "results/logs/predict/{run}-{seed}-{dataset}.log",
+    benchmark:
+        "results/benchmarks/predict/{run}-{seed}-{dataset}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=scaled_mem(4000),
+        runtime=240,
+    params:
+        recipe={
+            "version": versions.EVALUATION,
+            "attributes": SETTINGS["evaluation"]["attributes"],
+            "crop": SETTINGS["evaluation"]["crop"],
+        },
+    script:
+        "../workflow_scripts/predict.py"
+
+
+rule fairness:
+    input:
+        predictions=classifiers("results/predictions/{run}/{seed}/" + EVALUATED + ".parquet"),
+    output:
+        fairness=report(
+            "results/fairness.csv",
+            category="Fairness",
+            caption="../docs/captions/fairness.rst",
+        ),
+        groups=report(
+            "results/fairness/group_metrics.csv",
+            category="Fairness",
+            caption="../docs/captions/group_metrics.rst",
+        ),
+        gaps=report(
+            "results/fairness/gap_metrics.csv",
+            category="Fairness",
+            caption="../docs/captions/gap_metrics.rst",
+        ),
+        coverage="results/fairness/label_coverage.csv",
+    log:
+        "results/logs/fairness.log",
+    benchmark:
+        "results/benchmarks/fairness.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 2
+    resources:
+        mem_mb=scaled_mem(3000),
+        runtime=60,
+    params:
+        recipe={
+            "version": versions.EVALUATION,
+            "dataset": EVALUATED,
+            "models": [[run, seed] for run in RUNS for seed in SEEDS],
+            "settings": SETTINGS["evaluation"],
+        },
+    script:
+        "../workflow_scripts/fairness.py"

@@ -1,0 +1,25 @@
+"""Faces from prompts, one shard a job."""
+
+
+rule generate:
+    input:
+        files=generator_files,
+    output:
+        images=ensure("data/synthetic/{generator}/{shard}.tar", non_empty=True),
+    log:
+        "results/logs/generate/{generator}/{shard}.log",
+    benchmark:
+        "results/benchmarks/generate/{generator}/{shard}.tsv"
+    priority: 10
+    retries: 1
+    conda:
+        "../envs/generate.yaml"
+    threads: 1
+    resources:
+        gpu=generator_gpus,
+        mem_mb=scaled_mem(1500),
+        runtime=60,
+    params:
+        recipe=shard_recipe,
+    script:
+        "../workflow_scripts/generate.py"

@@ -1,0 +1,26 @@
+"""Classifiers: one per run and seed."""
+
+
+rule train:
+    input:
+        faces=run_tables,
+    output:
+        model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
+        manifest="results/models/{run}/{seed}/model.json",
+        log="results/models/{run}/{seed}/log.csv",
+    log:
+        "results/logs/train/{run}-{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{run}-{seed}.tsv"
+    priority: 10
+    conda:
+        "../envs/train.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+        mem_mb=scaled_mem(6000),
+        runtime=1440,
+    params:
+        recipe=training_settings,
+    script:
+        "../workflow_scripts/train.py"

@@ -1,0 +1,78 @@
+"""The house keeps its order: imports run one way, scripts stay thin."""
+
+import ast
+import re
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parents[2] / "workflow_scripts" / "evenface"
+
+#: What the rooms that promise to stay small may import of ours.
+ALLOWED = {
+    "taxonomy": set(),
+    "errors": set(),
+    "versions": set(),
+    "planning": {"planning", "taxonomy", "versions", "errors"},
+    "storage": {"storage", "errors", ""},
+    "networks": {"networks", "errors"},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", ""},
+}
+
+
+def imports(path):
+    """(imported room, line) for every import of ours in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" if node.module == "evenface" else node.module for a in node.names]
+        for name in names:
+            if name.split(".")[0] in ("evenface", "snakemake"):
+                yield name, node.lineno
+
+
+def room(path):
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def test_imports_run_one_way():
+    known = {p.stem if p.suffix == ".py" else p.name for p in LIBRARY.iterdir()}
+    wrong = []
+    for path in LIBRARY.rglob("*.py"):
+        for name, line in imports(path):
+            here = room(path)
+            if name.split(".")[0] == "snakemake":
+                wrong.append(f"{path.name}:{line} imports snakemake")
+                continue
+            there = name.split(".")[1] if "." in name else ""
+            there = there if there in known else ""
+            if here in ALLOWED and there not in ALLOWED[here]:
+                wrong.append(f"{path.relative_to(LIBRARY)}:{line} imports {name}")
+            if there == "report" and here not in ("report", "__main__"):
+                wrong.append(f"{path.relative_to(LIBRARY)}:{line} imports the report")
+    assert wrong == []
+
+
+def test_scripts_are_thin_and_named_like_their_rules(root):
+    rules = set(re.findall(r"^rule (\w+):", "".join(p.read_text() for p in (root / "rules").glob("*.smk")), re.M))
+    named = set(re.findall(r"workflow_scripts/(\w+)\.py", "".join(p.read_text() for p in (root / "rules").glob("*.smk"))))
+    scripts = {p.stem: p.read_text() for p in (root / "workflow_scripts").glob("*.py")}
+    assert set(scripts) == named
+    for name, text in scripts.items():
+        assert name in rules or any(r.startswith("assemble") for r in rules if name in ("assemble_standin",)), name
+        assert not re.search(r"snakemake\.(config|wildcards)", text), f"{name} reads what is no rerun trigger"
+        assert "def " not in text and len(text.splitlines()) < 45, f"{name} is no thin script"
+
+
+def test_every_rule_states_its_needs(root):
+    for path in (root / "rules").glob("*.smk"):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            for directive in ("log:", "benchmark:", "conda:", "threads:", "mem_mb=", "runtime=", "script:"):
+                assert directive in block, f"{path.name}: rule {block.split(':')[0]} lacks {directive}"
+
+
+def test_nothing_is_unpickled_or_loaded_unsafely():
+    for path in LIBRARY.rglob("*.py"):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            assert not re.search(r"pickle\.loads?\(|trust_remote_code=True|allow_pickle=True", line), f"{path}:{number}"
+            assert "torch.load(" not in line or "weights_only=True" in line, f"{path}:{number}"

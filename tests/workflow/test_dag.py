@@ -1,0 +1,161 @@
+"""Statements about the DAG, each proved on the real one."""
+
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from workflow.workflow import copy_tree, digests, planned, run, run_and_kill
+
+HERE = Path(__file__).parent
+
+
+def edit(tree, change):
+    """Apply ``change`` to the parsed tiny.yaml of a tree."""
+    path = tree / "tiny.yaml"
+    config = yaml.safe_load(path.read_text())
+    change(config)
+    path.write_text(yaml.safe_dump(config))
+
+
+def shards(tree):
+    return {p.name: p.read_bytes() for p in (tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar")}
+
+
+def test_a_finished_run_has_its_results_and_nothing_to_do(finished):
+    table = pd.read_csv(finished / "results/fairness.csv")
+    assert {"real", "real+synthetic", "synthetic"} <= set(table["run" if "run" in table else "model"].astype(str))
+    assert len(shards(finished)) == 8
+    assert (finished / "results/report.html").stat().st_size > 10_000
+    assert "Nothing to be done" in run(finished, "results/fairness.csv", cores=8)
+    # The order the README gives: an equals sign keeps the option from swallowing the target.
+    assert "Nothing to be done" in run(finished, "--resources=gpu=1", "results/fairness.csv", cores=8)
+
+
+def test_every_job_left_a_log_and_a_benchmark(finished):
+    assert len(list((finished / "results/benchmarks").rglob("*.tsv"))) >= 30
+    assert len(list((finished / "results/logs").rglob("*.log"))) >= 30
+
+
+def prompts_as_csv(tree):
+    rows = ["cell,prompt,gender,age,ethnicity,Black_Hair"]
+    rows += [f"c{i},portrait of a {e} man number {i} with black hair,male,young,{e},1" for i, e in enumerate(["asian", "black", "white"])]
+    (tree / "prompts.csv").write_text("\n".join(rows) + "\n")
+
+    def change(config):
+        config["generation"]["prompts"] = {"file": "prompts.csv", "factorial": None}
+
+    edit(tree, change)
+
+
+def test_editing_one_prompt_rebuilds_its_shards_and_undoing_rebuilds_none(tree):
+    prompts_as_csv(tree)
+    target = "data/faces/parametric.parquet"
+    run(tree, target)
+    before = digests(tree, "data/synthetic/parametric")
+    text = (tree / "prompts.csv").read_text()
+    (tree / "prompts.csv").write_text(text.replace("a black man number 1", "a smiling black man number 1"))
+    # 4 images per prompt in shards of 2: two shards, each screened and annotated for its labels.
+    assert planned(tree, target) == {"generate": 2, "screen": 2, "annotate": 2, "read_synthetic": 1}
+    downstream = planned(tree, "results/fairness.csv")
+    assert downstream["generate"] == 2 and downstream["fairness"] == 1
+    run(tree, target)
+    after = digests(tree, "data/synthetic/parametric")
+    assert {n: d for n, d in after.items() if n in before} == before
+    assert {n.split("/")[-1].split("-")[0] for n in set(after) - set(before)} == {"c1"}
+    (tree / "prompts.csv").write_text(text)
+    assert planned(tree, target) == {"read_synthetic": 1}
+
+
+def test_more_images_add_shards_and_touch_none(tree):
+    before = shards(tree)
+    edit(tree, lambda c: c["generation"].update(images_per_prompt=6))
+    assert planned(tree, "data/faces/parametric.parquet") == {"generate": 4, "screen": 4, "annotate": 4, "read_synthetic": 1}
+    run(tree, "data/faces/parametric.parquet")
+    after = shards(tree)
+    assert len(after) == 12 and {n: after[n] for n in before} == before
+
+
+def test_shard_size_and_cores_change_no_image(tree):
+    import tarfile
+
+    def pictures():
+        found = {}
+        for path in (tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar"):
+            with tarfile.open(path) as archive:
+                for member in archive:
+                    if member.name.endswith(".png"):
+                        found.setdefault(member.name, set()).add(pixels(archive.extractfile(member).read()))
+        return found
+
+    def pixels(data):
+        from evenface.storage.images import decode_image
+
+        return decode_image(data, "x").tobytes()
+
+    before = pictures()
+    edit(tree, lambda c: c["generation"].update(images_per_shard=3))
+    run(tree, "data/faces/parametric.parquet", cores=1)
+    after = pictures()
+    assert set(after) == set(before) and len(before) == 16
+    assert all(len(v) == 1 for v in after.values()), "an image differs between shard sizes"
+
+
+def test_a_misspelt_key_is_one_sentence(tree):
+    edit(tree, lambda c: c["generation"].update(images_per_promt=3))
+    text = run(tree, "--dry-run", check=False)
+    assert "unknown key 'images_per_promt' in generation; did you mean 'images_per_prompt'?" in text
+    assert "Traceback" not in text
+
+
+def test_an_empty_prompt_file_stops_before_anything_runs(tree):
+    prompts_as_csv(tree)
+    (tree / "prompts.csv").write_text("")
+    text = run(tree, check=False)
+    assert "prompts.csv: the prompt file is empty" in text and "Traceback" not in text
+
+
+def test_a_changed_test_label_reruns_what_depends_on_it(tree):
+    edit(tree, lambda c: c["evaluation"].update(groupings=["ethnicity"]))
+    assert planned(tree, "results/fairness.csv") == {"fairness": 1}
+
+
+def test_a_corrupt_shard_is_named(tree):
+    shard = sorted((tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar"))[0]
+    shard.write_bytes(shard.read_bytes()[:3000])
+    text = run(tree, "data/faces/parametric.parquet", check=False)
+    assert shard.name in text and "not a readable shard" in text
+    logs = (tree / "results/logs/screen").rglob("*.log")
+    assert not any("Traceback" in log.read_text() for log in logs)
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_ten_kills_resume_to_the_same_bytes(root, finished, tmp_path, seed):
+    tree = copy_tree(root, tmp_path / "killed", HERE / "tiny.yaml")
+    draw = random.Random(seed)
+    kills = 0
+    for _ in range(10):
+        kills += run_and_kill(tree, draw.uniform(3, 9))
+        run(tree, "--unlock")
+    run(tree)
+    assert kills >= 6, "the run finished before it could be killed often enough"
+    expected = digests(finished, "data", "results")
+    found = digests(tree, "data", "results")
+    assert {n: found.get(n) for n in expected} == expected
+    leftovers = [n for n in found if ".partial" in n]
+    assert leftovers == []
+
+
+def test_lint_and_format_are_clean(root, tmp_path):
+    import subprocess
+    import sys
+
+    tree = copy_tree(root, tmp_path / "lint", HERE / "tiny.yaml")
+    text = run(tree, "--lint", check=False)
+    assert re.search(r"Congratulations", text), text[-3000:]
+    done = subprocess.run([str(Path(sys.executable).parent / "snakefmt"), "--check", "Snakefile", "rules"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tree)

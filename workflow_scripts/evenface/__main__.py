@@ -1,0 +1,97 @@
+"""What a person does outside the DAG: ``python -m evenface plan show | shard show | prune | reference``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+from evenface.configuration import check_config, load_schema, reference
+from evenface.errors import UserError
+from evenface.planning.shards import Plan, build_plan
+
+_SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+
+
+def load_plan(configfile: str) -> Plan:
+    """The plan of a configuration file; raises UserError as the workflow would."""
+    path = Path(configfile)
+    if not path.is_file():
+        raise UserError(f"{path}: no such configuration file; run this in the folder of the Snakefile")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({error})") from error
+    return build_plan(check_config(config or {}, load_schema(_SCHEMA), name=str(path)))
+
+
+def plan_show(arguments: argparse.Namespace) -> None:
+    """Print how many images each group gets, and every prompt when asked."""
+    plan = load_plan(arguments.configfile)
+    images: Counter[tuple[str, str]] = Counter()
+    for recipe in plan.recipes.values():
+        for dimension in ("gender", "age", "ethnicity"):
+            images[dimension, recipe[dimension]] += recipe["count"]
+    print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
+    for (dimension, level), count in sorted(images.items()):
+        print(f"  {dimension:10} {level:12} {count:7}")
+    if arguments.prompts:
+        for name, recipe in plan.recipes.items():
+            print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
+
+
+def shard_show(arguments: argparse.Namespace) -> None:
+    """Print a shard's recipe and table."""
+    from evenface.storage.shards import read_shard
+
+    with read_shard(arguments.shard) as shard:
+        print(json.dumps(shard.recipe, indent=1))
+        print(shard.table.drop(columns=[c for c in shard.table if c.startswith("truth")]).to_string(max_colwidth=40))
+
+
+def prune(arguments: argparse.Namespace) -> None:
+    """List shards (and their tables) that the configuration no longer asks for; delete them with --delete."""
+    plan = load_plan(arguments.configfile)
+    folder = Path("data/synthetic") / plan.generator
+    stale = sorted(
+        path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes
+    )
+    for path in stale:
+        print(path)
+        if arguments.delete:
+            path.unlink()
+    size = "deleted" if arguments.delete else "not asked for; delete them with: python -m evenface prune --delete"
+    print(f"{len(stale)} files {size}" if stale else "nothing to prune")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
+    parser.add_argument("--configfile", default="config.yaml")
+    verbs = parser.add_subparsers(required=True, metavar="verb")
+    show = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True).add_parser("show")
+    show.add_argument("--prompts", action="store_true", help="also every prompt")
+    show.set_defaults(run=plan_show)
+    shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
+    shard.add_argument("shard")
+    shard.set_defaults(run=shard_show)
+    remove = verbs.add_parser("prune", help="shards that no configuration asks for")
+    remove.add_argument("--delete", action="store_true")
+    remove.set_defaults(run=prune)
+    keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
+    keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,341 @@
+"""The faces table every reader returns, its checks, and what the readers share.
+
+One row per image: ``image_id`` ("<dataset>/<file name>", unique), ``image`` (reference),
+``identity_id``, ``split`` (train, val, test), ``dataset``, ``gender``, ``age``, ``ethnicity``
+(levels of ``taxonomy.DIMENSIONS`` or unknown), ``demographics_source``, ``labels_source``, then
+one int8 column per attribute in {+1, -1, 0}, 0 for undefined.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.planning.seeds import seed_from
+from evenface.storage.images import ImageError, read_image
+from evenface.storage.tables import read_table
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, MAAD_ATTRIBUTES, UNKNOWN, age_level
+
+TEXT_COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", *DIMENSIONS,
+                "demographics_source", "labels_source")  # fmt: skip
+REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
+SPLITS = ("train", "val", "test")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+#: Allowed raw values of a declared label coding, and what a raw 0 means in it.
+LABEL_CODINGS: dict[str, dict[int, int]] = {
+    "minus_one_one": {1: 1, -1: -1, 0: 0},
+    "zero_one": {1: 1, 0: -1},
+}
+
+#: Images decoded by ``verify_images: sample``.
+SAMPLE_SIZE = 200
+
+_ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
+
+
+def attribute_columns(frame: pd.DataFrame) -> list[str]:
+    """Attribute names among the columns, in the order of the table."""
+    known = set(_ATTRIBUTES)
+    return [c for c in frame.columns if c in known]
+
+
+def take_settings(reader: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` over ``defaults``; a key whose default is ``...`` is required.
+
+    Raises UserError naming an unknown or missing key.
+    """
+    for key in settings:
+        if key not in defaults:
+            raise UserError(f"data set reader {reader}: unknown key {key!r}; allowed are {', '.join(defaults)}")
+    values = {**defaults, **settings}
+    for key, value in values.items():
+        if value is ...:
+            raise UserError(f"data set reader {reader}: key {key!r} is missing")
+    if "label_coding" in values and values["label_coding"] not in LABEL_CODINGS:
+        raise UserError(
+            f"data set reader {reader}: label_coding {values['label_coding']!r} is not one of {', '.join(LABEL_CODINGS)}"
+        )
+    if values.get("verify_images", True) not in (True, False, "sample"):
+        raise UserError(f"data set reader {reader}: verify_images is true, false or sample")
+    return values
+
+
+def rejected_frame(rows: Iterable[Mapping[str, str]] = ()) -> pd.DataFrame:
+    """Rejected table from dicts with image_id, image, stage, reason, detail."""
+    return pd.DataFrame(list(rows), columns=list(REJECTED_COLUMNS)).astype("str")
+
+
+def build_faces(columns: Mapping[str, Any], labels: Mapping[str, np.ndarray] | pd.DataFrame) -> pd.DataFrame:
+    """Faces table from its text columns (scalars repeat) and attribute columns; checked."""
+    labels = pd.DataFrame(labels).reset_index(drop=True)
+    rows = max([len(labels), *(len(v) for v in columns.values() if not isinstance(v, str))], default=0)
+    text = pd.DataFrame({k: pd.Series(v, index=range(rows), dtype="str") if isinstance(v, str)
+                         else pd.Series(np.asarray(v, object), dtype="str") for k, v in columns.items()})  # fmt: skip
+    frame = pd.concat([text, labels.astype("int8")], axis=1)
+    check_faces(frame)
+    return frame
+
+
+def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
+    """Raise UserError naming the first row and column that breaks the schema of this module."""
+    for column in TEXT_COLUMNS:
+        if column not in frame:
+            raise UserError(f"{name}: column {column!r} is missing")
+        empty = frame[column].isna() | frame[column].eq("")
+        if empty.any():
+            raise UserError(f"{name}: row {int(np.argmax(empty))} has no {column}")
+    repeated = frame["image_id"].duplicated()
+    if repeated.any():
+        raise UserError(f"{name}: image_id {frame['image_id'][repeated].iloc[0]!r} occurs more than once")
+    allowed = {"split": SPLITS} | {d: (*levels, UNKNOWN) for d, levels in DIMENSIONS.items()}
+    for column, levels in allowed.items():
+        wrong = ~frame[column].isin(levels)
+        if wrong.any():
+            row = frame[wrong].iloc[0]
+            raise UserError(
+                f"{name}: {row['image_id']} has {column} {row[column]!r}; allowed are {', '.join(levels)}"
+            )
+    for column in attribute_columns(frame):
+        values = frame[column]
+        if values.dtype != np.int8 or not values.between(-1, 1).all():
+            raise UserError(f"{name}: column {column} is not int8 in -1, 0, 1")
+
+
+def recode(values: np.ndarray, coding: str, undefined: bool) -> tuple[np.ndarray, tuple[int, int] | None]:
+    """Raw labels (rows, attributes) in the declared coding as int8 {+1, -1, 0}.
+
+    ``undefined`` says whether the format may leave a label open (a raw 0 under minus_one_one).
+    Returns the labels and the position of the first value the coding does not have, or None.
+    """
+    table = {k: v for k, v in LABEL_CODINGS[coding].items() if v or undefined}
+    out = np.zeros(values.shape, np.int8)
+    known = np.zeros(values.shape, bool)
+    for raw, label in table.items():
+        hit = values == raw
+        out[hit] = label
+        known |= hit
+    if known.all():
+        return out, None
+    row, column = np.argwhere(~known)[0]
+    return out, (int(row), int(column))
+
+
+def coding_hint(coding: str, undefined: bool, value: int) -> str:
+    """What is allowed, and which coding would allow ``value``."""
+    allowed = ", ".join(str(k) for k, v in LABEL_CODINGS[coding].items() if v or undefined)
+    others = [c for c, t in LABEL_CODINGS.items() if c != coding and value in t and (t[value] or undefined)]
+    remedy = f"; if the whole file is coded that way, declare label_coding: {others[0]}" if others else ""
+    return f"label_coding {coding} allows {allowed}{remedy}"
+
+
+def read_csv_typed(path: Path, types: Mapping[str, pa.DataType], required: Sequence[str]) -> pacsv.CSVStreamingReader:
+    """Open a CSV with a header for reading in batches; only ``required`` columns, by name.
+
+    Raises UserError when the file is missing or a column is; values that do not fit ``types``
+    raise pyarrow.ArrowInvalid while reading (see :func:`csv_error`).
+    """
+    header = read_header(path)
+    missing = [c for c in required if c not in header]
+    if missing:
+        known = f"; it has {len(header)} columns: {', '.join(header[:6])} ..." if len(header) > 1 else ""
+        raise UserError(f"{path}: column {missing[0]!r} is missing{known}")
+    repeated = [c for c in required if header.count(c) > 1]
+    if repeated:
+        raise UserError(f"{path}: column {repeated[0]!r} occurs more than once in the header")
+    return pacsv.open_csv(
+        path,
+        read_options=pacsv.ReadOptions(use_threads=False, block_size=16 << 20, column_names=header, skip_rows=1),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict(types), include_columns=list(required), strings_can_be_null=False
+        ),
+    )
+
+
+def read_header(path: Path) -> list[str]:
+    """Column names of a CSV; raises UserError for a missing, empty or non-UTF-8 file."""
+    try:
+        with open(path, "rb") as file:
+            line = file.readline(1 << 20)
+        names = [name.strip().strip('"') for name in line.decode("utf-8-sig").rstrip("\r\n").split(",")]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: the header is not UTF-8 text") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    if not any(names):
+        raise UserError(f"{path}: the file is empty")
+    return names
+
+
+def csv_error(path: Path, error: Exception) -> UserError:
+    """A pyarrow CSV error as a sentence naming file, row and column."""
+    return UserError(f"{path}: {' '.join(str(error).split())}; labels are whole numbers, one per column")
+
+
+def split_verified(
+    faces: pd.DataFrame, mode: bool | str, *, threads: int = 1
+) -> tuple[pd.DataFrame, list[dict[str, str]], int]:
+    """Decode images within bounds; return the good rows, rejections, and how many were decoded.
+
+    ``mode``: true for all, "sample" for :data:`SAMPLE_SIZE` drawn by data set name and size, false
+    for none. The order of rows never depends on ``threads``.
+    """
+    if mode is False or faces.empty:
+        return faces, [], 0
+    chosen = np.arange(len(faces))
+    if mode == "sample" and len(faces) > SAMPLE_SIZE:
+        seed = seed_from("verify", faces["dataset"].iloc[0], len(faces))
+        generator = np.random.Generator(np.random.PCG64(seed))
+        chosen = np.sort(generator.choice(len(faces), SAMPLE_SIZE, replace=False))
+    references = faces["image"].to_numpy(object)[chosen]
+
+    def problem(reference: str) -> ImageError | None:
+        try:
+            read_image(reference)
+        except ImageError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(progress(pool.map(problem, references), len(references), "verifying images"))
+    bad = [(int(i), e) for i, e in zip(chosen, found, strict=True) if e is not None]
+    rejected = [
+        {"image_id": faces["image_id"].iloc[i], "image": faces["image"].iloc[i], "stage": "read", "reason": e.reason,
+         "detail": e.detail}
+        for i, e in bad
+    ]  # fmt: skip
+    keep = np.ones(len(faces), bool)
+    keep[[i for i, _ in bad]] = False
+    return faces[keep].reset_index(drop=True), rejected, len(chosen)
+
+
+def apply_demographics(faces: pd.DataFrame, setting: Mapping[str, Any] | str | None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Replace demographics by those of a table, by image.
+
+    ``setting``: the table's path (Parquet or CSV), or a dict with ``table``, ``source`` (name that
+    is recorded, default the file's name) and ``key`` (column with the image id or file name,
+    default the first of image_id, image, file, Filename).
+    Columns gender, age (a level or years), ethnicity replace the reader's; an image without a row,
+    or an empty value, becomes unknown. Returns the table and counts for the summary. Raises
+    UserError for a missing file, key or column, a repeated image, or a level that is not known.
+    """
+    if not setting:
+        return faces, {}
+    if isinstance(setting, str):
+        setting = {"table": setting}
+    unknown = [k for k in setting if k not in ("table", "source", "key")]
+    if unknown or "table" not in setting:
+        raise UserError("key demographics: give table, optionally source and key"
+                        + (f"; {unknown[0]!r} is not known" if unknown else ""))  # fmt: skip
+    path = Path(setting["table"])
+    if path.suffix == ".csv":
+        read_header(path)
+        table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    else:
+        table = read_table(path)
+    keys = [setting["key"]] if setting.get("key") else ["image_id", "image", "file", "Filename"]
+    key = next((k for k in keys if k in table), None)
+    if key is None:
+        raise UserError(f"{path}: column {keys[0]!r} (image id or file name) is missing; set demographics.key")
+    present = [d for d in DIMENSIONS if d in table]
+    if not present:
+        raise UserError(f"{path}: none of the columns {', '.join(DIMENSIONS)} is there")
+    # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
+    # file names are unique only together with their folder.
+    prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
+    names = table[key].astype("str").str.removeprefix(prefix)
+    wanted = faces["image_id"].str.removeprefix(prefix)
+    if not wanted.str.contains("/", regex=False).any():
+        names = names.str.rsplit("/", n=1).str[-1]
+    repeated = names.duplicated()
+    if repeated.any():
+        raise UserError(f"{path}: image {names[repeated].iloc[0]!r} has more than one row")
+    values = table.set_index(pd.Index(names, dtype="object"))[present].reindex(pd.Index(wanted, dtype="object"))
+    matched = int(wanted.isin(set(names)).sum())
+    if len(faces) and not matched:
+        raise UserError(
+            f"{path}: no row belongs to an image of {prefix[:-1]}; its first key is {names.iloc[0]!r}"
+            if len(names)
+            else f"{path}: the table is empty"
+        )
+    faces = faces.copy()
+    for dimension in present:
+        column = values[dimension].reset_index(drop=True)
+        if dimension == "age":
+            years = pd.to_numeric(column, errors="coerce")
+            column = column.astype("object").where(years.isna(), years.map(age_level, na_action="ignore"))
+        column = column.astype("object").where(column.notna() & column.ne(""), UNKNOWN).astype("str")
+        wrong = ~column.isin([*DIMENSIONS[dimension], UNKNOWN])
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise UserError(
+                f"{path}: image {wanted.iloc[row]!r} has {dimension} {column.iloc[row]!r}; allowed are "
+                f"{', '.join(DIMENSIONS[dimension])}, {UNKNOWN}"
+            )
+        faces[dimension] = column.to_numpy()
+    rest = [d for d in DIMENSIONS if d not in present]
+    source = str(setting.get("source") or path.name)
+    label = f"{source} ({', '.join(present)})" if rest else source
+    kept = f"; {faces['demographics_source'].iloc[0]}" if rest and len(faces) else ""
+    faces["demographics_source"] = label + kept
+    return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched}
+
+
+def support(faces: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Images per level of each demographic dimension, all levels listed."""
+    return {
+        d: {level: int(n) for level, n in faces[d].value_counts().reindex([*levels, UNKNOWN], fill_value=0).items()}
+        for d, levels in DIMENSIONS.items()
+    }
+
+
+def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
+    """Counts every reader reports: images, identities, splits, groups, label balance, rejections."""
+    names = attribute_columns(faces)
+    return {
+        "images": len(faces),
+        "identities": int(faces["identity_id"].nunique()),
+        "splits": {s: int((faces["split"] == s).sum()) for s in SPLITS},
+        "groups": support(faces),
+        "labels": {
+            n: {"positive": int((faces[n] == 1).sum()), "negative": int((faces[n] == -1).sum()),
+                "undefined": int((faces[n] == 0).sum())} for n in names
+        },
+        "rejected": {str(k): int(v) for k, v in rejected["reason"].value_counts().sort_index().items()},
+    }  # fmt: skip
+
+
+def list_images(folder: Path, *, depth: int) -> dict[str, str]:
+    """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name.
+
+    ``depth`` 0 looks into the folder, 1 into its sub-folders.
+    """
+    found: dict[str, str] = {}
+
+    def scan(path: str, prefix: str, level: int) -> None:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    found[prefix + entry.name] = entry.path
+                elif level and entry.is_dir():
+                    scan(entry.path, f"{prefix}{entry.name}/", level - 1)
+
+    try:
+        scan(str(folder), "", depth)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror})") from error
+    return dict(sorted(found.items()))

@@ -1,0 +1,177 @@
+"""Generated faces: shards, screening and annotation tables joined into one faces table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.datasets import faces as table
+from evenface.errors import UserError
+from evenface.storage.shards import read_shard
+from evenface.storage.tables import read_table
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+
+#: Name of the source "what the prompt asked for", beside the annotators' names.
+REQUESTED = "requested"
+
+DEFAULTS: dict[str, Any] = {
+    "name": ...,
+    "shards": ...,
+    "screening": ...,
+    "aligned": None,
+    "annotations": {},
+    "labels": ...,
+    "demographics": REQUESTED,
+    "fractions": (0.8, 0.1, 0.1),
+    "seed": ...,
+}
+
+
+def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Accepted faces, rejected rows and a summary.
+
+    Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
+    framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
+    ``annotations``: annotator -> list of tables in that order; ``labels`` and ``demographics``: an
+    annotator's name or "requested"; ``fractions`` and ``seed`` of the split, which keeps the people
+    of an identity together and each cell's shares equal. Adds the columns ``cell`` and
+    ``prompt_id``. Raises UserError naming the file whose rows do not fit the shard's.
+    """
+    from evenface.training.splits import assign_splits
+
+    values = table.take_settings("synthetic", settings, DEFAULTS)
+    annotations: Mapping[str, Sequence[str]] = values["annotations"]
+    for key in ("labels", "demographics"):
+        if values[key] != REQUESTED and values[key] not in annotations:
+            known = ", ".join([REQUESTED, *annotations])
+            raise UserError(f"data set {values['name']}: {key} come from {values[key]!r}, but known are {known}")
+    count = len(values["shards"])
+    lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {}),
+             **annotations}  # fmt: skip
+    for key, files in lists.items():
+        if len(files) != count:
+            raise UserError(f"data set {values['name']}: {count} shards but {len(files)} {key} files")
+    if not count:
+        raise UserError(f"data set {values['name']}: no shard to read")
+
+    parts = [_read_shard(i, values) for i in range(count)]
+    frame = pd.concat(parts, ignore_index=True)
+    repeated = frame["image_id"].duplicated()
+    if repeated.any():
+        raise UserError(
+            f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
+        )
+    accepted = frame["accepted"].to_numpy(bool)
+    dropped = frame[~accepted]
+    rejected = table.rejected_frame(
+        {"image_id": r.image_id, "image": r.image, "stage": "screening", "reason": r.reason, "detail": r.detail}
+        for r in dropped.itertuples()
+    )
+    kept = frame[accepted].reset_index(drop=True)
+    kept["split"] = assign_splits(
+        kept, fractions=tuple(values["fractions"]), by=("cell",), identity="identity_id", seed=values["seed"]
+    ).to_numpy()
+    names = table.attribute_columns(kept)
+    labels = kept[names].fillna(0).astype("int8")
+    faces = table.build_faces(
+        {
+            **{c: kept[c].to_numpy(object) for c in ("image_id", "image", "identity_id", "split")},
+            "dataset": values["name"],
+            **{d: kept[d].fillna(UNKNOWN).to_numpy(object) for d in DIMENSIONS},
+            "demographics_source": values["demographics"],
+            "labels_source": values["labels"],
+            **{c: kept[c].to_numpy(object) for c in ("cell", "prompt_id")},
+        },
+        labels,
+    )
+    summary = {
+        "reader": "synthetic",
+        "shards": count,
+        "images_generated": len(frame),
+        "cells": int(frame["cell"].nunique()),
+        "cells_without_face": sorted(set(frame["cell"]) - set(kept["cell"])),
+        **table.summarise(faces, rejected),
+    }
+    return faces, rejected, summary
+
+
+def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
+    """What was asked for, by image: image_id, cell, prompt_id, gender, age, ethnicity."""
+    parts = []
+    for path in shards:
+        with read_shard(path) as shard:
+            parts.append(_requested(shard.table, shard.recipe))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _requested(rows: pd.DataFrame, recipe: Mapping[str, Any]) -> pd.DataFrame:
+    """Cell, prompt and requested demographics of a shard's images; a shard belongs to one prompt."""
+    frame = pd.DataFrame({"image_id": rows["image_id"].astype("str")})
+    for column, default in (("cell", ""), *((d, UNKNOWN) for d in DIMENSIONS)):
+        frame[column] = rows[column] if column in rows else recipe.get(column, default)
+    frame["prompt_id"] = rows["prompt_id"] if "prompt_id" in rows else frame["cell"]
+    return frame[["image_id", "cell", "prompt_id", *DIMENSIONS]]
+
+
+def _aligned_to(path: str, rows: pd.DataFrame, order: pd.Series) -> pd.DataFrame:
+    """``rows`` in the shard's order; every image has exactly one."""
+    if rows["image_id"].duplicated().any() or set(rows["image_id"]) != set(order):
+        raise UserError(f"{path}: its images are not those of the shard; delete it and run again")
+    return rows.set_index("image_id").reindex(order).reset_index()
+
+
+def _read_shard(number: int, values: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per image of a shard: ids, reference, screening verdict, labels, demographics."""
+    dataset = values["name"]
+    with read_shard(values["shards"][number]) as shard:
+        rows, recipe, references = shard.table, shard.recipe, shard.references()
+    frame = _requested(rows, recipe)
+    order = frame["image_id"]
+    frame["image"] = references
+    identities = rows["identity_id"] if "identity_id" in rows else order
+    frame["identity_id"] = [_prefixed(dataset, i) for i in identities]
+
+    path = values["screening"][number]
+    screening = read_table(path, required=("image_id", "accepted", "reason"))
+    screening = _aligned_to(path, screening, order)
+    frame["accepted"] = screening["accepted"].to_numpy(bool)
+    frame["reason"] = screening["reason"].to_numpy(object)
+    frame["detail"] = screening["detail"].to_numpy(object) if "detail" in screening else ""
+
+    if values["aligned"]:
+        path = values["aligned"][number]
+        with read_shard(path) as crops:
+            where = dict(zip(crops.table["image_id"], crops.references(), strict=True))
+        missing = [i for i in order[frame["accepted"]] if i not in where]
+        if missing:
+            raise UserError(f"{path}: the accepted image {missing[0]!r} is not in it; delete it and run again")
+        frame["image"] = [where.get(i, r) for i, r in zip(order, frame["image"], strict=True)]
+
+    tables = {n: _annotation(values, n, number, order) for n in {values["labels"], values["demographics"]} - {REQUESTED}}
+    if values["demographics"] != REQUESTED:
+        for dimension in DIMENSIONS:
+            frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
+    if values["labels"] == REQUESTED:
+        wanted = recipe.get("attributes", {})
+        labels = pd.DataFrame({n: np.int8(wanted.get(n, 0)) for n in CELEBA_ATTRIBUTES}, index=frame.index)
+    else:
+        annotation = tables[values["labels"]]
+        names = [c for c in annotation if c.startswith("label_")]
+        labels = annotation[names].rename(columns={c: c.removeprefix("label_") for c in names})
+        labels = labels[table.attribute_columns(labels)]
+    frame = pd.concat([frame, labels.reset_index(drop=True)], axis=1)
+    frame["image_id"] = [_prefixed(dataset, i) for i in order]
+    return frame
+
+
+def _annotation(values: Mapping[str, Any], name: str, number: int, order: pd.Series) -> pd.DataFrame:
+    path = values["annotations"][name][number]
+    required = ["image_id", *(DIMENSIONS if values["demographics"] == name else ())]
+    return _aligned_to(path, read_table(path, required=required), order)
+
+
+def _prefixed(dataset: str, name: str) -> str:
+    return name if name.startswith(f"{dataset}/") else f"{dataset}/{name}"

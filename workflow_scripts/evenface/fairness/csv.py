@@ -1,0 +1,54 @@
+"""CSV files that come out the same bytes for the same table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from evenface.storage.atomic import atomic_path
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike, *, sort_by: Sequence[str] = ()) -> None:
+    """Write a table atomically: UTF-8, comma, LF, at most 10 significant digits.
+
+    Undefined values are empty fields and booleans are ``true`` and ``false``. ``sort_by`` names the
+    columns that order the rows; the sort is stable.
+    """
+    if sort_by:
+        frame = frame.sort_values(list(sort_by), kind="stable")
+    text = pd.DataFrame({name: _text(frame[name]) for name in frame.columns})
+    with atomic_path(path) as temporary:
+        text.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _text(column: pd.Series) -> pd.Series:
+    missing = column.isna().to_numpy()
+    if pd.api.types.is_bool_dtype(column):
+        words = np.where(column.fillna(False).to_numpy(dtype=bool), "true", "false").astype(object)
+    elif pd.api.types.is_float_dtype(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        words = np.array([format_number(value) for value in values], dtype=object)
+    elif column.dtype == object:
+        words = np.array([_word(value) for value in column], dtype=object)
+    else:
+        words = column.astype(object).to_numpy(copy=True)
+    words[missing] = ""
+    return pd.Series(words, dtype=object)
+
+
+def _word(value) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "true" if value else "false"
+    if isinstance(value, (float, np.floating)):
+        return format_number(value)
+    return str(value)
+
+
+def format_number(value: float) -> str:
+    """At most 10 significant digits, no trailing zeros, no negative zero; empty for NaN."""
+    if value != value:
+        return ""
+    return format(float(value) + 0.0, ".10g").replace("-0", "0", 1) if value == 0 else format(float(value), ".10g")

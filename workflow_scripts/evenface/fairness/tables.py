@@ -1,0 +1,565 @@
+"""Fairness tables: one row is one statement."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.fairness import coverage
+from evenface.fairness.criteria import Criterion, Rates, criteria, names
+from evenface.fairness.csv import write_csv
+from evenface.fairness.cube import GroupCounts, Grouping
+from evenface.fairness.inputs import Scored, TestSet, read_predictions, read_test_set, scored_attributes
+from evenface.fairness.metrics import ALL, DEFINED, METRICS, RATIOS, denominators, form, rate
+from evenface.fairness.settings import FairnessSettings
+from evenface.storage.atomic import write_json
+from evenface.storage.tables import read_table, table_meta
+
+CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
+
+KEY = ["run_id", "model_id", "dataset", "split", "attribute", "grouping"]
+
+GROUP_COLUMNS = [
+    *KEY, "group", "metric", "value", "numerator", "denominator", "n_images", "n_identities", "n_defined",
+    "n_undefined", "threshold", "label_source", "group_source", "cluster_unit", "status",
+]  # fmt: skip
+
+GAP_COLUMNS = [
+    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "overall", "group_max", "group_min",
+    "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "cluster_unit", "status",
+]  # fmt: skip
+
+COVERAGE_COLUMNS = [
+    *KEY, "group", "n_images", "n_identities", "n_defined", "n_undefined", "label_coverage",
+    *(f"{metric}_{end}" for metric in coverage.BOUNDS for end in ("low", "high")),
+]  # fmt: skip
+
+SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "criterion"]
+
+SUMMARY_COLUMNS = [
+    *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "value_std", "fair_value", "baseline",
+    "baseline_value", "change", "metric", "worst_group", "worst_rate", "best_group", "best_rate",
+    "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded", "groups_excluded",
+    "label_robust", "threshold", "status",
+]  # fmt: skip
+
+ONE_SEED, MEAN_OVER_SEEDS = "one seed", "mean over seeds"
+
+
+def evaluate(
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    labels: pd.DataFrame,
+    groups: pd.DataFrame,
+    settings: FairnessSettings | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Fairness tables of one or more models on one test set.
+
+    predictions  ``image_id``, ``identity_id`` and ``score_<attribute>`` in [0, 1] or ``pred_<attribute>``
+                 in {0, 1}; or several such tables by model id. A model id ``<run>-<number>`` is read as
+                 a run and its seed; runs with several seeds get rows of their mean in ``fairness``.
+    labels       ``image_id`` and a column per attribute (or ``label_<attribute>``) in {+1, -1, 0 undefined}
+    groups       ``image_id`` and a column per demographic dimension; optional ``source``
+
+    Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``label_coverage``
+    (support and bounds under undefined labels) and ``fairness`` (the summary, with the change against
+    ``settings.baseline``). Rates over a denominator of 0 are NaN and their row's ``status`` says so.
+
+    Raises UserError naming table, row and column when an input cannot be used.
+
+    >>> frame = pd.DataFrame({"image_id": ["a", "b"], "identity_id": ["x", "y"], "score_Smiling": [0.9, 0.2]})
+    >>> labels = pd.DataFrame({"image_id": ["a", "b"], "Smiling": [1, 1]})
+    >>> groups = pd.DataFrame({"image_id": ["a", "b"], "gender": ["female", "male"]})
+    >>> settings = FairnessSettings(groupings=("gender",), min_denominator=1, min_identities=1)
+    >>> tables = evaluate(frame, labels, groups, settings)
+    >>> rows = tables["fairness"].set_index("criterion")
+    >>> float(rows.loc["equal_opportunity_difference", "value"])
+    1.0
+    """
+    settings = settings or FairnessSettings()
+    models = dict(predictions) if isinstance(predictions, Mapping) else {"model": predictions}
+    tables, _ = _evaluate_test_set(models, labels, groups, settings)
+    return _finish([tables], settings)
+
+
+def evaluate_predictions(
+    paths: Mapping[str, str | os.PathLike | Sequence[str | os.PathLike]],
+    settings: FairnessSettings,
+    outputs: Mapping[str, str | os.PathLike],
+) -> dict[str, pd.DataFrame]:
+    """Evaluate prediction tables on disk and write the fairness tables.
+
+    paths    model id (``<run>-<seed>``) -> its predictions Parquet, or several, one per test set. Each
+             carries identities, demographics, scores and labels; its header may give ``thresholds``,
+             ``dataset``, ``split``, ``label_source`` and ``group_source``.
+    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``label_coverage`` (CSV) and
+             ``manifest`` (JSON) -> where to write it
+
+    Models that are compared must have been scored on the same images with the same labels.
+    """
+    known = {"fairness", "group_metrics", "gap_metrics", "label_coverage", "manifest"}
+    if set(outputs) - known:
+        raise ValueError(f"unknown outputs {sorted(set(outputs) - known)}; known are {sorted(known)}")
+    by_dataset: dict[str, dict[str, _File]] = {}
+    for model_id, entry in paths.items():
+        several = [entry] if isinstance(entry, (str, os.PathLike)) else list(entry)
+        for path in several:
+            file = _read_predictions_file(path, settings)
+            if model_id in by_dataset.setdefault(file.dataset, {}):
+                raise UserError(f"{path}: model {model_id} has two prediction tables for {file.dataset!r}")
+            by_dataset[file.dataset][model_id] = file
+    parts, manifests = [], []
+    for dataset in sorted(by_dataset):
+        tables, manifest = _evaluate_files(by_dataset[dataset], settings)
+        parts.append(tables)
+        manifests.append(manifest)
+    tables = _finish(parts, settings)
+    for name, path in outputs.items():
+        if name == "manifest":
+            write_json(path, _manifest(manifests, settings))
+        else:
+            write_csv(tables[name], path)
+    return tables
+
+
+def headline(summary: pd.DataFrame) -> pd.DataFrame:
+    """One row per model of the ``fairness`` table: the mean over seeds where there are several seeds."""
+    several = set(summary.loc[summary["aggregation"] == MEAN_OVER_SEEDS, "model"])
+    keep = (summary["aggregation"] == MEAN_OVER_SEEDS) | ~summary["model"].isin(several)
+    return summary[keep]
+
+
+def split_model_id(model_id: str) -> tuple[str, int | None]:
+    """``"real-2"`` -> ``("real", 2)``; without a trailing number the seed is None."""
+    run, dash, seed = model_id.rpartition("-")
+    return (run, int(seed)) if dash and run and seed.isdecimal() else (model_id, None)
+
+
+# --- one test set ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """One model in one grouping; arrays are (attributes, groups, ...)."""
+
+    grouping: Grouping
+    attributes: tuple[str, ...]
+    n_groups: int  # groups that take part; those with the level unknown follow unless included
+    counted: GroupCounts
+    rates: Rates
+    circular: np.ndarray  # (attributes,)
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.counted.counts.transpose(1, 0, 2)
+
+    @property
+    def groups(self) -> np.ndarray:
+        return np.array(self.grouping.groups[: self.n_groups], dtype=object)
+
+
+@dataclass(frozen=True)
+class _Support:
+    used: np.ndarray
+    n_identities: np.ndarray
+
+
+def _evaluate_test_set(models, labels, groups, settings):
+    _check_summary(settings)
+    scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
+    test = read_test_set(labels, groups, settings, scored_names)
+    tables = {"group_metrics": [], "gap_metrics": [], "label_coverage": [], "fairness": []}
+    manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
+    evaluated: dict[str, dict[str, _Evaluated]] = {}
+    scored: dict[str, Scored] = {}
+    for model_id, frame in models.items():
+        scored[model_id] = one = read_predictions(frame, test, settings)
+        evaluated[model_id] = {}
+        for name in settings.groupings:
+            result = _evaluate_grouping(one, test.space.grouping(name), settings)
+            evaluated[model_id][name] = result
+            key = _key(model_id, test, result)
+            tables["group_metrics"].append(_group_rows(key, result, one, test, settings))
+            tables["gap_metrics"].append(_gap_rows(key, result, one, settings))
+            tables["label_coverage"].append(_coverage_rows(key, result))
+        manifest["models"][model_id] = {
+            "images": int(one.cube.counts[:, :1].sum()),
+            "identities": len(one.cube.identities),
+            "cluster_unit": one.cluster_unit,
+            "unmatched_images": one.n_missing,
+            "thresholds": {a: (None if t != t else t) for a, t in one.thresholds.items()},
+            "skipped_attributes": one.skipped,
+        }
+    tables["fairness"] = _summary_rows(evaluated, scored, test, settings)
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}, manifest
+
+
+def _evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSettings) -> _Evaluated:
+    cube = scored.cube
+    counted = cube.by_group(grouping)
+    n_groups = len(grouping.groups) if settings.include_unknown else grouping.n_known
+    counts = counted.counts.transpose(1, 0, 2)[:, :n_groups]
+    used = {metric: _support(counted, counts, metric, settings).used for metric in METRICS}
+    circular = np.array([settings.circular.get(a) in grouping.dimensions for a in cube.attributes], dtype=bool)
+    rates = Rates.of(counts, used, settings.alpha)
+    return _Evaluated(grouping, cube.attributes, n_groups, counted, rates, circular)
+
+
+def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> _Support:
+    """Who takes part: enough images and enough identities behind every denominator of the metric."""
+    used = np.ones(counts.shape[:2], dtype=bool)
+    fewest = None
+    for denominator in denominators(metric):
+        weights = form(denominator)
+        persons = counted.identities_with(weights).T[:, : counts.shape[1]]
+        used &= (counts @ weights >= settings.min_denominator) & (persons >= settings.min_identities)
+        fewest = persons if fewest is None else np.minimum(fewest, persons)
+    return _Support(used, fewest)
+
+
+def _key(model_id: str, test: TestSet, result: _Evaluated) -> dict[str, str]:
+    return {
+        "run_id": split_model_id(model_id)[0],
+        "model_id": model_id,
+        "dataset": test.dataset,
+        "split": test.split,
+        "grouping": result.grouping.name,
+    }
+
+
+def _group_rows(key, result: _Evaluated, scored: Scored, test: TestSet, settings) -> pd.DataFrame:
+    counts = result.counts[:, : result.n_groups]
+    shape = (len(result.attributes), result.n_groups, len(METRICS))
+    value, numerator, denominator = (np.full(shape, np.nan) for _ in range(3))
+    persons = np.zeros(shape, dtype=np.int64)
+    status = np.full(shape, "", dtype=object)
+    for m, metric in enumerate(METRICS):
+        support = _support(result.counted, counts, metric, settings)
+        value[..., m] = rate(counts, metric)
+        denominator[..., m] = np.min([counts @ form(d) for d in denominators(metric)], axis=0)
+        if metric in RATIOS:
+            numerator[..., m] = counts @ form(RATIOS[metric].numerator)
+        persons[..., m] = support.n_identities
+        status[..., m][~support.used] = LOW_SUPPORT
+    status[np.isnan(value)] = NO_DENOMINATOR
+    status[result.circular] = CIRCULAR
+    per_group = {"n_images": ALL, "n_defined": DEFINED, "n_undefined": "U0+U1"}
+    columns = {
+        **key,
+        "attribute": _spread(result.attributes, shape, 0),
+        "group": _spread(result.groups, shape, 1),
+        "metric": _spread(METRICS, shape, 2),
+        "value": value.ravel(),
+        "numerator": pd.array(numerator.ravel(), dtype="Int64"),
+        "denominator": denominator.ravel().astype(np.int64),
+        **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
+        "n_identities": persons.ravel(),
+        "threshold": _spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
+        "label_source": _spread([test.label_source[a] for a in result.attributes], shape, 0),
+        "group_source": test.group_source,
+        "cluster_unit": scored.cluster_unit,
+        "status": status.ravel(),
+    }
+    return pd.DataFrame(columns)[GROUP_COLUMNS]
+
+
+def _gap_rows(key, result: _Evaluated, scored: Scored, settings: FairnessSettings) -> pd.DataFrame:
+    found = list(criteria(result.rates, settings.alpha))
+    frame = pd.concat([_criterion_rows(result, c) for c in found], ignore_index=True)
+    frame = frame.assign(**key, cluster_unit=scored.cluster_unit)
+    return frame[GAP_COLUMNS]
+
+
+def _criterion_rows(result: _Evaluated, c: Criterion) -> pd.DataFrame:
+    """One row per attribute."""
+    enough = c.used.sum(axis=-1) >= 2
+    rows = np.arange(len(result.attributes))
+
+    def named(index: np.ndarray) -> np.ndarray:
+        return np.where(enough, result.groups[index], None)
+
+    def rate_of(index: np.ndarray) -> np.ndarray:
+        return np.where(enough, c.x[rows, index], np.nan)
+
+    status = c.gap.status.copy()
+    status[result.circular] = CIRCULAR
+    robust = np.full(len(rows), None, dtype=object)
+    if c.robust is not None:
+        defined = c.gap.status == ""
+        robust[defined] = c.robust[defined]
+    images = (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1)
+    return pd.DataFrame(
+        {
+            "attribute": list(result.attributes),
+            "criterion": c.name,
+            "metric": c.metric,
+            "aggregation": c.aggregation,
+            "alpha": c.alpha,
+            "value": c.gap.value,
+            "fair_value": c.fair,
+            "overall": np.where(enough, c.overall, np.nan),
+            "group_max": named(c.group_max),
+            "group_min": named(c.group_min),
+            "worst_group": named(c.worst),
+            "worst_rate": rate_of(c.worst),
+            "best_group": named(c.best),
+            "best_rate": rate_of(c.best),
+            "n_images": images,
+            "n_identities": [_identities(result, used) for used in c.used],
+            "n_groups_used": c.used.sum(axis=-1),
+            "n_groups_excluded": (~c.used).sum(axis=-1),
+            "groups_excluded": [";".join(result.groups[~used]) for used in c.used],
+            "label_robust": robust,
+            "status": status,
+        }
+    )
+
+
+def _identities(result: _Evaluated, used: np.ndarray) -> int:
+    mask = np.zeros(len(result.grouping.groups), dtype=bool)
+    mask[: result.n_groups] = used
+    return result.counted.n_identities(mask)
+
+
+def _coverage_rows(key, result: _Evaluated) -> pd.DataFrame:
+    counts = result.counts
+    persons = result.counted.identities_with(form(ALL))
+    # every declared group is listed; of the groups with unknown levels, those that occur
+    listed = (np.arange(counts.shape[1]) < result.grouping.n_known) | (counts @ form(ALL)).any(axis=0)
+    groups = np.array(result.grouping.groups, dtype=object)[listed]
+    counts, persons = counts[:, listed], persons[listed].T
+    shape = counts.shape[:2]
+    columns = {
+        **key,
+        "attribute": _spread(result.attributes, shape, 0),
+        "group": _spread(groups, shape, 1),
+        "n_images": (counts @ form(ALL)).ravel(),
+        "n_identities": persons.ravel(),
+        "n_defined": (counts @ form(DEFINED)).ravel(),
+        "n_undefined": (counts @ form("U0+U1")).ravel(),
+        "label_coverage": rate(counts, "label_coverage").ravel(),
+    }
+    for metric in coverage.BOUNDS:
+        low, high = coverage.bounds(counts, metric)
+        columns |= {f"{metric}_low": low.ravel(), f"{metric}_high": high.ravel()}
+    return pd.DataFrame(columns)[COVERAGE_COLUMNS]
+
+
+def _spread(values: Sequence, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """Repeat one value per position of an axis over the whole shape, flattened."""
+    wide = np.array(list(values), dtype=object).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+    return np.broadcast_to(wide, shape).ravel()
+
+
+# --- the summary ----------------------------------------------------------------------------------
+
+
+def _check_summary(settings: FairnessSettings) -> None:
+    known = names()
+    wrong = [name for name in settings.summary if name not in known]
+    if wrong:
+        raise UserError(f"evaluation.summary: {wrong[0]!r} is not a criterion; known are {', '.join(known)}")
+
+
+def _summary_rows(evaluated, scored, test: TestSet, settings) -> list[pd.DataFrame]:
+    runs: dict[str, list[str]] = {}
+    for model_id in evaluated:
+        runs.setdefault(split_model_id(model_id)[0], []).append(model_id)
+    frames = []
+    for run, model_ids in runs.items():
+        per_seed = [_summary_of(evaluated[m], settings) for m in model_ids]
+        rows = [
+            frame.assign(model_id=m, seed=split_model_id(m)[1], aggregation=ONE_SEED, n_seeds=1, value_std=np.nan)
+            for m, frame in zip(model_ids, per_seed, strict=True)
+        ]
+        if len(model_ids) > 1:
+            mean = _mean_over_seeds(run, [evaluated[m] for m in model_ids], per_seed, settings)
+            rows.append(mean.assign(model_id=run, seed=None, aggregation=MEAN_OVER_SEEDS, n_seeds=len(model_ids)))
+        thresholds = scored[model_ids[0]].thresholds
+        for frame in rows:
+            frames.append(frame.assign(model=run, threshold=frame["attribute"].map(thresholds).astype(float)))
+    summary = pd.concat(frames, ignore_index=True)
+    summary["seed"] = summary["seed"].astype("Int64")
+    summary = summary.assign(dataset=test.dataset, split=test.split).rename(columns={"overall": "overall_rate"})
+    return [_with_baseline(summary, settings)[SUMMARY_COLUMNS]]
+
+
+def _summary_of(by_grouping: Mapping[str, _Evaluated], settings: FairnessSettings) -> pd.DataFrame:
+    frames = []
+    for name, result in by_grouping.items():
+        for criterion in criteria(result.rates, settings.alpha):
+            if criterion.name in settings.summary:
+                frames.append(_criterion_rows(result, criterion).assign(grouping=name))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
+    """Mean value over seeds; groups and their rates come from the rates averaged over seeds."""
+    attributes = {next(iter(by_grouping.values())).attributes for by_grouping in several}
+    if len(attributes) > 1:
+        raise UserError(f"the seeds of run {run!r} were scored on different attributes; predict them again")
+    averaged = {
+        name: replace(first, rates=Rates.mean([by_grouping[name].rates for by_grouping in several]))
+        for name, first in several[0].items()
+    }
+    frame = _summary_of(averaged, settings)
+    values = np.stack([seed["value"].to_numpy() for seed in per_seed])
+    frame["value"] = values.mean(axis=0)  # NaN when a seed is undefined
+    frame["value_std"] = values.std(axis=0, ddof=1)
+    for seed in per_seed:
+        undefined = (frame["status"] == "") & (seed["status"] != "")
+        frame.loc[undefined, "status"] = seed.loc[undefined, "status"]
+    return frame
+
+
+def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
+    if settings.baseline is None:
+        return summary.assign(baseline=None, baseline_value=np.nan, change=np.nan)
+    if settings.baseline not in set(summary["model"]):
+        models = ", ".join(sorted(set(summary["model"])))
+        raise UserError(f"evaluation.baseline is {settings.baseline!r}; the models evaluated are {models}")
+    key = ["attribute", "grouping", "criterion"]
+    reference = headline(summary)
+    reference = reference[reference["model"] == settings.baseline].set_index(key)["value"]
+    other = (summary["model"] != settings.baseline).to_numpy()
+    value = reference.reindex(pd.MultiIndex.from_frame(summary[key])).to_numpy()
+    value = np.where(other, value, np.nan)
+    return summary.assign(
+        baseline=np.where(other, settings.baseline, None),
+        baseline_value=value,
+        change=summary["value"].to_numpy() - value,
+    )
+
+
+def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) -> dict[str, pd.DataFrame]:
+    """Concatenate test sets and put rows in the order of their keys; inside a key, declared order."""
+    order = {name: k for k, name in enumerate(settings.groupings)}
+    tables = {}
+    for name in parts[0]:
+        frame = pd.concat([part[name] for part in parts], ignore_index=True)
+        by = SUMMARY_KEY[:-1] if name == "fairness" else KEY
+        if name == "fairness":
+            rank = {criterion: k for k, criterion in enumerate(settings.summary)}
+            frame = frame.iloc[frame["criterion"].map(rank).argsort(kind="stable")]
+        frame = frame.sort_values(
+            by, kind="stable", na_position="first", key=lambda c: c.map(order) if c.name == "grouping" else c
+        )
+        tables[name] = frame.reset_index(drop=True)
+    return tables
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    frame: pd.DataFrame
+    dataset: str
+    split: str
+    meta: dict
+
+
+def _read_predictions_file(path, settings: FairnessSettings) -> _File:
+    frame = read_table(path, required=("image_id", *settings.dimensions))
+    frame.attrs["path"] = str(path)
+    meta = table_meta(path)
+    dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
+    return _File(Path(path), frame, str(dataset), str(meta.get("split") or _only(frame, "split", "test")), meta)
+
+
+def _only(frame: pd.DataFrame, column: str, default: str) -> str:
+    values = sorted(map(str, pd.unique(frame[column].dropna()))) if column in frame.columns else []
+    return "+".join(values) or default
+
+
+def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
+    first_id, first = next(iter(files.items()))
+    labels, groups = _labels_and_groups(first, settings)
+    for model_id, file in files.items():
+        if file is not first:
+            _check_same_test_set(first, file, settings)
+    thresholds = {_threshold_key(file.meta.get("thresholds")) for file in files.values()}
+    if len(thresholds) > 1:
+        raise UserError(
+            f"models {', '.join(files)} were given different thresholds; predict them again with the same"
+        )
+    if first.meta.get("thresholds") is not None:
+        settings = replace(settings, thresholds=first.meta["thresholds"])
+    frames = {}
+    for model_id, file in files.items():
+        columns = [c for c in file.frame.columns if c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id")]
+        frames[model_id] = file.frame[columns]
+        frames[model_id].attrs["path"] = str(file.path)
+    tables, manifest = _evaluate_test_set(frames, labels, groups, settings)
+    for model_id, file in files.items():
+        manifest["models"][model_id]["input"] = {
+            "path": str(file.path),
+            "rows": len(file.frame),
+            "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
+        }
+    return tables, manifest
+
+
+def _threshold_key(thresholds) -> str:
+    """Thresholds as text that is equal for equal thresholds."""
+    return repr(sorted(thresholds.items()) if isinstance(thresholds, Mapping) else thresholds)
+
+
+def _labels_and_groups(file: _File, settings: FairnessSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = file.frame
+    label_columns = [c for c in frame.columns if c.startswith("label_") and c != "label_source"]
+    source = file.meta.get("label_source") or _only(frame, "labels_source", "")
+    labels = frame[["image_id", *label_columns]].assign(
+        dataset=file.dataset, split=file.split, label_source=source
+    )
+    source = file.meta.get("group_source") or _only(frame, "demographics_source", "")
+    groups = frame[["image_id", *settings.dimensions]].assign(source=source)
+    labels.attrs["path"] = groups.attrs["path"] = str(file.path)
+    return labels, groups
+
+
+def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None:
+    columns = [c for c in a.frame.columns if c.startswith("label_")] + list(settings.dimensions)
+    left = a.frame.set_index("image_id").sort_index()
+    right = b.frame.set_index("image_id").sort_index()
+    absent = [c for c in columns if c not in right.columns]
+    if absent:
+        raise UserError(f"{b.path}: column {absent[0]!r} is missing, which {a.path} has; predict both again")
+    if not left.index.equals(right.index):
+        if settings.allow_missing_images:
+            shared = left.index.intersection(right.index)
+            left, right = left.loc[shared], right.loc[shared]
+        else:
+            name = left.index.symmetric_difference(right.index)[0]
+            raise UserError(f"image {name!r} is in only one of {a.path} and {b.path}; predict both again")
+    for column in columns:
+        same = left[column].astype(str).to_numpy() == right[column].astype(str).to_numpy()
+        if not same.all():
+            name = left.index[int(np.flatnonzero(~same)[0])]
+            raise UserError(
+                f"image {name!r}: {column} differs between {a.path} and {b.path}; predict both again"
+            )
+
+
+def _manifest(parts: list[dict], settings: FairnessSettings) -> dict:
+    return {
+        "schema_version": 1,
+        "test_sets": parts,
+        "groupings": list(settings.groupings),
+        "levels": {name: list(levels) for name, levels in settings.levels.items()},
+        "min_denominator": settings.min_denominator,
+        "min_identities": settings.min_identities,
+        "alpha": settings.alpha,
+        "include_unknown": settings.include_unknown,
+        "label_coding": settings.label_coding,
+        "baseline": settings.baseline,
+        "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "pyarrow")},
+    }

@@ -1,0 +1,189 @@
+"""Clean-up and packing of textures at distillation time (see ``assets.distil``).
+
+Colours are kept as the square root of linear light in 8 bits (decoding is one multiplication);
+skins are kept as ratios to their own mean tone (see :func:`skin_ratio`), hair as strand shade,
+strand noise and alpha (:func:`hair_channels`). Every texture is packed with its mip levels.
+"""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+
+from .raster import LEVELS
+
+#: Skins store ratio r as 255 * sqrt(r / RATIO_MAX).
+RATIO_MAX = 4.0
+
+
+def decode_image(data: bytes, size: int | None = None) -> np.ndarray:
+    """PNG or JPEG bytes to float32 RGBA 0..1 (still sRGB-coded), resized to ``size`` x ``size``."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        image = image.convert("RGBA")
+        rgba = np.asarray(image, np.float32) / 255.0
+    if size and rgba.shape[:2] != (size, size):
+        premultiplied = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
+        small = cv2.resize(premultiplied, (size, size), interpolation=cv2.INTER_AREA)
+        rgba = np.concatenate([small[..., :3] / np.maximum(small[..., 3:], 1e-4), small[..., 3:]], -1)
+    return np.clip(rgba, 0, 1)
+
+
+def srgb_to_linear(c: np.ndarray) -> np.ndarray:
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def encode(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Linear colours and alpha to uint8 RGBA with square-root coding of the colours."""
+    coded = np.concatenate([np.sqrt(np.clip(rgb, 0, 1)), np.clip(alpha, 0, 1)[..., None]], -1)
+    return (coded * 255 + 0.5).astype(np.uint8)
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+
+
+def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Blur that only averages where ``mask`` (h, w) is set."""
+    weight = blur(mask, sigma)
+    image = image if image.ndim == 3 else image[..., None]
+    total = blur(image * mask[..., None], sigma)
+    total = total if total.ndim == 3 else total[..., None]
+    return total / np.maximum(weight, 1e-4)[..., None]
+
+
+def bleed(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Carry colours into transparent texels, so that filtering at edges mixes no background in."""
+    out = rgb.copy()
+    solid = (alpha > 0.5).astype(np.float32)
+    mean = (rgb * solid[..., None]).sum((0, 1)) / max(float(solid.sum()), 1.0)
+    fill = np.broadcast_to(mean, rgb.shape).copy()
+    for sigma in (24.0, 8.0, 2.5):
+        near = np.clip(blur(solid, sigma) * 8, 0, 1)[..., None]
+        fill = fill * (1 - near) + masked_blur(rgb, solid, sigma) * near
+    return np.where(solid[..., None] > 0, out, fill)
+
+
+def nearest_inside(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the nearest true texel, for inpainting outside the UV islands."""
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    return rows, columns
+
+
+def paint_triangles(size: int, uv: np.ndarray, faces: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rasterise per-corner ``values`` (m, 3) over UV triangles; returns (size, size) float32."""
+    out = np.zeros((size, size), np.float32)
+    for triangle, value in zip(uv[faces], values, strict=True):
+        p = np.stack([triangle[:, 0] * size, (1 - triangle[:, 1]) * size], 1)
+        cv2.fillConvexPoly(out, np.round(p * 16 - 8).astype(np.int32), float(value.mean()), shift=4)
+    return out
+
+
+def skin_ratio(rgba: np.ndarray, islands: np.ndarray, face: np.ndarray, scalp: np.ndarray, lips: np.ndarray):
+    """Skin texture as ratio to its mean face tone, free of casts, shaved hair and baked shading.
+
+    ``islands`` (h, w) bool marks valid texels, ``face`` weights the texels that define the tone,
+    ``scalp`` and ``lips`` weight those regions (the painted-on scalp hair is flattened, the
+    saturated lips are moderated). Returns ratios (h, w, 3) and a relief height (h, w) around 0.5.
+    """
+    rows, columns = nearest_inside(islands)
+    linear = srgb_to_linear(rgba[..., :3])[rows, columns]
+    weight = face / face.sum()
+    mean = (linear * weight[..., None]).sum((0, 1))
+    ratio = linear / mean
+    # Broad shading baked into the photographs fights the renderer's own light: keep a third of it.
+    valid = islands.astype(np.float32) * (1 - scalp) * (1 - lips)
+    broad = masked_blur(ratio, np.clip(valid, 0, 1), 16.0)
+    flat = ratio / np.maximum(broad, 0.15)
+    ratio = flat * np.maximum(broad, 0.15) ** 0.35
+    # Chroma varies less than brightness, which tames blotches and casts.
+    luma = (ratio @ np.array([0.3, 0.59, 0.11], np.float32))[..., None]
+    ratio = luma * (ratio / np.maximum(luma, 1e-3)) ** 0.7
+    fine = luma[..., 0] / np.maximum(blur(luma[..., 0], 3.0), 1e-3)
+    bare = 1.0 + 0.15 * (fine - 1.0)
+    ratio = ratio * (1 - scalp[..., None]) + (bare * scalp)[..., None]
+    lip_luma = np.clip(luma, 0.5, 1.1)
+    calm_lips = lip_luma * np.clip(ratio / np.maximum(luma, 1e-3), 0.7, 1.25)
+    ratio = ratio * (1 - lips[..., None]) + calm_lips * lips[..., None]
+    weight = (face * (1 - scalp))[..., None]
+    ratio = ratio / ((ratio * weight).sum((0, 1)) / weight.sum())
+    relief = 0.5 + 0.8 * (ratio.mean(-1) / np.maximum(blur(ratio.mean(-1), 5.0), 1e-3) - 1.0)
+    return np.clip(ratio, 0, RATIO_MAX), np.clip(relief, 0, 1)
+
+
+def hair_channels(rgba: np.ndarray) -> np.ndarray:
+    """Hair texture as uint8 RGBA: shade (mean 0.5), strand noise (uniform), spare, alpha.
+
+    Strand noise is white noise smeared along the strands (line integral convolution over the
+    structure tensor), so gray strands and highlights follow the drawn hair.
+    """
+    alpha = rgba[..., 3]
+    linear = bleed(srgb_to_linear(rgba[..., :3]), alpha)
+    luma = linear @ np.array([0.3, 0.59, 0.11], np.float32)
+    solid = (alpha > 0.3).astype(np.float32)
+    # Locally normalised brightness: keeps strands, drops painted highlights and dyes.
+    broad = masked_blur(luma, np.maximum(solid, 1e-3), 14.0)[..., 0]
+    shade = np.clip(luma / np.maximum(broad, 1e-4), 0, 4) ** 0.6
+    spread = max(float(np.sqrt(((shade - 1) ** 2 * solid).sum() / solid.sum())), 1e-3)
+    shade = 1 + (shade - 1) * min(1.0, 0.30 / spread)
+    gy, gx = np.gradient(blur(luma / np.maximum(broad, 1e-4), 1.0))
+    jxx, jyy, jxy = blur(gx * gx, 4.0), blur(gy * gy, 4.0), blur(gx * gy, 4.0)
+    across = 0.5 * np.arctan2(2 * jxy, jxx - jyy)
+    dx, dy = -np.sin(across), np.cos(across)
+    h, w = alpha.shape
+    noise = np.random.Generator(np.random.PCG64(20200901)).random((h, w)).astype(np.float32)
+    yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)
+    total = noise.copy()
+    for sign in (-1.0, 1.0):
+        x, y, px, py = xx.copy(), yy.copy(), dx * sign, dy * sign
+        for _ in range(10):
+            x, y = x + px, y + py
+            xi, yi = np.clip(x.astype(np.int32), 0, w - 1), np.clip(y.astype(np.int32), 0, h - 1)
+            nx, ny = dx[yi, xi], dy[yi, xi]
+            turn = np.where(nx * px + ny * py < 0, -1.0, 1.0)
+            px, py = nx * turn, ny * turn
+            total += noise[yi, xi]
+    order = np.argsort(total, axis=None, kind="stable")
+    strand = np.empty(h * w, np.float32)
+    strand[order] = np.linspace(0, 1, h * w, dtype=np.float32)
+    channels = np.stack([shade * 0.5, strand.reshape(h, w), np.full((h, w), 0.5, np.float32), alpha], -1)
+    return (np.clip(channels, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def mip_chain(rgba: np.ndarray) -> list[np.ndarray]:
+    """``LEVELS`` uint8 mip levels, halving; small levels repeat the last possible one."""
+    levels = [rgba]
+    current = rgba.astype(np.float32)
+    while len(levels) < LEVELS:
+        h, w = current.shape[:2]
+        if h >= 4 and w >= 4 and h % 2 == 0 and w % 2 == 0:
+            current = current.reshape(h // 2, 2, w // 2, 2, 4).mean((1, 3))
+        levels.append((current + 0.5).astype(np.uint8))
+    return levels
+
+
+class TexturePacker:
+    """Collects textures into one flat array and a table (textures, LEVELS, 3) of offset, width, height."""
+
+    def __init__(self):
+        self.names: list[str] = []
+        self.chunks: list[np.ndarray] = []
+        self.table: list[list[list[int]]] = []
+        self.size = 0
+
+    def add(self, name: str, rgba: np.ndarray) -> None:
+        rows = []
+        for level in mip_chain(rgba):
+            rows.append([self.size, level.shape[1], level.shape[0]])
+            self.chunks.append(level.ravel())
+            self.size += level.size
+        self.names.append(name)
+        self.table.append(rows)
+
+    def pack(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        return np.concatenate(self.chunks), np.array(self.table, np.int64), self.names

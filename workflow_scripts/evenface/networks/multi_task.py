@@ -1,0 +1,56 @@
+"""A small residual network that reads attributes and demographics off one face crop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions with batch norm and a projected skip; halves height and width."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride=2, bias=False)
+        self.bn_skip = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(y)) + self.bn_skip(self.skip(x)))
+
+
+class MultiTaskNet(nn.Module):
+    """Residual trunk with one linear layer whose outputs are split by head.
+
+    ``attributes`` binary logits come first, then one softmax group for each entry of ``levels``
+    (dimension name to number of levels), in that order; ``slices`` says where. ``widths`` are the
+    channels of the stem and of the residual stages. Input: float (N, 3, H, W) in [-1, 1], R, G, B.
+    Output: float (N, attributes + sum of levels).
+    """
+
+    def __init__(self, attributes: int, levels: Mapping[str, int], widths: Sequence[int] = (24, 48, 96, 160)):
+        super().__init__()
+        self.slices: dict[str, slice] = {"attributes": slice(0, attributes)}
+        outputs = attributes
+        for name, count in levels.items():
+            self.slices[name] = slice(outputs, outputs + count)
+            outputs += count
+        self.stem = nn.Conv2d(3, widths[0], 5, stride=2, padding=2, bias=False)
+        self.bn = nn.BatchNorm2d(widths[0])
+        self.stages = nn.Sequential(*(_Residual(a, b) for a, b in zip(widths[:-1], widths[1:])))
+        # Average and maximum: hair and make-up fill areas, glasses and hats are small and strong.
+        self.fc = nn.Linear(2 * widths[-1], outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stages(functional.relu(self.bn(self.stem(x))))
+        return self.fc(torch.cat((x.mean((2, 3)), x.amax((2, 3))), dim=1))

@@ -1,0 +1,15 @@
+"""Generate one shard (rule generate)."""
+
+from evenface.generators.shards import generate_shard
+from evenface.joblog import job_log
+
+with job_log(snakemake.log[0], snakemake.threads):
+    generate_shard(
+        snakemake.params.recipe,
+        snakemake.output.images,
+        {
+            "assets": str(snakemake.input.files[0]) if len(snakemake.input.files) else None,
+            "device": "cuda" if snakemake.resources.gpu else "cpu",
+            "threads": snakemake.threads,
+        },
+    )

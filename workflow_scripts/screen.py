@@ -1,0 +1,13 @@
+"""Screen one shard (rule screen)."""
+
+from evenface.joblog import job_log
+from evenface.screening.screen import screen_shard
+
+with job_log(snakemake.log[0], snakemake.threads):
+    screen_shard(
+        snakemake.input.images,
+        snakemake.params.recipe["settings"],
+        snakemake.output.table,
+        snakemake.output.aligned,
+        weights=dict(snakemake.params.weights),
+    )
