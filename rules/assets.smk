@@ -42,11 +42,11 @@ rule distil_face_assets:
 
 rule fetch_dlib_models:
     output:
-        landmarks=ensure("models/dlib/shape_predictor_5_face_landmarks.dat", non_empty=True),
+        model=ensure("models/dlib/{model}.dat", non_empty=True),
     log:
-        "results/logs/fetch_dlib_models.log",
+        "results/logs/fetch_dlib_models/{model}.log",
     benchmark:
-        "results/benchmarks/fetch_dlib_models.tsv"
+        "results/benchmarks/fetch_dlib_models/{model}.tsv"
     retries: 2
     conda:
         "../envs/vision.yaml"

@@ -40,6 +40,7 @@ wildcard_constraints:
     annotator=one_of(ANNOTATORS),
     standin=one_of(STANDINS),
     part=r"[0-9]+",
+    model=r"[a-z0-9_]+",
     dataset=one_of(DATASETS),
     run=one_of(RUNS),
     seed=r"[0-9]+",
@@ -126,6 +127,18 @@ def standin_parts(wildcards):
     return [f"data/standins/{wildcards.standin}/parts/{part}.tar" for part in parts]
 
 
+def detector_files(wildcards):
+    """dlib's models that screening needs: landmarks, and the network detector where it is chosen."""
+    screening = SETTINGS["screening"]
+    if screening["detector"] == "none":
+        return {}
+    number = {"dlib5": 5, "dlib68": 68}[screening["landmarks"]]
+    files = {screening["landmarks"]: ancient(f"models/dlib/shape_predictor_{number}_face_landmarks.dat")}
+    if screening["detector"] == "mmod":
+        files["mmod"] = ancient("models/dlib/mmod_human_face_detector.dat")
+    return files
+
+
 def screening_settings(wildcards):
     """All that decides the screening of a shard."""
     return {"version": versions.SCREENING, "settings": SETTINGS["screening"]}
@@ -149,7 +162,9 @@ def annotator_files(wildcards):
 
 def reader_settings(wildcards):
     """All that decides how a data set is read."""
-    return {"version": versions.READERS, "name": wildcards.dataset, **DATASETS[wildcards.dataset]}
+    settings = {k: v for k, v in DATASETS[wildcards.dataset].items() if k not in ("reader", "standin") and v is not None}
+    reader = DATASETS[wildcards.dataset]["reader"]
+    return {"version": versions.READERS, "reader": reader, "settings": {"name": wildcards.dataset, **settings}}
 
 
 def training_settings(wildcards):

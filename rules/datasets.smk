@@ -47,10 +47,13 @@ rule read_synthetic:
     params:
         recipe={
             "version": versions.READERS,
-            "name": GENERATOR,
-            "seed": SETTINGS["seed"],
-            "recipes": sorted(PLAN.recipes),
-            "labels_from": SETTINGS["annotation"]["labels_from"],
+            "shards": sorted(PLAN.recipes),
+            "settings": {
+                "name": GENERATOR,
+                "labels": SETTINGS["annotation"]["labels_from"],
+                "demographics": SETTINGS["annotation"]["demographics_from"],
+                "seed": SETTINGS["seed"],
+            },
         },
     script:
         "../workflow_scripts/read_synthetic.py"

@@ -3,8 +3,8 @@
 
 rule screen:
     input:
+        unpack(detector_files),
         images="data/synthetic/{generator}/{shard}.tar",
-        landmarks=ancient("models/dlib/shape_predictor_5_face_landmarks.dat"),
     output:
         table=ensure("data/synthetic/{generator}/{shard}.screen.parquet", non_empty=True),
         aligned=ensure("data/synthetic/{generator}/{shard}.aligned.tar", non_empty=True),

@@ -9,5 +9,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.params.recipe["settings"],
         snakemake.output.table,
         snakemake.output.aligned,
-        weights=dict(snakemake.params.weights),
+        weights={name: path for name, path in snakemake.input.items() if name != "images"},
     )

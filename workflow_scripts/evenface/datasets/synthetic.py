@@ -25,7 +25,6 @@ DEFAULTS: dict[str, Any] = {
     "annotations": {},
     "labels": ...,
     "demographics": REQUESTED,
-    "fractions": (0.8, 0.1, 0.1),
     "seed": ...,
 }
 
@@ -36,9 +35,9 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
     ``annotations``: annotator -> list of tables in that order; ``labels`` and ``demographics``: an
-    annotator's name or "requested"; ``fractions`` and ``seed`` of the split, which keeps the people
-    of an identity together and each cell's shares equal. Adds the columns ``cell`` and
-    ``prompt_id``. Raises UserError naming the file whose rows do not fit the shard's.
+    annotator's name or "requested"; ``seed`` of the split (``training.splits``: 80/10/10 within each
+    cell, an identity in one split). Adds the columns ``cell`` and ``prompt_id``. Raises UserError
+    naming the file whose rows do not fit the shard's.
     """
     from evenface.training.splits import assign_splits
 
@@ -71,9 +70,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         for r in dropped.itertuples()
     )
     kept = frame[accepted].reset_index(drop=True)
-    kept["split"] = assign_splits(
-        kept, fractions=tuple(values["fractions"]), by=("cell",), identity="identity_id", seed=values["seed"]
-    ).to_numpy()
+    kept["split"] = assign_splits(kept, seed=values["seed"])
     names = table.attribute_columns(kept)
     labels = kept[names].fillna(0).astype("int8")
     faces = table.build_faces(

@@ -207,7 +207,7 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str) -> n
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
         raise UserError(
-            f"{name}, row {row + 1}, column {column!r}: label {series.iloc[row]!r} is not one of "
+            f"{name}, row {row + 1}, column {column!r}: label {series.iloc[row]} is not one of "
             f"{', '.join(map(str, allowed))} (evaluation.label_coding is {coding})"
         )
     values = series.to_numpy(dtype=np.int8)
@@ -236,8 +236,7 @@ def _decide(
         if not valid.all():
             row = int(np.flatnonzero(~valid)[0])
             raise UserError(
-                f"{name}, row {row + 1}, attribute {attribute}: decision {frame[column].iloc[row]!r} "
-                "is neither 0 nor 1"
+                f"{name}, row {row + 1}, attribute {attribute}: decision {frame[column].iloc[row]} is neither 0 nor 1"
             )
         return frame[column].to_numpy(dtype=np.int8), np.nan
     try:
@@ -247,9 +246,7 @@ def _decide(
     valid = (scores >= 0) & (scores <= 1)  # false for NaN and infinities
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
-        raise UserError(
-            f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]"
-        )
+        raise UserError(f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]")
     threshold = settings.threshold(attribute)
     # float32 scores are compared with the threshold as float32, so that 0.7 >= 0.7 holds
     exact = frame[column].dtype == np.float32

@@ -19,9 +19,7 @@ def form(text: str) -> np.ndarray:
     weights = np.zeros(6, dtype=np.int64)
     for term in text.replace("-", "+-").split("+"):
         if term:
-            weights[OUTCOMES.index(term[-2:])] += int(
-                {"": "1", "-": "-1"}.get(term[:-2], term[:-2])
-            )
+            weights[OUTCOMES.index(term[-2:])] += int({"": "1", "-": "-1"}.get(term[:-2], term[:-2]))
     return weights
 
 

@@ -97,9 +97,7 @@ class FairnessSettings:
         self._check_groupings()
         self._check_numbers()
         if self.label_coding not in LABEL_CODINGS:
-            raise UserError(
-                f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}"
-            )
+            raise UserError(f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}")
         summary = list(self.summary)
         if any(name.startswith("demographic_parity") for name in summary):
             summary += [name for name in PARITY_COMPANIONS if name not in summary]
@@ -132,8 +130,7 @@ class FairnessSettings:
         for dimension, levels in self.levels.items():
             if UNKNOWN in levels or len(set(levels)) != len(levels) or not levels:
                 raise UserError(
-                    f"evaluation.levels.{dimension} must list distinct levels without {UNKNOWN!r}, "
-                    f"found {list(levels)}"
+                    f"evaluation.levels.{dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
                 )
             if any("|" in level for level in levels):
                 raise UserError(f"evaluation.levels.{dimension}: '|' is reserved for products of levels")

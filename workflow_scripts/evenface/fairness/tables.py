@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def _evaluate_test_set(models, labels, groups, settings):
     _check_summary(settings)
     scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
     test = read_test_set(labels, groups, settings, scored_names)
-    tables = {"group_metrics": [], "gap_metrics": [], "label_coverage": [], "fairness": []}
+    tables = {"group_metrics": [], "gap_metrics": [], "label_coverage": []}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, _Evaluated]] = {}
     scored: dict[str, Scored] = {}
@@ -197,8 +197,10 @@ def _evaluate_test_set(models, labels, groups, settings):
             "thresholds": {a: (None if t != t else t) for a, t in one.thresholds.items()},
             "skipped_attributes": one.skipped,
         }
-    tables["fairness"] = _summary_rows(evaluated, scored, test, settings)
-    return {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}, manifest
+    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+    tables["fairness"] = _summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
+    tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
+    return tables, manifest
 
 
 def _evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSettings) -> _Evaluated:
@@ -271,16 +273,24 @@ def _group_rows(key, result: _Evaluated, scored: Scored, test: TestSet, settings
 
 
 def _gap_rows(key, result: _Evaluated, scored: Scored, settings: FairnessSettings) -> pd.DataFrame:
-    found = list(criteria(result.rates, settings.alpha))
-    frame = pd.concat([_criterion_rows(result, c) for c in found], ignore_index=True)
-    frame = frame.assign(**key, cluster_unit=scored.cluster_unit)
-    return frame[GAP_COLUMNS]
+    frame = _criterion_rows(result, criteria(result.rates, settings.alpha))
+    return frame.assign(**key, cluster_unit=scored.cluster_unit)
 
 
-def _criterion_rows(result: _Evaluated, c: Criterion) -> pd.DataFrame:
-    """One row per attribute."""
+def _criterion_rows(result: _Evaluated, found: Iterable[Criterion]) -> pd.DataFrame:
+    """One row per attribute and criterion, with the extreme groups and their support."""
+    columns: dict[str, list] = {}
+    support = _SupportOfGroups(result)
+    for c in found:
+        for name, values in _criterion_columns(result, c, support).items():
+            columns.setdefault(name, []).append(values)
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _criterion_columns(result: _Evaluated, c: Criterion, support: _SupportOfGroups) -> dict[str, np.ndarray]:
+    n = len(result.attributes)
+    rows = np.arange(n)
     enough = c.used.sum(axis=-1) >= 2
-    rows = np.arange(len(result.attributes))
 
     def named(index: np.ndarray) -> np.ndarray:
         return np.where(enough, result.groups[index], None)
@@ -290,42 +300,57 @@ def _criterion_rows(result: _Evaluated, c: Criterion) -> pd.DataFrame:
 
     status = c.gap.status.copy()
     status[result.circular] = CIRCULAR
-    robust = np.full(len(rows), None, dtype=object)
+    robust = np.full(n, None, dtype=object)
     if c.robust is not None:
         defined = c.gap.status == ""
         robust[defined] = c.robust[defined]
-    images = (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1)
-    return pd.DataFrame(
-        {
-            "attribute": list(result.attributes),
-            "criterion": c.name,
-            "metric": c.metric,
-            "aggregation": c.aggregation,
-            "alpha": c.alpha,
-            "value": c.gap.value,
-            "fair_value": c.fair,
-            "overall": np.where(enough, c.overall, np.nan),
-            "group_max": named(c.group_max),
-            "group_min": named(c.group_min),
-            "worst_group": named(c.worst),
-            "worst_rate": rate_of(c.worst),
-            "best_group": named(c.best),
-            "best_rate": rate_of(c.best),
-            "n_images": images,
-            "n_identities": [_identities(result, used) for used in c.used],
-            "n_groups_used": c.used.sum(axis=-1),
-            "n_groups_excluded": (~c.used).sum(axis=-1),
-            "groups_excluded": [";".join(result.groups[~used]) for used in c.used],
-            "label_robust": robust,
-            "status": status,
-        }
-    )
+    identities, excluded = support(c.used)
+    return {
+        "attribute": np.array(result.attributes, dtype=object),
+        "criterion": np.full(n, c.name, dtype=object),
+        "metric": c.metric,
+        "aggregation": np.full(n, c.aggregation, dtype=object),
+        "alpha": np.full(n, c.alpha),
+        "value": c.gap.value,
+        "fair_value": np.full(n, c.fair),
+        "overall": np.where(enough, c.overall, np.nan),
+        "group_max": named(c.group_max),
+        "group_min": named(c.group_min),
+        "worst_group": named(c.worst),
+        "worst_rate": rate_of(c.worst),
+        "best_group": named(c.best),
+        "best_rate": rate_of(c.best),
+        "n_images": (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1),
+        "n_identities": identities,
+        "n_groups_used": c.used.sum(axis=-1),
+        "n_groups_excluded": (~c.used).sum(axis=-1),
+        "groups_excluded": excluded,
+        "label_robust": robust,
+        "status": status,
+    }
 
 
-def _identities(result: _Evaluated, used: np.ndarray) -> int:
-    mask = np.zeros(len(result.grouping.groups), dtype=bool)
-    mask[: result.n_groups] = used
-    return result.counted.n_identities(mask)
+class _SupportOfGroups:
+    """Distinct identities in the used groups, and the names of the others; most criteria share masks."""
+
+    def __init__(self, result: _Evaluated):
+        self._result = result
+        self._known: dict[bytes, tuple[int, str]] = {}
+
+    def __call__(self, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For masks (attributes, groups): identities (attributes,) int64, names (attributes,) object."""
+        pairs = [self._one(mask) for mask in used]
+        identities = np.array([count for count, _ in pairs], dtype=np.int64)
+        return identities, np.array([excluded for _, excluded in pairs], dtype=object)
+
+    def _one(self, mask: np.ndarray) -> tuple[int, str]:
+        key = mask.tobytes()
+        if key not in self._known:
+            result = self._result
+            every = np.zeros(len(result.grouping.groups), dtype=bool)
+            every[: result.n_groups] = mask
+            self._known[key] = result.counted.n_identities(every), ";".join(result.groups[~mask])
+        return self._known[key]
 
 
 def _coverage_rows(key, result: _Evaluated) -> pd.DataFrame:
@@ -368,36 +393,30 @@ def _check_summary(settings: FairnessSettings) -> None:
         raise UserError(f"evaluation.summary: {wrong[0]!r} is not a criterion; known are {', '.join(known)}")
 
 
-def _summary_rows(evaluated, scored, test: TestSet, settings) -> list[pd.DataFrame]:
+def _summary_rows(gap_rows: pd.DataFrame, evaluated, scored, test: TestSet, settings) -> pd.DataFrame:
+    chosen = gap_rows[gap_rows["criterion"].isin(settings.summary)]
     runs: dict[str, list[str]] = {}
     for model_id in evaluated:
         runs.setdefault(split_model_id(model_id)[0], []).append(model_id)
     frames = []
     for run, model_ids in runs.items():
-        per_seed = [_summary_of(evaluated[m], settings) for m in model_ids]
+        per_seed = [chosen[chosen["model_id"] == m].reset_index(drop=True) for m in model_ids]
         rows = [
-            frame.assign(model_id=m, seed=split_model_id(m)[1], aggregation=ONE_SEED, n_seeds=1, value_std=np.nan)
+            frame.assign(seed=split_model_id(m)[1], aggregation=ONE_SEED, n_seeds=1, value_std=np.nan)
             for m, frame in zip(model_ids, per_seed, strict=True)
         ]
         if len(model_ids) > 1:
             mean = _mean_over_seeds(run, [evaluated[m] for m in model_ids], per_seed, settings)
-            rows.append(mean.assign(model_id=run, seed=None, aggregation=MEAN_OVER_SEEDS, n_seeds=len(model_ids)))
+            mean = mean.assign(model_id=run, dataset=test.dataset, split=test.split)
+            rows.append(mean.assign(seed=None, aggregation=MEAN_OVER_SEEDS, n_seeds=len(model_ids)))
         thresholds = scored[model_ids[0]].thresholds
-        for frame in rows:
-            frames.append(frame.assign(model=run, threshold=frame["attribute"].map(thresholds).astype(float)))
-    summary = pd.concat(frames, ignore_index=True)
-    summary["seed"] = summary["seed"].astype("Int64")
-    summary = summary.assign(dataset=test.dataset, split=test.split).rename(columns={"overall": "overall_rate"})
-    return [_with_baseline(summary, settings)[SUMMARY_COLUMNS]]
-
-
-def _summary_of(by_grouping: Mapping[str, _Evaluated], settings: FairnessSettings) -> pd.DataFrame:
-    frames = []
-    for name, result in by_grouping.items():
-        for criterion in criteria(result.rates, settings.alpha):
-            if criterion.name in settings.summary:
-                frames.append(_criterion_rows(result, criterion).assign(grouping=name))
-    return pd.concat(frames, ignore_index=True)
+        frames += [
+            frame.assign(model=run, threshold=frame["attribute"].map(thresholds).astype(float)) for frame in rows
+        ]
+    for frame in frames:
+        frame["seed"] = frame["seed"].astype("Int64")
+    summary = pd.concat(frames, ignore_index=True).rename(columns={"overall": "overall_rate"})
+    return _with_baseline(summary, settings)[SUMMARY_COLUMNS]
 
 
 def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
@@ -405,12 +424,13 @@ def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
     attributes = {next(iter(by_grouping.values())).attributes for by_grouping in several}
     if len(attributes) > 1:
         raise UserError(f"the seeds of run {run!r} were scored on different attributes; predict them again")
-    averaged = {
-        name: replace(first, rates=Rates.mean([by_grouping[name].rates for by_grouping in several]))
-        for name, first in several[0].items()
-    }
-    frame = _summary_of(averaged, settings)
-    values = np.stack([seed["value"].to_numpy() for seed in per_seed])
+    frames = []
+    for name, first in several[0].items():
+        averaged = replace(first, rates=Rates.mean([by_grouping[name].rates for by_grouping in several]))
+        wanted = (c for c in criteria(averaged.rates, settings.alpha) if c.name in settings.summary)
+        frames.append(_criterion_rows(averaged, wanted).assign(grouping=name))
+    frame = pd.concat(frames, ignore_index=True)
+    values = np.stack([seed["value"].to_numpy(dtype=float) for seed in per_seed])
     frame["value"] = values.mean(axis=0)  # NaN when a seed is undefined
     frame["value_std"] = values.std(axis=0, ddof=1)
     for seed in per_seed:
@@ -481,21 +501,21 @@ def _only(frame: pd.DataFrame, column: str, default: str) -> str:
 
 
 def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
-    first_id, first = next(iter(files.items()))
+    first = next(iter(files.values()))
     labels, groups = _labels_and_groups(first, settings)
-    for model_id, file in files.items():
+    for file in files.values():
         if file is not first:
             _check_same_test_set(first, file, settings)
     thresholds = {_threshold_key(file.meta.get("thresholds")) for file in files.values()}
     if len(thresholds) > 1:
-        raise UserError(
-            f"models {', '.join(files)} were given different thresholds; predict them again with the same"
-        )
+        raise UserError(f"models {', '.join(files)} were given different thresholds; predict them again with the same")
     if first.meta.get("thresholds") is not None:
         settings = replace(settings, thresholds=first.meta["thresholds"])
     frames = {}
     for model_id, file in files.items():
-        columns = [c for c in file.frame.columns if c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id")]
+        columns = [
+            c for c in file.frame.columns if c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id")
+        ]
         frames[model_id] = file.frame[columns]
         frames[model_id].attrs["path"] = str(file.path)
     tables, manifest = _evaluate_test_set(frames, labels, groups, settings)
@@ -517,9 +537,7 @@ def _labels_and_groups(file: _File, settings: FairnessSettings) -> tuple[pd.Data
     frame = file.frame
     label_columns = [c for c in frame.columns if c.startswith("label_") and c != "label_source"]
     source = file.meta.get("label_source") or _only(frame, "labels_source", "")
-    labels = frame[["image_id", *label_columns]].assign(
-        dataset=file.dataset, split=file.split, label_source=source
-    )
+    labels = frame[["image_id", *label_columns]].assign(dataset=file.dataset, split=file.split, label_source=source)
     source = file.meta.get("group_source") or _only(frame, "demographics_source", "")
     groups = frame[["image_id", *settings.dimensions]].assign(source=source)
     labels.attrs["path"] = groups.attrs["path"] = str(file.path)
@@ -544,9 +562,7 @@ def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None
         same = left[column].astype(str).to_numpy() == right[column].astype(str).to_numpy()
         if not same.all():
             name = left.index[int(np.flatnonzero(~same)[0])]
-            raise UserError(
-                f"image {name!r}: {column} differs between {a.path} and {b.path}; predict both again"
-            )
+            raise UserError(f"image {name!r}: {column} differs between {a.path} and {b.path}; predict both again")
 
 
 def _manifest(parts: list[dict], settings: FairnessSettings) -> dict:

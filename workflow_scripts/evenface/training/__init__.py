@@ -1,0 +1,27 @@
+"""Training of attribute classifiers and their predictions.
+
+``compose`` puts a run's training frame together, ``train`` fits and writes a classifier,
+``predict`` scores a faces table with it, ``assign_splits`` splits a set that has no split.
+Importing this package does not import torch; ``train`` and ``predict`` do when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evenface.training.composition import compose
+    from evenface.training.fitting import train
+    from evenface.training.prediction import predict
+    from evenface.training.splits import assign_splits
+
+__all__ = ["assign_splits", "compose", "predict", "train"]
+
+_HOME = {"assign_splits": "splits", "compose": "composition", "predict": "prediction", "train": "fitting"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,12 @@
+"""Acceptance by group, and every rejection with its reason (rule acceptance)."""
+
+from evenface.joblog import job_log
+from evenface.screening.summary import write_acceptance
+
+with job_log(snakemake.log[0], snakemake.threads):
+    write_acceptance(
+        list(snakemake.input.images),
+        list(snakemake.input.tables),
+        acceptance=snakemake.output.acceptance,
+        rejected=snakemake.output.rejected,
+    )

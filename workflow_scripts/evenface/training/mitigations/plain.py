@@ -1,0 +1,41 @@
+"""No mitigation: every labelled image counts the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evenface.errors import UserError
+from evenface.training.loop import FitResult, fit
+from evenface.training.mitigations import Context
+from evenface.training.tasks import AttributeTask
+
+
+class Plain:
+    """Masked binary cross entropy on the training rows as they are."""
+
+    name = "none"
+
+    def fit(self, context: Context) -> FitResult:
+        """Train on all training rows; see :class:`evenface.training.mitigations.Mitigation`."""
+        return fit(
+            context.new_network(),
+            context.pixels,
+            AttributeTask(context.labels, context.attributes),
+            context.train_rows,
+            context.validation_rows,
+            context.settings,
+            seed=context.seed,
+            device=context.device,
+            precision=context.precision,
+            digest=context.digest,
+            state_path=context.state_path,
+            label=context.label,
+        )
+
+
+def create(settings: Mapping[str, Any]) -> Plain:
+    """The plain training, which has no settings."""
+    if settings:
+        raise UserError(f"training.mitigation: none has no settings, found {', '.join(settings)}")
+    return Plain()

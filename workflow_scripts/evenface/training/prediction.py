@@ -1,0 +1,121 @@
+"""Scores of a trained classifier for every image of a faces table."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.checkpoints import load_model
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.storage.images import ImageError
+from evenface.storage.tables import write_table
+from evenface.training import runtime
+from evenface.training.fitting import label_matrix
+from evenface.training.images import decoded
+
+log = logging.getLogger("evenface")
+
+_BATCH = 64
+
+
+def _groups(images: Iterator, size: int) -> Iterator[tuple[list[int], np.ndarray, list[ImageError]]]:
+    """Readable images in batches, with their positions and the errors of the others."""
+    positions: list[int] = []
+    batch: list[np.ndarray] = []
+    errors: list[ImageError] = []
+    for position, image in enumerate(images):
+        if isinstance(image, ImageError):
+            errors.append(image)
+            continue
+        positions.append(position)
+        batch.append(image)
+        if len(batch) == size:
+            yield positions, np.stack(batch), errors
+            positions, batch, errors = [], [], []
+    if positions or errors:
+        yield positions, np.stack(batch) if batch else np.empty(0, np.uint8), errors
+
+
+def predict(
+    model_path: str | os.PathLike,
+    faces: pd.DataFrame,
+    out: str | os.PathLike,
+    *,
+    attributes: Sequence[str] | None = None,
+    split: str | None = None,
+    crop: float | None = None,
+    threads: int = 1,
+    device: str = "auto",
+    label: str = "predicting",
+    max_unreadable: float = 0.01,
+) -> pd.DataFrame:
+    """Score the faces with the model and write the predictions table to ``out``; returns it too.
+
+    ``attributes`` (default: all the model knows that the table labels) must be known to both;
+    ``split`` keeps only rows of that split; ``crop`` is explained at ``fit_image``. Columns: image_id,
+    identity_id, gender, age, ethnicity, then per attribute ``score_<name>`` float32 in [0, 1] and
+    ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata holds the model's thresholds, the hash
+    of its weights, and the rows whose image could not be read. Computed in float32, whatever the
+    training used. Raises UserError when an attribute is unknown, no row is left, or more than
+    ``max_unreadable`` of the images cannot be read.
+    """
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    import torch
+
+    from evenface.training.loop import outputs_of
+
+    network, manifest = load_model(model_path, device)
+    network = network.to(memory_format=torch.channels_last)
+    known = manifest["attributes"]
+    names = [a for a in known if a in faces] if attributes is None else list(attributes)
+    for name in names:
+        if name not in known:
+            raise UserError(f"{model_path} does not predict {name!r}; it predicts {', '.join(known)}")
+    if not names:
+        raise UserError(f"the faces table labels none of the attributes {model_path} predicts: {', '.join(known)}")
+    if split is not None:
+        faces = faces[faces["split"] == split]
+    if not len(faces):
+        raise UserError(f"no faces to score{'' if split is None else f' with split {split!r}'}; check the faces table")
+    faces = faces.reset_index(drop=True)
+    labels = label_matrix(faces, names, label)
+
+    size = manifest["input"]["rows"], manifest["input"]["columns"]
+    images = decoded(faces["image"].tolist(), size, crop=crop, threads=threads)
+    scores = np.full((len(faces), len(known)), np.nan, np.float32)
+    errors: list[ImageError] = []
+    for positions, batch, failed in _groups(progress(images, len(faces), label), _BATCH):
+        errors += failed
+        if positions:
+            outputs = outputs_of(
+                network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, precision="float32"
+            )
+            scores[positions] = torch.sigmoid(outputs).numpy()
+    for error in errors[:20]:
+        log.warning("%s: left out (%s)", error, error.reason)
+    if len(errors) > max_unreadable * len(faces):
+        raise UserError(f"{len(errors)} of {len(faces)} images cannot be read, the first: {errors[0]}")
+
+    readable = ~np.isnan(scores).all(axis=1)
+    table = faces.loc[readable, ["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
+    for column, name in enumerate(names):
+        table[f"score_{name}"] = scores[readable, known.index(name)]
+        table[f"label_{name}"] = labels[readable, column]
+    meta: dict[str, Any] = {
+        "thresholds": {name: manifest["thresholds"][name] for name in names},
+        "weights_sha256": manifest["weights_sha256"],
+        "crop": crop,
+        "unreadable": [
+            {"image_id": str(i), "image": e.reference, "reason": e.reason, "detail": e.detail}
+            for i, e in zip(faces["image_id"][~readable], errors)
+        ],
+    }
+    write_table(table, out, kind="predictions", meta=meta)
+    return table

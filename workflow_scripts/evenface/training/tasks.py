@@ -1,0 +1,100 @@
+"""What networks learn here: binary attributes whose labels may be undefined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross entropy averaged over the defined labels; (n, a) logits, labels in {+1, -1, 0}.
+
+    A label 0 is undefined: it adds nothing to the loss and no gradient reaches its logit. A batch
+    without any defined label has loss 0.
+    """
+    defined = labels != 0
+    losses = functional.binary_cross_entropy_with_logits(logits, (labels > 0).to(logits.dtype), reduction="none")
+    return (losses * defined).sum() / defined.sum().clamp(min=1)
+
+
+def attribute_metrics(scores: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
+    """Per attribute: positives, negatives, accuracy, balanced accuracy, true and false positive rate.
+
+    ``scores`` float (n, a) in [0, 1], ``labels`` (n, a) in {+1, -1, 0}, ``thresholds`` (a,). Undefined
+    labels are left out; what has no denominator is NaN.
+    """
+    decided = scores > thresholds
+    positive, negative = labels > 0, labels < 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpr = (decided & positive).sum(0) / positive.sum(0)
+        fpr = (decided & negative).sum(0) / negative.sum(0)
+        right = (decided & positive).sum(0) + (~decided & negative).sum(0)
+        accuracy = right / (positive | negative).sum(0)
+    return {
+        "positives": positive.sum(0),
+        "negatives": negative.sum(0),
+        "accuracy": accuracy,
+        "balanced_accuracy": (tpr + 1 - fpr) / 2,
+        "true_positive_rate": tpr,
+        "false_positive_rate": fpr,
+    }
+
+
+def best_thresholds(scores: np.ndarray, labels: np.ndarray, *, min_images: int = 5) -> np.ndarray:
+    """Thresholds (a,) in (0, 1) with the highest balanced accuracy, ties nearest to 0.5.
+
+    Candidates are 0.5 and the midpoints between neighbouring scores. An attribute with fewer than
+    ``min_images`` positives or negatives keeps 0.5.
+    """
+    thresholds = np.full(scores.shape[1], 0.5)
+    for column in range(scores.shape[1]):
+        positive = np.sort(scores[labels[:, column] > 0, column])
+        negative = np.sort(scores[labels[:, column] < 0, column])
+        if min(len(positive), len(negative)) < min_images:
+            continue
+        values = np.unique(np.concatenate((positive, negative)).astype(np.float64))
+        candidates = np.append((values[1:] + values[:-1]) / 2, 0.5)
+        hits = 1 - np.searchsorted(positive, candidates, side="right") / len(positive)
+        rejections = np.searchsorted(negative, candidates, side="right") / len(negative)
+        balanced = np.round((hits + rejections) / 2, 12)
+        best = np.flatnonzero(balanced == balanced.max())
+        thresholds[column] = candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]]
+    return thresholds
+
+
+class AttributeTask:
+    """Attributes as independent binary decisions.
+
+    ``labels`` is int8 (N, a) in {+1, -1, 0}, one row for each image of the pixel array.
+    """
+
+    def __init__(self, labels: np.ndarray, attributes: Sequence[str]):
+        if labels.shape[1] != len(attributes):
+            raise ValueError(f"{labels.shape[1]} label columns for {len(attributes)} attributes")
+        self.labels = torch.from_numpy(np.ascontiguousarray(labels))
+        self.attributes = tuple(attributes)
+
+    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+        """Masked binary cross entropy of one batch."""
+        return masked_bce(outputs, self.labels[rows].to(outputs.device))
+
+    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
+        labels = self.labels[rows]
+        metrics = attribute_metrics(
+            torch.sigmoid(outputs).numpy(), labels.numpy(), np.full(outputs.shape[1], 0.5)
+        )
+        counts = metrics["positives"] + metrics["negatives"]
+        known = counts > 0
+        varied = np.isfinite(metrics["balanced_accuracy"])
+        numbers = {
+            "loss": float(masked_bce(outputs, labels)),
+            "accuracy": float((metrics["accuracy"][known] * counts[known]).sum() / max(counts.sum(), 1)),
+        }
+        if varied.any():
+            numbers["balanced_accuracy"] = float(metrics["balanced_accuracy"][varied].mean())
+        return numbers
