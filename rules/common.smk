@@ -62,7 +62,7 @@ def shard_recipe(wildcards):
 
 def generator_files(wildcards):
     """Weights and assets the chosen generator reads."""
-    return [ancient(FACE_ASSETS)] if wildcards.generator == "parametric" else []
+    return [FACE_ASSETS] if wildcards.generator == "parametric" else []
 
 
 def all_shards(ending):
@@ -133,9 +133,9 @@ def detector_files(wildcards):
     if screening["detector"] == "none":
         return {}
     number = {"dlib5": 5, "dlib68": 68}[screening["landmarks"]]
-    files = {screening["landmarks"]: ancient(f"models/dlib/shape_predictor_{number}_face_landmarks.dat")}
+    files = {screening["landmarks"]: f"models/dlib/shape_predictor_{number}_face_landmarks.dat"}
     if screening["detector"] == "mmod":
-        files["mmod"] = ancient("models/dlib/mmod_human_face_detector.dat")
+        files["mmod"] = "models/dlib/mmod_human_face_detector.dat"
     return files
 
 
@@ -162,9 +162,17 @@ def annotator_files(wildcards):
 
 def reader_settings(wildcards):
     """All that decides how a data set is read."""
-    settings = {k: v for k, v in DATASETS[wildcards.dataset].items() if k not in ("reader", "standin") and v is not None}
+    settings = {
+        k: v
+        for k, v in DATASETS[wildcards.dataset].items()
+        if k not in ("reader", "standin") and v is not None
+    }
     reader = DATASETS[wildcards.dataset]["reader"]
-    return {"version": versions.READERS, "reader": reader, "settings": {"name": wildcards.dataset, **settings}}
+    return {
+        "version": versions.READERS,
+        "reader": reader,
+        "settings": {"name": wildcards.dataset, **settings},
+    }
 
 
 def training_settings(wildcards):
@@ -173,9 +181,9 @@ def training_settings(wildcards):
         "version": versions.TRAINING,
         "run": wildcards.run,
         "seed": int(wildcards.seed),
-        "generator": GENERATOR,
         **RUNS[wildcards.run],
-        "settings": {k: v for k, v in SETTINGS["training"].items() if k != "seeds"},
+        "attributes": SETTINGS["training"]["attributes"],
+        "settings": {k: v for k, v in SETTINGS["training"].items() if k not in ("seeds", "attributes")},
     }
 
 

@@ -51,10 +51,10 @@ rule report:
     params:
         recipe={
             "version": versions.REPORT,
-            "config_digest": config_digest(SETTINGS),
+            "models": [f"{run}-{seed}" for run in RUNS for seed in SEEDS],
+            "provenance": {"generator": GENERATOR, "config digest": config_digest(SETTINGS)},
             "baseline": SETTINGS["evaluation"]["baseline"],
             "standins": {name: d["standin"] for name, d in DATASETS.items() if d["standin"]},
-            "generator": GENERATOR,
         },
     script:
         "../workflow_scripts/report.py"

@@ -3,7 +3,7 @@
 
 rule render_standin:
     input:
-        assets=ancient(FACE_ASSETS),
+        assets=FACE_ASSETS,
     output:
         part=ensure("data/standins/{standin}/parts/{part}.tar", non_empty=True),
     log:

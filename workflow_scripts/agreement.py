@@ -1,1 +1,14 @@
-raise SystemExit("not written")
+"""Compare the annotators (rule agreement)."""
+
+from evenface.annotators.summary import write_agreement
+from evenface.joblog import job_log
+
+with job_log(snakemake.log[0], snakemake.threads):
+    names = snakemake.params.recipe["annotators"]
+    count = len(snakemake.input.images)
+    write_agreement(
+        list(snakemake.input.images),
+        {name: list(snakemake.input.tables[i * count : (i + 1) * count]) for i, name in enumerate(names)},
+        snakemake.params.recipe["attributes"],
+        snakemake.output.agreement,
+    )

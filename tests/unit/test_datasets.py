@@ -130,6 +130,45 @@ def test_maad_is_joined_by_name(tmp_path_factory, data):
         assert row["gender"] == {1: "male", -1: "female", 0: "unknown"}[expected["Male"]]
 
 
+@st.composite
+def damaged(draw, data):
+    """``data`` with up to three places overwritten, cut, doubled or lost."""
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(data)))
+        to = min(len(data), at + draw(st.sampled_from([0, 1, 5, 200, 5000])))
+        new = draw(st.sampled_from([b"", b" ", b"\n", b",", b'"', b"\x00", b"\xff\xfe", b"-1", b"7", b"999999999999", b"\xd9\xa3"]))
+        data = data[:at] + draw(st.sampled_from([new, data[at:to] * 2])) + data[to:]
+    return data
+
+
+READER_FILES = [("celeba", f"{n}.{v}") for v in ("txt", "csv") for n in ("list_attr_celeba", "list_eval_partition")] + [
+    ("celeba", "identity_CelebA.txt"), ("maad_face", "MAAD_Face.csv")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader, file", READER_FILES)
+@settings(PROPERTY, max_examples=25)
+@given(data=st.data())
+def test_damaged_files_end_in_a_sentence(tmp_path_factory, reader, file, data):
+    """Whatever happened to a file: a valid table or a UserError that names a place, no other exception."""
+    root = tmp_path_factory.mktemp("damaged")
+    if reader == "celeba":
+        write_celeba(root, NAMES, variant=file[-3:])
+    else:
+        write_maad(root, FILES)
+    path = root / file
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    try:
+        faces, rejected, summary = read(reader, {"root": root, "verify_images": False})
+    except UserError as error:
+        assert str(root) in str(error) and "Traceback" not in str(error)
+    else:
+        table.check_faces(faces)
+        assert summary["images"] == len(faces) > 0
+        assert set(rejected["reason"]) <= {"no_row", "missing"}
+        json.dumps(summary)
+
+
 @PROPERTY
 @given(values=st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=1, max_size=8),
        coding=st.sampled_from(["minus_one_one", "zero_one"]), undefined=st.booleans())  # fmt: skip
@@ -294,6 +333,29 @@ def test_maad_defects(tmp_path):
     assert "the file is empty" in maad_error(tmp_path)
     (tmp_path / "MAAD_Face.csv").unlink()
     assert "neither MAAD_Face.csv nor MAAD-Face.csv" in maad_error(tmp_path)
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0], *lines[4:]], r"Row #4: Expected 49 columns, got 48"),
+    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",", *lines[4:]], r"Row #4.* invalid value ''"),
+    (lambda lines: [*lines[:3], lines[3] + "\udcff", *lines[4:]], r"MAAD_Face.csv: .*invalid value"),
+])  # fmt: skip
+def test_maad_damaged_rows(tmp_path, damage, message):
+    write_maad(tmp_path, FILES)
+    path = tmp_path / "MAAD_Face.csv"
+    lines = path.read_text().splitlines()
+    path.write_bytes("\n".join(damage(lines)).encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match=message):
+        read("maad_face", {"root": tmp_path})
+
+
+def test_maad_header_as_spreadsheets_write_it(tmp_path):
+    write_maad(tmp_path, FILES)
+    path = tmp_path / "MAAD_Face.csv"
+    expected = read("maad_face", {"root": tmp_path})[0]
+    header, rest = path.read_text().split("\n", 1)
+    path.write_bytes(b"\xef\xbb\xbf" + (header.replace(",", ", ") + "\r\n" + rest.replace("\n", "\r\n")).encode())
+    pd.testing.assert_frame_equal(read("maad_face", {"root": tmp_path})[0], expected)
 
 
 def test_maad_subset_on_disk(tmp_path):

@@ -578,7 +578,8 @@ def write_predictions(folder, models, labels, groups, **meta):
 
 def test_files_are_the_same_bytes_twice(tmp_path):
     models, labels, groups = two_runs()
-    paths = write_predictions(tmp_path, models, labels, groups, thresholds={"Smiling": 0.4, "Bangs": 0.6})
+    thresholds = {"Smiling": 0.4, "Bangs": 0.6}
+    paths = write_predictions(tmp_path, models, labels, groups, thresholds=thresholds, split="test")
     settings = FairnessSettings(baseline="real", **EVERYONE)
     kinds = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
     for folder in ("a", "b"):
@@ -592,6 +593,23 @@ def test_files_are_the_same_bytes_twice(tmp_path):
     assert set(table["dataset"]) == {"maad_face"}
     assert set(table.query("attribute == 'Bangs'")["threshold"]) == {0.6}
     assert not table.drop(columns="status").isna().all().any(), "a column that is always empty is a promise"
+
+
+def test_thresholds_belong_to_the_model(tmp_path):
+    models, labels, groups = two_runs()
+    paths = {}
+    for threshold, (model_id, frame) in zip((0.2, 0.8, 0.8), models.items(), strict=True):
+        own = {"Smiling": threshold, "Bangs": 0.5}
+        paths |= write_predictions(tmp_path, {model_id: frame}, labels, groups, thresholds=own)
+    tables = evaluate_predictions(paths, LOOSE, {})
+    seen = tables["group_metrics"].query("attribute == 'Smiling'").groupby("model_id")["threshold"].unique()
+    assert seen.map(list).to_dict() == {"real-1": [0.2], "real-2": [0.8], "real+synthetic-1": [0.8]}
+    mean = tables["fairness"].query("model_id == 'real' and attribute == 'Smiling'")
+    assert mean["threshold"].isna().all()
+    rates = tables["group_metrics"].query(
+        "attribute == 'Smiling' and grouping == 'gender' and group == 'male' and metric == 'selection_rate_all'"
+    ).set_index("model_id")["value"]  # fmt: skip
+    assert rates["real-1"] > rates["real-2"]
 
 
 def test_models_must_share_the_test_set(tmp_path):

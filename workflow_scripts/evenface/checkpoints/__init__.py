@@ -32,8 +32,8 @@ def manifest_path(model_path: str | os.PathLike) -> Path:
 
 def save_model(
     path: str | os.PathLike, state: Mapping[str, torch.Tensor], manifest: Mapping[str, Any]
-) -> None:
-    """Write weights and manifest, each atomically, the manifest first.
+) -> dict[str, Any]:
+    """Write weights and manifest, each atomically, the manifest first; returns the manifest as written.
 
     ``manifest["network"]`` must hold ``name`` and ``settings`` as ``networks.build`` takes them. The
     hash of the weights is added, so that a manifest beside other weights is noticed on loading.
@@ -45,6 +45,7 @@ def save_model(
     write_json(manifest_path(path), record)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+    return record
 
 
 def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def read_published(path: str | os.PathLike) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path}: refused, it holds more than tensors and plain values, or is no PyTorch file") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle fails in any way
         raise UserError(f"{path}: not a readable PyTorch checkpoint ({error})") from error
 
 

@@ -157,7 +157,7 @@ def read_csv_typed(path: Path, types: Mapping[str, pa.DataType], required: Seque
         path,
         read_options=pacsv.ReadOptions(use_threads=False, block_size=16 << 20, column_names=header, skip_rows=1),
         convert_options=pacsv.ConvertOptions(
-            column_types=dict(types), include_columns=list(required), strings_can_be_null=False
+            column_types=dict(types), include_columns=list(required), null_values=[], strings_can_be_null=False
         ),
     )
 
@@ -181,7 +181,8 @@ def read_header(path: Path) -> list[str]:
 
 def csv_error(path: Path, error: Exception) -> UserError:
     """A pyarrow CSV error as a sentence naming file, row and column."""
-    return UserError(f"{path}: {' '.join(str(error).split())}; labels are whole numbers, one per column")
+    detail = " ".join(str(error).split())
+    return UserError(f"{path}: {detail[:300]}; every row needs one whole number per attribute")
 
 
 def split_verified(

@@ -59,8 +59,8 @@ def read_test_set(
     label_name, group_name = _name(labels, "labels"), _name(groups, "groups")
     _check_ids(labels, label_name)
     _check_ids(groups, group_name)
-    ids = pd.Index(labels["image_id"])
-    group_ids = pd.Index(groups["image_id"])
+    ids = _ids(labels)
+    group_ids = _ids(groups)
     counts = {"labels": len(ids), "groups": len(group_ids)}
     ids = _common(ids, label_name, group_ids, group_name, settings)
     labels, groups = _align(labels, ids), _align(groups, ids)
@@ -90,7 +90,7 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
     """
     name = _name(predictions, "predictions")
     _check_ids(predictions, name)
-    ids = pd.Index(predictions["image_id"])
+    ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
     rows = ids.get_indexer(common)
     keep = test.image_id.get_indexer(common)
@@ -142,22 +142,28 @@ def _check_ids(frame: pd.DataFrame, name: str) -> None:
         )
 
 
+def _ids(frame: pd.DataFrame) -> pd.Index:
+    return pd.Index(frame["image_id"].to_numpy(dtype=object), dtype=object)  # hashes faster than arrow strings
+
+
 def _common(a: pd.Index, a_name: str, b: pd.Index, b_name: str, settings: FairnessSettings) -> pd.Index:
-    for x, x_name, y, y_name in ((a, a_name, b, b_name), (b, b_name, a, a_name)):
-        absent = np.flatnonzero(~x.isin(y))
-        if len(absent) and not settings.allow_missing_images:
+    """Ids of both tables in the order of the first; an id of only one is an error unless that is allowed."""
+    if a.equals(b):
+        return a
+    only_a, only_b = b.get_indexer(a) < 0, a.get_indexer(b) < 0
+    for ids, missing, name, other in ((a, only_a, a_name, b_name), (b, only_b, b_name, a_name)):
+        if missing.any() and not settings.allow_missing_images:
+            row = int(np.flatnonzero(missing)[0])
             raise UserError(
-                f"{x_name}, row {absent[0] + 1}: image {x[absent[0]]!r} has no row in {y_name} "
-                f"({len(absent)} such images); complete the table or set evaluation.allow_missing_images: true"
+                f"{name}, row {row + 1}: image {ids[row]!r} has no row in {other} ({int(missing.sum())} such "
+                "images); complete the table or set evaluation.allow_missing_images: true"
             )
-    return a if len(a) == len(b) and not settings.allow_missing_images else a[a.isin(b)]
+    return a[~only_a]
 
 
 def _align(frame: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:
-    rows = pd.Index(frame["image_id"]).get_indexer(ids)
-    if len(rows) == len(frame) and (rows == np.arange(len(frame))).all():
-        return frame
-    return frame.iloc[rows]
+    own = _ids(frame)
+    return frame if own.equals(ids) else frame.iloc[own.get_indexer(ids)]
 
 
 def _level_codes(groups: pd.DataFrame, dimension: str, levels: tuple[str, ...], name: str) -> np.ndarray:

@@ -171,7 +171,8 @@ class _Support:
     n_identities: np.ndarray
 
 
-def _evaluate_test_set(models, labels, groups, settings):
+def _evaluate_test_set(models, labels, groups, settings, thresholds=None):
+    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'."""
     _check_summary(settings)
     scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
     test = read_test_set(labels, groups, settings, scored_names)
@@ -180,7 +181,8 @@ def _evaluate_test_set(models, labels, groups, settings):
     evaluated: dict[str, dict[str, _Evaluated]] = {}
     scored: dict[str, Scored] = {}
     for model_id, frame in models.items():
-        scored[model_id] = one = read_predictions(frame, test, settings)
+        own = replace(settings, thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
+        scored[model_id] = one = read_predictions(frame, test, own)
         evaluated[model_id] = {}
         for name in settings.groupings:
             result = _evaluate_grouping(one, test.space.grouping(name), settings)
@@ -409,9 +411,14 @@ def _summary_rows(gap_rows: pd.DataFrame, evaluated, scored, test: TestSet, sett
             mean = _mean_over_seeds(run, [evaluated[m] for m in model_ids], per_seed, settings)
             mean = mean.assign(model_id=run, dataset=test.dataset, split=test.split)
             rows.append(mean.assign(seed=None, aggregation=MEAN_OVER_SEEDS, n_seeds=len(model_ids)))
-        thresholds = scored[model_ids[0]].thresholds
+        thresholds = [scored[m].thresholds for m in model_ids]
+        if len(model_ids) > 1:  # the mean has a threshold where its seeds share one
+            thresholds.append(
+                {a: t if all(o.get(a) == t for o in thresholds) else np.nan for a, t in thresholds[0].items()}
+            )
         frames += [
-            frame.assign(model=run, threshold=frame["attribute"].map(thresholds).astype(float)) for frame in rows
+            frame.assign(model=run, threshold=frame["attribute"].map(own).astype(float))
+            for frame, own in zip(rows, thresholds, strict=True)
         ]
     for frame in frames:
         frame["seed"] = frame["seed"].astype("Int64")
@@ -492,7 +499,7 @@ def _read_predictions_file(path, settings: FairnessSettings) -> _File:
     frame.attrs["path"] = str(path)
     meta = table_meta(path)
     dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
-    return _File(Path(path), frame, str(dataset), str(meta.get("split") or _only(frame, "split", "test")), meta)
+    return _File(Path(path), frame, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
 
 
 def _only(frame: pd.DataFrame, column: str, default: str) -> str:
@@ -506,11 +513,7 @@ def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
     for file in files.values():
         if file is not first:
             _check_same_test_set(first, file, settings)
-    thresholds = {_threshold_key(file.meta.get("thresholds")) for file in files.values()}
-    if len(thresholds) > 1:
-        raise UserError(f"models {', '.join(files)} were given different thresholds; predict them again with the same")
-    if first.meta.get("thresholds") is not None:
-        settings = replace(settings, thresholds=first.meta["thresholds"])
+    thresholds = {m: f.meta["thresholds"] for m, f in files.items() if f.meta.get("thresholds") is not None}
     frames = {}
     for model_id, file in files.items():
         columns = [
@@ -518,7 +521,7 @@ def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
         ]
         frames[model_id] = file.frame[columns]
         frames[model_id].attrs["path"] = str(file.path)
-    tables, manifest = _evaluate_test_set(frames, labels, groups, settings)
+    tables, manifest = _evaluate_test_set(frames, labels, groups, settings, thresholds)
     for model_id, file in files.items():
         manifest["models"][model_id]["input"] = {
             "path": str(file.path),
@@ -526,11 +529,6 @@ def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
             "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
         }
     return tables, manifest
-
-
-def _threshold_key(thresholds) -> str:
-    """Thresholds as text that is equal for equal thresholds."""
-    return repr(sorted(thresholds.items()) if isinstance(thresholds, Mapping) else thresholds)
 
 
 def _labels_and_groups(file: _File, settings: FairnessSettings) -> tuple[pd.DataFrame, pd.DataFrame]:

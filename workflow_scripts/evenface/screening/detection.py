@@ -82,8 +82,9 @@ def _landmarks_of_68(points: np.ndarray) -> np.ndarray:
 def _weights(weights: dict[str, str], key: str) -> str:
     path = weights.get(key)
     if not path or not Path(path).is_file():
-        raise UserError(f"weights of {key} are missing ({path or 'no path given'}); `make assets` or the rule "
-                        "dlib_models fetches them")  # fmt: skip
+        raise UserError(
+            f"weights of {key} are missing ({path or 'no path given'}); the rule fetch_dlib_models writes models/dlib/"
+        )
     return str(path)
 
 
@@ -152,7 +153,7 @@ class FaceFinder:
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         ratio = np.array([size[0] / (x1 - x0), size[1] / (y1 - y0)])
         corners = (np.array([[left, top], [right, bottom]]) - (x0, y0)) * ratio
-        box = dlib.rectangle(*(int(round(v)) for v in (*corners[0], *(corners[1] - 1))))
+        box = dlib.rectangle(*(round(float(v)) for v in (*corners[0], *(corners[1] - 1))))
         shape = self._predictor(np.ascontiguousarray(part), box)
         points = np.array([(shape.part(i).x, shape.part(i).y) for i in range(self._points)], np.float64)
         points = (points + 0.5) / ratio - 0.5 + (x0, y0)

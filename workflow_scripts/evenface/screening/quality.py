@@ -67,7 +67,7 @@ def create(name: str, settings: dict[str, Any]) -> Scorer:
 
 
 def from_config(settings: dict[str, Any]) -> tuple[Scorer, float | None]:
-    """Scorer and threshold of screening settings: ``quality`` with ``min_quality``.
+    """Scorer and threshold of screening settings: ``quality.scorer`` and ``quality.threshold``.
 
     A configured MagFace checkpoint (``magface.weights``) takes their place; its threshold is a
     magnitude, 20 in the published pipeline.
@@ -75,5 +75,5 @@ def from_config(settings: dict[str, Any]) -> tuple[Scorer, float | None]:
     magface = settings["magface"]
     if magface["weights"]:
         return create("magface", magface), float(magface["threshold"])
-    threshold = settings["min_quality"]
-    return create(settings["quality"], {}), None if threshold is None else float(threshold)
+    threshold = settings["quality"]["threshold"]
+    return create(settings["quality"]["scorer"], {}), None if threshold is None else float(threshold)

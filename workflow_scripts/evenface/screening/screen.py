@@ -31,10 +31,9 @@ DEFAULTS: dict[str, Any] = {
     "many_faces": "reject",
     "min_face": 40,
     "framing": "celeba",
-    "eye_distance": alignment.CELEBA_EYE_DISTANCE,
+    "eye_distance": 41.0,
     "jpeg_quality": 95,
-    "quality": "none",
-    "min_quality": None,
+    "quality": {"scorer": "none", "threshold": None},
     "magface": {"weights": None, "threshold": 20.0},
 }
 
@@ -65,6 +64,8 @@ def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
     for key, allowed in (("framing", FRAMINGS), ("many_faces", MANY_FACES)):
         if settings[key] not in allowed:
             raise UserError(f"config key screening.{key}: {settings[key]!r} is not one of {', '.join(allowed)}")
+    if settings["upsample"] != "auto" and settings["upsample"] not in range(4):
+        raise UserError(f"config key screening.upsample: {settings['upsample']!r} is not auto or a number from 0 to 3")
     if settings["detector"] == "none":
         if settings["framing"] in ("celeba", "magface"):
             raise UserError(

@@ -108,8 +108,8 @@ def train(
     which the next call with the same data and settings goes on. The same faces, settings, seed
     and threads give the same bytes on the same machine.
 
-    Raises UserError for unknown settings, missing or miscoded labels, an attribute that is never
-    or always present among the training labels, empty splits, unreadable images, and divergence.
+    Raises UserError for unknown settings, missing or miscoded labels, an attribute without any defined
+    training label, empty splits, unreadable images, and divergence.
     """
     settings = resolve(settings, TRAINING_DEFAULTS, "training")
     kind = classifier(settings["classifier"])
@@ -128,12 +128,14 @@ def train(
     for column, name in enumerate(attributes):
         values = labels[train_rows, column]
         counts[name] = {k: int((values == v).sum()) for k, v in (("positive", 1), ("negative", -1), ("undefined", 0))}
+        if counts[name]["undefined"] == len(train_rows):
+            raise UserError(
+                f"{label}: no training image has a label of {name}; drop it from training.attributes or choose a data "
+                f"set that labels it"
+            )
         for side in ("positive", "negative"):
             if not counts[name][side]:
-                raise UserError(
-                    f"{label}: no training image has a {side} label of {name}, so it cannot be learnt; drop it from "
-                    f"training.attributes or add data"
-                )
+                log.warning("%s: no training image has a %s label of %s; it cannot be learnt", label, side, name)
 
     network_settings = kind.settings(len(attributes))
 
@@ -202,10 +204,10 @@ def train(
         "origin": dict(origin or {}),
     }
     write_history(result.history, log_path)
-    save_model(model_path, result.state, manifest)
+    written = save_model(model_path, result.state, manifest)
     images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)
-    return manifest
+    return written
 
 
 def _judge(

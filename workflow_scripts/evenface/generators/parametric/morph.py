@@ -17,8 +17,8 @@ GENDER_GAIN = 1.25
 
 #: Standard deviation of an identity's draws along the shape axes of each target folder.
 IDENTITY_SPREAD = {
-    "head": 0.20, "forehead": 0.22, "eyebrows": 0.22, "nose": 0.26, "mouth": 0.24, "chin": 0.26,
-    "cheek": 0.26, "eyes": 0.20, "ears": 0.30, "neck": 0.12, "asym": 0.10,
+    "head": 0.14, "forehead": 0.15, "eyebrows": 0.16, "nose": 0.20, "mouth": 0.17, "chin": 0.18,
+    "cheek": 0.19, "eyes": 0.14, "ears": 0.25, "neck": 0.08, "asym": 0.05,
 }
 
 _OPPOSITES = (
@@ -37,9 +37,9 @@ _NOT_IDENTITY = (
 #: on the opposite target at masculinity 1).
 FEMININE = {
     "chin/chin-width": -0.30, "chin/chin-prominent": -0.25, "chin/chin-height": -0.22, "chin/chin-bones": -0.28,
-    "eyes/eye-scale": 0.16, "eyes/eye-height2": 0.18, "mouth/mouth-lowerlip-volume": 0.25,
-    "mouth/mouth-upperlip-volume": 0.25, "mouth/mouth-upperlip-height": 0.15, "nose/nose-scale-horiz": -0.20,
-    "nose/nose-volume": -0.18, "nose/nose-point": 0.15, "nose/nose-hump": -0.20, "forehead/forehead-nubian": 0.20,
+    "eyes/eye-scale": 0.16, "eyes/eye-height2": 0.18, "mouth/mouth-lowerlip-volume": 0.15,
+    "mouth/mouth-upperlip-volume": 0.15, "mouth/mouth-upperlip-height": 0.10, "nose/nose-scale-horiz": -0.20,
+    "nose/nose-volume": -0.18, "nose/nose-point": 0.15, "nose/nose-hump": -0.20, "forehead/forehead-nubian": 0.20, "forehead/forehead-scale-vert": -0.25,
     "eyebrows/eyebrows-trans-fb": -0.25, "eyebrows/eyebrows-trans": 0.30, "eyebrows/eyebrows-angle": 0.10,
     "cheek/cheek-bones": 0.15, "neck/neck-scale-horiz": -0.25, "neck/neck-scale-depth": -0.20,
     "head/head-scale-vert": -0.05, "mouth/mouth-scale-horiz": -0.10,
@@ -47,7 +47,7 @@ FEMININE = {
 
 ETHNIC_SHIFTS = {
     "asian": {
-        "eyes/eye-epicanthus": -0.75, "eyes/eye-eyefold": -0.40, "eyes/eye-height2": -0.10, "nose/nose-greek": -0.20,
+        "eyes/eye-epicanthus": -0.60, "eyes/eye-eyefold": -0.30, "eyes/eye-height2": 0.05, "nose/nose-greek": -0.20,
         "nose/nose-width1": 0.15, "eyes/eye-corner2": 0.20, "cheek/cheek-bones": 0.20, "nose/nose-scale-depth": -0.20,
         "head/head-scale-horiz": 0.08, "eyes/eye-push1": 0.20, "nose/nose-hump": -0.15,
     },
@@ -231,7 +231,7 @@ def _aging(w: Weights, age: float, masculinity: float) -> None:
     w.axis("mouth/mouth-upperlip-volume", -0.35 * late)
     w.axis("mouth/mouth-lowerlip-volume", -0.25 * late)
     w.axis("nose/nose-scale-vert", 0.15 * late)
-    w.axis("nose/nose-point", -0.25 * late)
+    w.axis("nose/nose-point", -0.10 * late)
     w.axis("eyes/eye-eyefold", -0.35 * late)
     w.axis("cheek/cheek-volume", -0.15 * late)
     early = min(max((24 - age) / 8, 0.0), 1.0)
@@ -252,17 +252,17 @@ def expression_weights(bank: TargetBank, face: Face) -> Weights:
     both("cheekSquint", 0.75 * smile)
     both("eyeSquint", 0.30 * smile)
     both("mouthDimple", 0.25 * smile)
-    both("mouthStretch", 0.20 * smile * teeth)
-    both("mouthUpperUp", 0.45 * teeth)
-    both("mouthLowerDown", 0.55 * teeth)
-    w.add("faceunits/jawOpen", 0.10 * teeth + 0.55 * opened)
+    both("mouthStretch", 0.10 * smile * teeth)
+    both("mouthUpperUp", 0.50 * teeth)
+    both("mouthLowerDown", 0.70 * teeth)
+    w.add("faceunits/jawOpen", 0.16 * teeth + 0.55 * opened)
     both("eyeBlink", min(e.eyes_closed, 1.0) * 1.02)
     both("mouthFrown", 0.7 * e.frown)
     both("browDown", 0.45 * e.frown + 0.5 * max(-e.brow_raise, 0.0))
     raise_ = max(e.brow_raise, 0.0)
     w.add("faceunits/browInnerUp", 0.10 * (1 - e.frown) + 0.7 * raise_)
     both("browOuterUp", 0.08 * (1 - e.frown) + 0.7 * raise_)
-    both("eyeWide", 0.10 * (1 - e.eyes_closed) * (1 - smile) + 0.3 * raise_)
+    both("eyeWide", 0.3 * raise_)
     w.add("faceunits/mouthPucker", 0.8 * e.pucker)
     w.add("faceunits/mouthFunnel", 0.2 * e.pucker)
     right, up = e.gaze

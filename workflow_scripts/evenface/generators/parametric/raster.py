@@ -145,12 +145,16 @@ def depth_pass(S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, tex
         dz2 = S[i2, 2] - z0
         part = PART[t]
         cut = part_cut[part]
+        gx1 = ey2 * inv
+        gx2 = -ey1 * inv
+        gy1 = -ex2 * inv
+        gy2 = ex1 * inv
         for y in range(ya, yb + 1):
             py = y + 0.5 - y0
             for x in range(xa, xb + 1):
                 px = x + 0.5 - x0
-                w1 = (px * ey2 - ex2 * py) * inv
-                w2 = (ex1 * py - px * ey1) * inv
+                w1 = px * gx1 + py * gy1
+                w2 = px * gx2 + py * gy2
                 if w1 < 0.0 or w2 < 0.0 or w1 + w2 > 1.0:
                     continue
                 z = z0 + w1 * dz1 + w2 * dz2
@@ -195,12 +199,16 @@ def shadow_pass(Q, F, T, UV, voff, tex, cut, VA, texels, table, zmap):
         z0 = Q[i0, 2]
         dz1 = Q[i1, 2] - z0
         dz2 = Q[i2, 2] - z0
+        gx1 = ey2 * inv
+        gx2 = -ey1 * inv
+        gy1 = -ex2 * inv
+        gy2 = ex1 * inv
         for y in range(ya, yb + 1):
             py = y + 0.5 - y0
             for x in range(xa, xb + 1):
                 px = x + 0.5 - x0
-                w1 = (px * ey2 - ex2 * py) * inv
-                w2 = (ex1 * py - px * ey1) * inv
+                w1 = px * gx1 + py * gy1
+                w2 = px * gx2 + py * gy2
                 if w1 < 0.0 or w2 < 0.0 or w1 + w2 > 1.0:
                     continue
                 z = z0 + w1 * dz1 + w2 * dz2

@@ -38,13 +38,14 @@ def face_regions(vertices: np.ndarray, eyes: np.ndarray, ear: np.ndarray) -> dic
     on_head = smoothstep(-1.45, -1.3, dy)
 
     # Upper edge of a full beard from under the nose over the cheeks to the front of the ear.
-    upper = np.interp(x, [0.0, 0.18, 0.30, 0.40, 0.54, 0.63, 0.70, 0.80], [-0.48, -0.50, -0.54, -0.64, -0.64, -0.50, -0.20, 0.0])
+    upper = np.interp(x, [0.0, 0.18, 0.30, 0.40, 0.54, 0.63, 0.70, 0.80], [-0.48, -0.50, -0.55, -0.62, -0.63, -0.50, -0.20, 0.0])
     under_jaw = smoothstep(-1.36, -1.16, dy) * smoothstep(0.62, 0.40, back + 0.35 * (dy + 1.0))
     beard = smoothstep(0.03, -0.07, dy - upper) * np.maximum(under_jaw, smoothstep(-1.10, -1.0, dy))
     beard *= smoothstep(0.72, 0.60, back) * on_head
 
     lip_line = np.interp(x, [0.0, 0.12, 0.26, 0.36, 0.44], [-0.59, -0.59, -0.64, -0.74, -0.78])
-    moustache = smoothstep(-0.485, -0.52, dy) * smoothstep(lip_line - 0.05, lip_line + 0.01, dy)
+    top = -0.485 - 0.30 * np.maximum(x - 0.14, 0.0)
+    moustache = smoothstep(0.0, -0.035, dy - top) * smoothstep(lip_line - 0.05, lip_line + 0.01, dy)
     moustache *= smoothstep(0.42, 0.33, x) * smoothstep(0.1, 0.0, back)
 
     ring = smoothstep(0.40, 0.34, x) * smoothstep(0.22, 0.27, x) * smoothstep(-0.62, -0.72, dy)
@@ -68,3 +69,8 @@ def face_regions(vertices: np.ndarray, eyes: np.ndarray, ear: np.ndarray) -> dic
         "eye_bag": eye_bag,
         "nose": nose,
     }
+
+
+def before_face(x: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """1 for hair that hangs in front of the face, 0 beside and behind it."""
+    return smoothstep(0.62, 0.52, x) * smoothstep(0.45, 0.30, back)

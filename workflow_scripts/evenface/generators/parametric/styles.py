@@ -20,7 +20,9 @@ class HairStyle:
     genders it is usual for; ``length`` is buzz, short, medium or long; ``volume`` says it stands
     well off the head (a hat cannot sit on it). ``wave`` (0..1) bends the strands of the asset,
     ``inflate`` scales its distance to the skull, ``trim`` is the height below the eyes, in units
-    of the eye distance, where it is cut (``None``: as modelled). ``weight`` is how common the
+    of the eye distance, where it is cut (``None``: as modelled); ``fringe`` is the height above the
+    eyes (decimetres on the rest head) where strands before the face end, ``sweep`` draws them aside.
+    ``weight`` is how common the
     style is among the styles of a gender (relative frequency for sampling); ``textures`` lists
     the hair textures (levels of ethnicity) for which it is plausible.
     """
@@ -37,6 +39,8 @@ class HairStyle:
     wave: float = 0.0
     inflate: float = 1.0
     trim: float | None = None
+    fringe: float = 0.24
+    sweep: bool = False
     weight: float = 1.0
     textures: tuple[str, ...] = ("asian", "black", "white")
 
@@ -54,9 +58,10 @@ HAIR_STYLES: dict[str, HairStyle] = {
     "afro_short": HairStyle("afro01", _BOTH, "short", afro=True, inflate=0.55, weight=1.2, textures=("black",)),
     "afro": HairStyle("afro01", _BOTH, "medium", afro=True, volume=True, weight=1.0, textures=("black",)),
     # Longer hair.
-    "bob": HairStyle("bob02", (FEMALE,), "medium", straight=True, covers_ears=True, weight=1.0),
-    "bob_wavy": HairStyle("bob02", (FEMALE,), "medium", wavy=True, covers_ears=True, wave=0.8, weight=0.8),
-    "bob_fringe": HairStyle("bob01", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.05),
+    "bob": HairStyle("bob02", (FEMALE,), "medium", straight=True, covers_ears=True, sweep=True),
+    "bob_wavy": HairStyle("bob02", (FEMALE,), "medium", wavy=True, covers_ears=True, wave=0.9, sweep=True, weight=0.8),
+    "bob_fringe": HairStyle("bob02", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.8),
+    "bob_full": HairStyle("bob01", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.5),
     "shoulder": HairStyle("long01", (FEMALE,), "medium", straight=True, covers_ears=True, trim=1.9, weight=0.9),
     "shoulder_wavy": HairStyle(
         "long01", (FEMALE,), "medium", wavy=True, covers_ears=True, wave=1.0, trim=2.1, inflate=1.15, weight=0.9

@@ -132,7 +132,7 @@ def hair_channels(rgba: np.ndarray) -> np.ndarray:
     spread = max(float(np.sqrt(((shade - 1) ** 2 * solid).sum() / solid.sum())), 1e-3)
     shade = 1 + (shade - 1) * min(1.0, 0.30 / spread)
     gy, gx = np.gradient(blur(luma / np.maximum(broad, 1e-4), 1.0))
-    jxx, jyy, jxy = blur(gx * gx, 4.0), blur(gy * gy, 4.0), blur(gx * gy, 4.0)
+    jxx, jyy, jxy = (blur(g * solid, 9.0) for g in (gx * gx, gy * gy, gx * gy))
     across = 0.5 * np.arctan2(2 * jxy, jxx - jyy)
     dx, dy = -np.sin(across), np.cos(across)
     h, w = alpha.shape

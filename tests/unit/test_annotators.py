@@ -1,0 +1,260 @@
+"""Annotators: the generator's truth, the network trained here with its gate, and their agreement."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from evenface import annotators
+from evenface.annotators import annotate_shard
+from evenface.annotators.agreement import agreement, cohens_kappa
+from evenface.errors import UserError
+from evenface.storage.images import encode_png, read_image
+from evenface.storage.shards import write_shard
+from evenface.storage.tables import read_table, table_meta
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from faces import HAIR, make_faces
+
+ATTRIBUTES = tuple(HAIR)
+SETTINGS = {"epochs": 5, "batch_size": 16, "min_validation_accuracy": 0.5}
+
+
+def truth(attributes, **levels):
+    return json.dumps({"attributes": attributes, "gender": "male", "age": "young", "ethnicity": "asian", **levels})
+
+
+def shard_of(path, images, truths):
+    """A shard of images named 0.png, 1.png ..."""
+    members = [(f"{i}.png", encode_png(image)) for i, image in enumerate(images)]
+    table = pd.DataFrame({"image_id": [f"s/{m}" for m, _ in members], "member": [m for m, _ in members], "truth": truths})
+    write_shard(path, members, table, recipe={})
+
+
+GRAY = np.full((12, 10, 3), 99, np.uint8)
+
+
+def test_ground_truth(tmp_path):
+    shard_of(
+        tmp_path / "s.tar", [GRAY] * 3,
+        [truth({"Male": 1, "Smiling": -1, "Bald": 0}), truth({"Male": -1}, gender="female"), truth({}, age="ageless")],
+    )  # fmt: skip
+    annotate_shard(annotators.create("ground_truth"), tmp_path / "s.tar", tmp_path / "a.parquet")
+    table = read_table(tmp_path / "a.parquet")
+    assert table["image_id"].tolist() == ["s/0.png", "s/1.png", "s/2.png"]
+    assert table["label_Male"].tolist() == [1, -1, 0] and table["label_Male"].dtype == np.int8
+    assert table["score_Male"].tolist()[:2] == [1.0, 0.0] and np.isnan(table["score_Male"][2])
+    assert table["label_Bald"].tolist() == [0, 0, 0] and table["label_Smiling"].tolist() == [-1, 0, 0]
+    assert table["gender"].tolist() == ["male", "female", "male"]
+    assert table["age"].tolist() == ["young", "young", UNKNOWN]
+    assert sum(c.startswith("label_") for c in table) == len(CELEBA_ATTRIBUTES)
+    assert set(table["annotator"]) == {"ground_truth-v1"} and set(table["failure"]) == {""}
+    assert table_meta(tmp_path / "a.parquet")["kind"] == "annotation"
+
+
+@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"attributes": {"Male": 2}}', '{"attributes": 3}'])
+def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
+    shard_of(tmp_path / "s.tar", [GRAY], [text])
+    with pytest.raises(UserError, match=r"image 's/0\.png': the generator recorded no truth"):
+        annotate_shard(annotators.create("ground_truth"), tmp_path / "s.tar", tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()
+
+
+def test_unknown_annotators_and_settings():
+    with pytest.raises(UserError, match="'oracle' is not known"):
+        annotators.create("oracle")
+    with pytest.raises(UserError, match="unknown key 'epochs'"):
+        annotators.create("ground_truth", {"epochs": 2})
+    with pytest.raises(UserError, match="path of its model"):
+        annotators.create("trained_here", {})
+
+
+def test_ground_truth_does_not_import_torch(root):
+    code = (
+        "import sys; from evenface import annotators; import evenface.annotators.agreement; "
+        "annotators.create('ground_truth'); assert 'torch' not in sys.modules"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(root / "workflow_scripts")}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
+class Parrot:
+    """Calls every image what its brightness says; counts what it was shown."""
+
+    name, version, attributes, needs_images = "parrot", 1, ("Smiling",), True
+
+    def annotate(self, images, rows=None):
+        self.seen = [image.shape for image in images]
+        score = np.array([image.mean() / 255 for image in images])
+        levels = {d: (np.full(len(images), v[0], object), score) for d, v in DIMENSIONS.items()}
+        return annotators.annotation_frame({"Smiling": score}, levels)
+
+
+def test_every_image_keeps_its_row_whatever_happens_to_it(tmp_path):
+    shard_of(tmp_path / "s.tar", [GRAY + np.uint8(40 * i) for i in range(4)], [""] * 4)
+    framed = [("0.png", encode_png(GRAY[:6])), ("3.png", b"torn"), ("1.png", encode_png(GRAY[:6] + 100))]
+    table = pd.DataFrame({"image_id": ["s/0.png", "s/3.png", "s/1.png"], "member": ["0.png", "3.png", "1.png"]})
+    write_shard(tmp_path / "aligned.tar", framed, table, recipe={})
+    parrot = Parrot()
+    annotate_shard(parrot, tmp_path / "s.tar", tmp_path / "a.parquet", aligned_path=tmp_path / "aligned.tar")
+    got = read_table(tmp_path / "a.parquet")
+    assert got["image_id"].tolist() == [f"s/{i}.png" for i in range(4)]
+    assert got["failure"].tolist() == ["", "", "not_accepted", "corrupt"]
+    assert got["label_Smiling"].tolist() == [-1, 1, 0, 0] and got["label_Smiling"].dtype == np.int8
+    assert got["gender"].tolist() == ["female", "female", UNKNOWN, UNKNOWN]
+    assert parrot.seen == [(6, 10, 3)] * 2
+
+
+def test_a_shard_without_a_readable_image(tmp_path):
+    shard_of(tmp_path / "s.tar", [GRAY], [""])
+    write_shard(tmp_path / "none.tar", [], pd.DataFrame({"image_id": [], "member": []}), recipe={})
+    table = annotate_shard(Parrot(), tmp_path / "s.tar", tmp_path / "a.parquet", aligned_path=tmp_path / "none.tar")
+    assert table["failure"].tolist() == ["not_accepted"] and table["label_Smiling"].tolist() == [0]
+
+
+# --- the annotator trained here ---
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp("annotated"), 320, size=(109, 89))
+
+
+def fit(faces, folder, settings=SETTINGS):
+    from evenface.annotators.trained_here import train_annotator
+
+    return train_annotator(
+        faces, ATTRIBUTES, settings, folder / "model.safetensors", confusion_path=folder / "confusion.csv",
+        log_path=folder / "log.csv", seed=1, threads=1,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("annotator")
+    return folder, fit(faces, folder)
+
+
+def test_it_learns_every_head(trained):
+    _, manifest = trained
+    heads = manifest["accuracy"]["validation"]
+    assert set(heads) == {*ATTRIBUTES, *DIMENSIONS}
+    assert min(head["accuracy"] for head in heads.values()) > 0.75
+    assert heads["gender"]["n"] == 40 and set(manifest["accuracy"]) == {"validation", "test"}
+
+
+def test_confusion_counts_every_image_once(trained, faces):
+    table = pd.read_csv(trained[0] / "confusion.csv")
+    validation = table[table["split"] == "validation"]
+    everyone = validation[validation["grouping"] == "all"]
+    assert (everyone.groupby("head")["n"].sum() == (faces["split"] == "val").sum()).all()
+    for dimension in DIMENSIONS:
+        groups = validation[validation["grouping"] == dimension]
+        assert (groups.groupby("head")["n"].sum() == (faces["split"] == "val").sum()).all()
+    rates = everyone.groupby(["head", "truth"])["rate"].sum()
+    assert np.allclose(rates, 1)
+
+
+def test_the_gate_names_every_head_that_fails(faces, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = faces.assign(ethnicity=rng.permutation(faces["ethnicity"]), age=rng.permutation(faces["age"]))
+    with pytest.raises(UserError, match=r"min_validation_accuracy 0\.9: .*age 0\.\d+ on 40 images; ethnicity 0\.\d+"):
+        fit(noise, tmp_path, {**SETTINGS, "epochs": 3, "min_validation_accuracy": 0.9})
+    assert [path.name for path in tmp_path.iterdir()] == ["model.partial"]
+    # Accepting such labels takes up the finished training instead of repeating it.
+    fit(noise, tmp_path, {**SETTINGS, "epochs": 3, "min_validation_accuracy": 0.0})
+    assert (tmp_path / "model.safetensors").exists() and not (tmp_path / "model.partial").exists()
+
+
+def test_a_set_without_a_level_is_refused(faces, tmp_path):
+    with pytest.raises(UserError, match="has the ethnicity 'black'"):
+        fit(faces[faces["ethnicity"] != "black"], tmp_path)
+
+
+def test_the_same_annotator_comes_out_again(faces, trained, tmp_path):
+    fit(faces, tmp_path)
+    for name in ("model.safetensors", "model.json", "confusion.csv", "log.csv"):
+        assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
+
+
+def test_it_annotates_a_shard(faces, trained, tmp_path):
+    test = faces[faces["split"] == "test"]
+    images = [read_image(r) for r in test["image"]]
+    shard_of(tmp_path / "s.tar", images, [""] * len(images))
+    annotator = annotators.create("trained_here", {"model": trained[0] / "model.safetensors", "threads": 1})
+    table = annotate_shard(annotator, tmp_path / "s.tar", tmp_path / "a.parquet")
+    assert (table["gender"].to_numpy() == test["gender"].to_numpy()).mean() > 0.75
+    assert (table["label_Blond_Hair"].to_numpy() == test["Blond_Hair"].to_numpy()).mean() > 0.75
+    assert table["score_Blond_Hair"].between(0, 1).all() and table["age_score"].between(1 / 3, 1).all()
+    one = annotator.annotate(images[:1])
+    assert abs(one["score_Black_Hair"][0] - table["score_Black_Hair"][0]) < 1e-5
+
+
+def test_a_classifier_is_no_annotator(tmp_path):
+    from evenface.checkpoints import save_model
+    from evenface.networks.slim_cnn import SlimCNN
+
+    manifest = {"network": {"name": "slim_cnn", "settings": {"num_attributes": 2}}}
+    save_model(tmp_path / "model.safetensors", SlimCNN(2).state_dict(), manifest)
+    with pytest.raises(UserError, match="a classifier, not an annotator"):
+        annotators.create("trained_here", {"model": tmp_path / "model.safetensors"})
+
+
+# --- agreement ---
+
+
+def table_of(labels, gender=None):
+    ids = [f"i{k}" for k in range(len(labels))]
+    frame = pd.DataFrame({"image_id": ids, "label_Smiling": np.array(labels, np.int8)})
+    if gender is not None:
+        frame["gender"] = gender
+    return frame
+
+
+def groups_of(count):
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(count)],
+            "gender": ["female", "male"] * (count // 2),
+            "age": "young",
+            "ethnicity": "asian",
+        }
+    )
+
+
+def test_agreement_by_hand():
+    a = table_of([1, 1, -1, -1, 1, 0], gender=["female", "male"] * 3)
+    b = table_of([1, -1, -1, -1, 1, 1], gender=["female", "female"] * 3).sample(frac=1, random_state=0)
+    table = agreement({"a": a, "b": b}, groups_of(6))
+    row = table[(table["name"] == "Smiling") & (table["grouping"] == "all")].iloc[0]
+    assert (row["n"], row["undefined"]) == (5, 1) and row["agreement"] == pytest.approx(0.8)
+    assert row["kappa"] == pytest.approx((0.8 - (0.6 * 0.4 + 0.4 * 0.6)) / (1 - 0.48))
+    women = table[(table["name"] == "Smiling") & (table["group"] == "female")].iloc[0]
+    assert women["n"] == 3 and women["agreement"] == 1
+    gender = table[(table["name"] == "gender") & (table["grouping"] == "all")].iloc[0]
+    assert gender["kind"] == "dimension" and gender["agreement"] == pytest.approx(0.5)
+    assert gender["kappa"] == pytest.approx(0)
+    black = table[(table["name"] == "Smiling") & (table["group"] == "black")].iloc[0]
+    assert black["n"] == 0 and np.isnan(black["agreement"]) and np.isnan(black["kappa"])
+
+
+def test_kappa_against_scikit_learn():
+    from sklearn.metrics import cohen_kappa_score
+
+    random = np.random.default_rng(0)
+    a, b = random.integers(0, 3, 200), random.integers(0, 3, 200)
+    b[:120] = a[:120]
+    assert cohens_kappa(a, b) == pytest.approx(cohen_kappa_score(a, b))
+    assert np.isnan(cohens_kappa(np.ones(4), np.ones(4)))
+
+
+def test_agreement_compares_every_pair_and_refuses_repeated_images():
+    tables = {name: table_of([1, -1]) for name in ("a", "b", "c")}
+    pairs = agreement(tables, groups_of(2))[["annotator_a", "annotator_b"]].drop_duplicates()
+    assert pairs.to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
+    assert agreement({"a": tables["a"]}, groups_of(2)).empty
+    twice = pd.concat([tables["a"], tables["a"]])
+    with pytest.raises(UserError, match="annotation b: image_id 'i0' occurs twice"):
+        agreement({"a": tables["a"], "b": twice}, groups_of(2))

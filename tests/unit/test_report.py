@@ -1,0 +1,261 @@
+"""The report: one well-formed, self-contained page with every run on it, the same bytes twice."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from evenface.errors import UserError
+from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
+from evenface.report import svg
+from evenface.report.build import ReportInputs, build_report
+from evenface.report.contact_sheet import ANY_HAIR, Cell, choose_faces, write_contact_sheet
+from evenface.storage.images import encode_png, read_image
+from evenface.storage.shards import write_shard
+from evenface.storage.tables import write_table
+from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
+
+ATTRIBUTES = tuple(HAIR_COLOURS.values())
+RUNS = {"real": 0.5, "real+synthetic": 0.35, "synthetic <plain>": 0.6}
+VOID = {"meta", "img", "br", "link", "hr", "input"}
+
+
+def write_predictions(folder, model, error, seed):
+    rng = np.random.default_rng([seed, 7])
+    n = 1200
+    person = np.random.default_rng(5).integers(0, 90, n)
+    table = pd.DataFrame(
+        {"image_id": [f"maad/{k:05d}.jpg" for k in range(n)], "identity_id": [f"p{k}" for k in person]}
+    )
+    for position, (name, levels) in enumerate(DIMENSIONS.items()):
+        table[name] = np.array(levels)[(person // 3**position) % len(levels)]
+    truth = np.random.default_rng(6)
+    harder = 1 + (table["ethnicity"] == "asian") * 0.6
+    for attribute in ATTRIBUTES:
+        label = truth.choice(np.array([-1, 1, 0], np.int8), n, p=[0.5, 0.45, 0.05])
+        score = 0.5 + 0.3 * label + error * harder * rng.normal(0, 0.6, n)
+        table[f"score_{attribute}"] = np.clip(score, 0, 1).astype(np.float32)
+        table[f"label_{attribute}"] = label
+    path = folder / f"{model}-{seed}.parquet"
+    write_table(table, path, kind="predictions", meta={"dataset": "maad_face", "split": "test"})
+    return path
+
+
+def write_shards(folder, faces=None):
+    paths = []
+    cells = itertools.product(DIMENSIONS["ethnicity"], DIMENSIONS["gender"], DIMENSIONS["age"], HAIR_COLOURS)
+    for k, (ethnicity, gender, age, hair) in enumerate(cells):
+        face = np.zeros((218, 178, 3), np.uint8)
+        face[:] = (60 + 2 * k, 200 - 2 * k, 90 + k)
+        path = folder / f"{ethnicity}-{gender}-{age}-{hair}-0000-0123456789.tar"
+        recipe = {"ethnicity": ethnicity, "gender": gender, "age": age, "attributes": {HAIR_COLOURS[hair]: 1}}
+        table = pd.DataFrame({"image_id": [f"g/{k}"], "member": ["0.png"]})
+        write_shard(path, [("0.png", encode_png(face))], table, recipe)
+        paths.append(path)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    return make_inputs(tmp_path_factory.mktemp("report"))
+
+
+def make_inputs(folder, seeds=(1, 2)):
+    rng = np.random.default_rng(0)
+    models = {f"{run}-{seed}": (run, error, seed) for run, error in RUNS.items() for seed in seeds}
+    names = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
+    tables = {name: folder / f"{name}.csv" for name in names}
+    evaluate_predictions(
+        {
+            m: write_predictions(folder, run.replace("<", "").replace(">", ""), e, s)
+            for m, (run, e, s) in models.items()
+        },
+        FairnessSettings(baseline="real"),
+        tables,
+    )
+    logs, manifests = {}, {}
+    for model, (_, error, _) in models.items():
+        epochs = np.arange(1, 11)
+        fall = np.exp(-epochs / 4)
+        log = pd.DataFrame(
+            {
+                "epoch": epochs,
+                "train_loss": 0.2 + 0.5 * fall + rng.normal(0, 0.01, 10),
+                "val_loss": 0.25 + 0.4 * fall + 0.2 * error + rng.normal(0, 0.02, 10),
+                "train_accuracy": 0.95 - 0.3 * fall,
+                "val_accuracy": 0.92 - 0.3 * fall,
+                "val_balanced_accuracy": 0.9 - 0.3 * fall + rng.normal(0, 0.01, 10),
+                "seconds": 3.0,
+                "images_per_second": 190.0,
+            }
+        )
+        logs[model], manifests[model] = folder / f"{model}.log.csv", folder / f"{model}.json"
+        write_csv(log, logs[model])
+        data = {"train": 1248, "validation": 156, "by_dataset": {"celeba": 1248}}
+        manifest = {"data": data, "best_epoch": 8, "epochs": 10, "environment": {"versions": {"torch": "2"}}}
+        manifests[model].write_text(json.dumps(manifest))
+    rows = [("all", "all", 720, 701)]
+    for dimension, levels in DIMENSIONS.items():
+        rows += [(dimension, level, 720 // len(levels), 720 // len(levels) - 3 * k) for k, level in enumerate(levels)]
+    table = pd.DataFrame(rows, columns=["grouping", "group", "total", "accepted"])
+    table["rate"] = table["accepted"] / table["total"]
+    table = table.assign(low=table["rate"] - 0.02, high=(table["rate"] + 0.01).clip(upper=1))
+    table["no_face"] = table["total"] - table["accepted"]
+    write_csv(table, folder / "acceptance.csv")
+    write_csv(pd.DataFrame({"image_id": ["g/1"], "reason": ["no_face"]}), folder / "rejected.csv")
+    subjects = (*ATTRIBUTES, "gender", "age", "ethnicity")
+    agreement = pd.DataFrame(
+        [("ground_truth", "trained_here", s, g, group, 700, 0.98 - 0.02 * k, 0.9 - 0.02 * k)
+         for k, s in enumerate(subjects) for g, group in (("all", "all"), ("gender", "female"))],
+        columns=["annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"],
+    )  # fmt: skip
+    write_csv(agreement, folder / "agreement.csv")
+    shards = write_shards(folder)
+    write_contact_sheet(shards, folder / "sheet.jpg")
+    return ReportInputs(
+        contact_sheet=folder / "sheet.jpg",
+        **tables,
+        acceptance=folder / "acceptance.csv",
+        rejected=folder / "rejected.csv",
+        agreement=folder / "agreement.csv",
+        training_logs=logs,
+        manifests=manifests,
+        baseline="real",
+        standins={"celeba": "celeba", "maad_face": "vggface2"},
+        provenance={"config_digest": "0" * 64, "generator": "parametric"},
+    )
+
+
+@pytest.fixture(scope="session")
+def page(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    build_report(inputs, out)
+    return out.read_text(encoding="utf-8")
+
+
+class Balance(HTMLParser):
+    """Checks that every element is closed in order, and collects what a page refers to."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.resources, self.ids, self.targets, self.pictures = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        for name in ("src", "srcset", "data", "poster", "xlink:href"):
+            if name in attributes:
+                self.resources.append(attributes[name])
+        if "href" in attributes:
+            (self.targets if tag == "a" else self.resources).append(attributes["href"])
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "img" or (tag == "svg" and attributes.get("role") == "img"):
+            self.pictures.append(attributes.get("alt") or attributes.get("aria-label"))
+        assert tag != "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]} at {self.getpos()}"
+        self.open.pop()
+
+
+def test_page_is_well_formed_and_self_contained(page):
+    parsed = Balance()
+    parsed.feed(page)
+    assert not parsed.open
+    assert all(link.startswith("data:image/") for link in parsed.resources)
+    assert len(parsed.resources) == 1
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert all(target.startswith("#") and target[1:] in parsed.ids for target in parsed.targets)
+    assert parsed.pictures and all(parsed.pictures)
+    assert "http" not in re.sub(r"data:image[^\"]*", "", page)
+    assert not re.search(r"url\(|@import|@font-face", page)
+
+
+def test_figures_are_xml(page):
+    for figure in re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL):
+        ElementTree.fromstring(figure)
+
+
+def test_page_names_runs_attributes_groups_and_standins(page):
+    for run in ("real", "real+synthetic", "synthetic &lt;plain&gt;"):
+        assert run in page
+    assert "<plain>" not in page
+    for attribute in ATTRIBUTES:
+        assert f"<h3>{attribute.replace('_', ' ')}</h3>" in page
+    assert "stand-in" in page and "point estimates" in page
+    assert not re.search(r"\bnan\b|\bNone\b|undefined\b.*Undefined\(", re.sub(r"base64,[^\"]*", "", page))
+
+
+def test_real_data_is_not_called_a_standin(inputs, tmp_path):
+    build_report(replace(inputs, standins={}), tmp_path / "report.html")
+    assert "stand-in" not in (tmp_path / "report.html").read_text()
+
+
+def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
+    table = pd.read_csv(inputs.agreement)
+    write_csv(pd.concat([table, table.assign(annotator_b="third")]), tmp_path / "two.csv")
+    build_report(replace(inputs, agreement=tmp_path / "two.csv"), tmp_path / "report.html")
+    assert "ground truth, third: Cohen" in (tmp_path / "report.html").read_text()
+    write_csv(table.iloc[:0], tmp_path / "none.csv")
+    build_report(replace(inputs, agreement=tmp_path / "none.csv"), tmp_path / "report.html")
+    assert "no agreement to report" in (tmp_path / "report.html").read_text()
+
+
+def test_same_bytes_twice(inputs, page, tmp_path):
+    build_report(inputs, tmp_path / "again.html")
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize("broken", ["missing", "column", "picture"])
+def test_errors_name_the_file(inputs, tmp_path, broken):
+    changes = {
+        "missing": {"agreement": tmp_path / "agreement.csv"},
+        "column": {"acceptance": inputs.rejected},
+        "picture": {"contact_sheet": inputs.rejected},
+    }[broken]
+    with pytest.raises(UserError, match=re.escape(str(next(iter(changes.values()))))):
+        build_report(replace(inputs, **changes), tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_contact_sheet_has_every_cell_and_is_deterministic(tmp_path):
+    shards = write_shards(tmp_path)
+    assert len(choose_faces(shards)) == 72
+    write_contact_sheet(shards, tmp_path / "a.jpg")
+    write_contact_sheet(reversed(shards), tmp_path / "b.jpg")
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
+    picture = read_image(str(tmp_path / "a.jpg"))
+    assert picture.shape[1] > 8 * 132 and picture.shape[0] > 9 * 160
+
+
+def test_contact_sheet_without_images(tmp_path):
+    with pytest.raises(UserError, match="nothing to show"):
+        write_contact_sheet([], tmp_path / "a.jpg")
+
+
+def test_prompt_without_hair_colour_has_its_column():
+    assert Cell.of({"ethnicity": "asian", "age": "young", "gender": "male", "attributes": {}}).hair == ANY_HAIR
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 0.3), (0.85, 1), (0, 250), (1, 10)])
+def test_ticks_are_few_and_inside(low, high):
+    found = svg.ticks(low, high)
+    assert 2 <= len(found) <= 8
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in found)
+
+
+def test_numbers_for_people():
+    assert svg.number(-0.5) == "−0.500"
+    assert svg.number(float("nan")) == "–"

@@ -1,0 +1,65 @@
+"""The generator's own truth: labels of faces whose description is known, read from the shard's rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.annotators import annotation_frame
+from evenface.errors import UserError
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.versions import ANNOTATORS
+
+
+class GroundTruth:
+    """Labels the generator recorded in the column ``truth``: certain where defined.
+
+    ``truth`` is JSON with ``attributes``, CelebA names in {+1, -1, 0}, and a level for each demographic
+    dimension. An attribute the generator says nothing about is undefined.
+    """
+
+    name = "ground_truth"
+    version = ANNOTATORS["ground_truth"]
+    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+    needs_images = False
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Read the labels off ``rows``; ``images`` are not looked at. UserError where no truth is recorded."""
+        if rows is None or "truth" not in rows:
+            raise UserError("ground_truth needs shards with a truth column; this generator records none, so take it out "
+                            "of annotation.annotators")  # fmt: skip
+        truths = [self._parse(image_id, text) for image_id, text in zip(rows["image_id"], rows["truth"])]
+        scores = {}
+        for name in self.attributes:
+            labels = np.array([t["attributes"].get(name, 0) for t in truths], np.int8).reshape(len(truths))
+            scores[name] = np.where(labels == 0, np.nan, labels > 0).astype(np.float32)
+        demographics = {}
+        for dimension, levels in DIMENSIONS.items():
+            values = [t.get(dimension, UNKNOWN) for t in truths]
+            values = np.array([v if v in levels else UNKNOWN for v in values], object)
+            demographics[dimension] = (values, np.where(values == UNKNOWN, np.nan, 1.0))
+        return annotation_frame(scores, demographics)
+
+    @staticmethod
+    def _parse(image_id: str, text: str) -> dict[str, Any]:
+        try:
+            truth = json.loads(text)
+            if set(truth["attributes"].values()) <= {-1, 0, 1}:
+                return truth
+        except (TypeError, ValueError, KeyError, AttributeError):
+            pass
+        raise UserError(
+            f"image {image_id!r}: the generator recorded no truth that can be read; take ground_truth out of "
+            f"annotation.annotators or generate the shard again"
+        )
+
+
+def create(settings: Mapping[str, Any]) -> GroundTruth:
+    """The annotator; it has no settings."""
+    if settings:
+        raise UserError(f"annotation.ground_truth: unknown key {next(iter(settings))!r}; it has no settings")
+    return GroundTruth()

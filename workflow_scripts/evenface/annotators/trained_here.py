@@ -1,0 +1,328 @@
+"""The annotator this workflow trains: attributes and demographics from one small network.
+
+It learns from a data set that is independent of the generated faces and labels them as a stranger
+would, so that its disagreement with the generator's truth measures annotation error. How far it
+can be trusted is measured too: a gate on validation accuracy, and a confusion matrix per group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evenface import networks
+from evenface.annotators import annotation_frame
+from evenface.checkpoints import load_model, save_model
+from evenface.errors import UserError
+from evenface.planning.seeds import seed_from
+from evenface.storage.atomic import atomic_path
+from evenface.taxonomy import DIMENSIONS
+from evenface.training import runtime
+from evenface.training.fitting import digest_of, label_matrix, load_for_training, text_digest, write_history
+from evenface.training.images import fit_image
+from evenface.training.loop import fit, outputs_of
+from evenface.training.settings import LOOP_DEFAULTS, resolve
+from evenface.training.tasks import attribute_metrics, masked_bce
+from evenface.versions import ANNOTATORS
+
+log = logging.getLogger("evenface")
+
+#: Settings of the training; ``dataset`` only says where the faces table comes from.
+DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
+    "epochs": 10,
+    "batch_size": 32,
+    "learning_rate": 2e-3,
+    "schedule": "cosine",
+    "colour_jitter": 0.05,
+    "dataset": "annotated",
+    "min_validation_accuracy": 0.8,
+    "crop": None,
+    "max_unreadable": 0.01,
+}
+
+#: Rows and columns of the network's input: half of an aligned CelebA image.
+SIZE: tuple[int, int] = (112, 92)
+
+_BATCH = 64
+
+
+class MultiTask:
+    """Attributes (masked binary cross entropy) and dimensions (cross entropy over known levels), summed.
+
+    ``labels`` is int8 (N, a) in {+1, -1, 0}; ``levels`` maps each dimension to int64 (N,) positions in
+    its levels, -1 unknown; ``slices`` are those of the network's outputs.
+    """
+
+    def __init__(self, labels: np.ndarray, levels: Mapping[str, np.ndarray], slices: Mapping[str, slice]):
+        self.labels = torch.tensor(labels)
+        self.levels = {name: torch.tensor(values) for name, values in levels.items()}
+        self.slices = slices
+
+    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+        """Sum of the heads' mean losses."""
+        total = masked_bce(outputs[:, self.slices["attributes"]], self.labels[rows].to(outputs.device))
+        for name, values in self.levels.items():
+            target = values[rows].to(outputs.device)
+            known = (target >= 0).sum().clamp(min=1)
+            total = total + functional.cross_entropy(
+                outputs[:, self.slices[name]], target, ignore_index=-1, reduction="sum"
+            ) / known
+        return total
+
+    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """Loss and the accuracy of each head (attributes together)."""
+        numbers = {"loss": float(self.loss(outputs, rows))}
+        labels = self.labels[rows]
+        right = (outputs[:, self.slices["attributes"]] > 0) == (labels > 0)
+        numbers["attributes"] = float(right[labels != 0].float().mean()) if (labels != 0).any() else 0.0
+        for name, values in self.levels.items():
+            target = values[rows]
+            known = target >= 0
+            hits = outputs[:, self.slices[name]].argmax(1)[known] == target[known]
+            numbers[name] = float(hits.float().mean()) if known.any() else 0.0
+        return numbers
+
+
+def _level_codes(faces: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {
+        dimension: faces[dimension].map({level: i for i, level in enumerate(levels)}).fillna(-1).to_numpy(np.int64)
+        for dimension, levels in DIMENSIONS.items()
+    }
+
+
+def confusion(truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
+    """How often each true label was called what, over all images and within each demographic level.
+
+    ``truth`` is a faces table, ``answers`` an annotation of the same rows. One row per head, grouping,
+    group, true and predicted label: ``n`` images and ``rate``, their share among those of that true
+    label (NaN without any). Attributes have the labels present and absent; undefined and unknown
+    truths are left out.
+    """
+    heads: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}
+    words = {1: "present", -1: "absent", 0: ""}
+    for name in attributes:
+        heads[name] = (
+            truth[name].map(words).to_numpy(object), answers[f"label_{name}"].map(words).to_numpy(object),
+            ("present", "absent"),
+        )  # fmt: skip
+    for dimension, levels in DIMENSIONS.items():
+        heads[dimension] = (truth[dimension].to_numpy(object), answers[dimension].to_numpy(object), levels)
+    groups = [("all", "all", np.ones(len(truth), bool))]
+    groups += [(d, level, (truth[d] == level).to_numpy()) for d, levels in DIMENSIONS.items() for level in levels]
+    rows = []
+    for head, (true, called, labels) in heads.items():
+        for grouping, group, inside in groups:
+            for label in labels:
+                member = inside & (true == label)
+                for answer in labels:
+                    n = int((member & (called == answer)).sum())
+                    rate = n / member.sum() if member.any() else np.nan
+                    rows.append((head, grouping, group, label, answer, n, rate))
+    return pd.DataFrame(rows, columns=["head", "grouping", "group", "truth", "predicted", "n", "rate"])
+
+
+def train_annotator(
+    faces: pd.DataFrame,
+    attributes: Sequence[str],
+    settings: Mapping[str, Any],
+    model_path: str | os.PathLike,
+    *,
+    confusion_path: str | os.PathLike,
+    log_path: str | os.PathLike,
+    seed: int,
+    threads: int = 1,
+    device: str = "auto",
+    label: str = "annotator",
+) -> dict[str, Any]:
+    """Train the annotator on a faces table with splits, check it, and write it.
+
+    Writes ``model_path`` (safetensors, manifest beside it), ``confusion_path`` (CSV, see :func:`confusion`,
+    with a column ``split``: validation rows decide the gate, test rows took no part in anything) and
+    ``log_path`` (CSV per epoch); returns the manifest. An interrupted training goes on, as a
+    classifier's does. Raises UserError when any attribute's or dimension's validation accuracy is
+    below ``min_validation_accuracy``; nothing is written then.
+    """
+    settings = resolve(settings, DEFAULTS, "annotation.trained_here")
+    label_matrix(faces, attributes, label)
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    precision = runtime.choose_precision(settings["precision"], device)
+    partial = Path(model_path).with_suffix(".partial")
+    images, kept, train_rows, validation_rows = load_for_training(faces, SIZE, settings, partial, threads, label)
+    labels = label_matrix(kept, attributes, label)
+    levels = _level_codes(kept)
+    for dimension, codes in levels.items():
+        unseen = [n for i, n in enumerate(DIMENSIONS[dimension]) if not (codes[train_rows] == i).any()]
+        if unseen:
+            raise UserError(
+                f"{label}: no training image of data set {settings['dataset']!r} has the {dimension} {unseen[0]!r}; choose "
+                f"a data set annotated with every level for annotation.trained_here.dataset"
+            )
+    network_settings = {"attributes": len(attributes), "levels": {d: len(v) for d, v in DIMENSIONS.items()}}
+    torch.manual_seed(seed_from(seed, "initial weights"))
+    network = networks.build("multi_task", network_settings)
+    data = {
+        "train": len(train_rows),
+        "validation": len(validation_rows),
+        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        "image_ids_sha256": text_digest(kept["image_id"]),
+        "pixels_sha256": images.sha256,
+        "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),
+    }
+    computed = {k: v for k, v in settings.items() if k not in ("cache_mb", "save_seconds", "min_validation_accuracy")}
+    environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
+    result = fit(
+        network,
+        images.pixels,
+        MultiTask(labels, levels, network.slices),
+        train_rows,
+        validation_rows,
+        {key: settings[key] for key in LOOP_DEFAULTS},
+        seed=seed,
+        device=device,
+        precision=precision,
+        digest=digest_of(data, computed, list(attributes), seed, environment, text_digest(kept["split"])),
+        state_path=partial / "state.pt",
+        label=label,
+    )
+    network.load_state_dict(result.state)
+
+    tables, accuracy = [], {}
+    for split, name in (("val", "validation"), ("test", "test")):
+        rows = np.flatnonzero(kept["split"] == split)
+        if not len(rows):
+            continue
+        outputs = outputs_of(network, images.pixels, rows, batch_size=_BATCH, device=device, precision="float32")
+        answers = _answers(outputs, network, attributes)
+        truth = kept.iloc[rows].reset_index(drop=True)
+        table = confusion(truth, answers, attributes)
+        table.insert(0, "split", name)
+        tables.append(table)
+        accuracy[name] = _accuracy(truth, answers, attributes)
+    _gate(accuracy["validation"], settings["min_validation_accuracy"], label)
+
+    manifest = {
+        "network": {"name": "multi_task", "settings": network_settings},
+        "attributes": list(attributes),
+        "dimensions": {d: list(v) for d, v in DIMENSIONS.items()},
+        "input": {"rows": SIZE[0], "columns": SIZE[1], "channels": "RGB", "mean": [0.5] * 3, "deviation": [0.5] * 3},
+        "seed": seed,
+        "settings": settings,
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "accuracy": accuracy,
+        "data": data,
+        "environment": environment,
+    }
+    with atomic_path(confusion_path) as temporary:
+        pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_history(result.history, log_path)
+    written = save_model(model_path, result.state, manifest)
+    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
+    shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _answers(outputs: Tensor, network: nn.Module, attributes: Sequence[str]) -> pd.DataFrame:
+    scores = torch.sigmoid(outputs[:, network.slices["attributes"]]).numpy()
+    demographics = {}
+    for dimension, levels in DIMENSIONS.items():
+        shares = torch.softmax(outputs[:, network.slices[dimension]], 1).numpy()
+        best = shares.argmax(1)
+        demographics[dimension] = (np.array(levels, object)[best], shares[np.arange(len(best)), best])
+    return annotation_frame({name: scores[:, i] for i, name in enumerate(attributes)}, demographics)
+
+
+def _accuracy(truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+    """Per head: images with a known truth, accuracy, and balanced accuracy (mean over labels)."""
+    labels = truth[list(attributes)].to_numpy()
+    scores = answers[[f"score_{a}" for a in attributes]].to_numpy()
+    metrics = attribute_metrics(scores, labels, np.full(len(attributes), 0.5))
+    heads = {
+        name: {
+            "n": int(metrics["positives"][i] + metrics["negatives"][i]),
+            "accuracy": _number(metrics["accuracy"][i]),
+            "balanced_accuracy": _number(metrics["balanced_accuracy"][i]),
+        }
+        for i, name in enumerate(attributes)
+    }
+    for dimension, levels in DIMENSIONS.items():
+        known = truth[dimension].isin(levels).to_numpy()
+        right = (truth[dimension].to_numpy(object) == answers[dimension].to_numpy(object))[known]
+        by_level = [right[(truth[dimension][known] == level).to_numpy()] for level in levels]
+        recalls = [r.mean() for r in by_level if len(r)]
+        heads[dimension] = {
+            "n": int(known.sum()),
+            "accuracy": _number(right.mean() if len(right) else np.nan),
+            "balanced_accuracy": _number(np.mean(recalls) if recalls else np.nan),
+        }
+    return heads
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None
+
+
+def _gate(heads: Mapping[str, Mapping[str, float | int | None]], minimum: float, label: str) -> None:
+    text = ", ".join(f"{name} {h['accuracy'] if h['accuracy'] is not None else 'unknown'}" for name, h in heads.items())
+    log.info("%s: validation accuracy: %s", label, text)
+    failed = [(n, h["accuracy"], h["n"]) for n, h in heads.items() if h["accuracy"] is None or h["accuracy"] < minimum]
+    if failed:
+        what = "; ".join(
+            f"{name} has no labelled validation image" if value is None else f"{name} {value:.3f} on {n} images"
+            for name, value, n in failed
+        )
+        raise UserError(
+            f"the trained annotator is below annotation.trained_here.min_validation_accuracy {minimum}: {what}. Raise "
+            f"its epochs, give it more annotated images, or lower the minimum if such labels are good enough"
+        )
+
+
+class TrainedHere:
+    """The trained network as an annotator. Images are resized; they should be framed as it was trained."""
+
+    name = "trained_here"
+    version = ANNOTATORS["trained_here"]
+    needs_images = True
+
+    def __init__(self, model_path: str | os.PathLike, *, device: str = "auto", threads: int = 1):
+        runtime.prepare(threads)
+        self.device = runtime.choose_device(device)
+        self.network, self.manifest = load_model(model_path, self.device)
+        if self.manifest["network"]["name"] != "multi_task":
+            raise UserError(f"{model_path}: this is a classifier, not an annotator; run the rule train_annotator")
+        for dimension, levels in DIMENSIONS.items():
+            if self.manifest["dimensions"].get(dimension) != list(levels):
+                raise UserError(f"{model_path}: it was trained for other levels of {dimension}; train it again")
+        self.network = self.network.to(memory_format=torch.channels_last)
+        self.attributes = tuple(self.manifest["attributes"])
+        self.size = self.manifest["input"]["rows"], self.manifest["input"]["columns"]
+        self.crop = self.manifest["settings"]["crop"]
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Labels of RGB uint8 images of any size, one row each."""
+        pixels = np.stack([fit_image(image, self.size, self.crop) for image in images])
+        outputs = outputs_of(
+            self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device, precision="float32"
+        )
+        return _answers(outputs, self.network, self.attributes)
+
+
+def create(settings: Mapping[str, Any]) -> TrainedHere:
+    """The annotator of ``settings["model"]``, a path; optional ``device`` and ``threads``."""
+    if "model" not in settings:
+        raise UserError("annotator trained_here needs the path of its model")
+    known = {k: settings[k] for k in ("device", "threads") if k in settings}
+    return TrainedHere(settings["model"], **known)

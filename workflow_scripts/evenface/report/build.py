@@ -1,0 +1,363 @@
+"""One self-contained page: what was generated, rejected, learned, and how far groups are apart."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from evenface import __version__
+from evenface.errors import UserError
+from evenface.fairness.tables import CIRCULAR, headline
+from evenface.report import figures, svg
+from evenface.storage.atomic import write_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+#: The criterion the report leads with; it needs both error rates and does not reward equal base rates.
+LEAD = "equalized_odds_difference_mean"
+
+#: Criteria shown as figures and columns, with the names a reader sees.
+SHOWN = {
+    LEAD: "equalized odds difference (mean of TPR and FPR)",
+    "equal_opportunity_difference": "equal opportunity difference (TPR)",
+    "accuracy_gap": "accuracy gap",
+    "demographic_parity_difference": "demographic parity difference",
+    "base_rate_difference": "base rate difference",
+}
+
+#: The same as column heads.
+COLUMNS = {
+    LEAD: "equalized odds",
+    "equal_opportunity_difference": "equal opportunity",
+    "accuracy_gap": "accuracy",
+    "demographic_parity_difference": "demographic parity",
+    "base_rate_difference": "base rate",
+}
+
+_REQUIRED = {
+    "fairness": ("dataset", "model", "attribute", "grouping", "criterion", "aggregation", "value", "change", "status"),
+    "group_metrics": ("run_id", "model_id", "attribute", "grouping", "group", "metric", "value", "status"),
+    "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
+    "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
+    "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
+    "rejected": ("image_id", "reason"),
+    "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
+    "training log": ("epoch", "train_loss", "val_loss", "val_balanced_accuracy"),
+}
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Files and facts a report is made of.
+
+    contact_sheet   JPEG or PNG of :mod:`evenface.report.contact_sheet`
+    fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
+    acceptance      CSV: grouping, group, total, accepted, rate, low, high, then a column per reason
+    rejected        CSV: image_id, reason
+    agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
+    training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
+    manifests       model id -> JSON of the trained classifier
+    baseline        run that others are compared with
+    standins        data set -> stand-in that was rendered in its place; empty for real data
+    provenance      what to print about the run, e.g. generator and config digest
+    """
+
+    contact_sheet: str | os.PathLike
+    fairness: str | os.PathLike
+    group_metrics: str | os.PathLike
+    gap_metrics: str | os.PathLike
+    label_coverage: str | os.PathLike
+    acceptance: str | os.PathLike
+    rejected: str | os.PathLike
+    agreement: str | os.PathLike
+    training_logs: Mapping[str, str | os.PathLike]
+    manifests: Mapping[str, str | os.PathLike]
+    baseline: str
+    standins: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+
+def build_report(inputs: ReportInputs, out: str | os.PathLike) -> None:
+    """Write the report as one HTML file without external resources; equal inputs give equal bytes.
+
+    Raises UserError naming the file when a table is missing, unreadable or lacks a column.
+    """
+    page = _environment().get_template("report.html.j2").render(_context(inputs))
+    write_text(out, page)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "words": svg.words,
+        "number": svg.number,
+        "signed": _signed,
+        "share": _share,
+        "sentence": _sentence,
+    }
+    return environment
+
+
+def _context(inputs: ReportInputs) -> dict:
+    fairness = read_csv(inputs.fairness, "fairness")
+    groups = read_csv(inputs.group_metrics, "group_metrics")
+    gaps = read_csv(inputs.gap_metrics, "gap_metrics")
+    coverage = read_csv(inputs.label_coverage, "label_coverage")
+    acceptance = read_csv(inputs.acceptance, "acceptance")
+    rejected = read_csv(inputs.rejected, "rejected")
+    agreement = read_csv(inputs.agreement, "agreement")
+    logs = {model: read_csv(path, "training log") for model, path in inputs.training_logs.items()}
+    manifests = {model: _read_json(path) for model, path in inputs.manifests.items()}
+
+    models = list(dict.fromkeys(fairness["model"]))
+    runs = [inputs.baseline] * (inputs.baseline in models) + [m for m in models if m != inputs.baseline]
+    styles = {item.name: item for item in svg.series(runs)}
+    shown = headline(fairness[fairness["status"] != CIRCULAR])
+    groupings = _by_size(dict.fromkeys(shown["grouping"]))
+    rates = groups[groups["status"] != CIRCULAR]
+    return {
+        "version": __version__,
+        "runs": runs,
+        "baseline": inputs.baseline,
+        "datasets": list(dict.fromkeys(fairness["dataset"])),
+        "standins": dict(sorted(inputs.standins.items())),
+        "attributes": list(dict.fromkeys(fairness["attribute"])),
+        "n_seeds": int(shown["n_seeds"].max()) if len(shown) else 1,
+        "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
+        "levelled": levelled_down(shown, gaps, inputs.baseline),
+        "composition": composition(manifests),
+        "sheet": data_uri(inputs.contact_sheet),
+        "acceptance": acceptance_section(acceptance, rejected),
+        "agreement": agreement_section(agreement),
+        "training": figures.training(logs, manifests, styles),
+        "rates": figures.group_rates(rates, styles, groupings),
+        "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
+        "legend": Markup(svg.legend(list(styles.values()))),
+        "gaps": figures.gaps(shown, styles, groupings, SHOWN),
+        "lead": SHOWN[LEAD],
+        "gap_tables": gap_tables(shown, runs, groupings),
+        "gap_columns": list(COLUMNS.values()),
+        "coverage": coverage_table(coverage, groupings),
+        "provenance": provenance(inputs, manifests),
+    }
+
+
+# --- parts ----------------------------------------------------------------------------------------
+
+
+def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: str) -> list[dict]:
+    """Per grouping and run, means over the attributes that every run has a value for: gap and worst group."""
+    lead = shown[shown["criterion"] == LEAD]
+    worst = gaps[(gaps["criterion"] == "balanced_accuracy_worst_group") & (gaps["status"] != CIRCULAR)]
+    rows = []
+    for grouping in groupings:
+        value = lead[lead["grouping"] == grouping].pivot_table(index="attribute", columns="model", values="value")
+        low = worst[worst["grouping"] == grouping].pivot_table(index="attribute", columns="run_id", values="value")
+        value, low = (table.reindex(columns=runs).dropna() for table in (value, low))
+        cells = [{"value": value[run].mean(), "worst": low[run].mean()} for run in runs]
+        base = cells[runs.index(baseline)] if baseline in runs else None
+        for cell in cells:
+            for key in ("value", "worst"):
+                cell[f"{key}_change"] = None if base is None or cell is base else cell[key] - base[key]
+        rows.append({"grouping": grouping, "cells": cells, "n": len(value)})
+    return rows
+
+
+def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict | None:
+    """How often a smaller gap than the baseline's came with a worse worst group."""
+    key = ["attribute", "grouping"]
+    lead = shown[shown["criterion"] == LEAD].set_index(["model", *key])
+    worst = gaps[gaps["criterion"] == "balanced_accuracy_worst_group"].groupby(["run_id", *key])["value"].mean()
+    smaller = lead.index[(lead["change"] < 0).to_numpy()]
+    found = []
+    for model, attribute, grouping in smaller:
+        now, before = worst.get((model, attribute, grouping)), worst.get((baseline, attribute, grouping))
+        if now is not None and before is not None and now < before:
+            found.append({"model": model, "attribute": attribute, "grouping": grouping, "before": before, "now": now})
+    return {"smaller": len(smaller), "compared": int(lead["change"].notna().sum()), "rows": found}
+
+
+def composition(manifests: Mapping[str, dict]) -> list[dict]:
+    """What each classifier was trained on, from its manifest."""
+    rows = []
+    for model, manifest in manifests.items():
+        data = manifest.get("data", {})
+        sources = ", ".join(f"{name}: {count:,}" for name, count in data.get("by_dataset", {}).items())
+        rows.append(
+            {
+                "model": model,
+                "train": data.get("train"),
+                "validation": data.get("validation"),
+                "sources": sources or "–",
+                "best_epoch": manifest.get("best_epoch"),
+                "epochs": manifest.get("epochs"),
+            }
+        )
+    return rows
+
+
+def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame) -> dict:
+    known = ("grouping", "group", "total", "accepted", "rate", "low", "high")
+    reasons = [c for c in table.columns if c not in known and table[c].sum() > 0]
+    groupings = [g for g in _by_size(dict.fromkeys(table["grouping"])) if g != "all"]
+    every = table[table["grouping"] == "all"]
+    return {
+        "plot": figures.acceptance(table, [g for g in groupings if "*" not in g]),
+        "total": int(every["total"].sum()),
+        "accepted": int(every["accepted"].sum()),
+        "n_rejected": len(rejected),
+        "reasons": reasons,
+        "rows": table[table["grouping"].isin(["all", *groupings])].to_dict("records"),
+    }
+
+
+def agreement_section(table: pd.DataFrame) -> dict:
+    pairs = list(dict.fromkeys(zip(table["annotator_a"], table["annotator_b"], strict=True)))
+    plot, legend = figures.agreement(table, pairs)
+    return {"pairs": pairs, "plot": plot, "legend": legend, "rows": table.to_dict("records")}
+
+
+def gap_tables(shown: pd.DataFrame, runs: Sequence[str], groupings: Sequence[str]) -> list[dict]:
+    """One table per grouping: a row per attribute and run, a column per criterion."""
+    tables = []
+    for grouping in groupings:
+        rows = []
+        here = shown[shown["grouping"] == grouping]
+        for attribute in dict.fromkeys(here["attribute"]):
+            for run in runs:
+                mine = here[(here["attribute"] == attribute) & (here["model"] == run)].set_index("criterion")
+                if not len(mine):
+                    continue
+                cells = [{**mine.loc[c], "criterion": c} if c in mine.index else None for c in COLUMNS]
+                lead = next(cell for cell in cells if cell is not None)
+                rows.append({"attribute": attribute, "run": run, "cells": cells, "lead": lead})
+        excluded = dict.fromkeys(g for names in here["groups_excluded"] for g in names.split(";") if g)
+        tables.append({"grouping": grouping, "rows": rows, "excluded": sorted(excluded)})
+    return tables
+
+
+def coverage_table(coverage: pd.DataFrame, groupings: Sequence[str]) -> list[dict]:
+    """Images, identities and the range of label coverage over attributes, per group of each grouping."""
+    one = coverage[coverage["model_id"] == coverage["model_id"].iloc[0]] if len(coverage) else coverage
+    rows = []
+    for grouping in groupings:
+        here = one[one["grouping"] == grouping]
+        for group in dict.fromkeys(here["group"]):
+            mine = here[here["group"] == group]
+            lowest = mine["label_coverage"].idxmin() if mine["label_coverage"].notna().any() else None
+            rows.append(
+                {
+                    "grouping": grouping,
+                    "group": group,
+                    "n_images": int(mine["n_images"].iloc[0]),
+                    "n_identities": int(mine["n_identities"].iloc[0]),
+                    "mean": mine["label_coverage"].mean(),
+                    "least": np.nan if lowest is None else mine.loc[lowest, "label_coverage"],
+                    "least_attribute": "" if lowest is None else mine.loc[lowest, "attribute"],
+                }
+            )
+    return rows
+
+
+def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tuple[str, str]]:
+    rows = [("evenface", __version__)]
+    rows += [(svg.words(str(key)), _plain(value)) for key, value in inputs.provenance.items()]
+    versions: dict[str, set[str]] = {}
+    for manifest in manifests.values():
+        for name, version in manifest.get("environment", {}).get("versions", {}).items():
+            versions.setdefault(name, set()).add(str(version))
+    rows += [(f"trained with {name}", ", ".join(sorted(found))) for name, found in sorted(versions.items())]
+    for model, manifest in manifests.items():
+        if manifest.get("weights_sha256"):
+            rows.append((f"weights of {model}, SHA-256", manifest["weights_sha256"]))
+    digest = hashlib.sha256(Path(inputs.fairness).read_bytes()).hexdigest()
+    rows.append((f"{Path(inputs.fairness).name}, SHA-256", digest))
+    return rows
+
+
+# --- reading and formatting -----------------------------------------------------------------------
+
+
+def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
+    """A table of the pipeline; empty text stays empty text, empty numbers become NaN."""
+    texts = ("status", "group", "worst_group", "best_group", "groups_excluded", "model", "run_id", "model_id", "reason")
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(texts, object), low_memory=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the {kind} table does not exist; run the rule that writes it") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV file ({error}); delete it and run again") from error
+    missing = [column for column in _REQUIRED[kind] if column not in table.columns]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]!r} is missing from the {kind} table; delete it and run again")
+    for column in texts:
+        if column in table.columns:
+            table[column] = table[column].fillna("")
+    return table
+
+
+def data_uri(path: str | os.PathLike) -> dict:
+    """A picture as a data URI, with its size in pixels."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            kind = {"JPEG": "jpeg", "PNG": "png"}[picture.format]
+        data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
+    except (OSError, UnidentifiedImageError, KeyError) as error:
+        raise UserError(f"{path}: not a readable JPEG or PNG picture; delete it and run again") from error
+    return {"uri": f"data:image/{kind};base64,{data}", "width": width, "height": height}
+
+
+def _read_json(path: str | os.PathLike) -> dict:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable manifest ({error}); delete it and run again") from error
+
+
+def _by_size(groupings) -> list[str]:
+    return sorted(groupings, key=lambda name: name.count("*"))
+
+
+def _signed(value: float | None) -> str:
+    if value is None or value != value:
+        return "–"
+    rounded = f"{abs(value):.3f}"
+    if float(rounded) == 0:
+        return "±0.000"
+    return ("+" if value > 0 else "−") + rounded
+
+
+def _share(value: float) -> str:
+    return "–" if value is None or value != value else f"{100 * value:.1f} %"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_plain(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value)) or "none"
+    return str(value)

@@ -1,0 +1,123 @@
+"""One generated face per demographic cell, in one labelled picture."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from evenface.errors import UserError
+from evenface.storage.atomic import write_bytes
+from evenface.storage.images import encode_jpeg
+from evenface.storage.shards import read_shard
+from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
+
+ANY_HAIR = "any hair"
+
+_INK, _QUIET, _EMPTY, _LINE = (28, 30, 33), (96, 101, 108), (240, 241, 243), (205, 209, 214)
+_GAP, _GROUP_GAP = 6, 22
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a shard's faces belong: row (ethnicity, age), column (gender, hair)."""
+
+    ethnicity: str
+    age: str
+    gender: str
+    hair: str
+
+    @classmethod
+    def of(cls, recipe: dict) -> Cell:
+        """The cell of a shard's recipe; a prompt without one hair colour goes to ``any hair``."""
+        colours = [word for word, name in HAIR_COLOURS.items() if recipe.get("attributes", {}).get(name) == 1]
+        return cls(
+            recipe.get("ethnicity", UNKNOWN),
+            recipe.get("age", UNKNOWN),
+            recipe.get("gender", UNKNOWN),
+            colours[0] if len(colours) == 1 else ANY_HAIR,
+        )
+
+
+def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, np.ndarray]:
+    """The first face (uint8 RGB) of each cell, by shard name and then by row; later shards are not decoded."""
+    faces: dict[Cell, np.ndarray] = {}
+    for path in sorted(map(str, shards)):
+        with read_shard(path) as shard:
+            cell = Cell.of(shard.recipe)
+            if cell not in faces and len(shard.table):
+                faces[cell] = shard.image(shard.table["member"].iloc[0])
+    return faces
+
+
+def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathLike, *, face_width: int = 132) -> None:
+    """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour.
+
+    ``face_width`` is in pixels; the height follows the first face. Cells without a face are left
+    gray. UserError when no shard has an image.
+    """
+    faces = choose_faces(shards)
+    if not faces:
+        raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
+    write_bytes(out, encode_jpeg(draw_sheet(faces, face_width), quality=86, subsampling=0))
+
+
+def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
+    """The sheet as uint8 RGB."""
+    rows = _ordered({(c.ethnicity, c.age) for c in faces}, DIMENSIONS["ethnicity"], DIMENSIONS["age"])
+    columns = _ordered({(c.gender, c.hair) for c in faces}, DIMENSIONS["gender"], tuple(HAIR_COLOURS))
+    height, width = next(iter(faces.values())).shape[:2]
+    face_height = round(face_width * height / width)
+    large, small = ImageFont.load_default(size=21), ImageFont.load_default(size=17)
+    left, top = 148, 74
+    xs = _positions([gender for gender, _ in columns], left, face_width)
+    ys = _positions([ethnicity for ethnicity, _ in rows], top, face_height)
+    sheet = Image.new("RGB", (xs[-1] + face_width + 12, ys[-1] + face_height + 12), "white")
+    draw = ImageDraw.Draw(sheet)
+
+    for gender in dict.fromkeys(g for g, _ in columns):
+        inside = [x for x, (g, _) in zip(xs, columns, strict=True) if g == gender]
+        middle = (inside[0] + inside[-1] + face_width) // 2
+        draw.text((middle, 24), _words(gender), _INK, large, anchor="mm")
+        draw.line([(inside[0], 42), (inside[-1] + face_width, 42)], _LINE, 2)
+    for x, (_, hair) in zip(xs, columns, strict=True):
+        label = hair if hair == ANY_HAIR else f"{hair} hair"
+        draw.text((x + face_width // 2, 58), _words(label), _QUIET, small, anchor="mm")
+    for ethnicity in dict.fromkeys(e for e, _ in rows):
+        inside = [y for y, (e, _) in zip(ys, rows, strict=True) if e == ethnicity]
+        draw.text((12, inside[0] + 14), _words(ethnicity), _INK, large, anchor="lm")
+    for y, (_, age) in zip(ys, rows, strict=True):
+        draw.text((left - 12, y + face_height // 2), _words(age), _QUIET, small, anchor="rm")
+    for y, (ethnicity, age) in zip(ys, rows, strict=True):
+        for x, (gender, hair) in zip(xs, columns, strict=True):
+            face = faces.get(Cell(ethnicity, age, gender, hair))
+            if face is None:
+                draw.rectangle([x, y, x + face_width - 1, y + face_height - 1], _EMPTY)
+                draw.text((x + face_width // 2, y + face_height // 2), "not asked for", _QUIET, small, anchor="mm")
+            else:
+                small_face = Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS)
+                sheet.paste(small_face, (x, y))
+    return np.array(sheet)
+
+
+def _ordered(pairs: set[tuple[str, str]], first: tuple[str, ...], second: tuple[str, ...]) -> list[tuple[str, str]]:
+    def rank(value: str, order: tuple[str, ...]) -> tuple[int, str]:
+        return (order.index(value) if value in order else len(order)), value
+
+    return sorted(pairs, key=lambda pair: (rank(pair[0], first), rank(pair[1], second)))
+
+
+def _positions(groups: list[str], start: int, size: int) -> list[int]:
+    """Left or upper edges of tiles, with a wider gap where the group changes."""
+    edges = [start]
+    for before, after in itertools.pairwise(groups):
+        edges.append(edges[-1] + size + (_GAP if before == after else _GROUP_GAP))
+    return edges
+
+
+def _words(level: str) -> str:
+    return level.replace("_", " ").capitalize() if level.islower() else level.replace("_", " ")
