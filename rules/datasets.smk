@@ -29,7 +29,7 @@ rule read_synthetic:
         images=all_shards(".tar"),
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
-        annotations=all_shards(f".{SETTINGS['annotation']['labels_from']}.parquet"),
+        annotations=[path for name in LABEL_SOURCES for path in all_shards(f".{name}.parquet")],
     output:
         faces=ensure(f"data/faces/{GENERATOR}.parquet", non_empty=True),
         rejected=f"data/faces/{GENERATOR}.rejected.parquet",
@@ -48,6 +48,7 @@ rule read_synthetic:
         recipe={
             "version": versions.READERS,
             "shards": sorted(PLAN.recipes),
+            "annotators": LABEL_SOURCES,
             "settings": {
                 "name": GENERATOR,
                 "labels": SETTINGS["annotation"]["labels_from"],

@@ -4,6 +4,8 @@ from evenface.datasets.write import write_dataset
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
+    names, files = snakemake.params.recipe["annotators"], list(snakemake.input.annotations)
+    count = len(snakemake.input.images)
     write_dataset(
         "synthetic",
         {
@@ -11,7 +13,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             "shards": list(snakemake.input.images),
             "screening": list(snakemake.input.screening),
             "aligned": list(snakemake.input.aligned),
-            "annotations": {snakemake.params.recipe["settings"]["labels"]: list(snakemake.input.annotations)},
+            "annotations": {name: files[i * count : (i + 1) * count] for i, name in enumerate(names)},
         },
         faces=snakemake.output.faces,
         rejected=snakemake.output.rejected,

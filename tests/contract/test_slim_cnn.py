@@ -6,11 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from contract.fill import REFERENCE, Reference, generator, parameter, relative_error, sample, sha256
 from evenface.checkpoints import load_model, load_network, save_model
 from evenface.errors import UserError
 from evenface.networks import preprocess
 from evenface.networks.slim_cnn import SlimCNN
+
+from contract.fill import REFERENCE, Reference, generator, parameter, relative_error, sample, sha256
 
 TOLERANCE = 1e-5
 
@@ -125,7 +126,7 @@ def test_smallest_input():
     assert network.minimum_side == 131
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 131, 131)).shape == (1, 5)
-        with pytest.raises(ValueError, match="112 x 112 pixels.*at least 131"):
+        with pytest.raises(ValueError, match=r"112 x 112 pixels.*at least 131"):
             network(torch.zeros(1, 3, 112, 112))
 
 

@@ -86,10 +86,10 @@ def make_inputs(folder, seeds=(1, 2)):
             {
                 "epoch": epochs,
                 "train_loss": 0.2 + 0.5 * fall + rng.normal(0, 0.01, 10),
-                "val_loss": 0.25 + 0.4 * fall + 0.2 * error + rng.normal(0, 0.02, 10),
+                "validation_loss": 0.25 + 0.4 * fall + 0.2 * error + rng.normal(0, 0.02, 10),
                 "train_accuracy": 0.95 - 0.3 * fall,
-                "val_accuracy": 0.92 - 0.3 * fall,
-                "val_balanced_accuracy": 0.9 - 0.3 * fall + rng.normal(0, 0.01, 10),
+                "validation_accuracy": 0.92 - 0.3 * fall,
+                "validation_balanced_accuracy": 0.9 - 0.3 * fall + rng.normal(0, 0.01, 10),
                 "seconds": 3.0,
                 "images_per_second": 190.0,
             }
@@ -211,6 +211,13 @@ def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
     write_csv(table.iloc[:0], tmp_path / "none.csv")
     build_report(replace(inputs, agreement=tmp_path / "none.csv"), tmp_path / "report.html")
     assert "no agreement to report" in (tmp_path / "report.html").read_text()
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "from one training seed per run" in text
+    assert "between training seeds" not in text and not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text))
 
 
 def test_same_bytes_twice(inputs, page, tmp_path):

@@ -23,7 +23,7 @@ def copy_tree(root: Path, target: Path, config: Path) -> Path:
         destination = target / name
         destination.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, destination, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, destination)  # with compiled kernels: time stamps are kept
         else:
             shutil.copy2(source, destination)
     (root / "models").mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class MultiTaskNet(nn.Module):
             outputs += count
         self.stem = nn.Conv2d(3, widths[0], 5, stride=2, padding=2, bias=False)
         self.bn = nn.BatchNorm2d(widths[0])
-        self.stages = nn.Sequential(*(_Residual(a, b) for a, b in zip(widths[:-1], widths[1:])))
+        self.stages = nn.Sequential(*(_Residual(a, b) for a, b in pairwise(widths)))
         # Average and maximum: hair and make-up fill areas, glasses and hats are small and strong.
         self.fc = nn.Linear(2 * widths[-1], outputs)
         for module in self.modules():

@@ -52,7 +52,7 @@ _REQUIRED = {
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
-    "training log": ("epoch", "train_loss", "val_loss", "val_balanced_accuracy"),
+    "training log": ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy"),
 }
 
 

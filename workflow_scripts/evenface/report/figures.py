@@ -22,7 +22,7 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
     by_run: dict[str, dict[str, pd.DataFrame]] = {}
     for model, log in logs.items():
         by_run.setdefault(split_model_id(model)[0], {})[model] = log
-    losses = [log[c] for log in logs.values() for c in ("train_loss", "val_loss")]
+    losses = [log[c] for log in logs.values() for c in ("train_loss", "validation_loss")]
     top = max((float(s.max()) for s in losses if s.notna().any()), default=1.0)
     panels = []
     for run, models in by_run.items():
@@ -30,16 +30,16 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
         lines, marks = [], []
         for model, log in models.items():
             lines.append((style, _points(log, "train_loss"), False))
-            lines.append((style, _points(log, "val_loss"), True))
+            lines.append((style, _points(log, "validation_loss"), True))
             best = manifests.get(model, {}).get("best_epoch")
             chosen = log[log["epoch"] == best]
             marks += [(Series(f"{model}, epoch {best} kept", style.colour, style.shape), float(e), float(v))
-                      for e, v in zip(chosen["epoch"], chosen["val_loss"], strict=True)]  # fmt: skip
+                      for e, v in zip(chosen["epoch"], chosen["validation_loss"], strict=True)]  # fmt: skip
         title = f"Training and validation loss of {run} over epochs"
         plot = line_plot(title, lines, x_label="epoch", y_label="loss", y_span=(0.0, top), marks=marks, width=340)
         panels.append({"run": run, "plot": Markup(plot)})
     lines = [
-        (styles.get(split_model_id(model)[0], _PLAIN), _points(log, "val_balanced_accuracy"), False)
+        (styles.get(split_model_id(model)[0], _PLAIN), _points(log, "validation_balanced_accuracy"), False)
         for model, log in logs.items()
     ]
     accuracy = line_plot(
@@ -53,54 +53,52 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
 def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str]) -> list[dict]:
     """Per attribute: a plot per rate over the groups of single dimensions, and one per product."""
     wanted = rates[rates["metric"].isin(RATES)]
-    means = (
-        wanted.groupby(["attribute", "metric", "grouping", "group", "run_id"], sort=False)
-        .agg(
-            value=("value", _mean),
-            least=("value", "min"),
-            most=("value", "max"),
-            few=("status", lambda s: (s == LOW_SUPPORT).any()),
-        )
-        .reset_index()
+    means = wanted.groupby(["attribute", "metric", "grouping", "group", "run_id"], sort=False).agg(
+        value=("value", _mean),
+        least=("value", "min"),
+        most=("value", "max"),
+        few=("status", lambda s: (s == LOW_SUPPORT).any()),
     )
-    single = [g for g in groupings if "*" not in g]
+    found = {key: tuple(row) for key, row in zip(means.index, means.to_numpy(dtype=float), strict=True)}
     order = {g: list(dict.fromkeys(wanted.loc[wanted["grouping"] == g, "group"])) for g in groupings}
+    single = [g for g in groupings if "*" not in g]
+    present = wanted.groupby("attribute", sort=False)["grouping"].unique()  # circular groupings are absent
     sections = []
-    for attribute, here in means.groupby("attribute", sort=False):
-        plots = [Markup(_rate_plot(attribute, m, here, styles, single, order, headings=True)) for m in RATES]
+    for attribute, own in present.items():
+        shown = [g for g in single if g in own]
+        plots = [Markup(_rate_plot(attribute, m, found, styles, shown, order, headings=True)) for m in RATES]
         products = [
             {
-                "grouping": grouping,
-                "plots": [Markup(_rate_plot(attribute, m, here, styles, [grouping], order)) for m in RATES],
+                "grouping": g,
+                "plots": [Markup(_rate_plot(attribute, m, found, styles, [g], order)) for m in RATES],
             }
-            for grouping in groupings
-            if "*" in grouping
+            for g in groupings
+            if "*" in g and g in own
         ]
         sections.append({"attribute": attribute, "plots": plots, "products": products})
     return sections
 
 
-def _rate_plot(attribute, metric, table, styles, groupings, order, headings=False) -> str:
-    rows, dots, captions = [], [], []
-    mine = table[table["metric"] == metric]
+def _rate_plot(attribute, metric, found, styles, groupings, order, headings=False) -> str:
+    rows, dots, captions, labels = [], [], [], {}
     for grouping in groupings:
-        here = mine[mine["grouping"] == grouping]
-        present = set(here["group"])
         if headings:
             rows.append(grouping)
             captions.append(grouping)
-        for group in (g for g in order[grouping] if g in present):
-            rows.append(group)
+        for group in order[grouping]:
+            rows.append(row := f"{grouping}={group}")
+            labels[row] = group
             for run, style in styles.items():
-                found = here[(here["group"] == group) & (here["run_id"] == run)]
-                for r in found.itertuples(index=False):
-                    note = f"{words(group)}, {run}: {svg.number(r.value)}{' (low support)' if r.few else ''}"
-                    ends = (r.least, r.most) if r.most > r.least else (None, None)
-                    dots.append(Dot(group, style, float(r.value), *ends, hollow=bool(r.few), note=note))
-    left = 92 if headings else 14 + round(6.4 * max((len(words(r)) for r in rows), default=0))
+                if (key := (attribute, metric, grouping, group, run)) not in found:
+                    continue
+                value, least, most, few = found[key]
+                note = f"{words(group)}, {run}: {svg.number(value)}{' (low support)' if few else ''}"
+                ends = (least, most) if most > least else (None, None)
+                dots.append(Dot(row, style, value, *ends, hollow=bool(few), note=note))
+    left = 92 if headings else 14 + round(6.4 * max((len(words(r)) for r in labels.values()), default=0))
     title = f"{RATES[metric]} of {words(attribute)} by {', '.join(words(g) for g in groupings)}: " + _read_out(dots)
     return dot_plot(
-        title, rows, dots, span=(0.0, 1.0), label=RATES[metric], left=max(left, 92), headings=captions,
+        title, rows, dots, span=(0.0, 1.0), label=RATES[metric], left=max(left, 92), headings=captions, labels=labels,
         width=340 if headings else max(330, left + 230),
     )  # fmt: skip
 
@@ -143,13 +141,14 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
 
 def acceptance(table: pd.DataFrame, groupings: Sequence[str]) -> Markup:
     """Acceptance rate per group with its interval."""
-    rows, dots = [], []
+    rows, dots, labels = [], [], {}
     for grouping in groupings:
         rows.append(grouping)
         for row in table[table["grouping"] == grouping].itertuples(index=False):
-            rows.append(row.group)
+            rows.append(name := f"{grouping}={row.group}")
+            labels[name] = row.group
             note = f"{words(row.group)}: {row.accepted} of {row.total} accepted"
-            dots.append(Dot(row.group, _PLAIN, float(row.rate), float(row.low), float(row.high), note=note))
+            dots.append(Dot(name, _PLAIN, float(row.rate), float(row.low), float(row.high), note=note))
     every = table[table["grouping"] == "all"]
     overall = float(every["rate"].iloc[0]) if len(every) else None
     lowest = min((d.low for d in dots if d.low == d.low), default=0.0)
@@ -159,7 +158,7 @@ def acceptance(table: pd.DataFrame, groupings: Sequence[str]) -> Markup:
     title = "Share of generated images that passed screening: " + _read_out(dots)
     return Markup(
         dot_plot(
-            title, rows, dots, span=span, label="accepted share, 95 % interval", headings=list(groupings),
+            title, rows, dots, span=span, label="accepted share, 95 % interval", headings=list(groupings), labels=labels,
             reference=overall, reference_label="all images", width=420, left=100,
         )
     )  # fmt: skip

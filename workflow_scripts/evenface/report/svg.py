@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -73,15 +73,18 @@ def dot_plot(
     width: int = 420,
     left: int = 120,
     headings: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
     reference: float | None = None,
     reference_label: str = "",
     row_height: int = 26,
 ) -> str:
-    """Rows of dots on one axis. ``headings`` are rows that only carry a caption.
+    """Rows of dots on one axis. ``headings`` are rows that only carry a caption; ``labels`` says what to
+    write for rows whose name is not what a reader should see.
 
     ``title`` is the picture's accessible name; ``label`` is written under the axis.
     """
     low, high = span
+    names = labels or {}
     top, bottom = 8, 40
     lane = row_height
     height = top + lane * len(rows) + bottom
@@ -109,7 +112,9 @@ def dot_plot(
         if row in headings:
             parts.append(f'<text class="heading" x="0" y="{_f(y + 5)}">{escape(words(row))}</text>')
             continue
-        parts.append(f'<text class="row" x="{left - 10}" y="{_f(y + 4)}" text-anchor="end">{escape(words(row))}</text>')
+        parts.append(
+            f'<text class="row" x="{left - 10}" y="{_f(y + 4)}" text-anchor="end">{escape(words(names.get(row, row)))}</text>'
+        )
         here = [dot for dot in dots if dot.row == row and dot.value == dot.value]
         for j, dot in enumerate(here):
             shift = (j - (len(here) - 1) / 2) * min(7.5, (lane - 10) / max(1, len(here) - 1))

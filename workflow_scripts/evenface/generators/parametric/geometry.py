@@ -136,7 +136,7 @@ def glasses(kind: str, left, right, ear_x: float, ear_z: float, front_z: float):
     ``ear_x`` half the head's width, ``ear_z`` the depth of the ears, ``front_z`` that of the lenses.
     """
     a, b, power, thick = {"round": (0.235, 0.225, 2.0, 0.014), "square": (0.265, 0.180, 4.0, 0.017)}.get(
-        kind, (0.285, 0.225, 3.0, 0.016)
+        kind, (0.262, 0.205, 2.6, 0.016)
     )
     steps = 28
     rims, frame_v, frame_f, lens_v, lens_f = [], [], [], [], []

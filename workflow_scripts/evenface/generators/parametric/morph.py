@@ -248,14 +248,14 @@ def expression_weights(bank: TargetBank, face: Face) -> Weights:
         w.add(f"faceunits/{unit}Right", amount)
 
     smile, teeth, opened = e.smile, e.teeth, e.mouth_open
-    both("mouthSmile", 1.15 * smile)
+    both("mouthSmile", 1.05 * smile)
     both("cheekSquint", 0.75 * smile)
     both("eyeSquint", 0.30 * smile)
     both("mouthDimple", 0.25 * smile)
     both("mouthStretch", 0.10 * smile * teeth)
-    both("mouthUpperUp", 0.50 * teeth)
-    both("mouthLowerDown", 0.70 * teeth)
-    w.add("faceunits/jawOpen", 0.16 * teeth + 0.55 * opened)
+    both("mouthUpperUp", 0.60 * teeth)
+    both("mouthLowerDown", 0.50 * teeth)
+    w.add("faceunits/jawOpen", 0.06 * teeth + 0.55 * opened)
     both("eyeBlink", min(e.eyes_closed, 1.0) * 1.02)
     both("mouthFrown", 0.7 * e.frown)
     both("browDown", 0.45 * e.frown + 0.5 * max(-e.brow_raise, 0.0))

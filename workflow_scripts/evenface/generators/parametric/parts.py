@@ -137,8 +137,8 @@ class Library:
         if self._beanie is None:
             relative = self.rest - self.eyes
             height = cap_height(relative[:, 1], -relative[:, 2])
-            flap = np.abs(relative[:, 0]) > 0.83
-            keep = (height[self.faces] > 0).all(1) & ~(flap[self.faces].any(1) & (height[self.faces] < 0.25).any(1))
+            ear = (np.abs(relative[:, 0]) > 0.84) & (height < 0.3)
+            keep = (height[self.faces] > 0).any(1) & (height[self.faces] > -0.2).all(1) & ~ear[self.faces].any(1)
             used, faces = np.unique(self.faces[keep], return_inverse=True)
             self._beanie = used, faces.reshape(-1, 3).astype(np.int32)
         return self._beanie

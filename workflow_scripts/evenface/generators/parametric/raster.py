@@ -15,7 +15,7 @@ from numba import njit
 LEVELS = 7
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def fetch(texels, table, tex, level, u, v, out):
     """Bilinear RGBA (0..1, wrapping) of texture ``tex`` at mip ``level`` into ``out``."""
     off = table[tex, level, 0]
@@ -47,7 +47,7 @@ def fetch(texels, table, tex, level, u, v, out):
         out[k] = texels[a + k] * wa + texels[b + k] * wb + texels[c + k] * wc + texels[d + k] * wd
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def fetch_channel(texels, table, tex, level, u, v, channel):
     """Nearest texel of one channel, 0..1."""
     w = table[tex, level, 1]
@@ -237,7 +237,7 @@ def light_space(P, basis, origin, extent, size, out):
         out[i, 2] = basis[2, 0] * a + basis[2, 1] * b + basis[2, 2] * c
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def lit_share(x, y, z, zmap, bias):
     """Share of light that reaches map coordinates (x, y, z): bilinear 3x3 percentage-closer filter."""
     S = zmap.shape[0]

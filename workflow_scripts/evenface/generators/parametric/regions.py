@@ -74,3 +74,43 @@ def face_regions(vertices: np.ndarray, eyes: np.ndarray, ear: np.ndarray) -> dic
 def before_face(x: np.ndarray, back: np.ndarray) -> np.ndarray:
     """1 for hair that hangs in front of the face, 0 beside and behind it."""
     return smoothstep(0.62, 0.52, x) * smoothstep(0.45, 0.30, back)
+
+
+def wrinkles(x: np.ndarray, dy: np.ndarray, back: np.ndarray, seed: int = 7) -> np.ndarray:
+    """Depth 0..1 of the lines of age: forehead, frown, crow's feet, under the eyes, beside nose and mouth.
+
+    ``x`` is signed here: the two halves of a face do not fold alike.
+    """
+    rng = np.random.Generator(np.random.PCG64(seed))
+    out = np.zeros(np.shape(x))
+    ax = np.abs(x)
+
+    def crease(distance, width, weight):
+        np.maximum(out, weight * np.exp(-((distance / width) ** 2)), out=out)
+
+    front = smoothstep(0.35, 0.1, back)
+    for height in (0.40, 0.475, 0.55, 0.63):
+        phase, bow = rng.uniform(0, 6.3), rng.uniform(-0.04, 0.08)
+        line = height + 0.012 * np.sin(7 * x + phase) + bow * ax**2
+        crease(dy - line, 0.013, 0.75 * front * smoothstep(0.52, 0.30, ax + rng.uniform(-0.05, 0.05)))
+    for side in (-1, 1):
+        own = side * x
+        crease(own - 0.055 - 0.02 * rng.uniform() - 0.15 * (dy - 0.2), 0.011, 0.6 * smoothstep(0.12, 0.17, dy) * smoothstep(0.32, 0.26, dy))
+        for angle in (-0.75, -0.38, -0.05, 0.3, 0.6):
+            angle += rng.uniform(-0.1, 0.1)
+            u, v = own - 0.50, dy + 0.02
+            along = u * np.cos(angle) + v * np.sin(angle)
+            across = -u * np.sin(angle) + v * np.cos(angle)
+            crease(across, 0.010, 0.8 * smoothstep(-0.01, 0.03, along) * smoothstep(0.19, 0.08, along))
+        for k, low in enumerate((0.13, 0.175, 0.22)):
+            arc = -low + 0.8 * (own - 0.29) ** 2
+            crease(dy - arc, 0.011, (0.75, 0.6, 0.4)[k] * smoothstep(0.13, 0.18, own) * smoothstep(0.50, 0.42, own) * front)
+        fold = np.interp(dy, [-0.86, -0.74, -0.60, -0.47, -0.40], [0.40, 0.40, 0.33, 0.21, 0.17])
+        crease(own - fold, 0.020, 1.0 * smoothstep(-0.90, -0.80, dy) * smoothstep(-0.38, -0.44, dy) * front)
+        jowl = np.interp(dy, [-1.05, -0.80], [0.37, 0.34])
+        crease(own - jowl, 0.014, 0.7 * smoothstep(-1.02, -0.92, dy) * smoothstep(-0.78, -0.84, dy) * front)
+    for k in range(-4, 5):
+        crease(x - 0.045 * k - 0.01 * rng.uniform(), 0.007, 0.35 * smoothstep(-0.50, -0.54, dy) * smoothstep(-0.62, -0.58, dy) * front)
+    for height in (-1.42, -1.58):
+        crease(dy - height - 0.2 * ax**2, 0.016, 0.6 * smoothstep(0.6, 0.3, ax))
+    return out

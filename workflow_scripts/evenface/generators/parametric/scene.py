@@ -11,7 +11,7 @@ from . import shading as sh
 from .face import MACRO_ETHNICITY, Face
 from .geometry import add_normals, fit_proxy, glasses, normalize, pose_points, rotation, round_normals
 from .morph import TargetBank, shape_head
-from .parts import Library, hair_style
+from .parts import Library, cap_height, hair_style
 from .regions import smoothstep
 
 #: Linear albedo of facial skin by ethnicity level: lightest, middle and darkest usual tone.
@@ -137,7 +137,8 @@ class SceneBuilder:
         facial = np.maximum(facial, region["goatee"] * hair.goatee)
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
-        facial = np.maximum(facial, 0.48 * hair.stubble * shadow)
+        facial = np.maximum(facial, 0.40 * hair.stubble * shadow)
+        wrinkles = min(max((face.age - 32) / 42, 0.0), 1.0)
         extra = np.zeros((len(lib.rest), 3), np.float32)
         extra[:, 0] = facial
         extra[:, 1] = self._scalp_density()
@@ -148,7 +149,7 @@ class SceneBuilder:
         material = _material(
             COLOUR=tone, SPECULAR=0.85, GLOSS=16.0, SECOND_TEX=second, SECOND_SHARE=share, LIPSTICK=look.lipstick,
             LIP_COLOUR=look.lipstick_colour, SHADOW=look.eyeshadow, SHADOW_COLOUR=look.eyeshadow_colour,
-            RELIEF=0.30 + 0.6 * age, BEARD_COLOUR=tuple(0.75 * c for c in hair.colour), BEARD_GRAY=0.75 * hair.gray,
+            RELIEF=0.30 + 0.7 * age, WRINKLES=wrinkles, BEARD_COLOUR=tuple(0.75 * c for c in hair.colour), BEARD_GRAY=0.75 * hair.gray,
             MASK_TEX=lib.texture["masks"], SCALP_COLOUR=hair.colour, GRAY=hair.gray,
             PORES=1.0 if face.person.gender == "male" else 0.7,
         )
@@ -195,7 +196,7 @@ class SceneBuilder:
     def _eyes(self) -> Piece:
         part = self.library.part("HighPolyEyes")
         texture = self.library.texture[f"eyes/{self.face.person.eye_colour}"]
-        material = _material(COLOUR=(1.12, 1.13, 1.15), SPECULAR=5.0, GLOSS=200.0, KEEP_COLOUR=0.6)
+        material = _material(COLOUR=(1.12, 1.13, 1.15), SPECULAR=10.0, GLOSS=110.0, KEEP_COLOUR=0.6)
         return Piece(
             "eyes", sh.EYE, self._fit(part.name), part.faces, part.uv_faces, part.uv, texture, material, part.occlusion,
             casts=False,
@@ -269,7 +270,7 @@ class SceneBuilder:
         alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(np.float32)
         alpha *= (1 - front * (1 - smoothstep(-0.05, 0.10, height))).astype(np.float32)
         if self.face.look.hat != "none":
-            alpha *= 1 - extra["under_hat"]
+            alpha *= (1 - extra["under_hat"]) * (1 - extra["before_face"])
         material = self._hair_material(hair.colour, hair.gray)
         return Piece(
             "hair", sh.HAIR, points, part.faces, part.uv_faces, part.uv, part.texture, material, part.occlusion,
@@ -310,17 +311,17 @@ class SceneBuilder:
         add_normals(self.head, lib.faces, 0, normals)
         normalize(normals)
         relative = lib.rest[used] - lib.eyes
-        from .parts import cap_height
-
         height = cap_height(relative[:, 1], -relative[:, 2])
-        fold = smoothstep(0.36, 0.30, height)
-        lift = 0.10 + 0.05 * fold + 0.10 * smoothstep(0.3, 0.9, height)
+        # Vertices just below the rim are drawn up to it, so that its edge is even.
+        fold = smoothstep(0.34, 0.29, height)
+        lift = 0.09 + 0.05 * fold + 0.10 * smoothstep(0.3, 0.9, height)
         points = self.head[used] + normals[used] * lift[:, None].astype(np.float32)
-        uv = np.stack([np.arctan2(relative[:, 0], relative[:, 2] + 0.9) / 6.3 + 0.5, height], 1).astype(np.float32)
-        occlusion = (0.55 + 0.45 * smoothstep(0.0, 0.12, height) - 0.3 * np.exp(-(((height - 0.33) / 0.04) ** 2)))
+        points[:, 1] += np.maximum(-height, 0).astype(np.float32)
+        uv = np.stack([np.arctan2(relative[:, 0], relative[:, 2] + 0.9) * 1.2, height], 1).astype(np.float32)
+        occlusion = 0.6 + 0.4 * smoothstep(0.0, 0.12, height) - 0.35 * np.exp(-(((height - 0.33) / 0.05) ** 2))
         material = _material(COLOUR=look.hat_colour, NORMALIZER=0.06, SPECULAR=0.05, GLOSS=4.0)
         return Piece(
-            "hat", sh.CLOTH, points.astype(np.float32), faces, faces, uv, lib.texture["hats/fedora"], material,
+            "hat", sh.CLOTH, points.astype(np.float32), faces, faces, uv, lib.texture["hats/knit"], material,
             occlusion.astype(np.float32), cull=False,
         )
 
@@ -336,7 +337,7 @@ class SceneBuilder:
         pieces = []
         for name, (points, faces), colour, alpha in (
             ("frame", frame, look.glasses_colour, 1.0),
-            ("lens", lens, (0.012, 0.012, 0.014) if dark else (0.06, 0.065, 0.07), 0.94 if dark else 0.10),
+            ("lens", lens, (0.012, 0.012, 0.014) if dark else (0.06, 0.065, 0.07), 0.97 if dark else 0.10),
         ):
             material = _material(COLOUR=colour, SPECULAR=0.8, GLOSS=90.0, ALPHA=alpha)
             pieces.append(
@@ -381,9 +382,8 @@ class SceneBuilder:
         tangents = {}
         for piece in pieces:
             end = piece.start + len(piece.points)
-            if piece.name in ("eyes", "lens"):
-                half = end - piece.start
-                self._sphere_normals(points, normals, piece, half, turn, body)
+            if piece.name == "eyes":
+                self._sphere_normals(points, normals, piece)
             if piece.radial:
                 round_normals(points, normals, piece.start, end, centre[0], piece.radial)
             if piece.kind == sh.HAIR:
@@ -397,18 +397,19 @@ class SceneBuilder:
         materials = np.stack([p.material for p in pieces])
         return Scene(pieces, points, normals, uv, occlusion, alpha, extra, materials, marks, centre[0], tangents)
 
-    def _sphere_normals(self, points, normals, piece, count, turn, body) -> None:
-        """Eyes shine like spheres (their iris is modelled hollow); lenses are gently domed."""
-        span = points[piece.start : piece.start + count]
-        if piece.name == "eyes":
-            side = piece.points[:, 0] > 0.5 * (self.left[0] + self.right[0])
-            for mask in (side, ~side):
-                middle = span[mask].mean(0)
-                away = span[mask] - middle
-                ahead = np.array([turn[:, 2]], np.float32) @ body.T * np.float32(0.02)
-                away = away + ahead
-                length = np.sqrt((away * away).sum(1, keepdims=True))
-                normals[piece.start : piece.start + count][mask] = away / np.maximum(length, 1e-6)
+    def _sphere_normals(self, points: np.ndarray, normals: np.ndarray, piece: Piece) -> None:
+        """Eyes shine like spheres; their iris is modelled hollow."""
+        end = piece.start + len(piece.points)
+        span, out = points[piece.start : end], normals[piece.start : end]
+        side = piece.points[:, 0] > 0.5 * (self.left[0] + self.right[0])
+        for mask in (side, ~side):
+            # The mesh lacks the cornea and is denser in front: take its box, not its mean.
+            low, high = span[mask].min(0), span[mask].max(0)
+            middle = (low + high) / np.float32(2)
+            middle[2] = high[2] - (high[0] - low[0]) / np.float32(2)
+            away = span[mask] - middle
+            length = np.sqrt((away * away).sum(1, keepdims=True))
+            out[mask] = away / np.maximum(length, 1e-6)
 
     @staticmethod
     def _strand_directions(points, normals, centre) -> np.ndarray:

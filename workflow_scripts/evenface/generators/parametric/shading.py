@@ -16,7 +16,7 @@ SKIN, EYE, HAIR, CLOTH, TEETH, PLASTIC, LENS = range(7)
 COLOUR, GRAY, SPECULAR, GLOSS, ALPHA, SECOND_TEX, SECOND_SHARE = 0, 3, 4, 5, 6, 7, 8
 LIPSTICK, LIP_COLOUR, SHADOW, SHADOW_COLOUR = 9, 10, 13, 14
 RELIEF, BEARD_COLOUR, BEARD_GRAY, NORMALIZER, MASK_TEX, KEEP_COLOUR, SCALP_COLOUR = 17, 18, 21, 22, 23, 24, 25
-BLUSH, PORES, MATERIAL_SIZE = 28, 29, 32
+WRINKLES, PORES, MATERIAL_SIZE = 28, 29, 32
 
 # Rows of the light table (6, 3).
 KEY_DIRECTION, KEY_COLOUR, FILL_DIRECTION, FILL_COLOUR, SKY, GROUND = range(6)
@@ -26,7 +26,7 @@ KEY_DIRECTION, KEY_COLOUR, FILL_DIRECTION, FILL_COLOUR, SKY, GROUND = range(6)
 _U, _V, _N, _Q, _AO, _EX, _VD, _VS, _COUNT = 0, 2 - 1, 2, 5, 8, 9, 12, 15, 18
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def hash01(x, y):
     """Uniform value in [0, 1) from two integers."""
     n = (x * 374761393 + y * 668265263) & 0xFFFFFFFF
@@ -34,7 +34,7 @@ def hash01(x, y):
     return ((n ^ (n >> 16)) & 0xFFFF) / 65536.0
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def value_noise(x, y):
     """Smooth noise in [0, 1) on the unit lattice."""
     fx = math.floor(x)
@@ -50,7 +50,7 @@ def value_noise(x, y):
     return top * (1.0 - ay) + low * ay
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def hair_albedo(colour, gray, shade, strand, out):
     """Albedo of a spot of hair: ``shade`` around 1, ``strand`` noise 0..1 decides which strands are gray."""
     g = gray + (strand - 0.5) * 1.8 * gray * (1.0 - gray)
@@ -80,7 +80,7 @@ def light_hair(start, end, P, N, T, AO, Q, camera, lights, zmap, bias, strength,
         ny = N[i, 1]
         nz = N[i, 2]
         lit = lit_share(Q[i, 0], Q[i, 1], Q[i, 2], zmap, bias)
-        ao = 0.25 + 0.75 * AO[i]
+        ao = 0.38 + 0.62 * AO[i]
         up = 0.5 + 0.5 * ny
         for c in range(3):
             VD[i, c] = (lights[GROUND, c] * (1.0 - up) + lights[SKY, c] * up) * ao
@@ -110,7 +110,7 @@ def light_hair(start, end, P, N, T, AO, Q, camera, lights, zmap, bias, strength,
                 VS[i, c] += lights[d + 1, c] * lobe * share
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _skin(a, level, tex, material, texels, table, rgba, rgb):
     """Skin albedo into ``rgb`` with everything painted on it; bends the normal in ``a`` by relief."""
     u = a[_U]
@@ -148,6 +148,18 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
     lips = rgba[0]
     lids = rgba[1]
     mouth = rgba[2]
+    aged = material[WRINKLES]
+    if aged > 0.0:
+        crease = rgba[3]
+        step = 1.0 / table[int(material[MASK_TEX]), level, 1]
+        fetch(texels, table, int(material[MASK_TEX]), level, u + step, v, rgba)
+        a[_N + 1] -= (rgba[3] - crease) * aged * 0.9
+        fetch(texels, table, int(material[MASK_TEX]), level, u, v + step, rgba)
+        a[_N] += (rgba[3] - crease) * aged * 0.9
+        k = 1.0 - 0.30 * aged * crease
+        rgb[0] *= k
+        rgb[1] *= k * (1.0 - 0.06 * aged * crease)
+        rgb[2] *= k * (1.0 - 0.06 * aged * crease)
     flush = a[_EX + 2]
     if flush != 0.0:
         rgb[0] *= 1.0 + 0.10 * flush
@@ -178,6 +190,10 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
         strand = 0.6 * value_noise(u * 420.0, v * 1500.0) + 0.4 * value_noise(u * 900.0 + 7.0, v * 2300.0)
         cover = (strand - (0.92 - 1.05 * density)) / 0.35
         cover = min(max(cover, 0.0), 1.0) * min(density * 3.0, 1.0)
+        # Stubble is too short to show strands: fine grain over a shadow.
+        short = density * (0.55 + 1.1 * hash01(int(u * 2600.0), int(v * 2600.0)))
+        k = min(max((density - 0.35) * 4.0, 0.0), 1.0)
+        cover = short + (cover - short) * k
         hair_albedo(material[BEARD_COLOUR : BEARD_COLOUR + 3], material[BEARD_GRAY], 0.7 + 0.6 * grain + 0.2, strand, rgba)
         for c in range(3):
             rgb[c] += cover * (rgba[c] - rgb[c])
@@ -225,7 +241,7 @@ def shade(kind, a, level, tex, material, texels, table, lights, zmap, bias, vx, 
             keep = material[KEEP_COLOUR]
             if kind == EYE:
                 # The photographed irises are lit from inside; the white is what should be bright.
-                light *= 0.62 + 0.38 * min(max((light - 0.25) * 4.0, 0.0), 1.0)
+                light *= 0.74 + 0.26 * min(max((light - 0.25) * 4.0, 0.0), 1.0)
             for c in range(3):
                 rgb[c] = (light + keep * (rgba[c] * rgba[c] - light0)) * material[COLOUR + c]
     nx = a[_N]
@@ -298,6 +314,8 @@ def shade(kind, a, level, tex, material, texels, table, lights, zmap, bias, vx, 
             lobe = math.exp(-gloss * (1.0 - nh)) * (gloss + 8.0) / 25.0
             if kind == SKIN:
                 lobe += 0.35 * math.exp(-4.0 * gloss * (1.0 - nh)) * (4.0 * gloss + 8.0) / 25.0
+            if kind == EYE:
+                share = 0.5 + 0.5 * share
             lobe *= specular * (0.03 + 0.3 * f) * share * math.sqrt(nl)
             s0 += lights[d + 1, 0] * lobe
             s1 += lights[d + 1, 1] * lobe
@@ -307,7 +325,7 @@ def shade(kind, a, level, tex, material, texels, table, lights, zmap, bias, vx, 
     rgb[2] = rgb[2] * d2 + s2
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def gather(a, t, w1, w2, S, FI, TI, UV, N, Q, AO, EX, VD, VS, hair):
     """Perspective-correct attributes of triangle ``t`` at screen barycentrics w1, w2, added to ``a``."""
     i0 = FI[t, 0]

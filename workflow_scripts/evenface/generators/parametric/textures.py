@@ -11,6 +11,7 @@ import io
 
 import cv2
 import numpy as np
+from numba import njit
 
 from .raster import LEVELS
 
@@ -84,6 +85,38 @@ def paint_triangles(size: int, uv: np.ndarray, faces: np.ndarray, values: np.nda
     return out
 
 
+@njit(cache=True)
+def _fill_positions(uv, uv_faces, faces, vertices, out):
+    size = out.shape[0]
+    for t in range(faces.shape[0]):
+        ax = uv[uv_faces[t, 0], 0] * size - 0.5
+        ay = (1.0 - uv[uv_faces[t, 0], 1]) * size - 0.5
+        bx = uv[uv_faces[t, 1], 0] * size - 0.5 - ax
+        by = (1.0 - uv[uv_faces[t, 1], 1]) * size - 0.5 - ay
+        cx = uv[uv_faces[t, 2], 0] * size - 0.5 - ax
+        cy = (1.0 - uv[uv_faces[t, 2], 1]) * size - 0.5 - ay
+        area = bx * cy - cx * by
+        if abs(area) < 1e-9:
+            continue
+        for y in range(max(0, int(ay + min(0.0, by, cy))), min(size - 1, int(ay + max(0.0, by, cy)) + 1) + 1):
+            for x in range(max(0, int(ax + min(0.0, bx, cx))), min(size - 1, int(ax + max(0.0, bx, cx)) + 1) + 1):
+                w1 = ((x - ax) * cy - cx * (y - ay)) / area
+                w2 = (bx * (y - ay) - (x - ax) * by) / area
+                if w1 < -0.01 or w2 < -0.01 or w1 + w2 > 1.01:
+                    continue
+                for c in range(3):
+                    out[y, x, c] = (
+                        (1 - w1 - w2) * vertices[faces[t, 0], c] + w1 * vertices[faces[t, 1], c] + w2 * vertices[faces[t, 2], c]
+                    )
+
+
+def position_map(size: int, uv, uv_faces, faces, vertices) -> np.ndarray:
+    """Rest position of every texel of the head, (size, size, 3) float32; NaN off the mesh."""
+    out = np.full((size, size, 3), np.nan, np.float32)
+    _fill_positions(uv, uv_faces, faces, vertices, out)
+    return out
+
+
 def skin_ratio(rgba: np.ndarray, islands: np.ndarray, face: np.ndarray, scalp: np.ndarray, lips: np.ndarray):
     """Skin texture as ratio to its mean face tone, free of casts, shaved hair and baked shading.
 
@@ -130,7 +163,7 @@ def hair_channels(rgba: np.ndarray) -> np.ndarray:
     broad = masked_blur(luma, np.maximum(solid, 1e-3), 14.0)[..., 0]
     shade = np.clip(luma / np.maximum(broad, 1e-4), 0, 4) ** 0.6
     spread = max(float(np.sqrt(((shade - 1) ** 2 * solid).sum() / solid.sum())), 1e-3)
-    shade = 1 + (shade - 1) * min(1.0, 0.30 / spread)
+    shade = np.clip(1 + (shade - 1) * min(1.0, 0.30 / spread), 0.4, 2.0)
     gy, gx = np.gradient(blur(luma / np.maximum(broad, 1e-4), 1.0))
     jxx, jyy, jxy = (blur(g * solid, 9.0) for g in (gx * gx, gy * gy, gx * gy))
     across = 0.5 * np.arctan2(2 * jxy, jxx - jyy)
