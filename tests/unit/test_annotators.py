@@ -19,7 +19,7 @@ from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 from faces import HAIR, make_faces
 
 ATTRIBUTES = tuple(HAIR)
-SETTINGS = {"epochs": 5, "batch_size": 16, "min_validation_accuracy": 0.5}
+SETTINGS = {"epochs": 6, "batch_size": 16, "min_validation_accuracy": 0.5}
 
 
 def truth(attributes, **levels):
