@@ -30,7 +30,9 @@ def luminance(colour: Colour) -> float:
 def hair_colour(lightness: float, warmth: float) -> Colour:
     """Linear RGB albedo of hair of a lightness (0..1) and warmth (0 neutral, 1 as warm as brown hair)."""
     target = DARKEST * (LIGHTEST / DARKEST) ** lightness
-    tint = (1 + 0.62 * warmth, 1 - 0.10 * warmth, 1 - 0.55 * warmth)
+    # Light hair is warm towards yellow, dark hair towards red; without this, blond reads as ginger.
+    light = min(max((lightness - 0.55) / 0.25, 0.0), 1.0)
+    tint = (1 + (0.62 - 0.18 * light) * warmth, 1 - (0.10 - 0.04 * light) * warmth, 1 - 0.55 * warmth)
     scale = target / luminance(tint)
     return tuple(round(scale * c, 6) for c in tint)
 

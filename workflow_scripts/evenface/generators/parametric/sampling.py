@@ -95,7 +95,7 @@ def sample_identity(
 ) -> Identity:
     """Draw a person. ``hair_colours`` weights black, blond, brown and gray where none is requested."""
     check_attributes(attributes)
-    asked = complete(demographics, seed)
+    asked = complete(_with_requested(demographics, attributes), seed)
     gender, ethnicity = asked["gender"], asked["ethnicity"]
     female = gender == "female"
     body = _random(seed, "body")
@@ -103,7 +103,7 @@ def sample_identity(
     others = [e for e in DIMENSIONS["ethnicity"] if e != ethnicity]
     weights = dict.fromkeys(DIMENSIONS["ethnicity"], 0.0)
     weights[ethnicity], weights[others[body.integers(2)]] = round(1 - mixed, 4), round(mixed, 4)
-    years = float(np.round(_random(seed, "age").uniform(*AGES[asked["age"]]), 2))
+    years = float(np.round(_random(seed, "age").uniform(*_ages(asked["age"], attributes.get("Young", 0))), 2))
     traits = {name: float(np.round(np.clip(body.normal(0, 0.28), -0.9, 0.9), 3)) for name in _trait_names()}
     for name, (trait, sign) in TRAIT_ATTRIBUTES.items():
         if name in attributes:
@@ -134,6 +134,30 @@ def sample_identity(
     glasses = "none" if habits.random() > 0.1 else ("round", "square")[habits.integers(2)]
     makeup = float(habits.uniform(0.0, 0.9)) if female and habits.random() < 0.75 else 0.0
     return Identity(person, years, hair, glasses, makeup)
+
+
+def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, int]) -> dict[str, str]:
+    """Demographics with what ``Male`` and ``Young`` say of an open dimension; UserError where they disagree."""
+    asked = dict(demographics)
+    if "Male" in attributes:
+        gender = "male" if attributes["Male"] == 1 else "female"
+        if asked.get("gender", UNKNOWN) not in (UNKNOWN, gender):
+            raise UserError(f"Male = {attributes['Male']:+d} is asked for on a {asked['gender']} face")
+        asked["gender"] = gender
+    if "Young" in attributes:
+        age = "young" if attributes["Young"] == 1 else "senior"
+        other = "senior" if attributes["Young"] == 1 else "young"
+        if asked.get("age", UNKNOWN) == other:
+            raise UserError(f"Young = {attributes['Young']:+d} is asked for on a face of the age band {other}")
+        if asked.get("age", UNKNOWN) == UNKNOWN:
+            asked["age"] = age
+    return asked
+
+
+def _ages(band: str, young: int) -> tuple[float, float]:
+    """Years to draw from; ``Young`` requested on a middle-aged face keeps clear of 40, where it turns."""
+    low, high = AGES[band]
+    return (low, min(high, 36.9)) if young == 1 else (max(low, 43.1), high) if young == -1 else (low, high)
 
 
 def _trait_names() -> list[str]:
@@ -172,8 +196,12 @@ def _sample_hair(
         for name, part in (("Goatee", "goatee"), ("Mustache", "moustache"), ("5_o_Clock_Shadow", "stubble"), ("Sideburns", "sideburns")):
             if attributes.get(name) == 1:
                 amounts[part] = 0.8
-        if attributes.get("No_Beard") == -1 and not any(amounts.values()):
-            amounts |= {"beard": 0.85, "moustache": 0.8}
+        for name, absent in _WITHOUT.items():
+            if attributes.get(name) == -1:
+                amounts |= dict.fromkeys(absent, 0.0)
+        worn = max(amounts["beard"], amounts["goatee"], amounts["moustache"], amounts["stubble"] * 0.8)
+        if attributes.get("No_Beard") == -1 and worn < 0.3:
+            amounts |= _some_beard(attributes)
     elif any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow", "Sideburns")) or attributes.get("No_Beard") == -1:
         raise UserError("a beard is asked for on a female face, which the parametric generator does not draw")
     receding = float(np.clip(beard.normal((age - 35) / 45, 0.25), 0, 0.9)) if male else 0.0
@@ -183,6 +211,26 @@ def _sample_hair(
         style, pigment.hair_colour(lightness, max(warmth, 0.0)), gray=round(gray, 4), receding=round(receding, 3),
         **{k: round(v, 3) for k, v in amounts.items()},
     )  # fmt: skip
+
+
+#: What may not grow where a kind of facial hair is asked to be absent; a full beard shows every kind.
+_WITHOUT = {
+    "Goatee": ("goatee", "beard"), "Mustache": ("moustache", "beard"), "Sideburns": ("sideburns", "beard"),
+    "5_o_Clock_Shadow": ("stubble",),
+}  # fmt: skip
+
+
+def _some_beard(attributes: Mapping[str, int]) -> dict[str, float]:
+    """A full beard, or the fullest facial hair that the other requests leave."""
+    for names, amounts in (
+        (("Goatee", "Mustache", "Sideburns"), {"beard": 0.85, "moustache": 0.8}),
+        (("Goatee",), {"goatee": 0.85}),
+        (("Mustache",), {"moustache": 0.85}),
+        (("5_o_Clock_Shadow",), {"stubble": 0.8}),
+    ):
+        if not any(attributes.get(name) == -1 for name in names):
+            return amounts
+    raise UserError("a beard is asked for (No_Beard = -1) while every kind of facial hair is excluded")
 
 
 def _sample_style(person: Person, attributes: Mapping[str, int], seed: int) -> str:
@@ -225,9 +273,12 @@ def _colour(random: np.random.Generator, low: float, high: float, spread: float)
     return tuple(float(np.round(v, 4)) for v in np.clip(value, 0.01, 1.0))
 
 
+#: Requests that a hat would hide.
+_HIDDEN_BY_HAT = {"Bald", "Bangs", "Receding_Hairline", "Straight_Hair", "Wavy_Hair"}
+
+
 def _sample_look(identity: Identity, attributes: Mapping[str, int], seed: int) -> Look:
     random = _random(seed, "look")
-    female = identity.person.gender == "female"
     clothes = styles.CLOTHES[identity.person.gender]
     glasses = identity.glasses if random.random() < 0.9 else "none"
     if attributes.get("Eyeglasses") == 1 and glasses == "none":
@@ -235,17 +286,16 @@ def _sample_look(identity: Identity, attributes: Mapping[str, int], seed: int) -
     elif attributes.get("Eyeglasses") == -1:
         glasses = "none"
     hat = "none"
-    if attributes.get("Wearing_Hat") == 1 or ("Wearing_Hat" not in attributes and random.random() < 0.03):
+    if attributes.get("Wearing_Hat") == 1 or ("Wearing_Hat" not in attributes and random.random() < 0.03 and not _HIDDEN_BY_HAT & attributes.keys()):
         hat = styles.HATS[int(random.integers(len(styles.HATS)))]
     makeup = identity.makeup * float(random.uniform(0.7, 1.1))
     lipstick, eyeshadow, blush = makeup * 0.85, makeup * 0.6, makeup * 0.5
-    for name, on, values in (
-        ("Heavy_Makeup", (0.75, 0.65, 0.5), (0.0, 0.0, 0.0)),
-        ("Wearing_Lipstick", (0.7, eyeshadow, blush), (0.0, 0.0, blush)),
-        ("Rosy_Cheeks", (lipstick, eyeshadow, 0.75), (lipstick, eyeshadow, 0.0)),
-    ):
-        if name in attributes:
-            lipstick, eyeshadow, blush = on if attributes[name] == 1 else values
+    if "Heavy_Makeup" in attributes:
+        lipstick, eyeshadow, blush = (0.75, 0.65, 0.5) if attributes["Heavy_Makeup"] == 1 else (0.0, 0.0, 0.0)
+    if "Wearing_Lipstick" in attributes:
+        lipstick = 0.7 if attributes["Wearing_Lipstick"] == 1 else 0.0
+    if "Rosy_Cheeks" in attributes:
+        blush = 0.75 if attributes["Rosy_Cheeks"] == 1 else 0.0
     red = random.uniform(0.25, 0.5)
     return Look(
         glasses=glasses,
@@ -254,11 +304,11 @@ def _sample_look(identity: Identity, attributes: Mapping[str, int], seed: int) -
         hat_colour=_colour(random, 0.03, 0.5, 0.25),
         clothes=clothes[int(random.integers(len(clothes)))],
         clothes_tint=_colour(random, 0.06, 0.7, 0.22),
-        lipstick=round(float(np.clip(lipstick, 0, 1)), 3) if female or "Wearing_Lipstick" in attributes else 0.0,
+        lipstick=round(float(np.clip(lipstick, 0, 1)), 3),
         lipstick_colour=tuple(float(np.round(v, 4)) for v in (red, red * random.uniform(0.12, 0.4), red * random.uniform(0.15, 0.45))),
-        eyeshadow=round(float(np.clip(eyeshadow, 0, 1)), 3) if female or "Heavy_Makeup" in attributes else 0.0,
+        eyeshadow=round(float(np.clip(eyeshadow, 0, 1)), 3),
         eyeshadow_colour=_colour(random, 0.03, 0.12, 0.3),
-        blush=round(float(np.clip(blush, 0, 1)), 3) if female or "Rosy_Cheeks" in attributes else 0.0,
+        blush=round(float(np.clip(blush, 0, 1)), 3),
     )
 
 
