@@ -16,7 +16,7 @@ rule train_annotator:
     priority: 10
     conda:
         "../envs/train.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=scaled_mem(4000),
@@ -25,8 +25,8 @@ rule train_annotator:
         recipe={
             "version": versions.ANNOTATORS["trained_here"],
             "seed": SETTINGS["seed"],
-            "attributes": SETTINGS["training"]["attributes"],
-            "settings": SETTINGS["annotation"]["trained_here"],
+            "attributes": SETTINGS["annotation"]["trained_here"]["attributes"],
+            "settings": {k: v for k, v in SETTINGS["annotation"]["trained_here"].items() if k != "attributes"},
         },
     script:
         "../workflow_scripts/train_annotator.py"

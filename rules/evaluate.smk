@@ -14,7 +14,7 @@ rule predict:
         "results/benchmarks/predict/{run}-{seed}-{dataset}.tsv"
     conda:
         "../envs/train.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
         mem_mb=scaled_mem(4000),
@@ -55,7 +55,7 @@ rule fairness:
         "results/benchmarks/fairness.tsv"
     conda:
         "../envs/analyse.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=scaled_mem(3000),
         runtime=60,

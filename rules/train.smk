@@ -15,10 +15,10 @@ rule train:
     priority: 10
     conda:
         "../envs/train.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(6000),
+        mem_mb=scaled_mem(8000),
         runtime=1440,
     params:
         recipe=training_settings,

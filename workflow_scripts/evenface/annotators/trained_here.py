@@ -41,11 +41,12 @@ log = logging.getLogger("evenface")
 #: Settings of the training; ``dataset`` only says where the faces table comes from.
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
-    "epochs": 10,
+    "epochs": 12,
     "batch_size": 32,
     "learning_rate": 2e-3,
     "schedule": "cosine",
-    "colour_jitter": 0.05,
+    "colour_jitter": 0.1,
+    "shift": 0.03,
     "dataset": "annotated",
     "min_validation_accuracy": 0.8,
     "crop": None,

@@ -32,11 +32,20 @@ class MultiTaskNet(nn.Module):
 
     ``attributes`` binary logits come first, then one softmax group for each entry of ``levels``
     (dimension name to number of levels), in that order; ``slices`` says where. ``widths`` are the
-    channels of the stem and of the residual stages. Input: float (N, 3, H, W) in [-1, 1], R, G, B.
-    Output: float (N, attributes + sum of levels).
+    channels of the stem and of the residual stages. Input: float (N, 3, H, W) in [-1, 1], R, G, B, of
+    framed faces: what a place shows is kept apart on a grid of ``grid`` rows and columns, since mouth,
+    eyes and hair have theirs. Output: float (N, attributes + sum of levels).
     """
 
-    def __init__(self, attributes: int, levels: Mapping[str, int], widths: Sequence[int] = (24, 48, 96, 160)):
+    def __init__(
+        self,
+        attributes: int,
+        levels: Mapping[str, int],
+        widths: Sequence[int] = (24, 48, 96, 160),
+        grid: Sequence[int] = (7, 6),
+        features: int = 32,
+        dropout: float = 0.4,
+    ):
         super().__init__()
         self.slices: dict[str, slice] = {"attributes": slice(0, attributes)}
         outputs = attributes
@@ -46,12 +55,16 @@ class MultiTaskNet(nn.Module):
         self.stem = nn.Conv2d(3, widths[0], 5, stride=2, padding=2, bias=False)
         self.bn = nn.BatchNorm2d(widths[0])
         self.stages = nn.Sequential(*(_Residual(a, b) for a, b in pairwise(widths)))
-        # Average and maximum: hair and make-up fill areas, glasses and hats are small and strong.
-        self.fc = nn.Linear(2 * widths[-1], outputs)
+        self.reduce = nn.Conv2d(widths[-1], features, 1, bias=False)
+        self.bn_reduce = nn.BatchNorm2d(features)
+        self.pool = nn.AdaptiveAvgPool2d(tuple(grid))
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(features * grid[0] * grid[1] + widths[-1], outputs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stages(functional.relu(self.bn(self.stem(x))))
-        return self.fc(torch.cat((x.mean((2, 3)), x.amax((2, 3))), dim=1))
+        placed = self.pool(functional.relu(self.bn_reduce(self.reduce(x)))).flatten(1)
+        return self.fc(self.dropout(torch.cat((placed, x.mean((2, 3))), dim=1)))

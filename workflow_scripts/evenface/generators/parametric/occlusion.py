@@ -49,8 +49,17 @@ def bake(points, normals, occluders, texels, table, origin, extent, bias=0.05) -
             light_space(occluder.vertices, basis, origin, extent, MAP_SIZE, q)
             alpha = np.ones(len(q), np.float32)
             shadow_pass(
-                q, occluder.faces, occluder.uv_faces, occluder.uv, 0, occluder.texture, occluder.cut,
-                alpha, texels, table, zmap,
+                q,
+                occluder.faces,
+                occluder.uv_faces,
+                occluder.uv,
+                0,
+                occluder.texture,
+                occluder.cut,
+                alpha,
+                texels,
+                table,
+                zmap,
             )
         light_space(points, basis, origin, extent, MAP_SIZE, seen)
         x = np.clip(seen[:, 0].astype(np.int64), 0, MAP_SIZE - 1)

@@ -10,9 +10,6 @@ import numpy as np
 from . import styles
 from .regions import before_face, hairline, smoothstep
 
-#: Raise when the contents of the asset file change.
-ASSETS_VERSION = 1
-
 
 @dataclass
 class Part:
@@ -61,12 +58,14 @@ class Library:
 
     def body_occlusion(self, *covers: str) -> np.ndarray:
         """Occlusion of the body under the named hair and hat, (n,) float32."""
-        out = self.arrays["occlusion/body"]
+        bare = self.arrays["occlusion/body"].astype(np.float32) / np.float32(255)
+        out = bare
         for name in covers:
             key = f"occlusion/body/{name}"
             if key in self.arrays:
-                out = np.minimum(out, self.arrays[key])
-        return out.astype(np.float32) / np.float32(255)
+                out = np.minimum(out, self.arrays[key].astype(np.float32) / np.float32(255))
+        # Hair lets some light through.
+        return np.maximum(out, np.float32(0.35) * bare)
 
     def body_faces(self, clothes: str) -> tuple[np.ndarray, np.ndarray]:
         """Skin triangles (and their UV triangles) that clothes leave bare."""
@@ -74,7 +73,8 @@ class Library:
             hides = self.part(clothes).hides
             keep = np.ones(len(self.faces), bool) if hides is None else ~hides[self.faces].any(1)
             self._body_faces[clothes] = (
-                np.ascontiguousarray(self.faces[keep]), np.ascontiguousarray(self.uv_faces[keep])
+                np.ascontiguousarray(self.faces[keep]),
+                np.ascontiguousarray(self.uv_faces[keep]),
             )
         return self._body_faces[clothes]
 
@@ -86,15 +86,33 @@ class Library:
 
     def _load(self, name: str) -> Part:
         a = self.arrays
-        ref, weight, offset = (np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("ref", "weight", "offset"))
+        ref, weight, offset = (
+            np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("ref", "weight", "offset")
+        )
         rest = (self.rest[ref] * weight[:, :, None]).sum(1) + offset
         faces, uv_faces = (np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("faces", "uv_faces"))
         uv = np.ascontiguousarray(a[f"proxy/{name}/uv"])
         occlusion = a.get(f"occlusion/{name}")
-        occlusion = np.ones(len(ref), np.float32) if occlusion is None else occlusion.astype(np.float32) / np.float32(255)
+        occlusion = (
+            np.ones(len(ref), np.float32)
+            if occlusion is None
+            else occlusion.astype(np.float32) / np.float32(255)
+        )
         keys = (f"hair/{name}", f"clothes/{name}", f"hats/{name}", f"eyebrows/{name}", f"eyelashes/{name}")
         texture = next((self.texture[k] for k in keys if k in self.texture), self.texture["teeth"])
-        part = Part(name, ref, weight, offset, faces, uv_faces, uv, texture, rest, occlusion, a.get(f"proxy/{name}/hides"))
+        part = Part(
+            name,
+            ref,
+            weight,
+            offset,
+            faces,
+            uv_faces,
+            uv,
+            texture,
+            rest,
+            occlusion,
+            a.get(f"proxy/{name}/hides"),
+        )
         self._prepare(part)
         return part
 
@@ -124,7 +142,9 @@ class Library:
     def _mean_brightness(self, part: Part) -> float:
         """Mean linear luminance of a texture at the part's own texture coordinates near the collar."""
         offset, w, h = (int(v) for v in self.table[part.texture, 0])
-        image = np.asarray(self.texels[offset : offset + w * h * 4]).reshape(h, w, 4)[..., :3] / np.float32(255)
+        image = np.asarray(self.texels[offset : offset + w * h * 4]).reshape(h, w, 4)[..., :3] / np.float32(
+            255
+        )
         high = part.rest[part.faces][:, :, 1].mean(1) > self.eyes[1] - 3.0
         corners = part.uv[part.uv_faces[high]].mean(1)
         rows = np.clip(((1 - corners[:, 1]) * h).astype(int), 0, h - 1)
@@ -138,7 +158,9 @@ class Library:
             relative = self.rest - self.eyes
             height = cap_height(relative[:, 1], -relative[:, 2])
             ear = (np.abs(relative[:, 0]) > 0.84) & (height < 0.3)
-            keep = (height[self.faces] > 0).any(1) & (height[self.faces] > -0.2).all(1) & ~ear[self.faces].any(1)
+            keep = (
+                (height[self.faces] > 0).any(1) & (height[self.faces] > -0.2).all(1) & ~ear[self.faces].any(1)
+            )
             used, faces = np.unique(self.faces[keep], return_inverse=True)
             self._beanie = used, faces.reshape(-1, 3).astype(np.int32)
         return self._beanie

@@ -52,8 +52,8 @@ def fetch_channel(texels, table, tex, level, u, v, channel):
     """Nearest texel of one channel, 0..1."""
     w = table[tex, level, 1]
     h = table[tex, level, 2]
-    x = int(math.floor(u * w)) % w
-    y = int(math.floor((1.0 - v) * h)) % h
+    x = math.floor(u * w) % w
+    y = math.floor((1.0 - v) * h) % h
     return texels[table[tex, level, 0] + (y * w + x) * 4 + channel] / 255.0
 
 
@@ -87,7 +87,12 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
         y1 = S[i1, 1]
         x2 = S[i2, 0]
         y2 = S[i2, 1]
-        if max(x0, x1, x2) < 0.0 or min(x0, x1, x2) > width or max(y0, y1, y2) < 0.0 or min(y0, y1, y2) > height:
+        if (
+            max(x0, x1, x2) < 0.0
+            or min(x0, x1, x2) > width
+            or max(y0, y1, y2) < 0.0
+            or min(y0, y1, y2) > height
+        ):
             continue
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-7 or (cull > 0 and area > 0.0):
@@ -96,7 +101,8 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
         j1 = T[t, 1]
         j2 = T[t, 2]
         uva = abs(
-            (UV[j1, 0] - UV[j0, 0]) * (UV[j2, 1] - UV[j0, 1]) - (UV[j2, 0] - UV[j0, 0]) * (UV[j1, 1] - UV[j0, 1])
+            (UV[j1, 0] - UV[j0, 0]) * (UV[j2, 1] - UV[j0, 1])
+            - (UV[j2, 0] - UV[j0, 0]) * (UV[j1, 1] - UV[j0, 1])
         )
         ratio = uva * tsize / abs(area)
         level = bias
@@ -116,7 +122,9 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
 
 
 @njit(cache=True)
-def depth_pass(S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, texels, table, zbuf, idbuf, b1, b2):
+def depth_pass(
+    S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, texels, table, zbuf, idbuf, b1, b2
+):
     """Nearest triangle of every sample; parts with ``part_cut`` > 0 discard texels of lower alpha.
 
     Alpha is the texture's fourth channel times the vertex alpha ``VA``.
@@ -133,10 +141,10 @@ def depth_pass(S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, tex
         ex2 = S[i2, 0] - x0
         ey2 = S[i2, 1] - y0
         area = ex1 * ey2 - ex2 * ey1
-        xa = max(0, int(math.ceil(min(x0, x0 + ex1, x0 + ex2) - 0.5)))
-        xb = min(W - 1, int(math.floor(max(x0, x0 + ex1, x0 + ex2) - 0.5)))
-        ya = max(0, int(math.ceil(min(y0, y0 + ey1, y0 + ey2) - 0.5)))
-        yb = min(H - 1, int(math.floor(max(y0, y0 + ey1, y0 + ey2) - 0.5)))
+        xa = max(0, math.ceil(min(x0, x0 + ex1, x0 + ex2) - 0.5))
+        xb = min(W - 1, math.floor(max(x0, x0 + ex1, x0 + ex2) - 0.5))
+        ya = max(0, math.ceil(min(y0, y0 + ey1, y0 + ey2) - 0.5))
+        yb = min(H - 1, math.floor(max(y0, y0 + ey1, y0 + ey2) - 0.5))
         if xa > xb or ya > yb:
             continue
         inv = 1.0 / area
@@ -191,10 +199,10 @@ def shadow_pass(Q, F, T, UV, voff, tex, cut, VA, texels, table, zmap):
         area = ex1 * ey2 - ex2 * ey1
         if abs(area) < 1e-9:
             continue
-        xa = max(0, int(math.ceil(min(x0, x0 + ex1, x0 + ex2) - 0.5)))
-        xb = min(S - 1, int(math.floor(max(x0, x0 + ex1, x0 + ex2) - 0.5)))
-        ya = max(0, int(math.ceil(min(y0, y0 + ey1, y0 + ey2) - 0.5)))
-        yb = min(S - 1, int(math.floor(max(y0, y0 + ey1, y0 + ey2) - 0.5)))
+        xa = max(0, math.ceil(min(x0, x0 + ex1, x0 + ex2) - 0.5))
+        xb = min(S - 1, math.floor(max(x0, x0 + ex1, x0 + ex2) - 0.5))
+        ya = max(0, math.ceil(min(y0, y0 + ey1, y0 + ey2) - 0.5))
+        yb = min(S - 1, math.floor(max(y0, y0 + ey1, y0 + ey2) - 0.5))
         inv = 1.0 / area
         z0 = Q[i0, 2]
         dz1 = Q[i1, 2] - z0
@@ -218,7 +226,9 @@ def shadow_pass(Q, F, T, UV, voff, tex, cut, VA, texels, table, zmap):
                     w0 = 1.0 - w1 - w2
                     u = w0 * UV[T[t, 0], 0] + w1 * UV[T[t, 1], 0] + w2 * UV[T[t, 2], 0]
                     v = w0 * UV[T[t, 0], 1] + w1 * UV[T[t, 1], 1] + w2 * UV[T[t, 2], 1]
-                    a = fetch_channel(texels, table, tex, 0, u, v, 3) * (w0 * VA[i0] + w1 * VA[i1] + w2 * VA[i2])
+                    a = fetch_channel(texels, table, tex, 0, u, v, 3) * (
+                        w0 * VA[i0] + w1 * VA[i1] + w2 * VA[i2]
+                    )
                     if a < cut:
                         continue
                 zmap[y, x] = z

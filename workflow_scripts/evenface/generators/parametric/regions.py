@@ -38,7 +38,11 @@ def face_regions(vertices: np.ndarray, eyes: np.ndarray, ear: np.ndarray) -> dic
     on_head = smoothstep(-1.45, -1.3, dy)
 
     # Upper edge of a full beard from under the nose over the cheeks to the front of the ear.
-    upper = np.interp(x, [0.0, 0.18, 0.30, 0.40, 0.54, 0.63, 0.70, 0.80], [-0.48, -0.50, -0.55, -0.62, -0.63, -0.50, -0.20, 0.0])
+    upper = np.interp(
+        x,
+        [0.0, 0.18, 0.30, 0.40, 0.54, 0.63, 0.70, 0.80],
+        [-0.48, -0.50, -0.55, -0.62, -0.63, -0.50, -0.20, 0.0],
+    )
     under_jaw = smoothstep(-1.36, -1.16, dy) * smoothstep(0.62, 0.40, back + 0.35 * (dy + 1.0))
     beard = smoothstep(0.03, -0.07, dy - upper) * np.maximum(under_jaw, smoothstep(-1.10, -1.0, dy))
     beard *= smoothstep(0.72, 0.60, back) * on_head
@@ -95,7 +99,11 @@ def wrinkles(x: np.ndarray, dy: np.ndarray, back: np.ndarray, seed: int = 7) -> 
         crease(dy - line, 0.013, 0.75 * front * smoothstep(0.52, 0.30, ax + rng.uniform(-0.05, 0.05)))
     for side in (-1, 1):
         own = side * x
-        crease(own - 0.055 - 0.02 * rng.uniform() - 0.15 * (dy - 0.2), 0.011, 0.6 * smoothstep(0.12, 0.17, dy) * smoothstep(0.32, 0.26, dy))
+        crease(
+            own - 0.055 - 0.02 * rng.uniform() - 0.15 * (dy - 0.2),
+            0.011,
+            0.6 * smoothstep(0.12, 0.17, dy) * smoothstep(0.32, 0.26, dy),
+        )
         for angle in (-0.75, -0.38, -0.05, 0.3, 0.6):
             angle += rng.uniform(-0.1, 0.1)
             u, v = own - 0.50, dy + 0.02
@@ -104,13 +112,21 @@ def wrinkles(x: np.ndarray, dy: np.ndarray, back: np.ndarray, seed: int = 7) -> 
             crease(across, 0.010, 0.8 * smoothstep(-0.01, 0.03, along) * smoothstep(0.19, 0.08, along))
         for k, low in enumerate((0.13, 0.175, 0.22)):
             arc = -low + 0.8 * (own - 0.29) ** 2
-            crease(dy - arc, 0.011, (0.75, 0.6, 0.4)[k] * smoothstep(0.13, 0.18, own) * smoothstep(0.50, 0.42, own) * front)
+            crease(
+                dy - arc,
+                0.011,
+                (0.75, 0.6, 0.4)[k] * smoothstep(0.13, 0.18, own) * smoothstep(0.50, 0.42, own) * front,
+            )
         fold = np.interp(dy, [-0.86, -0.74, -0.60, -0.47, -0.40], [0.40, 0.40, 0.33, 0.21, 0.17])
         crease(own - fold, 0.020, 1.0 * smoothstep(-0.90, -0.80, dy) * smoothstep(-0.38, -0.44, dy) * front)
         jowl = np.interp(dy, [-1.05, -0.80], [0.37, 0.34])
         crease(own - jowl, 0.014, 0.7 * smoothstep(-1.02, -0.92, dy) * smoothstep(-0.78, -0.84, dy) * front)
     for k in range(-4, 5):
-        crease(x - 0.045 * k - 0.01 * rng.uniform(), 0.007, 0.35 * smoothstep(-0.50, -0.54, dy) * smoothstep(-0.62, -0.58, dy) * front)
+        crease(
+            x - 0.045 * k - 0.01 * rng.uniform(),
+            0.007,
+            0.35 * smoothstep(-0.50, -0.54, dy) * smoothstep(-0.62, -0.58, dy) * front,
+        )
     for height in (-1.42, -1.58):
         crease(dy - height - 0.2 * ax**2, 0.016, 0.6 * smoothstep(0.6, 0.3, ax))
     return out

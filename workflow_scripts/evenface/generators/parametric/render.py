@@ -13,16 +13,18 @@ import os
 import numpy as np
 from numba import njit
 
-from . import backdrop, raster
+from evenface.versions import FACE_ASSETS, GENERATORS
+
+from . import backdrop, passes, raster, strands
 from . import shading as sh
 from .archives import map_arrays
 from .face import Face
 from .morph import TargetBank
-from .parts import ASSETS_VERSION, Library
+from .parts import Library
 from .scene import Scene, SceneBuilder
 
-#: Raise when the pixels of any face change.
-RENDER_VERSION = 1
+#: Changes when the pixels of any face change.
+RENDER_VERSION = GENERATORS["parametric"]
 
 SHADOW_SIZE = 256
 #: Half the width (decimetres) of the box around the head that casts shadows.
@@ -80,12 +82,12 @@ class Renderer:
 
     def __init__(self, assets_path: str | os.PathLike):
         arrays = map_arrays(assets_path)
-        if int(arrays["version"][0]) != ASSETS_VERSION:
+        if int(arrays["version"][0]) != FACE_ASSETS:
             from evenface.errors import UserError
 
             raise UserError(
                 f"{assets_path} holds face assets of version {int(arrays['version'][0])}, this code needs "
-                f"{ASSETS_VERSION}; delete the file and build it again"
+                f"{FACE_ASSETS}; delete the file and build it again"
             )
         self.library = Library(arrays)
         self.builder = SceneBuilder(self.library, TargetBank(arrays))
@@ -119,8 +121,23 @@ class Renderer:
         b1, b2 = np.empty((H, W), np.float32), np.empty((H, W), np.float32)
         for start, end in opaque:
             raster.depth_pass(
-                screen, FI, TI, part_of, level, scene.uv, scene.alpha, start, end, textures, cuts, texels, table, zbuf,
-                nearest, b1, b2,
+                screen,
+                FI,
+                TI,
+                part_of,
+                level,
+                scene.uv,
+                scene.alpha,
+                start,
+                end,
+                textures,
+                cuts,
+                texels,
+                table,
+                zbuf,
+                nearest,
+                b1,
+                b2,
             )
         diffuse, shine = np.zeros_like(scene.points), np.zeros_like(scene.points)
         for piece in scene.pieces:
@@ -129,18 +146,56 @@ class Renderer:
         image = np.zeros((H, W, 3), np.float32)
         shared = (scene.uv, scene.normals, in_light, scene.occlusion, scene.extra, diffuse, shine)
         bias = 0.05
-        sh.shade_opaque(
-            ss, zbuf, nearest, b1, b2, screen, FI, TI, part_of, level, *shared, kinds, textures, scene.materials, texels, table,
-            lights, zmap, bias, view, image,
+        passes.shade_opaque(
+            ss,
+            zbuf,
+            nearest,
+            b1,
+            b2,
+            screen,
+            FI,
+            TI,
+            part_of,
+            level,
+            *shared,
+            kinds,
+            textures,
+            scene.materials,
+            texels,
+            table,
+            lights,
+            zmap,
+            bias,
+            view,
+            image,
         )
         cover = (nearest >= 0).astype(np.float32)
         if wisps:
             order = np.concatenate([np.arange(a, b) for a, b in wisps])
             depth = screen[FI[order], 2].sum(1)
             order = order[np.argsort(depth, kind="stable")]
-            sh.blend_translucent(
-                order, screen, FI, TI, part_of, level, *shared, scene.alpha, kinds, textures, cuts, scene.materials, texels,
-                table, lights, zmap, bias, view, zbuf, image, cover,
+            passes.blend_translucent(
+                order,
+                screen,
+                FI,
+                TI,
+                part_of,
+                level,
+                *shared,
+                scene.alpha,
+                kinds,
+                textures,
+                cuts,
+                scene.materials,
+                texels,
+                table,
+                lights,
+                zmap,
+                bias,
+                view,
+                zbuf,
+                image,
+                cover,
             )
         behind = backdrop.paint(face.backdrop, frame.width, frame.height)
         out = np.empty((frame.height, frame.width, 3), np.uint8)
@@ -180,17 +235,17 @@ class Renderer:
         light = face.light
         out = np.empty((6, 3), np.float64)
         for row, azimuth, elevation in (
-            (sh.KEY_DIRECTION, light.key_azimuth, light.key_elevation),
-            (sh.FILL_DIRECTION, light.fill_azimuth, light.fill_elevation),
+            (strands.KEY_DIRECTION, light.key_azimuth, light.key_elevation),
+            (strands.FILL_DIRECTION, light.fill_azimuth, light.fill_elevation),
         ):
             flat = math.cos(elevation)
             out[row] = (math.sin(azimuth) * flat, math.sin(elevation), math.cos(azimuth) * flat)
-        out[sh.KEY_COLOUR], out[sh.FILL_COLOUR] = light.key_colour, light.fill_colour
-        out[sh.SKY], out[sh.GROUND] = light.sky_colour, light.ground_colour
+        out[strands.KEY_COLOUR], out[strands.FILL_COLOUR] = light.key_colour, light.fill_colour
+        out[strands.SKY], out[strands.GROUND] = light.sky_colour, light.ground_colour
         return out
 
     def _shadows(self, face: Face, scene: Scene, lights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        basis = raster.light_basis(lights[sh.KEY_DIRECTION])
+        basis = raster.light_basis(lights[strands.KEY_DIRECTION])
         in_light = np.empty_like(scene.points)
         raster.light_space(scene.points, basis, scene.centre, SHADOW_EXTENT, SHADOW_SIZE, in_light)
         zmap = np.full((SHADOW_SIZE, SHADOW_SIZE), -1e9, np.float32)
@@ -198,8 +253,17 @@ class Renderer:
         for piece in scene.pieces:
             if piece.casts:
                 raster.shadow_pass(
-                    in_light, piece.faces, piece.uv_faces + at, scene.uv, piece.start, piece.texture,
-                    0.5 if piece.kind == sh.HAIR else 0.0, scene.alpha, self.library.texels, self.library.table, zmap,
+                    in_light,
+                    piece.faces,
+                    piece.uv_faces + at,
+                    scene.uv,
+                    piece.start,
+                    piece.texture,
+                    0.5 if piece.kind == sh.HAIR else 0.0,
+                    scene.alpha,
+                    self.library.texels,
+                    self.library.table,
+                    zmap,
                 )
             at += len(piece.uv)
         return zmap, in_light
@@ -216,8 +280,23 @@ class Renderer:
             w, h = self.library.table[piece.texture, 0, 1:]
             begin = count
             count = raster.setup(
-                screen, piece.faces, piece.uv_faces, piece.uv, piece.start, at, float(w * h) * ss * ss * (0.25 if piece.kind == sh.HAIR else 0.6), k,
-                int(piece.cull), float(W), float(H), 0, FI, TI, part_of, level, count,
+                screen,
+                piece.faces,
+                piece.uv_faces,
+                piece.uv,
+                piece.start,
+                at,
+                float(w * h) * ss * ss * (0.25 if piece.kind == sh.HAIR else 0.6),
+                k,
+                int(piece.cull),
+                float(W),
+                float(H),
+                0,
+                FI,
+                TI,
+                part_of,
+                level,
+                count,
             )
             at += len(piece.uv)
             if not piece.translucent or piece.cut > 0:
@@ -229,11 +308,21 @@ class Renderer:
     @staticmethod
     def _light_hair(piece, scene: Scene, camera, lights, zmap, in_light, diffuse, shine) -> None:
         start, end = piece.start, piece.start + len(piece.points)
-        tangents = np.zeros_like(scene.points) if start or end < len(scene.points) else scene.tangents[piece.name]
-        tangents[start:end] = scene.tangents[piece.name]
         strength = {"hair": 0.9, "brows": 0.1, "lashes": 0.0}[piece.name]
         bias = 0.14 if piece.name == "hair" else 0.08
-        sh.light_hair(
-            start, end, scene.points, scene.normals, tangents, scene.occlusion, in_light, camera, lights, zmap, bias,
-            strength, diffuse, shine,
+        strands.light_hair(
+            start,
+            end,
+            scene.points,
+            scene.normals,
+            scene.tangents,
+            scene.occlusion,
+            in_light,
+            camera,
+            lights,
+            zmap,
+            bias,
+            strength,
+            diffuse,
+            shine,
         )

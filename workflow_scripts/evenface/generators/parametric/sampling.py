@@ -375,7 +375,7 @@ def _sample_light(place: Domain, seed: int) -> Light:
 def _sample_backdrop(seed: int) -> Backdrop:
     random = _random(seed, "backdrop")
     kind = _pick(random, {"plain": 0.2, "gradient": 0.3, "blurred": 0.5})
-    return Backdrop(kind, int(random.integers(1 << 31)), _colour(random, 0.04, 0.65, 0.18), _colour(random, 0.03, 0.5, 0.18))
+    return Backdrop(kind, int(random.integers(1 << 31)), _colour(random, 0.04, 0.65, 0.09), _colour(random, 0.03, 0.5, 0.09))
 
 
 def sample(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from . import shading as sh
 from .face import MACRO_ETHNICITY, Face
-from .geometry import add_normals, fit_proxy, glasses, normalize, pose_points, rotation, round_normals
+from .geometry import add_normals, normalize, pose_points, rotation, round_normals
+from .headdress import HeadDress, Piece, material_row
 from .morph import TargetBank, shape_head
-from .parts import Library, cap_height, hair_style
+from .parts import Library, hair_style
 from .regions import smoothstep
 
 #: Linear albedo of facial skin by ethnicity level: lightest, middle and darkest usual tone.
@@ -20,29 +21,6 @@ SKIN_TONES = {
     "asian": ((0.58, 0.425, 0.320), (0.47, 0.322, 0.228), (0.325, 0.207, 0.130)),
     "black": ((0.270, 0.158, 0.098), (0.150, 0.082, 0.050), (0.062, 0.034, 0.023)),
 }
-
-
-@dataclass
-class Piece:
-    """One part as placed in a scene: unposed points and how to draw them."""
-
-    name: str
-    kind: int
-    points: np.ndarray
-    faces: np.ndarray
-    uv_faces: np.ndarray
-    uv: np.ndarray
-    texture: int
-    material: np.ndarray
-    occlusion: np.ndarray
-    alpha: np.ndarray | None = None  # per vertex
-    extra: np.ndarray | None = None  # (n, 3)
-    cull: bool = True
-    cut: float = 0.0  # opaque where alpha is at least this
-    translucent: bool = False
-    casts: bool = True
-    radial: float = 0.0  # how far normals lean away from the skull's centre
-    start: int = 0
 
 
 @dataclass
@@ -59,7 +37,7 @@ class Scene:
     materials: np.ndarray
     landmarks: np.ndarray  # (5, 3): eyes left and right in the image, nose tip, mouth corners
     centre: np.ndarray
-    tangents: dict[str, np.ndarray] = field(default_factory=dict)
+    tangents: np.ndarray  # (n, 3): strand directions of hair, zero elsewhere
 
 
 def skin_tone(face: Face) -> np.ndarray:
@@ -72,24 +50,13 @@ def skin_tone(face: Face) -> np.ndarray:
         light, middle, dark = SKIN_TONES[level]
         for c in range(3):
             low, high = (light[c], middle[c]) if t < 1 else (middle[c], dark[c])
-            log[c] += share / total * (math.log(low) + (math.log(high) - math.log(low)) * (t if t < 1 else t - 1))
+            log[c] += (
+                share / total * (math.log(low) + (math.log(high) - math.log(low)) * (t if t < 1 else t - 1))
+            )
     return np.array([math.exp(v) for v in log])
 
 
-def _material(**columns) -> np.ndarray:
-    row = np.zeros(sh.MATERIAL_SIZE, np.float64)
-    row[sh.ALPHA] = 1.0
-    row[sh.NORMALIZER] = 1.0
-    for name, value in columns.items():
-        at = getattr(sh, name)
-        if isinstance(value, (tuple, list, np.ndarray)):
-            row[at : at + len(value)] = value
-        else:
-            row[at] = value
-    return row
-
-
-class SceneBuilder:
+class SceneBuilder(HeadDress):
     """Builds scenes from faces over one asset library."""
 
     def __init__(self, library: Library, bank: TargetBank):
@@ -119,21 +86,23 @@ class SceneBuilder:
             pieces += self._glasses()
         return self._assemble(pieces)
 
-    def _fit(self, name: str) -> np.ndarray:
-        part = self.library.part(name)
-        points = np.empty((len(part.ref), 3), np.float32)
-        fit_proxy(self.head, part.ref, part.weight, part.offset, self.scale, points)
-        return points
-
     def _skin(self) -> Piece:
         face, lib, hair, look = self.face, self.library, self.face.hair, self.face.look
         region = lib.region
         asset = self.style.asset if self.style else ""
         occlusion = lib.body_occlusion(asset, look.hat)
+        if hair.receding > 0 and look.hat == "none":
+            # The baked shade of hair that has gone from the forehead goes with it.
+            relative = lib.rest - lib.eyes
+            open_front = smoothstep(0.30, 0.45, relative[:, 1]) * smoothstep(0.75, 0.35, -relative[:, 2])
+            share = (min(1.5 * hair.receding, 1.0) * open_front).astype(np.float32)
+            occlusion = occlusion + (lib.body_occlusion() - occlusion) * share
         age = min(max((face.age - 35) / 40, 0.0), 1.0)
         bags = 0.10 + 0.25 * age + 0.35 * max(face.person.traits.get("eye_bags", 0.0), 0.0)
         occlusion = occlusion * (1 - bags * region["eye_bag"])
-        facial = np.maximum(region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard))
+        facial = np.maximum(
+            region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard)
+        )
         facial = np.maximum(facial, region["goatee"] * hair.goatee)
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
@@ -146,14 +115,29 @@ class SceneBuilder:
         faces, uv_faces = lib.body_faces(look.clothes)
         first, second, share = self._skin_textures()
         tone = skin_tone(face)
-        material = _material(
-            COLOUR=tone, SPECULAR=0.85, GLOSS=16.0, SECOND_TEX=second, SECOND_SHARE=share, LIPSTICK=look.lipstick,
-            LIP_COLOUR=look.lipstick_colour, SHADOW=look.eyeshadow, SHADOW_COLOUR=look.eyeshadow_colour,
-            RELIEF=0.30 + 0.7 * age, WRINKLES=wrinkles, BEARD_COLOUR=tuple(0.75 * c for c in hair.colour), BEARD_GRAY=0.75 * hair.gray,
-            MASK_TEX=lib.texture["masks"], SCALP_COLOUR=hair.colour, GRAY=hair.gray,
+        material = material_row(
+            COLOUR=tone,
+            SPECULAR=0.85,
+            GLOSS=16.0,
+            SECOND_TEX=second,
+            SECOND_SHARE=share,
+            LIPSTICK=look.lipstick,
+            LIP_COLOUR=look.lipstick_colour,
+            SHADOW=look.eyeshadow,
+            SHADOW_COLOUR=look.eyeshadow_colour,
+            RELIEF=0.30 + 0.7 * age,
+            WRINKLES=wrinkles,
+            FINE=min(max(face.framing.eye_distance / 130.0, 0.25), 1.0),
+            BEARD_COLOUR=tuple(0.75 * c for c in hair.colour),
+            BEARD_GRAY=0.75 * hair.gray,
+            MASK_TEX=lib.texture["masks"],
+            SCALP_COLOUR=hair.colour,
+            GRAY=hair.gray,
             PORES=1.0 if face.person.gender == "male" else 0.7,
         )
-        return Piece("skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra)
+        return Piece(
+            "skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra
+        )
 
     def _skin_textures(self) -> tuple[int, int, float]:
         """Textures to blend (younger, older) and the share of the older one."""
@@ -166,11 +150,6 @@ class SceneBuilder:
         if face.age < 52:
             return pick["young"], pick["middleage"], min(max((face.age - 27) / 22, 0.0), 1.0)
         return pick["middleage"], pick["old"], min(max((face.age - 52) / 18, 0.0), 1.0)
-
-    def _recession(self, x: np.ndarray) -> np.ndarray:
-        """How far (dm) the hairline has moved back at distance ``x`` from the middle."""
-        temple = np.exp(-(((x - 0.42) / 0.22) ** 2))
-        return self.face.hair.receding * (0.16 + 0.34 * temple)
 
     def _scalp_density(self) -> np.ndarray:
         if self.style is None:
@@ -185,169 +164,58 @@ class SceneBuilder:
     def _clothes(self) -> Piece:
         look = self.face.look
         part = self.library.part(look.clothes)
-        material = _material(
-            COLOUR=look.clothes_tint, NORMALIZER=part.extra["brightness"], KEEP_COLOUR=0.12, SPECULAR=0.12, GLOSS=6.0
+        material = material_row(
+            COLOUR=look.clothes_tint,
+            NORMALIZER=part.extra["brightness"],
+            KEEP_COLOUR=0.12,
+            SPECULAR=0.12,
+            GLOSS=6.0,
         )
         return Piece(
-            "clothes", sh.CLOTH, self._fit(part.name), part.faces, part.uv_faces, part.uv, part.texture, material,
-            part.occlusion, cull=False,
+            "clothes",
+            sh.CLOTH,
+            self._fit(part.name),
+            part.faces,
+            part.uv_faces,
+            part.uv,
+            part.texture,
+            material,
+            part.occlusion,
+            cull=False,
         )
 
     def _eyes(self) -> Piece:
         part = self.library.part("HighPolyEyes")
         texture = self.library.texture[f"eyes/{self.face.person.eye_colour}"]
-        material = _material(COLOUR=(1.12, 1.13, 1.15), SPECULAR=10.0, GLOSS=110.0, KEEP_COLOUR=0.6)
+        material = material_row(COLOUR=(1.02, 1.03, 1.05), SPECULAR=9.0, GLOSS=110.0, KEEP_COLOUR=0.6)
         return Piece(
-            "eyes", sh.EYE, self._fit(part.name), part.faces, part.uv_faces, part.uv, texture, material, part.occlusion,
+            "eyes",
+            sh.EYE,
+            self._fit(part.name),
+            part.faces,
+            part.uv_faces,
+            part.uv,
+            texture,
+            material,
+            part.occlusion,
             casts=False,
         )
 
     def _teeth(self) -> Piece:
         part = self.library.part("Teeth_Base")
-        material = _material(COLOUR=(1.15, 1.13, 1.08), SPECULAR=0.8, GLOSS=60.0, KEEP_COLOUR=0.85)
+        material = material_row(COLOUR=(1.15, 1.13, 1.08), SPECULAR=0.8, GLOSS=60.0, KEEP_COLOUR=0.85)
         return Piece(
-            "teeth", sh.TEETH, self._fit(part.name), part.faces, part.uv_faces, part.uv, part.texture, material,
-            part.occlusion, casts=False,
+            "teeth",
+            sh.TEETH,
+            self._fit(part.name),
+            part.faces,
+            part.uv_faces,
+            part.uv,
+            part.texture,
+            material,
+            part.occlusion,
+            casts=False,
         )
-
-    def _hair_material(self, colour, gray: float, alpha: float = 1.0) -> np.ndarray:
-        return _material(COLOUR=colour, GRAY=gray, ALPHA=alpha)
-
-    def _brows(self) -> Piece:
-        person, hair = self.face.person, self.face.hair
-        part = self.library.part(f"eyebrow{person.brow_style:03d}")
-        points = self._fit(part.name)
-        thick = person.traits.get("brow_thickness", 0.0) + 0.5 * (person.masculinity - 0.5)
-        points[:, 1] += part.extra["from_line"] * np.float32(0.55 * thick)
-        points[:, 1] += part.extra["arch"] * np.float32(0.05 * person.traits.get("brow_arch", 0.0))
-        lightness = sum(hair.colour) / 3
-        colour = tuple(c * (0.75 - 0.35 * min(lightness * 4, 1.0)) for c in hair.colour)
-        material = self._hair_material(colour, 0.7 * hair.gray, min(0.95 + 0.25 * thick, 1.1))
-        return Piece(
-            "brows", sh.HAIR, points, part.faces, part.uv_faces, part.uv, part.texture, material, part.occlusion,
-            cull=False, translucent=True, casts=False, radial=0.8,
-        )
-
-    def _lashes(self) -> Piece:
-        person = self.face.person
-        style = person.lash_style
-        part = self.library.part("Eyelashes01" if style == 1 else f"eyelashes{style:02d}")
-        strength = 0.9 - 0.5 * person.masculinity
-        material = self._hair_material((0.012, 0.009, 0.008), 0.0, strength)
-        return Piece(
-            "lashes", sh.HAIR, self._fit(part.name), part.faces, part.uv_faces, part.uv, part.texture, material,
-            part.occlusion, cull=False, translucent=True, casts=False, radial=0.8,
-        )
-
-    def _hair(self) -> Piece:
-        style, hair = self.style, self.face.hair
-        part = self.library.part(style.asset)
-        points = self._fit(part.name)
-        extra = part.extra
-        height = extra["hairline"]
-        relief = np.full(len(points), style.inflate)
-        if not style.afro:
-            # The modelled crowns are high.
-            relief *= 1 - 0.35 * smoothstep(0.85, 1.25, -extra["drop"])
-        front = 0.0
-        if hair.receding > 0 and not style.bangs:
-            relative = part.rest - self.library.eyes
-            front = smoothstep(0.75, 0.35, -relative[:, 2])
-            height = height - self._recession(np.abs(relative[:, 0])) * front
-            relief *= 1 - front * (1 - (0.2 + 0.8 * smoothstep(0.0, 0.35, height)))
-        foot = self.head[extra["scalp"]]
-        points = foot + (points - foot) * relief[:, None].astype(np.float32)
-        if style.sweep:
-            self._sweep(points, part.rest - self.library.eyes)
-        if style.wave > 0:
-            self._bend(points, extra, style.wave)
-        alpha = np.ones(len(points), np.float32)
-        if style.trim is not None:
-            unit = float(self.left[0] - self.right[0])
-            end = style.trim * unit
-            alpha *= smoothstep(end, end - 0.25, extra["drop"]).astype(np.float32)
-        dy = -extra["drop"]
-        alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(np.float32)
-        alpha *= (1 - front * (1 - smoothstep(-0.05, 0.10, height))).astype(np.float32)
-        if self.face.look.hat != "none":
-            alpha *= (1 - extra["under_hat"]) * (1 - extra["before_face"])
-        material = self._hair_material(hair.colour, hair.gray)
-        return Piece(
-            "hair", sh.HAIR, points, part.faces, part.uv_faces, part.uv, part.texture, material, part.occlusion,
-            alpha=alpha, cull=False, cut=0.62, translucent=True, radial=0.9 if style.afro else 0.55,
-        )
-
-    @staticmethod
-    def _sweep(points: np.ndarray, relative: np.ndarray) -> None:
-        """Draw a long fringe (parted on the left, hanging to the right) aside like a curtain."""
-        x, dy, back = relative[:, 0], relative[:, 1], -relative[:, 2]
-        edge = 0.22 - 0.80 * smoothstep(0.70, 0.25, dy)
-        shift = np.minimum(edge - x, 0.0) * (x < 0.24) * (back < 0.5)
-        points[:, 0] += shift.astype(np.float32)
-        points[:, 2] += (0.30 * shift).astype(np.float32)
-
-    def _bend(self, points: np.ndarray, extra: dict, amount: float) -> None:
-        """Waves that grow from the crown to the tips; each lock has its own phase."""
-        drop = extra["drop"].astype(np.float64)
-        reach = smoothstep(-0.7, 0.9, drop) * amount
-        around = np.arctan2(points[:, 0] - self.left[0] * 0.5 - self.right[0] * 0.5, points[:, 2] - self.left[2] + 0.9)
-        phase = 2.5 * around + 0.7 * np.sin(5.0 * around) + (self.face.person.shape_seed % 97) * 0.13
-        swing = np.sin(drop * 8.5 + phase)
-        depth = np.cos(drop * 7.0 + 1.7 * phase)
-        points[:, 0] += (np.cos(around) * swing * 0.085 * reach + np.sin(around) * depth * 0.07 * reach).astype(np.float32)
-        points[:, 2] += (-np.sin(around) * swing * 0.085 * reach + np.cos(around) * depth * 0.07 * reach).astype(np.float32)
-
-    def _hat(self) -> Piece:
-        look, lib = self.face.look, self.library
-        if look.hat != "beanie":
-            part = lib.part(look.hat)
-            material = _material(COLOUR=look.hat_colour, NORMALIZER=0.1, SPECULAR=0.1, GLOSS=6.0)
-            return Piece(
-                "hat", sh.CLOTH, self._fit(part.name), part.faces, part.uv_faces, part.uv, part.texture, material,
-                part.occlusion, cull=False,
-            )
-        used, faces = lib.beanie()
-        normals = np.zeros_like(self.head)
-        add_normals(self.head, lib.faces, 0, normals)
-        normalize(normals)
-        relative = lib.rest[used] - lib.eyes
-        height = cap_height(relative[:, 1], -relative[:, 2])
-        # Vertices just below the rim are drawn up to it, so that its edge is even.
-        fold = smoothstep(0.34, 0.29, height)
-        lift = 0.09 + 0.05 * fold + 0.10 * smoothstep(0.3, 0.9, height)
-        points = self.head[used] + normals[used] * lift[:, None].astype(np.float32)
-        points[:, 1] += np.maximum(-height, 0).astype(np.float32)
-        uv = np.stack([np.arctan2(relative[:, 0], relative[:, 2] + 0.9) * 1.2, height], 1).astype(np.float32)
-        occlusion = 0.6 + 0.4 * smoothstep(0.0, 0.12, height) - 0.35 * np.exp(-(((height - 0.33) / 0.05) ** 2))
-        material = _material(COLOUR=look.hat_colour, NORMALIZER=0.06, SPECULAR=0.05, GLOSS=4.0)
-        return Piece(
-            "hat", sh.CLOTH, points.astype(np.float32), faces, faces, uv, lib.texture["hats/knit"], material,
-            occlusion.astype(np.float32), cull=False,
-        )
-
-    def _glasses(self) -> list[Piece]:
-        look, head, lib = self.face.look, self.head, self.library
-        width = lib.anchor["width"]
-        half = abs(float(head[width[0], 0] - head[width[1], 0])) / 2
-        depth = float(self.left[2])
-        frame, lens = glasses(
-            look.glasses, self.right.astype(np.float64), self.left.astype(np.float64), half * 1.01, depth - 0.85, depth + 0.40
-        )
-        dark = look.glasses == "sun"
-        pieces = []
-        for name, (points, faces), colour, alpha in (
-            ("frame", frame, look.glasses_colour, 1.0),
-            ("lens", lens, (0.012, 0.012, 0.014) if dark else (0.06, 0.065, 0.07), 0.97 if dark else 0.10),
-        ):
-            material = _material(COLOUR=colour, SPECULAR=0.8, GLOSS=90.0, ALPHA=alpha)
-            pieces.append(
-                Piece(
-                    name, sh.PLASTIC if name == "frame" else sh.LENS, points, faces, faces, np.zeros((len(points), 2), np.float32),
-                    lib.texture["masks"], material, np.ones(len(points), np.float32), cull=False,
-                    translucent=name == "lens", casts=name == "frame" or dark,
-                )
-            )
-        return pieces
 
     # -- assembly --------------------------------------------------------------------------------
 
@@ -366,7 +234,9 @@ class SceneBuilder:
         extra = np.zeros((total, 3), np.float32)
         start = 0
         centre = np.empty((1, 3), np.float32)
-        pose_points((skull + np.array([0, 0.45, 0.1], np.float32))[None], turn, body, pivot, low, high, centre)
+        pose_points(
+            (skull + np.array([0, 0.45, 0.1], np.float32))[None], turn, body, pivot, low, high, centre
+        )
         for piece in pieces:
             piece.start = start
             end = start + len(piece.points)
@@ -379,7 +249,7 @@ class SceneBuilder:
             add_normals(points, lib.faces if piece.name == "skin" else piece.faces, start, normals)
             start = end
         normalize(normals)
-        tangents = {}
+        tangents = np.zeros((total, 3), np.float32)
         for piece in pieces:
             end = piece.start + len(piece.points)
             if piece.name == "eyes":
@@ -387,15 +257,21 @@ class SceneBuilder:
             if piece.radial:
                 round_normals(points, normals, piece.start, end, centre[0], piece.radial)
             if piece.kind == sh.HAIR:
-                tangents[piece.name] = self._strand_directions(points[piece.start : end], normals[piece.start : end], centre[0])
+                tangents[piece.start : end] = self._strand_directions(
+                    points[piece.start : end], normals[piece.start : end], centre[0]
+                )
         marks = np.empty((5, 3), np.float32)
         forward = np.array([0, 0, 0.14], np.float32)
         corners = lib.anchor["mouth_corners"]
-        rest = np.stack([self.right + forward, self.left + forward, head[lib.anchor["nose_tip"][0]], *head[corners]])
+        rest = np.stack(
+            [self.right + forward, self.left + forward, head[lib.anchor["nose_tip"][0]], *head[corners]]
+        )
         pose_points(np.ascontiguousarray(rest, np.float32), turn, body, pivot, low, high, marks)
         uv = np.concatenate([p.uv for p in pieces])
         materials = np.stack([p.material for p in pieces])
-        return Scene(pieces, points, normals, uv, occlusion, alpha, extra, materials, marks, centre[0], tangents)
+        return Scene(
+            pieces, points, normals, uv, occlusion, alpha, extra, materials, marks, centre[0], tangents
+        )
 
     def _sphere_normals(self, points: np.ndarray, normals: np.ndarray, piece: Piece) -> None:
         """Eyes shine like spheres; their iris is modelled hollow."""
