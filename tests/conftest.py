@@ -12,13 +12,13 @@ from evenface.configuration import check_config, load_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
-LANDMARKS = "models/dlib/shape_predictor_5_face_landmarks.dat"
+DLIB = ("models/dlib/shape_predictor_5_face_landmarks.dat", "models/dlib/mmod_human_face_detector.dat")
 
 
 def pytest_sessionstart(session):
     """Fetch what tests of real parts need, by the workflow's own rules, once per clone."""
     os.environ["EVENFACE_FACE_ASSETS"] = str(ROOT / FACE_ASSETS)
-    missing = [name for name in (FACE_ASSETS, LANDMARKS) if not (ROOT / name).exists()]
+    missing = [name for name in (FACE_ASSETS, *DLIB) if not (ROOT / name).exists()]
     if missing and not session.config.option.collectonly:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--", *missing]

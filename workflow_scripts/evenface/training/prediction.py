@@ -109,6 +109,10 @@ def predict(
         table[f"score_{name}"] = scores[readable, known.index(name)]
         table[f"label_{name}"] = labels[readable, column]
     meta: dict[str, Any] = {
+        "dataset": _only(faces, "dataset"),
+        "split": split or "all",
+        "label_source": _only(faces, "labels_source"),
+        "group_source": _only(faces, "demographics_source"),
         "thresholds": {name: manifest["thresholds"][name] for name in names},
         "weights_sha256": manifest["weights_sha256"],
         "crop": crop,
@@ -119,3 +123,8 @@ def predict(
     }
     write_table(table, out, kind="predictions", meta=meta)
     return table
+
+
+def _only(faces: pd.DataFrame, column: str) -> str:
+    """The values of a column as one text: usually there is only one."""
+    return ", ".join(sorted(set(faces[column].astype(str)))) if column in faces else ""
