@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# GPU jobs at a time; with 0 the jobs that could use one run side by side on the CPU.
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU)
 
 .PHONY: demo test lint prune setup setup-dev
 .DELETE_ON_ERROR:
@@ -25,7 +27,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@touch $@
 
 demo: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) results/fairness.csv results/report.html
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --cores $(CORES) --resources=gpu=$(GPUS) results/fairness.csv results/report.html
 	@echo "results/fairness.csv and results/report.html are ready"
 
 test: setup-dev

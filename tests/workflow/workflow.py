@@ -34,7 +34,8 @@ def copy_tree(root: Path, target: Path, config: Path) -> Path:
 
 def command(*arguments: str, cores: int = 2, configfile: str = "tiny.yaml") -> list[str]:
     """Snakemake's command line: targets first, as options may swallow what follows them."""
-    return [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments, "--configfile", configfile]
+    program = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--resources=gpu=0"]
+    return [*program, *arguments, "--configfile", configfile]
 
 
 def environment() -> dict[str, str]:
