@@ -30,7 +30,9 @@ print(f"start-up to the first face: {time.process_time() - start:.2f} s CPU")
 
 start = time.process_time()
 images = [renderer.render(face) for face in faces]
-print(f"render, 178x218, 2x2 samples: {(time.process_time() - start) / count * 1000:.1f} ms CPU a face over {count} faces")
+print(
+    f"render, 178x218, 2x2 samples: {(time.process_time() - start) / count * 1000:.1f} ms CPU a face over {count} faces"
+)
 
 start = time.process_time()
 for seed, image in enumerate(images):

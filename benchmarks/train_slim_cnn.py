@@ -14,9 +14,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
-import torch  # noqa: E402
-from evenface.networks.slim_cnn import SlimCNN  # noqa: E402
-from evenface.training import runtime  # noqa: E402
+import torch
+
+from evenface.networks.slim_cnn import SlimCNN
+from evenface.training import runtime
 
 batch = int(sys.argv[1]) if len(sys.argv) > 1 else 32
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 8

@@ -26,7 +26,9 @@ rule train_annotator:
             "version": versions.ANNOTATORS["trained_here"],
             "seed": SETTINGS["seed"],
             "attributes": SETTINGS["annotation"]["trained_here"]["attributes"],
-            "settings": {k: v for k, v in SETTINGS["annotation"]["trained_here"].items() if k != "attributes"},
+            "settings": {
+                k: v for k, v in SETTINGS["annotation"]["trained_here"].items() if k != "attributes"
+            },
         },
     script:
         "../workflow_scripts/train_annotator.py"

@@ -31,7 +31,12 @@ rule predict:
 
 rule fairness:
     input:
-        predictions=classifiers("results/predictions/{run}/{seed}/" + EVALUATED + ".parquet"),
+        predictions=expand(
+            "results/predictions/{run}/{seed}/{dataset}.parquet",
+            run=list(RUNS),
+            seed=SEEDS,
+            dataset=EVALUATED,
+        ),
     output:
         fairness=report(
             "results/fairness.csv",

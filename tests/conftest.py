@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from evenface import versions
 from evenface.configuration import check_config, load_schema
 

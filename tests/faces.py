@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
 from evenface.storage.images import encode_jpeg
 from evenface.taxonomy import DIMENSIONS
 

@@ -5,7 +5,7 @@ from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
     machine = {"device": "cuda" if snakemake.resources.gpu else "cpu", "threads": snakemake.threads}
-    model = {"model": path for path in snakemake.input.files}
+    model = {"model": snakemake.input.files[0]} if len(snakemake.input.files) else {}
     annotate_shard(
         create(snakemake.params.recipe["name"], {**model, **machine} if model else {}),
         snakemake.input.images,

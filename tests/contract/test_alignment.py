@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from evenface.screening.alignment import TEMPLATE_112, align_112, similarity
 
 FOLDER = Path(__file__).parent / "reference/magface-align"

@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+
+from contract.fill import REFERENCE, Reference, generator, parameter, relative_error, sample, sha256
 from evenface.checkpoints import load_model, load_network, save_model
 from evenface.errors import UserError
 from evenface.networks import preprocess
 from evenface.networks.slim_cnn import SlimCNN
-
-from contract.fill import REFERENCE, Reference, generator, parameter, relative_error, sample, sha256
 
 TOLERANCE = 1e-5
 

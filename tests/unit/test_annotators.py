@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+
 from evenface import annotators
 from evenface.annotators import annotate_shard
 from evenface.annotators.agreement import agreement, cohens_kappa
@@ -29,7 +30,9 @@ def truth(attributes, **levels):
 def shard_of(path, images, truths):
     """A shard of images named 0.png, 1.png ..."""
     members = [(f"{i}.png", encode_png(image)) for i, image in enumerate(images)]
-    table = pd.DataFrame({"image_id": [f"s/{m}" for m, _ in members], "member": [m for m, _ in members], "truth": truths})
+    table = pd.DataFrame(
+        {"image_id": [f"s/{m}" for m, _ in members], "member": [m for m, _ in members], "truth": truths}
+    )
     write_shard(path, members, table, recipe={})
 
 

@@ -55,7 +55,9 @@ def test_imports_run_one_way():
 
 def test_scripts_are_thin_and_named_like_their_rules(root):
     rules = set(re.findall(r"^rule (\w+):", "".join(p.read_text() for p in (root / "rules").glob("*.smk")), re.M))
-    named = set(re.findall(r"workflow_scripts/(\w+)\.py", "".join(p.read_text() for p in (root / "rules").glob("*.smk"))))
+    named = set(
+        re.findall(r"workflow_scripts/(\w+)\.py", "".join(p.read_text() for p in (root / "rules").glob("*.smk")))
+    )
     scripts = {p.stem: p.read_text() for p in (root / "workflow_scripts").glob("*.py")}
     assert set(scripts) == named
     for name, text in scripts.items():

@@ -1,6 +1,7 @@
 """Mistakes in config.yaml are answered with a sentence that names the key."""
 
 import pytest
+
 from evenface.configuration import check_config, reference
 from evenface.errors import UserError
 

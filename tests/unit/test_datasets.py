@@ -7,15 +7,16 @@ import random
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
 from evenface.datasets import faces as table
 from evenface.datasets import read
 from evenface.errors import UserError
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import write_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, MAAD_ATTRIBUTES
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -113,7 +114,9 @@ def test_maad_is_joined_by_name(tmp_path_factory, data):
     columns = data.draw(st.permutations(MAAD_ATTRIBUTES))
     listed = data.draw(st.permutations(FILES + [f"n000009/{i:04d}_02.jpg" for i in range(5)]))
     file = data.draw(st.sampled_from(["MAAD_Face.csv", "MAAD-Face.csv"]))
-    write_maad(root, FILES, columns=columns, listed=listed, file=file, below=data.draw(st.sampled_from(["test", "val"])))
+    write_maad(
+        root, FILES, columns=columns, listed=listed, file=file, below=data.draw(st.sampled_from(["test", "val"]))
+    )
     faces, rejected, summary = read("maad_face", {"root": root})
     assert list(faces["image_id"]) == [f"maad_face/{n}" for n in sorted(FILES)]
     assert rejected.empty and set(faces["split"]) == {"test"}
@@ -124,7 +127,10 @@ def test_maad_is_joined_by_name(tmp_path_factory, data):
         expected = values_of(name, MAAD_ATTRIBUTES, (-1, 0, 1))
         assert {a: row[a] for a in MAAD_ATTRIBUTES} == expected
         assert row["identity_id"] == f"maad_face/{name.split('/')[0]}"
-        for dimension, levels in (("age", ("Young", "Middle_Aged", "Senior")), ("ethnicity", ("Asian", "White", "Black"))):
+        for dimension, levels in (
+            ("age", ("Young", "Middle_Aged", "Senior")),
+            ("ethnicity", ("Asian", "White", "Black")),
+        ):
             positive = [level.lower() for level in levels if expected[level] == 1]
             assert row[dimension] == (positive[0] if len(positive) == 1 else "unknown")
         assert row["gender"] == {1: "male", -1: "female", 0: "unknown"}[expected["Male"]]
@@ -136,7 +142,11 @@ def damaged(draw, data):
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         to = min(len(data), at + draw(st.sampled_from([0, 1, 5, 200, 5000])))
-        new = draw(st.sampled_from([b"", b" ", b"\n", b",", b'"', b"\x00", b"\xff\xfe", b"-1", b"7", b"999999999999", b"\xd9\xa3"]))
+        new = draw(
+            st.sampled_from(
+                [b"", b" ", b"\n", b",", b'"', b"\x00", b"\xff\xfe", b"-1", b"7", b"999999999999", b"\xd9\xa3"]
+            )
+        )
         data = data[:at] + draw(st.sampled_from([new, data[at:to] * 2])) + data[to:]
     return data
 

@@ -3,6 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, evaluate_predictions, headline, write_csv
 from evenface.fairness.criteria import NAMED, Rates, criteria, names
@@ -10,10 +15,6 @@ from evenface.fairness.csv import format_number
 from evenface.fairness.cube import CellSpace, count
 from evenface.fairness.metrics import METRICS, RATIOS, form, rate
 from evenface.storage.tables import write_table
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 # worked examples give (TP, FN, FP, TN); counts are (TN, FP, FN, TP, U0, U1)
 EVERYONE = dict(min_denominator=1, min_identities=1)

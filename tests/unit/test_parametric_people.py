@@ -4,6 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from evenface.errors import UserError
 from evenface.generators import create
 from evenface.generators.parametric import camera, pigment, styles
@@ -14,8 +17,6 @@ from evenface.generators.parametric.sampling import sample, sample_face, sample_
 from evenface.generators.parametric.truth import celeba_labels, demographics, maad_labels
 from evenface.planning.requests import Request
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, MAAD_ATTRIBUTES
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ANYONE = {"gender": "female", "age": "young", "ethnicity": "asian"}
 
@@ -50,7 +51,11 @@ def test_every_settable_attribute_is_set(name):
 
 @pytest.mark.parametrize(
     ("attributes", "message"),
-    [({"Attractive": 1}, "cannot show Attractive"), ({"Wearing_Necktie": 1}, "cannot show"), ({"Goatee": 1}, "female face")],
+    [
+        ({"Attractive": 1}, "cannot show Attractive"),
+        ({"Wearing_Necktie": 1}, "cannot show"),
+        ({"Goatee": 1}, "female face"),
+    ],
 )
 def test_what_cannot_be_drawn_is_refused(attributes, message):
     with pytest.raises(UserError, match=message):
@@ -73,7 +78,9 @@ def test_secondary_traits_do_not_follow_ethnicity():
     for ethnicity in DIMENSIONS["ethnicity"]:
         faces = [sample({**ANYONE, "gender": "male", "ethnicity": ethnicity}, {}, s) for s in range(300)]
         labels = [celeba_labels(f) for f in faces]
-        rates[ethnicity] = {n: np.mean([x[n] == 1 for x in labels]) for n in ("Smiling", "Eyeglasses", "Big_Nose", "Goatee")}
+        rates[ethnicity] = {
+            n: np.mean([x[n] == 1 for x in labels]) for n in ("Smiling", "Eyeglasses", "Big_Nose", "Goatee")
+        }
     for name in rates["white"]:
         values = [r[name] for r in rates.values()]
         assert max(values) - min(values) < 0.12, name

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from evenface.errors import UserError
 from evenface.generators.parametric import archives, assets, meshes, styles
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Framing, Hair, Look, Person, Pose
@@ -17,9 +18,7 @@ from evenface.generators.parametric.regions import hairline, smoothstep
 from evenface.versions import FACE_ASSETS
 
 ROOT = Path(__file__).parents[2]
-ASSETS = Path(
-    os.environ.get("EVENFACE_FACE_ASSETS", ROOT / "models" / "makehuman" / f"face-assets-v{FACE_ASSETS}.npz")
-)
+ASSETS = Path(os.environ.get("EVENFACE_FACE_ASSETS", ROOT / "models" / "makehuman" / f"face-assets-v{FACE_ASSETS}.npz"))
 needs_assets = pytest.mark.skipif(
     not ASSETS.exists(), reason=f"no face assets at {ASSETS}; run the rule that builds them"
 )
@@ -76,9 +75,7 @@ def sample() -> dict[str, Face]:
 def test_same_bytes_in_fresh_processes_in_any_order():
     script = SCRIPT.format(library=str(ROOT / "workflow_scripts"), tests=str(Path(__file__).parent))
     runs = [
-        subprocess.run(
-            [sys.executable, "-c", script, order], capture_output=True, text=True, check=True
-        ).stdout.split()
+        subprocess.run([sys.executable, "-c", script, order], capture_output=True, text=True, check=True).stdout.split()
         for order in ("forwards", "backwards")
     ]
     assert len(runs[0]) == 2
@@ -217,10 +214,7 @@ def test_asset_file_is_reproducible_and_mapped(tmp_path):
     archives.write_arrays(tmp_path / "two.npz", dict(reversed(arrays.items())))
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     back = archives.map_arrays(tmp_path / "one.npz")
-    assert all(
-        np.array_equal(back[name], value) and back[name].dtype == value.dtype
-        for name, value in arrays.items()
-    )
+    assert all(np.array_equal(back[name], value) and back[name].dtype == value.dtype for name, value in arrays.items())
 
 
 def test_missing_or_damaged_assets_are_named(tmp_path):
@@ -237,9 +231,7 @@ def test_missing_or_damaged_assets_are_named(tmp_path):
 
 
 def test_readers_of_makehuman_formats():
-    base, groups = meshes.read_base(
-        "g body\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 1\nf 1/1 2/2 3/2 4/1\n"
-    )
+    base, groups = meshes.read_base("g body\nv 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 1\nf 1/1 2/2 3/2 4/1\n")
     assert base.faces.tolist() == [[0, 1, 2], [0, 2, 3]] and groups["body"].tolist() == [0, 1, 2, 3]
     index, delta = meshes.read_target("# comment\n3 0.5 0 -1\n")
     assert index.tolist() == [3] and delta.tolist() == [[0.5, 0.0, -1.0]]

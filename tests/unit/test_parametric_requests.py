@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from evenface.errors import UserError
 from evenface.generators.parametric.sampling import sample
 from evenface.generators.parametric.truth import celeba_labels, demographics

@@ -7,13 +7,14 @@ from collections import Counter
 from copy import deepcopy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
 from evenface.planning.shards import build_plan, recipe_digest, requests_of
 from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def images(plan) -> dict[str, int]:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
 from evenface.report import svg

@@ -9,6 +9,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
 from evenface.assets import dlib_models
 from evenface.errors import UserError
 from evenface.screening import alignment, quality, screen
@@ -18,9 +22,6 @@ from evenface.screening.summary import write_acceptance
 from evenface.storage.images import encode_png
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import read_table, table_meta
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 
 LANDMARK_MODEL = Path(__file__).resolve().parents[2] / "models/dlib/shape_predictor_5_face_landmarks.dat"
 needs_model = pytest.mark.skipif(not LANDMARK_MODEL.is_file(), reason="rule fetch_dlib_models has not run here")

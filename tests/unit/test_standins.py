@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from evenface.datasets import read
 from evenface.errors import UserError
 from evenface.standins.assemble import assemble
@@ -91,7 +92,7 @@ def test_maad_face_format_as_published(tmp_path, face_assets):
     assert lines[0].split(",") == ["Filename", "Identity", *MAAD_ATTRIBUTES]
     assert lines[1].startswith("n000001/0001_01.jpg,1,")
     assert {v for line in lines[1:] for v in line.split(",")[2:]} == {"1", "-1", "0"}
-    faces, rejected, summary = read("maad_face", {"root": str(root), "verify_images": True})
+    faces, rejected, _ = read("maad_face", {"root": str(root), "verify_images": True})
     assert len(faces) == 16 and len(rejected) == 0
     assert set(COMMON_ATTRIBUTES) <= set(faces.columns)
     from evenface.storage.images import read_image

@@ -8,12 +8,13 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
 from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path, write_json, write_text
 from evenface.storage.images import ImageError, ImageReader, encode_jpeg, encode_png, read_image
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import read_table, table_meta, write_table
-from PIL import Image
 
 
 def picture(seed=0, shape=(20, 30, 3)):

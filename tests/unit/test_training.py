@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+
 from evenface.errors import UserError
 from evenface.storage.tables import read_table, table_meta
 from evenface.training import assign_splits, compose
@@ -146,6 +147,7 @@ def test_draws_are_balanced_and_nested():
 
 def test_undefined_labels_have_no_loss_and_no_gradient():
     import torch
+
     from evenface.training.tasks import masked_bce
 
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -198,6 +200,7 @@ def test_fit_image():
 
 def test_normalisation_of_a_batch_matches_the_published_preprocessing():
     import torch
+
     from evenface.networks import preprocess
     from evenface.training.loop import to_input
 

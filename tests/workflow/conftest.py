@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from workflow.workflow import copy_tree, run
 
 HERE = Path(__file__).parent

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+
 from workflow.workflow import copy_tree, digests, planned, run, run_and_kill
 
 HERE = Path(__file__).parent
@@ -42,7 +43,10 @@ def test_every_job_left_a_log_and_a_benchmark(finished):
 
 def prompts_as_csv(tree):
     rows = ["cell,prompt,gender,age,ethnicity,Black_Hair"]
-    rows += [f"c{i},portrait of a {e} man number {i} with black hair,male,young,{e},1" for i, e in enumerate(["asian", "black", "white"])]
+    rows += [
+        f"c{i},portrait of a {e} man number {i} with black hair,male,young,{e},1"
+        for i, e in enumerate(["asian", "black", "white"])
+    ]
     (tree / "prompts.csv").write_text("\n".join(rows) + "\n")
 
     def change(config):
@@ -73,7 +77,12 @@ def test_editing_one_prompt_rebuilds_its_shards_and_undoing_rebuilds_none(tree):
 def test_more_images_add_shards_and_touch_none(tree):
     before = shards(tree)
     edit(tree, lambda c: c["generation"].update(images_per_prompt=6))
-    assert planned(tree, "data/faces/parametric.parquet") == {"generate": 4, "screen": 4, "annotate": 4, "read_synthetic": 1}
+    assert planned(tree, "data/faces/parametric.parquet") == {
+        "generate": 4,
+        "screen": 4,
+        "annotate": 4,
+        "read_synthetic": 1,
+    }
     run(tree, "data/faces/parametric.parquet")
     after = shards(tree)
     assert len(after) == 12 and {n: after[n] for n in before} == before
@@ -156,6 +165,11 @@ def test_lint_and_format_are_clean(root, tmp_path):
     tree = copy_tree(root, tmp_path / "lint", HERE / "tiny.yaml")
     text = run(tree, "--lint", check=False)
     assert re.search(r"Congratulations", text), text[-3000:]
-    done = subprocess.run([str(Path(sys.executable).parent / "snakefmt"), "--check", "Snakefile", "rules"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "snakefmt"), "--check", "Snakefile", "rules"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     shutil.rmtree(tree)

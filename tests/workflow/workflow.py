@@ -46,7 +46,12 @@ def environment() -> dict[str, str]:
 def run(tree: Path, *arguments: str, check: bool = True, **options) -> str:
     """Run Snakemake and return what it said."""
     done = subprocess.run(
-        command(*arguments, **options), cwd=tree, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command(*arguments, **options),
+        cwd=tree,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     if check and done.returncode:
         raise AssertionError(done.stdout[-6000:])

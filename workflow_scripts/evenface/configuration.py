@@ -127,7 +127,12 @@ def config_digest(config: dict[str, Any]) -> str:
 
 def reference(schema: dict[str, Any]) -> str:
     """Markdown table of every configuration key: type, default, meaning. It is docs/reference.md."""
-    lines = ["# Configuration keys", "", "Made from `schemas/config.schema.yaml` by `python -m evenface reference`.", ""]
+    lines = [
+        "# Configuration keys",
+        "",
+        "Made from `schemas/config.schema.yaml` by `python -m evenface reference`.",
+        "",
+    ]
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
 
     def kind(node: dict[str, Any]) -> str:

@@ -66,11 +66,7 @@ AGE_BOUNDS: dict[str, float] = {"young": 30.0, "middle_aged": 50.0}
 #: Pairs of attributes that no face has both of.
 CONTRADICTIONS: tuple[tuple[str, str], ...] = (
     *((a, "No_Beard") for a in ("Goatee", "Mustache", "5_o_Clock_Shadow")),
-    *(
-        (a, b)
-        for i, a in enumerate(HAIR_COLOURS.values())
-        for b in list(HAIR_COLOURS.values())[i + 1 :]
-    ),
+    *((a, b) for i, a in enumerate(HAIR_COLOURS.values()) for b in list(HAIR_COLOURS.values())[i + 1 :]),
     *((a, "Bald") for a in (*HAIR_COLOURS.values(), "Bangs", "Straight_Hair", "Wavy_Hair")),
     ("Straight_Hair", "Wavy_Hair"),
 )

@@ -77,9 +77,11 @@ class MultiTask:
         for name, values in self.levels.items():
             target = values[rows].to(outputs.device)
             known = (target >= 0).sum().clamp(min=1)
-            total = total + functional.cross_entropy(
-                outputs[:, self.slices[name]], target, ignore_index=-1, reduction="sum"
-            ) / known
+            total = (
+                total
+                + functional.cross_entropy(outputs[:, self.slices[name]], target, ignore_index=-1, reduction="sum")
+                / known
+            )
         return total
 
     def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
@@ -246,7 +248,9 @@ def _answers(outputs: Tensor, network: nn.Module, attributes: Sequence[str]) -> 
     return annotation_frame({name: scores[:, i] for i, name in enumerate(attributes)}, demographics)
 
 
-def _accuracy(truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+def _accuracy(
+    truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str]
+) -> dict[str, dict[str, float | int | None]]:
     """Per head: images with a known truth, accuracy, and balanced accuracy (mean over labels)."""
     labels = truth[list(attributes)].to_numpy()
     scores = answers[[f"score_{a}" for a in attributes]].to_numpy()

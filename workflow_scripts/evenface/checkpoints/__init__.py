@@ -87,9 +87,7 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.M
     return network.to(device).eval(), manifest
 
 
-def load_strictly(
-    network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike
-) -> None:
+def load_strictly(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str | os.PathLike) -> None:
     """Copy ``state`` into ``network``; raises UserError naming the first tensor that does not fit."""
     expected = network.state_dict()
     for name, tensor in expected.items():
@@ -114,7 +112,9 @@ def read_published(path: str | os.PathLike) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: refused, it holds more than tensors and plain values, or is no PyTorch file") from error
+        raise UserError(
+            f"{path}: refused, it holds more than tensors and plain values, or is no PyTorch file"
+        ) from error
     except Exception as error:  # a damaged pickle fails in any way
         raise UserError(f"{path}: not a readable PyTorch checkpoint ({error})") from error
 
@@ -137,7 +137,9 @@ def _load_slim_cnn(path: str | os.PathLike) -> torch.nn.Module:
         raise UserError(f"{path}: expected a dictionary, found {type(content).__name__}")
     for key in ("hyper_params", "model_state_dict"):
         if not isinstance(content.get(key), Mapping):
-            raise UserError(f"{path}: key {key!r} is missing; a Slim-CNN checkpoint holds hyper_params and model_state_dict")
+            raise UserError(
+                f"{path}: key {key!r} is missing; a Slim-CNN checkpoint holds hyper_params and model_state_dict"
+            )
     hyper = content["hyper_params"]
     try:
         settings = {

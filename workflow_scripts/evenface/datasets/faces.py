@@ -103,9 +103,7 @@ def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
         wrong = ~frame[column].isin(levels)
         if wrong.any():
             row = frame[wrong].iloc[0]
-            raise UserError(
-                f"{name}: {row['image_id']} has {column} {row[column]!r}; allowed are {', '.join(levels)}"
-            )
+            raise UserError(f"{name}: {row['image_id']} has {column} {row[column]!r}; allowed are {', '.join(levels)}")
     for column in attribute_columns(frame):
         values = frame[column]
         if values.dtype != np.int8 or not values.between(-1, 1).all():
@@ -222,7 +220,9 @@ def split_verified(
     return faces[keep].reset_index(drop=True), rejected, len(chosen)
 
 
-def apply_demographics(faces: pd.DataFrame, setting: Mapping[str, Any] | str | None) -> tuple[pd.DataFrame, dict[str, Any]]:
+def apply_demographics(
+    faces: pd.DataFrame, setting: Mapping[str, Any] | str | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
 
     ``setting``: the table's path (Parquet or CSV), or a dict with ``table``, ``source`` (name that

@@ -147,7 +147,9 @@ def _read_shard(number: int, values: Mapping[str, Any]) -> pd.DataFrame:
             raise UserError(f"{path}: the accepted image {missing[0]!r} is not in it; delete it and run again")
         frame["image"] = [where.get(i, r) for i, r in zip(order, frame["image"], strict=True)]
 
-    tables = {n: _annotation(values, n, number, order) for n in {values["labels"], values["demographics"]} - {REQUESTED}}
+    tables = {
+        n: _annotation(values, n, number, order) for n in {values["labels"], values["demographics"]} - {REQUESTED}
+    }
     if values["demographics"] != REQUESTED:
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)

@@ -91,7 +91,9 @@ def assemble_celeba(
 
     write_text(root / "README.txt", _NOTE.format(real="CelebA"))
     write_text(outputs["partition"], "".join(f"{n} {r}\n" for n, r in zip(table["name"], table["rank"], strict=True)))
-    write_text(outputs["identity"], "".join(f"{n} {i}\n" for n, i in zip(table["name"], table["identity_name"], strict=True)))
+    write_text(
+        outputs["identity"], "".join(f"{n} {i}\n" for n, i in zip(table["name"], table["identity_name"], strict=True))
+    )
     write_table(_truth_table(table, truths), outputs["truth"], kind="standin_truth", meta={"standin": name})
     write_text(outputs["attributes"], "\n".join(attribute_lines()) + "\n")
 

@@ -114,7 +114,8 @@ def members(name: str, settings: StandinSettings, seed: int) -> list[Member]:
     """
     count = settings.identities
     dealt = {
-        dimension: _deal(getattr(settings, dimension), count, _random(seed, name, dimension)) for dimension in DIMENSIONS
+        dimension: _deal(getattr(settings, dimension), count, _random(seed, name, dimension))
+        for dimension in DIMENSIONS
     }
     hair = [""] * count
     for ethnicity in DIMENSIONS["ethnicity"]:

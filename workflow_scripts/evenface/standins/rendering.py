@@ -79,4 +79,6 @@ def render_part(
             )
             yield file, encode_jpeg(image, quality)
 
-    write_shard(out, images(), recipe={"standin": name, "seed": seed, "part": part, "settings": dict(config)}, rows=rows)
+    write_shard(
+        out, images(), recipe={"standin": name, "seed": seed, "part": part, "settings": dict(config)}, rows=rows
+    )

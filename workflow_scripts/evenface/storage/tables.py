@@ -28,9 +28,7 @@ def _encode(frame: pd.DataFrame, kind: str, meta: dict[str, Any] | None) -> pa.T
     return table.replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True).encode()})
 
 
-def write_table(
-    frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None
-) -> None:
+def write_table(frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None) -> None:
     """Write ``frame`` atomically as Parquet (zstd). The same frame and meta give the same bytes.
 
     ``kind`` names the table's role ("faces", "screening", ...); ``meta`` is any JSON-ready dict.

@@ -91,7 +91,9 @@ def compose(faces_tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], se
     frame = pd.concat(parts, ignore_index=True)
     repeated = frame["image_id"][frame["image_id"].duplicated()]
     if len(repeated):
-        raise UserError(f"image_id {repeated.iloc[0]!r} occurs twice among the faces of a run; every image needs its own")
+        raise UserError(
+            f"image_id {repeated.iloc[0]!r} occurs twice among the faces of a run; every image needs its own"
+        )
     labels = {c for part in parts for c in part if part[c].dtype == np.int8}
     for name in labels:
         frame[name] = frame[name].fillna(0).astype(np.int8)

@@ -284,6 +284,11 @@ def _end_epoch(state: _State, numbers: dict[str, float], rate: float, label: str
         state.best_epoch, state.best_loss = state.epoch, numbers["loss"]
     text = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
     log.info(
-        "%s: epoch %d, train loss %.4f, validation %s%s", label, state.epoch, train_loss, text, " (best)" if better else ""
+        "%s: epoch %d, train loss %.4f, validation %s%s",
+        label,
+        state.epoch,
+        train_loss,
+        text,
+        " (best)" if better else "",
     )
     state.epoch, state.step, state.loss_sum, state.images = state.epoch + 1, 0, 0.0, 0

@@ -85,9 +85,7 @@ class AttributeTask:
     def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
         """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
         labels = self.labels[rows]
-        metrics = attribute_metrics(
-            torch.sigmoid(outputs).numpy(), labels.numpy(), np.full(outputs.shape[1], 0.5)
-        )
+        metrics = attribute_metrics(torch.sigmoid(outputs).numpy(), labels.numpy(), np.full(outputs.shape[1], 0.5))
         counts = metrics["positives"] + metrics["negatives"]
         known = counts > 0
         varied = np.isfinite(metrics["balanced_accuracy"])

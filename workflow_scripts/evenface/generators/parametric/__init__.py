@@ -27,7 +27,9 @@ class ParametricGenerator:
         known = {k: v for k, v in settings.items() if k not in ("device", "threads")}
         unknown = [k for k in known if k not in DEFAULTS]
         if unknown:
-            raise UserError(f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
+            raise UserError(
+                f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
+            )
         self.settings = {**DEFAULTS, **known}
         if not self.settings["assets"]:
             raise UserError("the parametric generator needs its assets; the rule distil_face_assets makes them")
@@ -43,5 +45,9 @@ class ParametricGenerator:
             face = sampling.sample(request.demographics, request.attributes, request.seed, self.settings)
             clean = self.renderer.render(face, supersample=self.settings["supersample"])
             image, quality = camera.photograph(clean, place, seed_from(request.seed, "camera"))
-            provenance = {"identity": request.request_id, "face_sha256": face.digest(), "domain": self.settings["domain"]}
+            provenance = {
+                "identity": request.request_id,
+                "face_sha256": face.digest(),
+                "domain": self.settings["domain"],
+            }
             yield GeneratedFace(request, camera.compress(image, quality), provenance, truth.truth_of(face))

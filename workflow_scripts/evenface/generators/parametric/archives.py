@@ -85,9 +85,7 @@ def map_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 head = io.BytesIO(data[begin : begin + min(info.file_size, 512)].tobytes())
                 version = np.lib.format.read_magic(head)
                 reader = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 )
                 shape, fortran, dtype = reader(head)
                 body = data[begin + head.tell() : begin + info.file_size]
@@ -98,9 +96,7 @@ def map_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
                     array = array.view(dtype)
                 out[info.filename.removesuffix(".npy")] = array.reshape(shape, order="F" if fortran else "C")
     except FileNotFoundError:
-        raise UserError(
-            f"{path} does not exist; run the workflow's rule that fetches the face assets"
-        ) from None
+        raise UserError(f"{path} does not exist; run the workflow's rule that fetches the face assets") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a face asset file ({error}); delete it and build it again") from error
     return out

@@ -38,15 +38,11 @@ def _room(rng: np.random.Generator, a: np.ndarray, b: np.ndarray) -> np.ndarray:
             if tall
             else (rng.uniform(0.2, 0.6), rng.uniform(0.04, 0.2))
         )
-        rows.append(
-            [rng.uniform(-0.1, 1.1), rng.uniform(-0.1, 1.1), *half, rng.uniform(0.03, 0.09), *colour, 0.0]
-        )
+        rows.append([rng.uniform(-0.1, 1.1), rng.uniform(-0.1, 1.1), *half, rng.uniform(0.03, 0.09), *colour, 0.0])
     for _ in range(int(rng.integers(0, 5))):
         radius = rng.uniform(0.05, 0.13)
         colour = np.clip((a + b) * rng.uniform(0.6, 1.2), 0, 1.1) * np.exp(rng.normal(0, 0.12, 3))
-        rows.append(
-            [rng.uniform(), rng.uniform(0, 0.7), radius, radius, rng.uniform(0.03, 0.07), *colour, 1.0]
-        )
+        rows.append([rng.uniform(), rng.uniform(0, 0.7), radius, radius, rng.uniform(0.03, 0.07), *colour, 1.0])
     rows = np.array(rows)
     rows[:, 5:8] = np.clip(rows[:, 5:8], 0.004, 1.3)
     return rows

@@ -46,7 +46,9 @@ def photograph(image: np.ndarray, domain: Domain, seed: int) -> tuple[np.ndarray
     out = (np.clip(y, 0, 1) * 255 + 0.5).astype(np.uint8)
     if draw.scale < 0.98:
         small = (max(int(width * draw.scale), 24), max(int(height * draw.scale), 24))
-        out = cv2.resize(cv2.resize(out, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR)
+        out = cv2.resize(
+            cv2.resize(out, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR
+        )
     return out, draw.jpeg
 
 
@@ -114,7 +116,12 @@ def _occlude(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     layer = image.copy()
     edge = random.integers(4)
     at = random.uniform(0, 1)
-    centre = [(at * width, -0.08 * height), (at * width, 1.05 * height), (-0.1 * width, at * height), (1.1 * width, at * height)]
+    centre = [
+        (at * width, -0.08 * height),
+        (at * width, 1.05 * height),
+        (-0.1 * width, at * height),
+        (1.1 * width, at * height),
+    ]
     x, y = centre[edge]
     axes = (int(random.uniform(0.15, 0.4) * width), int(random.uniform(0.15, 0.4) * width))
     base = random.uniform(20, 200)

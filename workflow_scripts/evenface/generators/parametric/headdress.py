@@ -153,9 +153,7 @@ class HeadDress:
             end = style.trim * unit
             alpha *= smoothstep(end, end - 0.25, extra["drop"]).astype(np.float32)
         dy = -extra["drop"]
-        alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(
-            np.float32
-        )
+        alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(np.float32)
         alpha *= (1 - front * (1 - smoothstep(-0.05, 0.10, height))).astype(np.float32)
         if self.face.look.hat != "none":
             alpha *= (1 - extra["under_hat"]) * (1 - extra["before_face"])
@@ -190,18 +188,16 @@ class HeadDress:
         """Waves that grow from the crown to the tips; each lock has its own phase."""
         drop = extra["drop"].astype(np.float64)
         reach = smoothstep(-0.7, 0.9, drop) * amount
-        around = np.arctan2(
-            points[:, 0] - self.left[0] * 0.5 - self.right[0] * 0.5, points[:, 2] - self.left[2] + 0.9
-        )
+        around = np.arctan2(points[:, 0] - self.left[0] * 0.5 - self.right[0] * 0.5, points[:, 2] - self.left[2] + 0.9)
         phase = 2.5 * around + 0.7 * np.sin(5.0 * around) + (self.face.person.shape_seed % 97) * 0.13
         swing = np.sin(drop * 8.5 + phase)
         depth = np.cos(drop * 7.0 + 1.7 * phase)
-        points[:, 0] += (
-            np.cos(around) * swing * 0.085 * reach + np.sin(around) * depth * 0.07 * reach
-        ).astype(np.float32)
-        points[:, 2] += (
-            -np.sin(around) * swing * 0.085 * reach + np.cos(around) * depth * 0.07 * reach
-        ).astype(np.float32)
+        points[:, 0] += (np.cos(around) * swing * 0.085 * reach + np.sin(around) * depth * 0.07 * reach).astype(
+            np.float32
+        )
+        points[:, 2] += (-np.sin(around) * swing * 0.085 * reach + np.cos(around) * depth * 0.07 * reach).astype(
+            np.float32
+        )
 
     def _hat(self) -> Piece:
         look, lib = self.face.look, self.library
@@ -232,9 +228,7 @@ class HeadDress:
         points = self.head[used] + normals[used] * lift[:, None].astype(np.float32)
         points[:, 1] += np.maximum(-height, 0).astype(np.float32)
         uv = np.stack([np.arctan2(relative[:, 0], relative[:, 2] + 0.9) * 1.2, height], 1).astype(np.float32)
-        occlusion = (
-            0.6 + 0.4 * smoothstep(0.0, 0.12, height) - 0.35 * np.exp(-(((height - 0.33) / 0.05) ** 2))
-        )
+        occlusion = 0.6 + 0.4 * smoothstep(0.0, 0.12, height) - 0.35 * np.exp(-(((height - 0.33) / 0.05) ** 2))
         material = material_row(COLOUR=look.hat_colour, NORMALIZER=0.06, SPECULAR=0.05, GLOSS=4.0)
         return Piece(
             "hat",

@@ -39,9 +39,7 @@ class Proxy:
 
 def fan(polygons: list[list[int]]) -> np.ndarray:
     """Triangle fan of polygons, (m, 3) int32."""
-    return np.array(
-        [(p[0], p[k], p[k + 1]) for p in polygons for k in range(1, len(p) - 1)], np.int32
-    ).reshape(-1, 3)
+    return np.array([(p[0], p[k], p[k + 1]) for p in polygons for k in range(1, len(p) - 1)], np.int32).reshape(-1, 3)
 
 
 def read_base(text: str) -> tuple[Mesh, dict[str, np.ndarray]]:

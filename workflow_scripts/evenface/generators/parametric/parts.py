@@ -86,17 +86,13 @@ class Library:
 
     def _load(self, name: str) -> Part:
         a = self.arrays
-        ref, weight, offset = (
-            np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("ref", "weight", "offset")
-        )
+        ref, weight, offset = (np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("ref", "weight", "offset"))
         rest = (self.rest[ref] * weight[:, :, None]).sum(1) + offset
         faces, uv_faces = (np.ascontiguousarray(a[f"proxy/{name}/{k}"]) for k in ("faces", "uv_faces"))
         uv = np.ascontiguousarray(a[f"proxy/{name}/uv"])
         occlusion = a.get(f"occlusion/{name}")
         occlusion = (
-            np.ones(len(ref), np.float32)
-            if occlusion is None
-            else occlusion.astype(np.float32) / np.float32(255)
+            np.ones(len(ref), np.float32) if occlusion is None else occlusion.astype(np.float32) / np.float32(255)
         )
         keys = (f"hair/{name}", f"clothes/{name}", f"hats/{name}", f"eyebrows/{name}", f"eyelashes/{name}")
         texture = next((self.texture[k] for k in keys if k in self.texture), self.texture["teeth"])
@@ -142,9 +138,7 @@ class Library:
     def _mean_brightness(self, part: Part) -> float:
         """Mean linear luminance of a texture at the part's own texture coordinates near the collar."""
         offset, w, h = (int(v) for v in self.table[part.texture, 0])
-        image = np.asarray(self.texels[offset : offset + w * h * 4]).reshape(h, w, 4)[..., :3] / np.float32(
-            255
-        )
+        image = np.asarray(self.texels[offset : offset + w * h * 4]).reshape(h, w, 4)[..., :3] / np.float32(255)
         high = part.rest[part.faces][:, :, 1].mean(1) > self.eyes[1] - 3.0
         corners = part.uv[part.uv_faces[high]].mean(1)
         rows = np.clip(((1 - corners[:, 1]) * h).astype(int), 0, h - 1)
@@ -158,9 +152,7 @@ class Library:
             relative = self.rest - self.eyes
             height = cap_height(relative[:, 1], -relative[:, 2])
             ear = (np.abs(relative[:, 0]) > 0.84) & (height < 0.3)
-            keep = (
-                (height[self.faces] > 0).any(1) & (height[self.faces] > -0.2).all(1) & ~ear[self.faces].any(1)
-            )
+            keep = (height[self.faces] > 0).any(1) & (height[self.faces] > -0.2).all(1) & ~ear[self.faces].any(1)
             used, faces = np.unique(self.faces[keep], return_inverse=True)
             self._beanie = used, faces.reshape(-1, 3).astype(np.int32)
         return self._beanie

@@ -28,5 +28,7 @@ def check_assets(path: str | os.PathLike) -> None:
         image, person = renderer.render_with_masks(sample(demographics, attributes, seed))
         covered = float((person > 0).mean())
         if not 0.2 < covered < 0.95 or image.std() < 5:
-            raise UserError(f"{path}: a rendered face covers {covered:.0%} of its picture; delete the file and distil again")
+            raise UserError(
+                f"{path}: a rendered face covers {covered:.0%} of its picture; delete the file and distil again"
+            )
     log.info("two faces rendered with %s", path)

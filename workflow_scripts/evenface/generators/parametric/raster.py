@@ -87,12 +87,7 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
         y1 = S[i1, 1]
         x2 = S[i2, 0]
         y2 = S[i2, 1]
-        if (
-            max(x0, x1, x2) < 0.0
-            or min(x0, x1, x2) > width
-            or max(y0, y1, y2) < 0.0
-            or min(y0, y1, y2) > height
-        ):
+        if max(x0, x1, x2) < 0.0 or min(x0, x1, x2) > width or max(y0, y1, y2) < 0.0 or min(y0, y1, y2) > height:
             continue
         area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(area) < 1e-7 or (cull > 0 and area > 0.0):
@@ -100,10 +95,7 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
         j0 = T[t, 0]
         j1 = T[t, 1]
         j2 = T[t, 2]
-        uva = abs(
-            (UV[j1, 0] - UV[j0, 0]) * (UV[j2, 1] - UV[j0, 1])
-            - (UV[j2, 0] - UV[j0, 0]) * (UV[j1, 1] - UV[j0, 1])
-        )
+        uva = abs((UV[j1, 0] - UV[j0, 0]) * (UV[j2, 1] - UV[j0, 1]) - (UV[j2, 0] - UV[j0, 0]) * (UV[j1, 1] - UV[j0, 1]))
         ratio = uva * tsize / abs(area)
         level = bias
         while ratio > 2.0 and level < LEVELS - 1:
@@ -122,9 +114,7 @@ def setup(S, F, T, UV, voff, toff, tsize, part, cull, width, height, bias, FI, T
 
 
 @njit(cache=True)
-def depth_pass(
-    S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, texels, table, zbuf, idbuf, b1, b2
-):
+def depth_pass(S, FI, TI, PART, LOD, UV, VA, start, end, part_tex, part_cut, texels, table, zbuf, idbuf, b1, b2):
     """Nearest triangle of every sample; parts with ``part_cut`` > 0 discard texels of lower alpha.
 
     Alpha is the texture's fourth channel times the vertex alpha ``VA``.
@@ -226,9 +216,7 @@ def shadow_pass(Q, F, T, UV, voff, tex, cut, VA, texels, table, zmap):
                     w0 = 1.0 - w1 - w2
                     u = w0 * UV[T[t, 0], 0] + w1 * UV[T[t, 1], 0] + w2 * UV[T[t, 2], 0]
                     v = w0 * UV[T[t, 0], 1] + w1 * UV[T[t, 1], 1] + w2 * UV[T[t, 2], 1]
-                    a = fetch_channel(texels, table, tex, 0, u, v, 3) * (
-                        w0 * VA[i0] + w1 * VA[i1] + w2 * VA[i2]
-                    )
+                    a = fetch_channel(texels, table, tex, 0, u, v, 3) * (w0 * VA[i0] + w1 * VA[i1] + w2 * VA[i2])
                     if a < cut:
                         continue
                 zmap[y, x] = z

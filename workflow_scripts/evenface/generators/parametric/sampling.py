@@ -81,9 +81,7 @@ def check_attributes(attributes: Mapping[str, int]) -> None:
     """Raise UserError for a requested attribute the renderer cannot show."""
     for name in attributes:
         if name not in _SETTABLE:
-            raise UserError(
-                f"the parametric generator cannot show {name}; it can show {', '.join(sorted(_SETTABLE))}"
-            )
+            raise UserError(f"the parametric generator cannot show {name}; it can show {', '.join(sorted(_SETTABLE))}")
 
 
 def sample_identity(
@@ -187,13 +185,21 @@ def _sample_hair(
     amounts = dict.fromkeys(("stubble", "beard", "moustache", "goatee", "sideburns"), 0.0)
     if male:
         kind = _pick(beard, {"shaved": 0.5, "stubble": 0.2, "beard": 0.14, "goatee": 0.08, "moustache": 0.08})
-        if any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow")) or attributes.get("No_Beard") == 1:
+        if (
+            any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow"))
+            or attributes.get("No_Beard") == 1
+        ):
             kind = "shaved"
         if kind != "shaved":
             amounts[kind] = float(beard.uniform(0.35, 0.8) if kind == "stubble" else beard.uniform(0.65, 1.0))
         if kind == "beard" or (kind == "goatee" and beard.random() < 0.6):
             amounts["moustache"] = max(amounts["moustache"], 0.7)
-        for name, part in (("Goatee", "goatee"), ("Mustache", "moustache"), ("5_o_Clock_Shadow", "stubble"), ("Sideburns", "sideburns")):
+        for name, part in (
+            ("Goatee", "goatee"),
+            ("Mustache", "moustache"),
+            ("5_o_Clock_Shadow", "stubble"),
+            ("Sideburns", "sideburns"),
+        ):
             if attributes.get(name) == 1:
                 amounts[part] = 0.8
         for name, absent in _WITHOUT.items():
@@ -202,7 +208,10 @@ def _sample_hair(
         worn = max(amounts["beard"], amounts["goatee"], amounts["moustache"], amounts["stubble"] * 0.8)
         if attributes.get("No_Beard") == -1 and worn < 0.3:
             amounts |= _some_beard(attributes)
-    elif any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow", "Sideburns")) or attributes.get("No_Beard") == -1:
+    elif (
+        any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow", "Sideburns"))
+        or attributes.get("No_Beard") == -1
+    ):
         raise UserError("a beard is asked for on a female face, which the parametric generator does not draw")
     receding = float(np.clip(beard.normal((age - 35) / 45, 0.25), 0, 0.9)) if male else 0.0
     if "Receding_Hairline" in attributes:
@@ -286,7 +295,9 @@ def _sample_look(identity: Identity, attributes: Mapping[str, int], seed: int) -
     elif attributes.get("Eyeglasses") == -1:
         glasses = "none"
     hat = "none"
-    if attributes.get("Wearing_Hat") == 1 or ("Wearing_Hat" not in attributes and random.random() < 0.03 and not _HIDDEN_BY_HAT & attributes.keys()):
+    if attributes.get("Wearing_Hat") == 1 or (
+        "Wearing_Hat" not in attributes and random.random() < 0.03 and not _HIDDEN_BY_HAT & attributes.keys()
+    ):
         hat = styles.HATS[int(random.integers(len(styles.HATS)))]
     makeup = identity.makeup * float(random.uniform(0.7, 1.1))
     lipstick, eyeshadow, blush = makeup * 0.85, makeup * 0.6, makeup * 0.5
@@ -305,7 +316,9 @@ def _sample_look(identity: Identity, attributes: Mapping[str, int], seed: int) -
         clothes=clothes[int(random.integers(len(clothes)))],
         clothes_tint=_colour(random, 0.06, 0.7, 0.22),
         lipstick=round(float(np.clip(lipstick, 0, 1)), 3),
-        lipstick_colour=tuple(float(np.round(v, 4)) for v in (red, red * random.uniform(0.12, 0.4), red * random.uniform(0.15, 0.45))),
+        lipstick_colour=tuple(
+            float(np.round(v, 4)) for v in (red, red * random.uniform(0.12, 0.4), red * random.uniform(0.15, 0.45))
+        ),
         eyeshadow=round(float(np.clip(eyeshadow, 0, 1)), 3),
         eyeshadow_colour=_colour(random, 0.03, 0.12, 0.3),
         blush=round(float(np.clip(blush, 0, 1)), 3),
@@ -333,7 +346,10 @@ def _sample_expression(attributes: Mapping[str, int], seed: int) -> Expression:
         frown=round(float(random.uniform(0, 0.2)), 3) if not smiling and random.random() < 0.2 else 0.0,
         pucker=round(float(random.uniform(0, 0.25)), 3) if not smiling and random.random() < 0.12 else 0.0,
         brow_raise=round(float(np.clip(random.normal(0.12, 0.2), -0.3, 0.8)), 3),
-        gaze=(round(float(np.clip(random.normal(0, 0.18), -0.6, 0.6)), 3), round(float(np.clip(random.normal(0, 0.08), -0.3, 0.3)), 3)),
+        gaze=(
+            round(float(np.clip(random.normal(0, 0.18), -0.6, 0.6)), 3),
+            round(float(np.clip(random.normal(0, 0.08), -0.3, 0.3)), 3),
+        ),
     )
 
 
@@ -375,7 +391,9 @@ def _sample_light(place: Domain, seed: int) -> Light:
 def _sample_backdrop(seed: int) -> Backdrop:
     random = _random(seed, "backdrop")
     kind = _pick(random, {"plain": 0.2, "gradient": 0.3, "blurred": 0.5})
-    return Backdrop(kind, int(random.integers(1 << 31)), _colour(random, 0.04, 0.65, 0.09), _colour(random, 0.03, 0.5, 0.09))
+    return Backdrop(
+        kind, int(random.integers(1 << 31)), _colour(random, 0.04, 0.65, 0.09), _colour(random, 0.03, 0.5, 0.09)
+    )
 
 
 def sample(

@@ -50,9 +50,7 @@ def skin_tone(face: Face) -> np.ndarray:
         light, middle, dark = SKIN_TONES[level]
         for c in range(3):
             low, high = (light[c], middle[c]) if t < 1 else (middle[c], dark[c])
-            log[c] += (
-                share / total * (math.log(low) + (math.log(high) - math.log(low)) * (t if t < 1 else t - 1))
-            )
+            log[c] += share / total * (math.log(low) + (math.log(high) - math.log(low)) * (t if t < 1 else t - 1))
     return np.array([math.exp(v) for v in log])
 
 
@@ -100,9 +98,7 @@ class SceneBuilder(HeadDress):
         age = min(max((face.age - 35) / 40, 0.0), 1.0)
         bags = 0.10 + 0.25 * age + 0.35 * max(face.person.traits.get("eye_bags", 0.0), 0.0)
         occlusion = occlusion * (1 - bags * region["eye_bag"])
-        facial = np.maximum(
-            region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard)
-        )
+        facial = np.maximum(region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard))
         facial = np.maximum(facial, region["goatee"] * hair.goatee)
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
@@ -135,9 +131,7 @@ class SceneBuilder(HeadDress):
             GRAY=hair.gray,
             PORES=1.0 if face.person.gender == "male" else 0.7,
         )
-        return Piece(
-            "skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra
-        )
+        return Piece("skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra)
 
     def _skin_textures(self) -> tuple[int, int, float]:
         """Textures to blend (younger, older) and the share of the older one."""
@@ -234,9 +228,7 @@ class SceneBuilder(HeadDress):
         extra = np.zeros((total, 3), np.float32)
         start = 0
         centre = np.empty((1, 3), np.float32)
-        pose_points(
-            (skull + np.array([0, 0.45, 0.1], np.float32))[None], turn, body, pivot, low, high, centre
-        )
+        pose_points((skull + np.array([0, 0.45, 0.1], np.float32))[None], turn, body, pivot, low, high, centre)
         for piece in pieces:
             piece.start = start
             end = start + len(piece.points)
@@ -263,15 +255,11 @@ class SceneBuilder(HeadDress):
         marks = np.empty((5, 3), np.float32)
         forward = np.array([0, 0, 0.14], np.float32)
         corners = lib.anchor["mouth_corners"]
-        rest = np.stack(
-            [self.right + forward, self.left + forward, head[lib.anchor["nose_tip"][0]], *head[corners]]
-        )
+        rest = np.stack([self.right + forward, self.left + forward, head[lib.anchor["nose_tip"][0]], *head[corners]])
         pose_points(np.ascontiguousarray(rest, np.float32), turn, body, pivot, low, high, marks)
         uv = np.concatenate([p.uv for p in pieces])
         materials = np.stack([p.material for p in pieces])
-        return Scene(
-            pieces, points, normals, uv, occlusion, alpha, extra, materials, marks, centre[0], tangents
-        )
+        return Scene(pieces, points, normals, uv, occlusion, alpha, extra, materials, marks, centre[0], tangents)
 
     def _sphere_normals(self, points: np.ndarray, normals: np.ndarray, piece: Piece) -> None:
         """Eyes shine like spheres; their iris is modelled hollow."""

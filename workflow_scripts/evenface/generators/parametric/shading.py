@@ -132,9 +132,7 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
         strand = 0.5 * value_noise(u * 700.0, v * 700.0) + 0.5 * value_noise(u * 1700.0, v * 1700.0 + 5.0)
         strand = 0.5 + (strand - 0.5) * material[FINE]
         cover = min(max((strand - (0.9 - 1.2 * density)) / 0.5, 0.0), 1.0) * min(density * 2.0, 1.0)
-        hair_albedo(
-            material[SCALP_COLOUR : SCALP_COLOUR + 3], material[GRAY], 0.8 + 0.4 * grain, strand, rgba
-        )
+        hair_albedo(material[SCALP_COLOUR : SCALP_COLOUR + 3], material[GRAY], 0.8 + 0.4 * grain, strand, rgba)
         for c in range(3):
             rgb[c] += cover * (rgba[c] - rgb[c])
     return lips

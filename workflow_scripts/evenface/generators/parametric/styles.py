@@ -55,24 +55,14 @@ HAIR_STYLES: dict[str, HairStyle] = {
     "textured": HairStyle("short02", _BOTH, "short", wavy=True, weight=1.0),
     "slicked": HairStyle("short04", _BOTH, "short", straight=True, weight=1.0),
     "side_fringe": HairStyle("short03", _BOTH, "short", bangs=True, straight=True, weight=0.6),
-    "afro_short": HairStyle(
-        "afro01", _BOTH, "short", afro=True, inflate=0.55, weight=1.2, textures=("black",)
-    ),
+    "afro_short": HairStyle("afro01", _BOTH, "short", afro=True, inflate=0.55, weight=1.2, textures=("black",)),
     "afro": HairStyle("afro01", _BOTH, "medium", afro=True, volume=True, weight=1.0, textures=("black",)),
     # Longer hair.
     "bob": HairStyle("bob02", (FEMALE,), "medium", straight=True, covers_ears=True, sweep=True),
-    "bob_wavy": HairStyle(
-        "bob02", (FEMALE,), "medium", wavy=True, covers_ears=True, wave=0.9, sweep=True, weight=0.8
-    ),
-    "bob_fringe": HairStyle(
-        "bob02", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.8
-    ),
-    "bob_full": HairStyle(
-        "bob01", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.5
-    ),
-    "shoulder": HairStyle(
-        "long01", (FEMALE,), "medium", straight=True, covers_ears=True, trim=1.9, weight=0.9
-    ),
+    "bob_wavy": HairStyle("bob02", (FEMALE,), "medium", wavy=True, covers_ears=True, wave=0.9, sweep=True, weight=0.8),
+    "bob_fringe": HairStyle("bob02", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.8),
+    "bob_full": HairStyle("bob01", (FEMALE,), "medium", bangs=True, straight=True, covers_ears=True, weight=0.5),
+    "shoulder": HairStyle("long01", (FEMALE,), "medium", straight=True, covers_ears=True, trim=1.9, weight=0.9),
     "shoulder_wavy": HairStyle(
         "long01",
         (FEMALE,),

@@ -44,9 +44,7 @@ def encode(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(
-        np.ascontiguousarray(image, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT
-    )
+    return cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
 
 def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
@@ -101,9 +99,7 @@ def _fill_positions(uv, uv_faces, faces, vertices, out):
         if abs(area) < 1e-9:
             continue
         for y in range(max(0, int(ay + min(0.0, by, cy))), min(size - 1, int(ay + max(0.0, by, cy)) + 1) + 1):
-            for x in range(
-                max(0, int(ax + min(0.0, bx, cx))), min(size - 1, int(ax + max(0.0, bx, cx)) + 1) + 1
-            ):
+            for x in range(max(0, int(ax + min(0.0, bx, cx))), min(size - 1, int(ax + max(0.0, bx, cx)) + 1) + 1):
                 w1 = ((x - ax) * cy - cx * (y - ay)) / area
                 w2 = (bx * (y - ay) - (x - ax) * by) / area
                 if w1 < -0.01 or w2 < -0.01 or w1 + w2 > 1.01:

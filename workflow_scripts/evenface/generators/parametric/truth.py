@@ -106,7 +106,10 @@ def maad_labels(face: Face) -> dict[str, int]:
         "Young": _is(seen["age"] == "young"),
         "Middle_Aged": _is(seen["age"] == "middle_aged"),
         "Senior": _is(seen["age"] == "senior"),
-        **{e.capitalize(): 0 if seen["ethnicity"] == UNKNOWN else _is(seen["ethnicity"] == e) for e in DIMENSIONS["ethnicity"]},
+        **{
+            e.capitalize(): 0 if seen["ethnicity"] == UNKNOWN else _is(seen["ethnicity"] == e)
+            for e in DIMENSIONS["ethnicity"]
+        },
         "Mouth_Closed": -open_mouth,
         "No_Eyewear": -celeba["Eyeglasses"],
         "Brown_Eyes": 0 if face.look.glasses == "sun" else _is(face.person.eye_colour.startswith("brown")),
