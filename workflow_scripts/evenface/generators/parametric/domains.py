@@ -51,15 +51,15 @@ class Domain:
 DOMAINS: dict[str, Domain] = {
     "studio": Domain(),
     "celebrity_photo": Domain(
-        key_intensity=(0.5, 1.5), key_elevation=(0.0, 1.0), colour_cast=0.16, tint=0.05, ambient=(0.3, 0.8),
-        yaw=0.24, pitch=0.08, roll=0.05, exposure=0.38, white_balance=0.07, contrast=0.14, saturation=0.15, blur=0.8,
-        motion=0.05, noise=0.02, low_resolution=0.25, smallest_scale=0.5, vignette=0.15, occlusion=0.06, jpeg=(70, 95),
+        key_intensity=(0.6, 1.4), key_elevation=(0.0, 1.0), colour_cast=0.10, tint=0.03, ambient=(0.35, 0.8),
+        yaw=0.22, pitch=0.07, roll=0.05, exposure=0.28, white_balance=0.05, contrast=0.10, saturation=0.10, blur=0.7,
+        motion=0.04, noise=0.018, low_resolution=0.2, smallest_scale=0.55, vignette=0.15, occlusion=0.05, jpeg=(70, 95),
     ),
     "web_crop": Domain(
-        key_intensity=(0.4, 1.6), key_elevation=(-0.1, 1.1), colour_cast=0.24, tint=0.07, ambient=(0.25, 0.85),
-        yaw=0.30, pitch=0.10, roll=0.08, exposure=0.50, exposure_bias=-0.15, white_balance=0.10, contrast=0.18,
-        saturation=0.2, blur=1.1, motion=0.10, noise=0.03, low_resolution=0.45, smallest_scale=0.35, vignette=0.3,
-        occlusion=0.10, jpeg=(45, 90),
+        key_intensity=(0.5, 1.5), key_elevation=(-0.1, 1.1), colour_cast=0.14, tint=0.05, ambient=(0.3, 0.85),
+        yaw=0.28, pitch=0.10, roll=0.08, exposure=0.36, exposure_bias=-0.1, white_balance=0.07, contrast=0.13,
+        saturation=0.13, blur=1.0, motion=0.08, noise=0.025, low_resolution=0.4, smallest_scale=0.4, vignette=0.25,
+        occlusion=0.08, jpeg=(50, 90),
     ),
 }  # fmt: skip
 

@@ -33,7 +33,7 @@ from evenface.planning.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 #: Ages in years that an age band is drawn from.
-AGES: dict[str, tuple[float, float]] = {"young": (17.0, 29.9), "middle_aged": (31.0, 49.0), "senior": (52.0, 79.0)}
+AGES: dict[str, tuple[float, float]] = {"young": (17.0, 27.0), "middle_aged": (35.0, 47.0), "senior": (58.0, 79.0)}
 
 #: Lightness range of each pigmented colour; the ends lie in the zones where annotators disagree.
 LIGHTNESS: dict[str, tuple[float, float]] = {"black": (0.02, 0.28), "brown": (0.30, 0.71), "blond": (0.74, 1.0)}
