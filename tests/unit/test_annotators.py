@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from evenface import annotators
-from evenface.annotators import annotate_shard
+from evenface.annotators import annotate_shard, trained_here
 from evenface.annotators.agreement import agreement, cohens_kappa
 from evenface.errors import UserError
 from evenface.storage.images import encode_png, read_image
@@ -261,3 +261,20 @@ def test_agreement_compares_every_pair_and_refuses_repeated_images():
     twice = pd.concat([tables["a"], tables["a"]])
     with pytest.raises(UserError, match="annotation b: image_id 'i0' occurs twice"):
         agreement({"a": tables["a"], "b": twice}, groups_of(2))
+
+
+def test_a_head_that_may_be_withheld_is_left_undefined(tmp_path):
+    table = make_faces(tmp_path / "faces", 96)
+    table["age"] = np.random.default_rng(0).choice(["young", "middle_aged", "senior"], len(table))
+    settings = {
+        "epochs": 1,
+        "min_validation_accuracy": 0.999,
+        "may_withhold": [*ATTRIBUTES, "age", "gender", "ethnicity"],
+    }
+    model = tmp_path / "model.safetensors"
+    manifest = trained_here.train_annotator(
+        table, ATTRIBUTES, settings, model, confusion_path=tmp_path / "c.csv", log_path=tmp_path / "l.csv", seed=1
+    )
+    assert "age" in manifest["withheld"]
+    answers = annotators.create("trained_here", {"model": str(model)}).annotate([read_image(table["image"].iloc[0])])
+    assert answers["age"].tolist() == ["unknown"] and answers["age_score"].isna().all()

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenface import networks
-from evenface.annotators import annotation_frame
+from evenface.annotators import annotation_frame, undefined_frame
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
 from evenface.planning.seeds import seed_from
@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "shift": 0.03,
     "dataset": "annotated",
     "min_validation_accuracy": 0.8,
+    "may_withhold": (),
     "crop": None,
     "max_unreadable": 0.01,
 }
@@ -154,8 +155,9 @@ def train_annotator(
     Writes ``model_path`` (safetensors, manifest beside it), ``confusion_path`` (CSV, see :func:`confusion`,
     with a column ``split``: validation rows decide the gate, test rows took no part in anything) and
     ``log_path`` (CSV per epoch); returns the manifest. An interrupted training goes on, as a
-    classifier's does. Raises UserError when any attribute's or dimension's validation accuracy is
-    below ``min_validation_accuracy``; nothing is written then.
+    classifier's does. An attribute or dimension whose validation accuracy is below
+    ``min_validation_accuracy`` is withheld (its labels are undefined) where ``may_withhold`` lists it;
+    otherwise a UserError says so and nothing is written.
     """
     settings = resolve(settings, DEFAULTS, "annotation.trained_here")
     label_matrix(faces, attributes, label)
@@ -184,7 +186,11 @@ def train_annotator(
         "pixels_sha256": images.sha256,
         "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),
     }
-    computed = {k: v for k, v in settings.items() if k not in ("cache_mb", "save_seconds", "min_validation_accuracy")}
+    computed = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("cache_mb", "save_seconds", "min_validation_accuracy", "may_withhold")
+    }
     environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
     result = fit(
         network,
@@ -214,7 +220,7 @@ def train_annotator(
         table.insert(0, "split", name)
         tables.append(table)
         accuracy[name] = _accuracy(truth, answers, attributes)
-    _gate(accuracy["validation"], settings["min_validation_accuracy"], label)
+    withheld = _gate(accuracy["validation"], settings["min_validation_accuracy"], settings["may_withhold"], label)
 
     manifest = {
         "network": {"name": "multi_task", "settings": network_settings},
@@ -226,6 +232,7 @@ def train_annotator(
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "accuracy": accuracy,
+        "withheld": withheld,
         "data": data,
         "environment": environment,
     }
@@ -280,10 +287,14 @@ def _number(value: float) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
 
 
-def _gate(heads: Mapping[str, Mapping[str, float | int | None]], minimum: float, label: str) -> None:
+def _gate(
+    heads: Mapping[str, Mapping[str, float | int | None]], minimum: float, may_withhold: Sequence[str], label: str
+) -> list[str]:
+    """Heads that are withheld; UserError when a head that may not be withheld is below the minimum."""
     text = ", ".join(f"{name} {h['accuracy'] if h['accuracy'] is not None else 'unknown'}" for name, h in heads.items())
     log.info("%s: validation accuracy: %s", label, text)
-    failed = [(n, h["accuracy"], h["n"]) for n, h in heads.items() if h["accuracy"] is None or h["accuracy"] < minimum]
+    below = [(n, h["accuracy"], h["n"]) for n, h in heads.items() if h["accuracy"] is None or h["accuracy"] < minimum]
+    failed = [entry for entry in below if entry[0] not in may_withhold]
     if failed:
         what = "; ".join(
             f"{name} has no labelled validation image" if value is None else f"{name} {value:.3f} on {n} images"
@@ -291,8 +302,12 @@ def _gate(heads: Mapping[str, Mapping[str, float | int | None]], minimum: float,
         )
         raise UserError(
             f"the trained annotator is below annotation.trained_here.min_validation_accuracy {minimum}: {what}. Raise "
-            f"its epochs, give it more annotated images, or lower the minimum if such labels are good enough"
+            f"its epochs, give it more annotated images, lower the minimum if such labels are good enough, or list the "
+            f"head in may_withhold to go on without its labels"
         )
+    for name, value, n in below:
+        log.warning("%s: %s is below %s (%s on %d images); its labels are withheld", label, name, minimum, value, n)
+    return [name for name, _, _ in below]
 
 
 class TrainedHere:
@@ -322,7 +337,12 @@ class TrainedHere:
         outputs = outputs_of(
             self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device, precision="float32"
         )
-        return _answers(outputs, self.network, self.attributes)
+        table = _answers(outputs, self.network, self.attributes)
+        nothing = undefined_frame(self.attributes, len(table))
+        for head in self.manifest["withheld"]:
+            columns = [head, f"{head}_score"] if head in DIMENSIONS else [f"score_{head}", f"label_{head}"]
+            table[columns] = nothing[columns]
+        return table
 
 
 def create(settings: Mapping[str, Any]) -> TrainedHere:
