@@ -8,6 +8,9 @@ CORES ?= all
 # GPU jobs at a time; with 0 the jobs that could use one run side by side on the CPU.
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU)
 
+# Byte code is written on first import (pip is told to leave it), so that hundreds of short jobs start fast.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint prune setup setup-dev
 .DELETE_ON_ERROR:
 
