@@ -22,8 +22,13 @@ def edit(tree, change):
     path.write_text(yaml.safe_dump(config))
 
 
+def shard_files(tree):
+    folder = tree / "data/synthetic/parametric"
+    return sorted(p for p in folder.glob("*.tar") if re.search(r"-[0-9a-f]{10}\.tar$", p.name))
+
+
 def shards(tree):
-    return {p.name: p.read_bytes() for p in (tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar")}
+    return {p.name: p.read_bytes() for p in shard_files(tree)}
 
 
 def test_a_finished_run_has_its_results_and_nothing_to_do(finished):
@@ -93,7 +98,7 @@ def test_shard_size_and_cores_change_no_image(tree):
 
     def pictures():
         found = {}
-        for path in (tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar"):
+        for path in shard_files(tree):
             with tarfile.open(path) as archive:
                 for member in archive:
                     if member.name.endswith(".png"):
@@ -133,7 +138,7 @@ def test_a_changed_test_label_reruns_what_depends_on_it(tree):
 
 
 def test_a_corrupt_shard_is_named(tree):
-    shard = sorted((tree / "data/synthetic/parametric").glob("*-*[0-9a-f].tar"))[0]
+    shard = shard_files(tree)[0]
     shard.write_bytes(shard.read_bytes()[:3000])
     text = run(tree, "data/faces/parametric.parquet", check=False)
     assert shard.name in text and "not a readable shard" in text
