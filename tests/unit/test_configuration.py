@@ -62,3 +62,15 @@ def test_every_key_of_the_schema_is_described(schema):
 def test_the_reference_page_is_up_to_date(schema, root):
     """Renew it with: python -m evenface reference > docs/reference.md"""
     assert (root / "docs/reference.md").read_text() == reference(schema)
+
+
+def test_the_order_of_keys_means_nothing_but_names_keep_theirs(shipped_config, schema):
+    def turned(value):
+        return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
+
+    names = ("runs", "datasets", "standins")
+    other = turned(shipped_config) | {n: {k: turned(v) for k, v in shipped_config[n].items()} for n in names}
+    first, second = check_config(shipped_config, schema), check_config(other, schema)
+    for key in first:
+        assert repr(first[key]) == repr(second[key]), key
+    assert list(first["runs"]) == list(shipped_config["runs"])

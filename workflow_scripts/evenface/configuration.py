@@ -85,7 +85,20 @@ def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = 
     if errors:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(_sentence(e) for e in errors))
     _cross_check(filled, name)
-    return filled
+    return {key: value if key in _NAMED else _ordered(value) for key, value in filled.items()} | {
+        key: {name: _ordered(entry) for name, entry in filled[key].items()} for key in _NAMED
+    }
+
+
+#: Sections whose entries the user names: their order is the order of reports.
+_NAMED = ("standins", "datasets", "runs")
+
+
+def _ordered(value: Any) -> Any:
+    """Mappings with sorted keys: a key moved within config.yaml must not look like a change."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
 
 
 def _cross_check(config: dict[str, Any], name: str) -> None:

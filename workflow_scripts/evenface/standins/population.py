@@ -96,6 +96,11 @@ class Member:
     split: str
 
 
+def _in_order(shares: Mapping[str, float], levels) -> dict[str, float]:
+    """Shares in the vocabulary's order, so that the order of keys in a configuration decides nothing."""
+    return {level: shares[level] for level in levels if level in shares}
+
+
 def _deal(shares: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
     """``count`` levels in exactly the declared shares (largest remainders), shuffled."""
     names = [n for n in shares if shares[n] > 0]
@@ -120,7 +125,7 @@ def members(name: str, settings: StandinSettings, seed: int) -> list[Member]:
     hair = [""] * count
     for ethnicity in DIMENSIONS["ethnicity"]:
         where = [i for i in range(count) if dealt["ethnicity"][i] == ethnicity]
-        shares = settings.hair_given_ethnicity.get(ethnicity) or _equal(HAIR_COLOURS)
+        shares = _in_order(settings.hair_given_ethnicity.get(ethnicity) or _equal(HAIR_COLOURS), HAIR_COLOURS)
         for i, colour in zip(where, _deal(shares, len(where), _random(seed, name, "hair", ethnicity)), strict=True):
             hair[i] = colour
     split = [""] * count
