@@ -17,6 +17,13 @@ ALLOWED = {
     "fairness": {"fairness", "taxonomy", "storage", "errors", ""},
 }
 
+#: The rooms in the order data flows: a room imports itself and earlier ones only.
+ORDER = [
+    "errors", "versions", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
+    "checkpoints", "generators", "standins", "datasets", "screening", "training", "annotators", "fairness", "report",
+    "__main__",
+]  # fmt: skip
+
 
 def imports(path):
     """(imported room, line) for every import of ours in a file."""
@@ -48,6 +55,8 @@ def test_imports_run_one_way():
             there = there if there in known else ""
             if here in ALLOWED and there not in ALLOWED[here]:
                 wrong.append(f"{path.relative_to(LIBRARY)}:{line} imports {name}")
+            if there and ORDER.index(there) > ORDER.index(here):
+                wrong.append(f"{path.relative_to(LIBRARY)}:{line} imports the later room {there}")
             if there == "report" and here not in ("report", "__main__"):
                 wrong.append(f"{path.relative_to(LIBRARY)}:{line} imports the report")
     assert wrong == []

@@ -454,7 +454,6 @@ def write_synthetic(root, shards=3, size=20):
 
 
 def test_synthetic(tmp_path):
-    pytest.importorskip("evenface.training.splits")
     options = write_synthetic(tmp_path)
     faces, rejected, summary = read("synthetic", options)
     assert len(faces) == 48 and list(rejected["reason"]) == ["no_face"] * 12
@@ -471,7 +470,6 @@ def test_synthetic(tmp_path):
 
 
 def test_synthetic_defects(tmp_path):
-    pytest.importorskip("evenface.training.splits")
     options = write_synthetic(tmp_path, shards=2)
     with pytest.raises(UserError, match="labels come from 'nobody', but known are requested, truth"):
         read("synthetic", {**options, "labels": "nobody"})

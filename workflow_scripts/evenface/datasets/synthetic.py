@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.datasets import faces as table
+from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
@@ -35,12 +36,10 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
     ``annotations``: annotator -> list of tables in that order; ``labels`` and ``demographics``: an
-    annotator's name or "requested"; ``seed`` of the split (``training.splits``: 80/10/10 within each
+    annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
     cell, an identity in one split). Adds the columns ``cell`` and ``prompt_id``. Raises UserError
     naming the file whose rows do not fit the shard's.
     """
-    from evenface.training.splits import assign_splits
-
     values = table.take_settings("synthetic", settings, DEFAULTS)
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
     for key in ("labels", "demographics"):

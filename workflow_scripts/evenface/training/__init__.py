@@ -1,7 +1,7 @@
 """Training of attribute classifiers and their predictions.
 
 ``compose`` puts a run's training frame together, ``train`` fits and writes a classifier,
-``predict`` scores a faces table with it, ``assign_splits`` splits a set that has no split.
+``predict`` scores a faces table with it.
 Importing this package does not import torch; ``train`` and ``predict`` do when they are first used.
 """
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from evenface.training.composition import compose
     from evenface.training.fitting import train
     from evenface.training.prediction import predict
-    from evenface.training.splits import assign_splits
 
-__all__ = ["assign_splits", "compose", "predict", "train"]
+__all__ = ["compose", "predict", "train"]
 
-_HOME = {"assign_splits": "splits", "compose": "composition", "predict": "prediction", "train": "fitting"}
+_HOME = {"compose": "composition", "predict": "prediction", "train": "fitting"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.splits import cell_of
 from evenface.errors import UserError
 from evenface.planning.seeds import seed_from
-from evenface.training.splits import cell_of
 
 log = logging.getLogger("evenface")
 
