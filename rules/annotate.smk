@@ -36,15 +36,18 @@ rule train_annotator:
 
 rule annotate:
     input:
-        images="data/synthetic/{generator}/{shard}.tar",
-        aligned="data/synthetic/{generator}/{shard}.aligned.tar",
+        images=batch_shards(".tar"),
+        aligned=batch_shards(".aligned.tar"),
         files=annotator_files,
     output:
-        table=ensure("data/synthetic/{generator}/{shard}.{annotator}.parquet", non_empty=True),
+        table=ensure(
+            "data/synthetic/{generator}/annotations/{batch}.{annotator}.parquet",
+            non_empty=True,
+        ),
     log:
-        "results/logs/annotate/{generator}/{shard}.{annotator}.log",
+        "results/logs/annotate/{generator}/{batch}.{annotator}.log",
     benchmark:
-        "results/benchmarks/annotate/{generator}/{shard}.{annotator}.tsv"
+        "results/benchmarks/annotate/{generator}/{batch}.{annotator}.tsv"
     conda:
         "../envs/vision.yaml"
     threads: 1
@@ -61,7 +64,7 @@ rule annotate:
 rule agreement:
     input:
         images=all_shards(".tar"),
-        tables=[path for name in ANNOTATORS for path in all_shards(f".{name}.parquet")],
+        tables=[path for name in ANNOTATORS for path in annotations(name)],
     output:
         agreement="results/annotation/agreement.csv",
     log:

@@ -5,7 +5,7 @@ import re
 from evenface import versions
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
-from evenface.planning.shards import build_plan
+from evenface.planning.shards import build_plan, shard_batches
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -15,6 +15,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 GENERATOR = PLAN.generator
+BATCHES = shard_batches(PLAN.shards, SETTINGS["annotation"]["shards_per_batch"])
 STANDINS = SETTINGS["standins"]
 DATASETS = SETTINGS["datasets"]
 RUNS = SETTINGS["runs"]
@@ -40,6 +41,7 @@ def standins_of(layout):
 
 wildcard_constraints:
     shard=r"[a-z0-9_-]+-[0-9a-f]{10}",
+    batch=r"[0-9a-f]{10}",
     generator=r"[a-z0-9_]+",
     annotator=one_of(ANNOTATORS),
     standin=one_of(STANDINS),
@@ -72,6 +74,21 @@ def generator_files(wildcards):
 def all_shards(ending):
     """The plan's files of one kind."""
     return [f"data/synthetic/{GENERATOR}/{shard}{ending}" for shard in PLAN.shards]
+
+
+def batch_shards(ending):
+    """Input function: files of one kind of the shards an annotation job labels."""
+
+    def files(wildcards):
+        folder = f"data/synthetic/{wildcards.generator}"
+        return [f"{folder}/{shard}{ending}" for shard in BATCHES[wildcards.batch]]
+
+    return files
+
+
+def annotations(annotator):
+    """The tables of one annotator."""
+    return [f"data/synthetic/{GENERATOR}/annotations/{batch}.{annotator}.parquet" for batch in BATCHES]
 
 
 def dataset_files(wildcards):

@@ -29,7 +29,7 @@ rule read_synthetic:
         images=all_shards(".tar"),
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
-        annotations=[path for name in LABEL_SOURCES for path in all_shards(f".{name}.parquet")],
+        annotations=[path for name in LABEL_SOURCES for path in annotations(name)],
     output:
         faces=ensure(f"data/faces/{GENERATOR}.parquet", non_empty=True),
         rejected=f"data/faces/{GENERATOR}.rejected.parquet",

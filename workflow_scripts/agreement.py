@@ -5,7 +5,7 @@ from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
     names = snakemake.params.recipe["annotators"]
-    count = len(snakemake.input.images)
+    count = len(snakemake.input.tables) // len(names)  # tables per annotator
     write_agreement(
         list(snakemake.input.images),
         {name: list(snakemake.input.tables[i * count : (i + 1) * count]) for i, name in enumerate(names)},

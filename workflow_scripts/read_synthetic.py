@@ -5,7 +5,7 @@ from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
     names, files = snakemake.params.recipe["annotators"], list(snakemake.input.annotations)
-    count = len(snakemake.input.images)
+    count = len(files) // len(names)  # tables per annotator
     write_dataset(
         "synthetic",
         {

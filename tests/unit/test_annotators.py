@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from evenface import annotators
-from evenface.annotators import annotate_shard, trained_here
+from evenface.annotators import annotate_shards, trained_here
 from evenface.annotators.agreement import agreement, cohens_kappa
 from evenface.errors import UserError
 from evenface.storage.images import encode_png, read_image
@@ -44,7 +44,7 @@ def test_ground_truth(tmp_path):
         tmp_path / "s.tar", [GRAY] * 3,
         [truth({"Male": 1, "Smiling": -1, "Bald": 0}), truth({"Male": -1}, gender="female"), truth({}, age="ageless")],
     )  # fmt: skip
-    annotate_shard(annotators.create("ground_truth"), tmp_path / "s.tar", tmp_path / "a.parquet")
+    annotate_shards(annotators.create("ground_truth"), [tmp_path / "s.tar"], tmp_path / "a.parquet")
     table = read_table(tmp_path / "a.parquet")
     assert table["image_id"].tolist() == ["s/0.png", "s/1.png", "s/2.png"]
     assert table["label_Male"].tolist() == [1, -1, 0] and table["label_Male"].dtype == np.int8
@@ -61,7 +61,7 @@ def test_ground_truth(tmp_path):
 def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
     shard_of(tmp_path / "s.tar", [GRAY], [text])
     with pytest.raises(UserError, match=r"image 's/0\.png': the generator recorded no truth"):
-        annotate_shard(annotators.create("ground_truth"), tmp_path / "s.tar", tmp_path / "a.parquet")
+        annotate_shards(annotators.create("ground_truth"), [tmp_path / "s.tar"], tmp_path / "a.parquet")
     assert not (tmp_path / "a.parquet").exists()
 
 
@@ -101,7 +101,7 @@ def test_every_image_keeps_its_row_whatever_happens_to_it(tmp_path):
     table = pd.DataFrame({"image_id": ["s/0.png", "s/3.png", "s/1.png"], "member": ["0.png", "3.png", "1.png"]})
     write_shard(tmp_path / "aligned.tar", framed, table, recipe={})
     parrot = Parrot()
-    annotate_shard(parrot, tmp_path / "s.tar", tmp_path / "a.parquet", aligned_path=tmp_path / "aligned.tar")
+    annotate_shards(parrot, [tmp_path / "s.tar"], tmp_path / "a.parquet", aligned_paths=[tmp_path / "aligned.tar"])
     got = read_table(tmp_path / "a.parquet")
     assert got["image_id"].tolist() == [f"s/{i}.png" for i in range(4)]
     assert got["failure"].tolist() == ["", "", "not_accepted", "corrupt"]
@@ -113,7 +113,9 @@ def test_every_image_keeps_its_row_whatever_happens_to_it(tmp_path):
 def test_a_shard_without_a_readable_image(tmp_path):
     shard_of(tmp_path / "s.tar", [GRAY], [""])
     write_shard(tmp_path / "none.tar", [], pd.DataFrame({"image_id": [], "member": []}), recipe={})
-    table = annotate_shard(Parrot(), tmp_path / "s.tar", tmp_path / "a.parquet", aligned_path=tmp_path / "none.tar")
+    table = annotate_shards(
+        Parrot(), [tmp_path / "s.tar"], tmp_path / "a.parquet", aligned_paths=[tmp_path / "none.tar"]
+    )
     assert table["failure"].tolist() == ["not_accepted"] and table["label_Smiling"].tolist() == [0]
 
 
@@ -187,7 +189,7 @@ def test_it_annotates_a_shard(faces, trained, tmp_path):
     images = [read_image(r) for r in test["image"]]
     shard_of(tmp_path / "s.tar", images, [""] * len(images))
     annotator = annotators.create("trained_here", {"model": trained[0] / "model.safetensors", "threads": 1})
-    table = annotate_shard(annotator, tmp_path / "s.tar", tmp_path / "a.parquet")
+    table = annotate_shards(annotator, [tmp_path / "s.tar"], tmp_path / "a.parquet")
     assert (table["gender"].to_numpy() == test["gender"].to_numpy()).mean() > 0.75
     assert (table["label_Blond_Hair"].to_numpy() == test["Blond_Hair"].to_numpy()).mean() > 0.75
     assert table["score_Blond_Hair"].between(0, 1).all() and table["age_score"].between(1 / 3, 1).all()

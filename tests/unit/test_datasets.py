@@ -479,4 +479,8 @@ def test_synthetic_defects(tmp_path):
         read("synthetic", {**options, "screening": options["screening"][::-1]})
     with pytest.raises(UserError, match="in more than one shard"):
         read("synthetic", {**options, **{k: options[k][:1] * 2 for k in ("shards", "screening", "aligned")},
-                           "annotations": {"truth": options["annotations"]["truth"][:1] * 2}})  # fmt: skip
+                           "annotations": {"truth": options["annotations"]["truth"][:1]}})  # fmt: skip
+    with pytest.raises(UserError, match="occurs twice; delete it"):
+        read("synthetic", {**options, "annotations": {"truth": options["annotations"]["truth"][:1] * 2}})
+    with pytest.raises(UserError, match="annotator truth: no row for image"):
+        read("synthetic", {**options, "annotations": {"truth": options["annotations"]["truth"][:1]}})

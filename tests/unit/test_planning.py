@@ -1,5 +1,6 @@
 """The plan: what is asked for, under which names, with which seeds."""
 
+import math
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
-from evenface.planning.shards import build_plan, recipe_digest, requests_of
+from evenface.planning.shards import build_plan, recipe_digest, requests_of, shard_batches
 from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
@@ -109,6 +110,24 @@ def test_planning_ten_thousand_shards_is_quick_and_needs_no_torch(config, root):
     )
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert float(out.stdout) < 5
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 1000])
+def test_every_shard_is_in_one_batch(config, size):
+    shards = build_plan(config).shards
+    batches = shard_batches(shards, size)
+    assert sorted(s for members in batches.values() for s in members) == sorted(shards)
+    assert len(batches) <= 2 ** math.ceil(math.log2(max(len(shards) / size, 1)))
+    assert batches == shard_batches(shards[::-1], size)
+    assert shard_batches([], size) == {}
+
+
+def test_a_replaced_shard_changes_the_batches_it_leaves_and_joins(config):
+    before = build_plan(config).shards
+    after = [*before[1:], "new-cell-0000-0123456789"]
+    old, new = shard_batches(before, 8), shard_batches(after, 8)
+    assert len(set(new) - set(old)) <= 2 and len(set(old) - set(new)) <= 2
+    assert any("new-cell-0000-0123456789" in members for members in new.values())
 
 
 def test_digest_ignores_key_order_and_sees_every_value(config):

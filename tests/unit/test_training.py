@@ -20,7 +20,8 @@ from evenface.training.composition import draw_balanced
 from faces import HAIR, make_faces
 
 ATTRIBUTES = tuple(HAIR)
-QUICK = {"epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "precision": "float32"}
+#: Slim-CNN at its smallest input: five times as quick.
+QUICK = {"image_size": [131, 131], "epochs": 2, "batch_size": 8, "learning_rate": 2e-3, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +269,7 @@ fit(pd.read_parquet({table!r}), Path({folder!r}), {settings!r})
 
 
 def test_killed_at_random_moments_it_gives_the_same_bytes(faces, tmp_path, root):
-    settings = {**QUICK, "epochs": 3, "colour_jitter": 0.1, "shift": 0.05, "schedule": "cosine", "save_seconds": 0}
+    settings = {**QUICK, "image_size": None, "epochs": 3, "colour_jitter": 0.1, "shift": 0.05, "schedule": "cosine", "save_seconds": 0}
     expected = tmp_path / "uninterrupted"
     fit(faces, expected, settings)
     table = tmp_path / "faces.parquet"

@@ -7,18 +7,19 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.shards import Plan, build_plan
+from evenface.planning.shards import Plan, build_plan, shard_batches
 
 _SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 
 
-def load_plan(configfile: str) -> Plan:
-    """The plan of a configuration file; raises UserError as the workflow would."""
+def load_settings(configfile: str) -> dict[str, Any]:
+    """The checked settings of a configuration file; raises UserError as the workflow would."""
     path = Path(configfile)
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file; run this in the folder of the Snakefile")
@@ -26,7 +27,12 @@ def load_plan(configfile: str) -> Plan:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from error
-    return build_plan(check_config(config or {}, load_schema(_SCHEMA), name=str(path)))
+    return check_config(config or {}, load_schema(_SCHEMA), name=str(path))
+
+
+def load_plan(configfile: str) -> Plan:
+    """The plan of a configuration file."""
+    return build_plan(load_settings(configfile))
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
@@ -55,11 +61,13 @@ def shard_show(arguments: argparse.Namespace) -> None:
 
 def prune(arguments: argparse.Namespace) -> None:
     """List shards (and their tables) that the configuration no longer asks for; delete them with --delete."""
-    plan = load_plan(arguments.configfile)
+    settings = load_settings(arguments.configfile)
+    plan = build_plan(settings)
+    batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
     folder = Path("data/synthetic") / plan.generator
-    stale = sorted(
-        path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes
-    )
+    stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
+    stale += [path for path in folder.glob("annotations/*") if path.name.split(".")[0] not in batches]
+    stale.sort()
     for path in stale:
         print(path)
         if arguments.delete:

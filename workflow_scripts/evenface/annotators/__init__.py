@@ -1,6 +1,6 @@
 """Annotators: who says what is in a face. One protocol, whatever answers.
 
-``create(name, settings)`` gives one; ``annotate_shard`` writes its table for one image shard.
+``create(name, settings)`` gives one; ``annotate_shards`` writes its table for some image shards.
 Importing this package, and using ``ground_truth``, does not import torch.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
+from evenface.joblog import progress
 from evenface.storage.images import ImageError
 from evenface.storage.shards import Shard, read_shard
 from evenface.storage.tables import write_table
@@ -83,20 +84,35 @@ def undefined_frame(attributes: Sequence[str], count: int) -> pd.DataFrame:
     )
 
 
-def annotate_shard(
+def annotate_shards(
     annotator: Annotator,
-    shard_path: str | os.PathLike,
+    shard_paths: Sequence[str | os.PathLike],
     out: str | os.PathLike,
     *,
-    aligned_path: str | os.PathLike | None = None,
+    aligned_paths: Sequence[str | os.PathLike] | None = None,
 ) -> pd.DataFrame:
-    """Annotate an image shard and write its annotation table, one row per image of the shard.
+    """Annotate image shards and write one annotation table, one row per image, in the order given.
 
-    Annotators that look at pixels see the crops in ``aligned_path``, the shard of accepted, framed
-    faces, where one is given. An image that is not in it, or cannot be decoded, keeps its row with
+    Annotators that look at pixels see the crops in ``aligned_paths``, the shards of accepted, framed
+    faces, where they are given. An image that is not in them, or cannot be decoded, keeps its row with
     undefined labels and a ``failure`` (not_accepted, missing, corrupt, too_large); otherwise that
-    column is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>").
+    column is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>"). The annotator is
+    shown one shard at a time, so that a label depends on nothing outside its shard.
     """
+    crops = aligned_paths or [None] * len(shard_paths)
+    parts = [
+        _annotate_shard(annotator, *paths)
+        for paths in zip(progress(shard_paths, len(shard_paths), "annotating"), crops, strict=True)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    table["annotator"] = f"{annotator.name}-v{annotator.version}"
+    write_table(table, out, kind="annotation", meta={"annotator": annotator.name, "version": annotator.version})
+    return table
+
+
+def _annotate_shard(
+    annotator: Annotator, shard_path: str | os.PathLike, aligned_path: str | os.PathLike | None
+) -> pd.DataFrame:
     with read_shard(shard_path) as shard:
         rows = shard.table
         if not annotator.needs_images:
@@ -109,8 +125,6 @@ def annotate_shard(
                 table, failures = _annotate_images(annotator, crops, rows)
     table.insert(0, "image_id", rows["image_id"].to_numpy(object))
     table["failure"] = failures
-    table["annotator"] = f"{annotator.name}-v{annotator.version}"
-    write_table(table, out, kind="annotation", meta={"annotator": annotator.name, "version": annotator.version})
     return table
 
 

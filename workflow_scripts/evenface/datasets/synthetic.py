@@ -35,7 +35,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
 
     Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
-    ``annotations``: annotator -> list of tables in that order; ``labels`` and ``demographics``: an
+    ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
     annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
     cell, an identity in one split). Adds the columns ``cell`` and ``prompt_id``. Raises UserError
     naming the file whose rows do not fit the shard's.
@@ -47,15 +47,16 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             known = ", ".join([REQUESTED, *annotations])
             raise UserError(f"data set {values['name']}: {key} come from {values[key]!r}, but known are {known}")
     count = len(values["shards"])
-    lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {}),
-             **annotations}  # fmt: skip
+    lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {})}
     for key, files in lists.items():
         if len(files) != count:
             raise UserError(f"data set {values['name']}: {count} shards but {len(files)} {key} files")
     if not count:
         raise UserError(f"data set {values['name']}: no shard to read")
 
-    parts = [_read_shard(i, values) for i in range(count)]
+    wanted = {values["labels"], values["demographics"]} - {REQUESTED}
+    tables = {n: _annotations(annotations[n], demographics=values["demographics"] == n) for n in sorted(wanted)}
+    parts = [_read_shard(i, values, tables) for i in range(count)]
     frame = pd.concat(parts, ignore_index=True)
     repeated = frame["image_id"].duplicated()
     if repeated.any():
@@ -119,7 +120,22 @@ def _aligned_to(path: str, rows: pd.DataFrame, order: pd.Series) -> pd.DataFrame
     return rows.set_index("image_id").reindex(order).reset_index()
 
 
-def _read_shard(number: int, values: Mapping[str, Any]) -> pd.DataFrame:
+def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
+    """Labels (and demographics) of one annotator by image_id, over all its tables."""
+    required = ["image_id", *(DIMENSIONS if demographics else ())]
+    parts = []
+    for path in paths:
+        part = read_table(path, required=required)
+        parts.append(part[[c for c in part if c in required or c.startswith("label_")]].assign(path=path))
+    tables = pd.concat(parts, ignore_index=True)
+    repeated = tables["image_id"].duplicated()
+    if repeated.any():
+        first = tables[repeated].iloc[0]
+        raise UserError(f"{first['path']}: image {first['image_id']!r} occurs twice; delete it and run again")
+    return tables.drop(columns="path").set_index("image_id")
+
+
+def _read_shard(number: int, values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row per image of a shard: ids, reference, screening verdict, labels, demographics."""
     dataset = values["name"]
     with read_shard(values["shards"][number]) as shard:
@@ -146,9 +162,7 @@ def _read_shard(number: int, values: Mapping[str, Any]) -> pd.DataFrame:
             raise UserError(f"{path}: the accepted image {missing[0]!r} is not in it; delete it and run again")
         frame["image"] = [where.get(i, r) for i, r in zip(order, frame["image"], strict=True)]
 
-    tables = {
-        n: _annotation(values, n, number, order) for n in {values["labels"], values["demographics"]} - {REQUESTED}
-    }
+    tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
     if values["demographics"] != REQUESTED:
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
@@ -165,10 +179,12 @@ def _read_shard(number: int, values: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
-def _annotation(values: Mapping[str, Any], name: str, number: int, order: pd.Series) -> pd.DataFrame:
-    path = values["annotations"][name][number]
-    required = ["image_id", *(DIMENSIONS if values["demographics"] == name else ())]
-    return _aligned_to(path, read_table(path, required=required), order)
+def _rows_of(annotation: pd.DataFrame, order: pd.Series, annotator: str) -> pd.DataFrame:
+    """The rows of ``annotation`` for the images of a shard, in its order."""
+    missing = order[~order.isin(annotation.index)]
+    if len(missing):
+        raise UserError(f"annotator {annotator}: no row for image {missing.iloc[0]!r}; delete its tables and run again")
+    return annotation.loc[order].reset_index(drop=True)
 
 
 def _prefixed(dataset: str, name: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
     for prompt in prompts:
         recipes.update(_recipes(prompt, generation, config["seed"]))
     return Plan(generation["generator"], recipes)
+
+
+def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
+    """Shards that one job handles together, so that a network is loaded once for many: name -> members.
+
+    A shard's place follows from its own digest: shards are parted by its leading bits, into the
+    smallest power of two of parts that makes them ``size`` shards on average. So a new or edited
+    shard moves no other one (until their number doubles), and a batch's name, the digest of its
+    members, changes with them alone.
+    """
+    bits = max(math.ceil(math.log2(len(shards) / size)), 0) if shards else 0
+    parts: dict[int, list[str]] = {}
+    for shard in sorted(shards):
+        parts.setdefault(int(shard.rpartition("-")[2], 16) >> (40 - bits), []).append(shard)
+    return {
+        hashlib.sha256("\n".join(members).encode()).hexdigest()[:10]: members for _, members in sorted(parts.items())
+    }
 
 
 def requests_of(recipe: dict[str, Any]) -> list[Request]:

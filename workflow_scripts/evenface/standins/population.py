@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,44 +101,55 @@ def _in_order(shares: Mapping[str, float], levels) -> dict[str, float]:
     return {level: shares[level] for level in levels if level in shares}
 
 
-def _deal(shares: Mapping[str, float], count: int, random: np.random.Generator) -> list[str]:
-    """``count`` levels in exactly the declared shares (largest remainders), shuffled."""
+def _deal(shares: Mapping[str, float], count: int) -> list[str]:
+    """``count`` levels in the declared shares: any stretch of the list meets them to within about one.
+
+    Each place goes to the level that lags its share most, the first of them on a tie (Webster's
+    apportionment, one seat at a time).
+    """
     names = [n for n in shares if shares[n] > 0]
-    exact = np.array([shares[n] for n in names], float) / sum(shares.values()) * count
-    counts = np.floor(exact).astype(int)
-    for index in np.argsort(-(exact - counts), kind="stable")[: count - counts.sum()]:
-        counts[index] += 1
-    return [str(n) for n in random.permutation(np.repeat(names, counts))]
+    weights = np.array([shares[n] for n in names], float)
+    dealt = np.zeros(len(names))
+    order = []
+    for _ in range(count):
+        chosen = int(np.argmax(weights / (2 * dealt + 1)))
+        dealt[chosen] += 1
+        order.append(names[chosen])
+    return order
 
 
 def members(name: str, settings: StandinSettings, seed: int) -> list[Member]:
     """The identities of a stand-in, in the order of their numbers.
 
-    Shares are met exactly (up to rounding) rather than in expectation; the splits of the CelebA
-    format are dealt 80/10/10 within each ethnicity and hair colour.
+    Shares are met (up to rounding) rather than in expectation, and within strata: hair colour within
+    each ethnicity, then age, gender and the CelebA format's splits (80/10/10) within what was dealt
+    before, so that products of dimensions are as balanced as their factors.
     """
-    count = settings.identities
-    dealt = {
-        dimension: _deal(getattr(settings, dimension), count, _random(seed, name, dimension))
-        for dimension in DIMENSIONS
-    }
-    hair = [""] * count
+    everyone = range(settings.identities)
+    traits: dict[str, list[str]] = {}
+
+    def deal(trait: str, shares: Mapping[str, float], among: Iterable[int] = everyone) -> None:
+        """Deal a trait among people in order of the traits they have, by lot where these are the same."""
+        among = sorted(among, key=lambda i: ([t[i] for t in traits.values()], seed_from(seed, name, trait, i)))
+        column = traits.get(trait, [""] * len(everyone))
+        for i, level in zip(among, _deal(shares, len(among)), strict=True):
+            column[i] = level
+        traits[trait] = column
+
+    deal("ethnicity", _in_order(settings.ethnicity, DIMENSIONS["ethnicity"]))
     for ethnicity in DIMENSIONS["ethnicity"]:
-        where = [i for i in range(count) if dealt["ethnicity"][i] == ethnicity]
         shares = _in_order(settings.hair_given_ethnicity.get(ethnicity) or _equal(HAIR_COLOURS), HAIR_COLOURS)
-        for i, colour in zip(where, _deal(shares, len(where), _random(seed, name, "hair", ethnicity)), strict=True):
-            hair[i] = colour
-    split = [""] * count
-    order = sorted(range(count), key=lambda i: (dealt["ethnicity"][i], hair[i], seed_from(seed, name, "split", i)))
-    # Walking the sorted list in steps of ten gives every stratum its share of each split.
-    start = int(_random(seed, name, "split").integers(10))
-    for place, i in enumerate(order):
-        split[i] = {0: "val", 5: "test"}.get((place + start) % 10, "train")
+        deal("hair", shares, [i for i in everyone if traits["ethnicity"][i] == ethnicity])
+    deal("age", _in_order(settings.age, DIMENSIONS["age"]))
+    deal("gender", _in_order(settings.gender, DIMENSIONS["gender"]))
+    deal("split", {"train": 0.8, "val": 0.1, "test": 0.1})
     return [
-        Member(i, seed_from(seed, "standin", name, i), {d: dealt[d][i] for d in DIMENSIONS}, hair[i], split[i])
-        for i in range(count)
+        Member(
+            i,
+            seed_from(seed, "standin", name, i),
+            {d: traits[d][i] for d in DIMENSIONS},
+            traits["hair"][i],
+            traits["split"][i],
+        )
+        for i in everyone
     ]
-
-
-def _random(*names: object) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed_from(*names)))

@@ -113,6 +113,7 @@ def train(
     """
     settings = resolve(settings, TRAINING_DEFAULTS, "training")
     kind = classifier(settings["classifier"])
+    size = kind.size if settings["image_size"] is None else tuple(reversed(settings["image_size"]))
     mitigation = mitigations.create(settings["mitigation"], {})
     label_matrix(faces, attributes, label)
     runtime.prepare(threads)
@@ -122,7 +123,7 @@ def train(
 
     import torch
 
-    images, kept, train_rows, validation_rows = load_for_training(faces, kind.size, settings, partial, threads, label)
+    images, kept, train_rows, validation_rows = load_for_training(faces, size, settings, partial, threads, label)
     labels = label_matrix(kept, attributes, label)
     counts = {}
     for column, name in enumerate(attributes):
@@ -183,8 +184,8 @@ def train(
         "network": {"name": kind.network, "settings": network_settings},
         "attributes": list(attributes),
         "input": {
-            "rows": kind.size[0],
-            "columns": kind.size[1],
+            "rows": size[0],
+            "columns": size[1],
             "channels": "RGB",
             "mean": [0.5, 0.5, 0.5],
             "deviation": [0.5, 0.5, 0.5],

@@ -29,6 +29,7 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "classifier": "slim_cnn",
     "mitigation": "none",
     "threshold": "fixed",  # 0.5, or "validation": the balanced-accuracy optimum of the validation split
+    "image_size": None,  # (width, height) in pixels the network is shown, or None for the published one
     "crop": None,  # central share of every image that is kept, or None for all of it
     "max_unreadable": 0.01,  # share of images that may fail to decode
 }
