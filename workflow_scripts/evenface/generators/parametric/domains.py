@@ -51,14 +51,14 @@ class Domain:
 DOMAINS: dict[str, Domain] = {
     "studio": Domain(),
     "celebrity_photo": Domain(
-        key_intensity=(0.6, 1.4), key_elevation=(0.0, 1.0), colour_cast=0.10, tint=0.03, ambient=(0.35, 0.8),
-        yaw=0.22, pitch=0.07, roll=0.05, exposure=0.28, white_balance=0.05, contrast=0.10, saturation=0.10, blur=0.7,
+        key_intensity=(0.6, 1.4), key_elevation=(0.0, 1.0), colour_cast=0.07, tint=0.025, ambient=(0.35, 0.8),
+        yaw=0.22, pitch=0.07, roll=0.05, exposure=0.20, white_balance=0.04, contrast=0.10, saturation=0.10, blur=0.7,
         motion=0.04, noise=0.018, low_resolution=0.2, smallest_scale=0.55, vignette=0.15, occlusion=0.05, jpeg=(70, 95),
     ),
     "web_crop": Domain(
-        key_intensity=(0.5, 1.5), key_elevation=(-0.1, 1.1), colour_cast=0.14, tint=0.05, ambient=(0.3, 0.85),
-        yaw=0.28, pitch=0.10, roll=0.08, exposure=0.36, exposure_bias=-0.1, white_balance=0.07, contrast=0.13,
-        saturation=0.13, blur=1.0, motion=0.08, noise=0.025, low_resolution=0.4, smallest_scale=0.4, vignette=0.25,
+        key_intensity=(0.5, 1.5), key_elevation=(-0.1, 1.1), colour_cast=0.10, tint=0.035, ambient=(0.3, 0.85),
+        yaw=0.28, pitch=0.10, roll=0.08, exposure=0.26, exposure_bias=-0.08, white_balance=0.05, contrast=0.12,
+        saturation=0.12, blur=0.9, motion=0.08, noise=0.025, low_resolution=0.35, smallest_scale=0.45, vignette=0.25,
         occlusion=0.08, jpeg=(50, 90),
     ),
 }  # fmt: skip
