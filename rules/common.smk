@@ -114,6 +114,7 @@ def standin_settings(wildcards):
     settings = STANDINS[wildcards.standin]
     return {
         "version": versions.STANDINS,
+        "renderer": versions.GENERATORS["parametric"],
         "name": wildcards.standin,
         "seed": SETTINGS["seed"],
         "settings": settings,

@@ -1,4 +1,10 @@
-"""Renders a described face: same description, same bytes, in any process and order.
+"""Renders a described face: same description, same bytes, in any process, in any order, on any x86-64 processor.
+
+What processors do differently is kept out: compiled kernels neither reorder nor fuse operations,
+single-precision functions of NumPy and OpenCV are avoided (double precision, rounded once, hides
+their last bits), sums that BLAS would order are written out. ``tests/unit/test_processors.py`` proves it with
+emulated instruction sets. Elsewhere one vertex off by its last bit may move the edge of a part by one
+sample, and JPEG then spreads that over its 8 x 8 block.
 
 Pipeline: morph the head, fit and pose the parts, project, find the nearest triangle of every
 sample, shade what is visible (once per output pixel and part), blend hair wisps, lashes and
