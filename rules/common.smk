@@ -6,6 +6,7 @@ from evenface import versions
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan
+from evenface.storage.atomic import check_writable
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -13,6 +14,14 @@ try:
     PLAN = build_plan(SETTINGS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+onstart:
+    try:
+        check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
 
 GENERATOR = PLAN.generator
 STANDINS = SETTINGS["standins"]
