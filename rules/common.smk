@@ -6,6 +6,7 @@ from evenface import versions
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan, shard_batches
+from evenface.storage.atomic import check_writable
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -13,6 +14,14 @@ try:
     PLAN = build_plan(SETTINGS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+onstart:
+    try:
+        check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
 
 GENERATOR = PLAN.generator
 BATCHES = shard_batches(PLAN.shards, SETTINGS["annotation"]["shards_per_batch"])
@@ -131,6 +140,7 @@ def standin_settings(wildcards):
     settings = STANDINS[wildcards.standin]
     return {
         "version": versions.STANDINS,
+        "renderer": versions.GENERATORS["parametric"],
         "name": wildcards.standin,
         "seed": SETTINGS["seed"],
         "settings": settings,

@@ -266,10 +266,51 @@ def test_celeba_split_file(tmp_path):
     assert "holds the official split" in celeba_error(tmp_path)
 
 
-def test_celeba_without_identities(tmp_path):
+def test_celeba_without_identities(tmp_path, caplog):
     write_celeba(tmp_path, NAMES, identity=False)
     faces, _, summary = read("celeba", {"root": tmp_path})
     assert faces["identity_id"].nunique() == 12 and not summary["identities_known"]
+    assert "identity_CelebA.txt is not there; every image counts as a person of its own" in caplog.text
+    (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 1\n")
+    assert "identity_CelebA.txt: image '000002.jpg' of the attribute file has no identity here" in celeba_error(
+        tmp_path
+    )
+
+
+@pytest.mark.parametrize("damage, txt, csv", [
+    (lambda row, gap: row.rsplit(gap, 1)[0] + gap + "2", "line 6: 000004.jpg has Young = 2", "line 5: 000004.jpg has Young = 2"),
+    (lambda row, gap: row.rsplit(gap, 1)[0], "line 6: 39 values, 40 attributes", "line 5: 40 columns, 41 in the header"),
+    (lambda row, gap: row + gap + "1", "line 6: 41 values, 40 attributes", "line 5: 42 columns, 41 in the header"),
+    (lambda row, gap: row.rsplit(gap, 1)[0] + gap + "999", "000004.jpg has Young = 999", "line 5: Young is '999', not a label"),
+])  # fmt: skip
+def test_celeba_damaged_rows_name_file_and_line(tmp_path, damage, txt, csv):
+    for variant, gap, at, message in (("txt", " ", 5, txt), ("csv", ",", 4, csv)):
+        root = tmp_path / variant
+        write_celeba(root, NAMES, variant=variant)
+        path = root / f"list_attr_celeba.{variant}"
+        lines = path.read_text().splitlines()
+        lines[at] = damage(lines[at].rstrip(), gap)
+        path.write_text("\n".join(lines) + "\n")
+        assert f"list_attr_celeba.{variant} {message}" in celeba_error(root) or message in celeba_error(root)
+
+
+@pytest.mark.parametrize("reader", ["celeba", "maad_face"])
+def test_a_decompression_bomb_of_a_few_kilobytes_costs_no_memory(tmp_path, reader):
+    """10,000 x 10,000 pixels would be 300 MB decoded; the size is read from the header."""
+    import tracemalloc
+
+    if reader == "celeba":
+        path = write_celeba(tmp_path, NAMES) / "img_align_celeba" / NAMES[3]
+    else:
+        path = write_maad(tmp_path, FILES) / "test" / FILES[3]
+    Image.new("1", (10_000, 10_000)).save(path, "PNG")
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    _, rejected, _ = read(reader, {"root": tmp_path, "verify_images": True})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert list(rejected["reason"]) == ["too_large"] and "10000 x 10000 pixels" in rejected["detail"].iloc[0]
+    assert peak < 20_000_000
 
 
 def test_missing_folders_and_unknown_keys(tmp_path):
@@ -330,7 +371,7 @@ def test_maad_defects(tmp_path):
     labels[FILES[2]]["Bald"] = "yes"
     write_maad(tmp_path, FILES, labels=labels)
     message = maad_error(tmp_path)
-    assert "MAAD_Face.csv" in message and "yes" in message and "Row #" in message
+    assert "MAAD_Face.csv line 4: Bald is 'yes', not a label" in message
     write_maad(tmp_path, FILES, listed=[*FILES, FILES[4]])
     assert f"line 14: image '{FILES[4]}' is already listed in line 6" in maad_error(tmp_path)
     write_maad(tmp_path, FILES, listed=["n999999/0001_01.jpg"])
@@ -346,9 +387,11 @@ def test_maad_defects(tmp_path):
 
 
 @pytest.mark.parametrize("damage, message", [
-    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0], *lines[4:]], r"Row #4: Expected 49 columns, got 48"),
-    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",", *lines[4:]], r"Row #4.* invalid value ''"),
-    (lambda lines: [*lines[:3], lines[3] + "\udcff", *lines[4:]], r"MAAD_Face.csv: .*invalid value"),
+    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0], *lines[4:]], r"MAAD_Face\.csv line 4: 48 columns, 49 in the header"),
+    (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], r"MAAD_Face\.csv line 4: 50 columns, 49 in the header"),
+    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",999", *lines[4:]], r"line 4: \w+ is '999', not a label"),
+    (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",", *lines[4:]], r"line 4: \w+ is '', not a label"),
+    (lambda lines: [*lines[:3], lines[3] + "\udcff", *lines[4:]], r"MAAD_Face\.csv line 4: \w+ is .*, not a label"),
 ])  # fmt: skip
 def test_maad_damaged_rows(tmp_path, damage, message):
     write_maad(tmp_path, FILES)

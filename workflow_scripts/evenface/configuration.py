@@ -13,6 +13,7 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
+from evenface.taxonomy import DIMENSIONS
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
@@ -129,8 +130,26 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    problems += _grouping_problems(config["evaluation"]["groupings"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _grouping_problems(groupings: list[str]) -> list[str]:
+    """Groupings that are no dimension or product of dimensions; found here, not after the last training."""
+    problems = []
+    for grouping in groupings:
+        parts = grouping.split("*")
+        unknown = [part for part in parts if part not in DIMENSIONS]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], DIMENSIONS, 1)
+            problems.append(
+                f"evaluation.groupings: {grouping!r} uses {unknown[0]!r}; allowed are {', '.join(DIMENSIONS)} and "
+                f"their products, e.g. gender*ethnicity{f'; did you mean {near[0]!r}?' if near else ''}"
+            )
+        elif len(set(parts)) < len(parts):
+            problems.append(f"evaluation.groupings: {grouping!r} names a dimension twice")
+    return problems
 
 
 def config_digest(config: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from evenface.errors import UserError
 
@@ -23,14 +23,19 @@ def job_log(path: str, threads: int = 1) -> Iterator[None]:
     """Send file descriptors 1 and 2 to ``path`` for the rest of the process.
 
     A UserError becomes one sentence in the log and exit status 1; any other exception leaves its
-    traceback there. ``threads`` bounds OpenMP, BLAS and numba pools started from here on.
+    traceback there. Where the log cannot be written (full disk, no right to), the sentence goes to the
+    terminal. ``threads`` bounds OpenMP, BLAS and numba pools started from here on.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    terminal = os.dup(2)
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError as error:
+        _fail(f"cannot write the log {path}: {os.strerror(error.errno)}", terminal)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
@@ -38,15 +43,26 @@ def job_log(path: str, threads: int = 1) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
+        _fail(str(error), terminal)
     except MemoryError:
-        print("error: out of memory; give the rule more mem_mb or fewer images at a time", file=sys.stderr, flush=True)
-        sys.exit(1)
-    except Exception:
-        traceback.print_exc()
+        _fail("out of memory; give the rule more mem_mb or fewer images at a time", terminal)
+    except Exception as error:
+        _fail(f"{type(error).__name__}: {error}", terminal, traceback.format_exc())
+    finally:
+        os.close(terminal)
+
+
+def _fail(sentence: str, terminal: int, details: str = "") -> NoReturn:
+    """Write ``details``, or else ``sentence``, to the log, or ``sentence`` to the descriptor ``terminal``; exit 1."""
+    text = (details or f"error: {sentence}\n").encode()
+    try:
+        sys.stdout.flush()
         sys.stderr.flush()
-        sys.exit(1)
+        if os.write(2, text) < len(text):
+            raise OSError
+    except OSError:
+        os.write(terminal, f"error: {sentence} (and the log cannot be written)\n".encode())
+    sys.exit(1)
 
 
 def progress(items: Iterable[Item], total: int, label: str, *, every: float = 5.0) -> Iterator[Item]:

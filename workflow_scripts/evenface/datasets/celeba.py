@@ -6,6 +6,7 @@ The folder holds ``list_attr_celeba.txt`` (or ``.csv``), ``list_eval_partition.t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ DEFAULTS: dict[str, Any] = {
     "demographics": None,
     "threads": 1,
 }
+
+log = logging.getLogger("evenface")
 
 _PARTITIONS = {0: "train", 1: "val", 2: "test"}
 _CHUNK = 20_000
@@ -250,6 +253,7 @@ def _partition(root: Path, names: pd.Index) -> np.ndarray:
 def _identities(root: Path, names: pd.Index) -> np.ndarray | None:
     path = _find(root, "identity_CelebA.txt", "identity_CelebA.csv")
     if path is None:
+        log.warning("%s: identity_CelebA.txt is not there; every image counts as a person of its own", root)
         return None
     return _lookup(path, _pairs(path, "identity"), names, "identity")
 

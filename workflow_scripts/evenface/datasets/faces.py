@@ -9,6 +9,7 @@ one int8 column per attribute in {+1, -1, 0}, 0 for undefined.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -178,8 +179,15 @@ def read_header(path: Path) -> list[str]:
 
 
 def csv_error(path: Path, error: Exception) -> UserError:
-    """A pyarrow CSV error as a sentence naming file, row and column."""
+    """A pyarrow CSV error as a sentence naming file, line and column."""
     detail = " ".join(str(error).split())
+    if count := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", detail):
+        line, expected, found = count.groups()
+        return UserError(f"{path} line {line}: {found} columns, {expected} in the header; the line is damaged")
+    if value := re.search(r"In CSV column #(\d+): Row #(\d+): .*invalid value '(.*)'$", detail):
+        column, line, text = value.groups()
+        name = dict(enumerate(read_header(path))).get(int(column), f"column {column}")
+        return UserError(f"{path} line {line}: {name} is {text[:40]!r}, not a label; the line is damaged")
     return UserError(f"{path}: {detail[:300]}; every row needs one whole number per attribute")
 
 

@@ -82,9 +82,9 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
                     hair=f"{hair} hair",
                     traits="".join(f", {t}" for t in drawn),
                 )
-            except (KeyError, IndexError) as error:
+            except (KeyError, IndexError, ValueError, AttributeError) as error:
                 raise UserError(
-                    f"config key generation.prompts.factorial.template: unknown field {error}; "
+                    f"config key generation.prompts.factorial.template cannot be filled in ({error}); "
                     "use {ethnicity}, {gender}, {age}, {hair} and {traits}"
                 ) from error
             attributes = {HAIR_COLOURS[hair]: 1}
@@ -151,6 +151,8 @@ def read_csv(path: Path) -> list[Prompt]:
     prompts = []
     for number, row in enumerate(rows, 2):
         place = f"{path} row {number}"
+        if any(value.strip() for value in row.get(None, ())):
+            raise UserError(f"{place}: more values than columns; put a prompt with commas into double quotes")
         text = (row["prompt"] or "").strip()
         demographics, attributes, _ = read_prompt(text)
         for dimension, levels in DIMENSIONS.items():

@@ -41,6 +41,18 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         raise
 
 
+def check_writable(*folders: str | os.PathLike) -> None:
+    """Raise UserError naming the first folder that cannot be made or written to; makes none."""
+    for folder in folders:
+        place = Path(folder)
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise UserError(f"cannot write to {folder}: {place} is a file; move it away")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write to {folder}: no right to, or {place} is on a read-only disk")
+
+
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
     """Write ``data`` atomically."""
     with atomic_path(path) as temporary:

@@ -62,8 +62,17 @@ class Shard:
             self._index = {info.name: info for info in self._archive.getmembers() if info.isfile()}
         except (OSError, tarfile.TarError) as error:
             raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
-        self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
-        self.table: pd.DataFrame = read_table(io.BytesIO(self._read("table.parquet")), required=("image_id", "member"))
+        try:
+            self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
+            table = io.BytesIO(self._read("table.parquet"))
+            table.name = "table.parquet"  # for the message of read_table
+            self.table: pd.DataFrame = read_table(table, required=("image_id", "member"))
+        except ValueError as error:
+            self.close()
+            raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
+        except UserError as error:
+            self.close()
+            raise UserError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
 
     def __enter__(self) -> Shard:
         return self

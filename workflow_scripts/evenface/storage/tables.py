@@ -62,7 +62,9 @@ def read_table(
         missing = [c for c in (*(columns or ()), *required) if c not in present]
         if missing:
             raise UserError(f"{name}: column {missing[0]!r} is missing; it has {', '.join(sorted(present))}")
-        return file.read(columns=columns).to_pandas()
+        table = file.read(columns=columns)
+        table.validate(full=True)  # a flipped bit in a text would only show when the text is used
+        return table.to_pandas()
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again") from error
 

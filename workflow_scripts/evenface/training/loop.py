@@ -6,6 +6,7 @@ was killed and started again takes the same steps as one that was not.
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import time
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from evenface.errors import UserError
 from evenface.networks.slim_cnn import normalise
 from evenface.planning.seeds import seed_from
-from evenface.storage.atomic import atomic_path
+from evenface.storage.atomic import write_bytes
 from evenface.training.images import prefetch
 
 log = logging.getLogger("evenface")
@@ -155,8 +156,10 @@ class _State:
             "optimiser": self.optimiser.state_dict(),
             "random": torch.get_rng_state(),
         }
-        with atomic_path(self.path) as temporary:
-            torch.save(content, temporary)
+        # Through memory: on a full disk PyTorch's own writer fails with a RuntimeError that names no file.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_bytes(self.path, buffer.getvalue())
 
     def restore(self) -> bool:
         """Take over the state on disk; False when there is none, or it is another training's."""

@@ -29,9 +29,10 @@ def photograph(image: np.ndarray, domain: Domain, seed: int) -> tuple[np.ndarray
     if draw.occluded:
         x = _occlude(x, random)
     if draw.motion:
-        x = cv2.filter2D(x, -1, _motion_kernel(draw.motion_length * pixel, draw.motion_angle))
+        x = _smear(x, _motion_path(draw.motion_length * pixel, draw.motion_angle))
     elif draw.blur * pixel > 0.2:
-        x = cv2.GaussianBlur(x, (0, 0), draw.blur * pixel)
+        # The accurate one works in integers and gives every processor the same bytes.
+        x = cv2.GaussianBlur(x, (0, 0), draw.blur * pixel, hint=cv2.ALGO_HINT_ACCURATE)
     linear = _TO_LINEAR[x] * draw.gains
     if draw.vignette > 0.01:
         linear *= _vignette(height, width, draw.vignette)[..., None]
@@ -40,15 +41,15 @@ def photograph(image: np.ndarray, domain: Domain, seed: int) -> tuple[np.ndarray
         # Shot noise grows with the square root of the light; read noise stays.
         linear += grain * draw.noise * np.sqrt(np.clip(linear, 0, 1) + 0.01)
     y = _to_srgb(linear)
-    gray = y @ np.array([0.299, 0.587, 0.114], np.float32)
-    y = gray[..., None] + (y - gray[..., None]) * draw.saturation
+    # Written out: a matrix product sums in an order, and with a rounding, that depend on the processor.
+    gray = (y[..., :1] * np.float32(0.299) + y[..., 1:2] * np.float32(0.587)) + y[..., 2:] * np.float32(0.114)
+    y = gray + (y - gray) * draw.saturation
     y = (y - 0.45) * draw.contrast + 0.45
     out = (np.clip(y, 0, 1) * 255 + 0.5).astype(np.uint8)
     if draw.scale < 0.98:
         small = (max(int(width * draw.scale), 24), max(int(height * draw.scale), 24))
-        out = cv2.resize(
-            cv2.resize(out, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=cv2.INTER_LINEAR
-        )
+        reduced = cv2.resize(out.astype(np.float64), small, interpolation=cv2.INTER_AREA)
+        out = cv2.resize((reduced + 0.5).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
     return out, draw.jpeg
 
 
@@ -100,14 +101,21 @@ def _vignette(height: int, width: int, strength: float) -> np.ndarray:
     return 1 - strength * 0.5 * (x * x + y * y)
 
 
-def _motion_kernel(length: float, angle: float) -> np.ndarray:
+def _motion_path(length: float, angle: float) -> np.ndarray:
+    """Pixels (size, size) that one point passes while the shutter is open: 1 there, 0 elsewhere."""
     size = max(3, int(length) | 1)
-    kernel = np.zeros((size, size), np.float32)
+    path = np.zeros((size, size), np.float32)
     c = size // 2
     dx, dy = math.cos(angle) * c, math.sin(angle) * c
     start, end = (round(c - dx), round(c - dy)), (round(c + dx), round(c + dy))
-    cv2.line(kernel, start, end, 1.0, 1)
-    return kernel / kernel.sum()
+    cv2.line(path, start, end, 1.0, 1)
+    return path
+
+
+def _smear(image: np.ndarray, path: np.ndarray) -> np.ndarray:
+    """Mean over the path, rounded. Sums of whole numbers are exact in whatever order a processor adds."""
+    total = np.rint(cv2.filter2D(image.astype(np.float32), -1, path))  # large kernels go through a transform
+    return (total / path.sum() + np.float32(0.5)).astype(np.uint8)
 
 
 def _occlude(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -128,5 +136,6 @@ def _occlude(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     colour = np.clip(base * (1 + 0.25 * random.standard_normal(3)), 0, 255)
     mask = np.zeros((height, width), np.float32)
     cv2.ellipse(mask, (int(x), int(y)), axes, float(random.uniform(0, 180)), 0, 360, 1.0, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 0.012 * width + 0.6)[..., None]
+    # In double precision, in which processors do not differ visibly.
+    mask = cv2.GaussianBlur(mask.astype(np.float64), (0, 0), 0.012 * width + 0.6)[..., None]
     return (layer * (1 - mask) + colour * mask + 0.5).astype(np.uint8)

@@ -70,7 +70,8 @@ class HeadDress:
 
     def _recession(self, x: np.ndarray) -> np.ndarray:
         """How far (dm) the hairline has moved back at distance ``x`` from the middle."""
-        temple = np.exp(-(((x - 0.42) / 0.22) ** 2))
+        # In double precision: NumPy's single-precision functions differ between processors.
+        temple = np.exp(-(((x.astype(np.float64) - 0.42) / 0.22) ** 2))
         return self.face.hair.receding * (0.16 + 0.34 * temple)
 
     def _hair_material(self, colour, gray: float, alpha: float = 1.0) -> np.ndarray:
@@ -188,7 +189,9 @@ class HeadDress:
         """Waves that grow from the crown to the tips; each lock has its own phase."""
         drop = extra["drop"].astype(np.float64)
         reach = smoothstep(-0.7, 0.9, drop) * amount
-        around = np.arctan2(points[:, 0] - self.left[0] * 0.5 - self.right[0] * 0.5, points[:, 2] - self.left[2] + 0.9)
+        # In double precision: NumPy's single-precision functions differ between processors.
+        x, z = points[:, 0].astype(np.float64), points[:, 2].astype(np.float64)
+        around = np.arctan2(x - self.left[0] * 0.5 - self.right[0] * 0.5, z - self.left[2] + 0.9)
         phase = 2.5 * around + 0.7 * np.sin(5.0 * around) + (self.face.person.shape_seed % 97) * 0.13
         swing = np.sin(drop * 8.5 + phase)
         depth = np.cos(drop * 7.0 + 1.7 * phase)
@@ -227,7 +230,8 @@ class HeadDress:
         lift = 0.09 + 0.05 * fold + 0.10 * smoothstep(0.3, 0.9, height)
         points = self.head[used] + normals[used] * lift[:, None].astype(np.float32)
         points[:, 1] += np.maximum(-height, 0).astype(np.float32)
-        uv = np.stack([np.arctan2(relative[:, 0], relative[:, 2] + 0.9) * 1.2, height], 1).astype(np.float32)
+        around = np.arctan2(relative[:, 0].astype(np.float64), relative[:, 2].astype(np.float64) + 0.9)
+        uv = np.stack([around * 1.2, height], 1).astype(np.float32)
         occlusion = 0.6 + 0.4 * smoothstep(0.0, 0.12, height) - 0.35 * np.exp(-(((height - 0.33) / 0.05) ** 2))
         material = material_row(COLOUR=look.hat_colour, NORMALIZER=0.06, SPECULAR=0.05, GLOSS=4.0)
         return Piece(

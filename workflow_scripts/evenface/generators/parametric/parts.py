@@ -130,7 +130,7 @@ class Library:
         elif part.name.startswith("eyebrow"):
             fit = np.polyfit(x.astype(np.float64), dy.astype(np.float64), 2)
             part.extra["from_line"] = (dy - np.polyval(fit, x)).astype(np.float32)
-            span = (x - x.min()) / max(float(x.max() - x.min()), 1e-6)
+            span = (x - x.min()).astype(np.float64) / max(float(x.max() - x.min()), 1e-6)
             part.extra["arch"] = (np.sin(np.clip(span, 0, 1) ** 1.3 * np.pi) - 0.35).astype(np.float32)
         elif f"clothes/{part.name}" in self.texture:
             part.extra["brightness"] = self._mean_brightness(part)
@@ -143,8 +143,9 @@ class Library:
         corners = part.uv[part.uv_faces[high]].mean(1)
         rows = np.clip(((1 - corners[:, 1]) * h).astype(int), 0, h - 1)
         columns = np.clip((corners[:, 0] * w).astype(int), 0, w - 1)
-        linear = image[rows, columns] ** 2
-        return max(float((linear @ np.array([0.3, 0.59, 0.11], np.float32)).mean()), 0.01)
+        red, green, blue = image[rows, columns].astype(np.float64).T ** 2
+        # Rounded, so that the order in which a processor sums leaves no trace.
+        return max(round(float((0.3 * red + 0.59 * green + 0.11 * blue).mean()), 6), 0.01)
 
     def beanie(self) -> tuple[np.ndarray, np.ndarray]:
         """Base vertices and triangles (into those vertices) of the scalp patch a knitted cap covers."""

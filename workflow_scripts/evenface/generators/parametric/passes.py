@@ -27,6 +27,10 @@ from .shading import (
 )
 from .strands import hair_albedo
 
+#: What is blended must be nearer than what is there by this factor. The solid part of a hair triangle
+#: is at its own depth: without a margin, rounding would decide where it is drawn a second time.
+NEARER = 1.00002
+
 
 @njit(cache=True)
 def gather(a, t, w1, w2, S, FI, TI, UV, N, Q, AO, EX, VD, VS, hair):
@@ -223,7 +227,7 @@ def blend_translucent(
                 w2 = (ex1 * py - px * ey1) * inv
                 if w1 < 0.0 or w2 < 0.0 or w1 + w2 > 1.0:
                     continue
-                if z0 + w1 * dz1 + w2 * dz2 <= zbuf[y, x]:
+                if z0 + w1 * dz1 + w2 * dz2 <= zbuf[y, x] * NEARER:
                     continue
                 if kind == HAIR:
                     w0 = 1.0 - w1 - w2

@@ -3,6 +3,9 @@
 Colours are kept as the square root of linear light in 8 bits (decoding is one multiplication);
 skins are kept as ratios to their own mean tone (see :func:`skin_ratio`), hair as strand shade,
 strand noise and alpha (:func:`hair_channels`). Every texture is packed with its mip levels.
+
+Every processor must find the same bytes: filters, powers and angles are computed in double
+precision and rounded to single, which hides the last bits in which processors differ.
 """
 
 from __future__ import annotations
@@ -19,6 +22,16 @@ from .raster import LEVELS
 RATIO_MAX = 4.0
 
 
+def power(base: np.ndarray, exponent: float) -> np.ndarray:
+    """``base ** exponent``, float32, the same on every processor."""
+    return np.power(np.asarray(base, np.float64), exponent).astype(np.float32)
+
+
+def weighted_sum(rgb: np.ndarray) -> np.ndarray:
+    """Luma (h, w) of (h, w, 3); written out, since a matrix product sums as the processor likes."""
+    return rgb[..., 0] * np.float32(0.3) + rgb[..., 1] * np.float32(0.59) + rgb[..., 2] * np.float32(0.11)
+
+
 def decode_image(data: bytes, size: int | None = None) -> np.ndarray:
     """PNG or JPEG bytes to float32 RGBA 0..1 (still sRGB-coded), resized to ``size`` x ``size``."""
     from PIL import Image
@@ -28,13 +41,14 @@ def decode_image(data: bytes, size: int | None = None) -> np.ndarray:
         rgba = np.asarray(image, np.float32) / 255.0
     if size and rgba.shape[:2] != (size, size):
         premultiplied = np.concatenate([rgba[..., :3] * rgba[..., 3:], rgba[..., 3:]], -1)
-        small = cv2.resize(premultiplied, (size, size), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(premultiplied.astype(np.float64), (size, size), interpolation=cv2.INTER_AREA)
+        small = small.astype(np.float32)
         rgba = np.concatenate([small[..., :3] / np.maximum(small[..., 3:], 1e-4), small[..., 3:]], -1)
     return np.clip(rgba, 0, 1)
 
 
 def srgb_to_linear(c: np.ndarray) -> np.ndarray:
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return np.where(c <= 0.04045, c / 12.92, power((c + 0.055) / 1.055, 2.4)).astype(np.float32)
 
 
 def encode(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -44,7 +58,8 @@ def encode(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    double = np.ascontiguousarray(image, np.float64)
+    return cv2.GaussianBlur(double, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).astype(np.float32)
 
 
 def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray:
@@ -135,10 +150,10 @@ def skin_ratio(rgba: np.ndarray, islands: np.ndarray, face: np.ndarray, scalp: n
     valid = islands.astype(np.float32) * (1 - scalp) * (1 - lips)
     broad = masked_blur(ratio, np.clip(valid, 0, 1), 16.0)
     flat = ratio / np.maximum(broad, 0.15)
-    ratio = flat * np.maximum(broad, 0.15) ** 0.35
+    ratio = flat * power(np.maximum(broad, 0.15), 0.35)
     # Chroma varies less than brightness, which tames blotches and casts.
-    luma = (ratio @ np.array([0.3, 0.59, 0.11], np.float32))[..., None]
-    ratio = luma * (ratio / np.maximum(luma, 1e-3)) ** 0.7
+    luma = weighted_sum(ratio)[..., None]
+    ratio = luma * power(ratio / np.maximum(luma, 1e-3), 0.7)
     fine = luma[..., 0] / np.maximum(blur(luma[..., 0], 3.0), 1e-3)
     bare = 1.0 + 0.15 * (fine - 1.0)
     ratio = ratio * (1 - scalp[..., None]) + (bare * scalp)[..., None]
@@ -159,17 +174,17 @@ def hair_channels(rgba: np.ndarray) -> np.ndarray:
     """
     alpha = rgba[..., 3]
     linear = bleed(srgb_to_linear(rgba[..., :3]), alpha)
-    luma = linear @ np.array([0.3, 0.59, 0.11], np.float32)
+    luma = weighted_sum(linear)
     solid = (alpha > 0.3).astype(np.float32)
     # Locally normalised brightness: keeps strands, drops painted highlights and dyes.
     broad = masked_blur(luma, np.maximum(solid, 1e-3), 14.0)[..., 0]
-    shade = np.clip(luma / np.maximum(broad, 1e-4), 0, 4) ** 0.6
+    shade = power(np.clip(luma / np.maximum(broad, 1e-4), 0, 4), 0.6)
     spread = max(float(np.sqrt(((shade - 1) ** 2 * solid).sum() / solid.sum())), 1e-3)
     shade = np.clip(1 + (shade - 1) * min(1.0, 0.30 / spread), 0.4, 2.0)
     gy, gx = np.gradient(blur(luma / np.maximum(broad, 1e-4), 1.0))
     jxx, jyy, jxy = (blur(g * solid, 9.0) for g in (gx * gx, gy * gy, gx * gy))
-    across = 0.5 * np.arctan2(2 * jxy, jxx - jyy)
-    dx, dy = -np.sin(across), np.cos(across)
+    across = 0.5 * np.arctan2((2 * jxy).astype(np.float64), (jxx - jyy).astype(np.float64))
+    dx, dy = -np.sin(across).astype(np.float32), np.cos(across).astype(np.float32)
     h, w = alpha.shape
     noise = np.random.Generator(np.random.PCG64(20200901)).random((h, w)).astype(np.float32)
     yy, xx = np.mgrid[0:h, 0:w].astype(np.float32)

@@ -1,0 +1,70 @@
+"""Mistakes and full disks met by the real workflow, in a tree where nothing has run yet."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from disk import files_left, run_with_small_disks
+from workflow.workflow import command, copy_tree, environment, run
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def fresh(root, tmp_path):
+    """A tree with nothing but what a clone has."""
+    return copy_tree(root, tmp_path / "tree", HERE / "tiny.yaml")
+
+
+def first_shard(tree):
+    text = run(tree, "--dry-run", "data/faces/parametric.parquet")
+    return next(line.split()[-1] for line in text.splitlines() if line.strip().startswith("output: data/synthetic"))
+
+
+def test_mistakes_in_config_and_prompts_stop_before_any_job(fresh):
+    def refused(change, sentence):
+        config = yaml.safe_load((HERE / "tiny.yaml").read_text())
+        change(config)
+        (fresh / "tiny.yaml").write_text(yaml.safe_dump(config))
+        text = run(fresh, check=False)
+        assert sentence in text and "Traceback" not in text and "Job stats" not in text, text
+
+    refused(
+        lambda c: c["evaluation"].update(groupings=["gender*etnicity"]),
+        "evaluation.groupings: 'gender*etnicity' uses 'etnicity'",
+    )
+    refused(
+        lambda c: c["generation"]["prompts"]["factorial"].update(hair_color=["black"]),
+        "unknown key 'hair_color' in generation.prompts.factorial; did you mean 'hair_colour'?",
+    )
+    (fresh / "prompts.csv").write_text("prompt,gender\na man with a goatee and no beard,male\n")
+    refused(
+        lambda c: c["generation"].update(prompts={"file": "prompts.csv", "factorial": None}),
+        "prompts.csv row 2: contradiction, Goatee together with No_Beard",
+    )
+    assert not (fresh / "data").exists() and not (fresh / "results").exists()
+
+
+def test_a_full_disk_stops_the_job_with_its_file(fresh):
+    shard = first_shard(fresh)
+    done = run_with_small_disks(
+        command(shard, "--retries", "0", cores=1), {fresh / "data": "size=60k"}, cwd=fresh, env=environment()
+    )
+    assert done.returncode != 0
+    assert f"error: cannot write {shard}: No space left on device; nothing was left there" in done.stdout
+    assert "Traceback" not in done.stdout and files_left(done) == []
+
+
+def test_results_that_cannot_be_written_stop_before_any_job(fresh):
+    shard = first_shard(fresh)
+    disks = {fresh / "results": "ro"}
+    done = run_with_small_disks(command(shard, cores=1), disks, cwd=fresh, env=environment())
+    assert done.returncode != 0 and "cannot write to results/logs: no right to, or results is on a read-only disk" in (
+        done.stdout
+    )
+    assert "Traceback" not in done.stdout and "rule generate" not in done.stdout and not (fresh / "data").exists()
+    (fresh / "results").rmdir()
+    (fresh / "results").write_text("a file")
+    text = run(fresh, shard, check=False)
+    assert "cannot write to results/logs: results is a file; move it away" in text and "Traceback" not in text
