@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import shading as sh
+from .aging import amount
 from .face import Face
 from .geometry import add_normals, fit_proxy, glasses, normalize
 from .parts import Library, cap_height
@@ -83,9 +84,10 @@ class HeadDress:
         thick = person.traits.get("brow_thickness", 0.0) + 0.5 * (person.masculinity - 0.5)
         points[:, 1] += part.extra["from_line"] * np.float32(0.55 * thick)
         points[:, 1] += part.extra["arch"] * np.float32(0.05 * person.traits.get("brow_arch", 0.0))
+        gray = min(0.7 * hair.gray + amount("gray_brows", self.face.age), 1.0)
         lightness = sum(hair.colour) / 3
         colour = tuple(c * (0.75 - 0.35 * min(lightness * 4, 1.0)) for c in hair.colour)
-        material = self._hair_material(colour, 0.7 * hair.gray, min(0.95 + 0.25 * thick, 1.1))
+        material = self._hair_material(colour, gray, min(0.95 + 0.25 * thick, 1.1))
         return Piece(
             "brows",
             sh.HAIR,

@@ -18,6 +18,12 @@ from .raster import LEVELS
 #: Skins store ratio r as 255 * sqrt(r / RATIO_MAX).
 RATIO_MAX = 4.0
 
+#: Steepest slope that the crease textures hold.
+SLOPE_MAX = 1.5
+
+#: Part of the UV square (u, v lower left; u, v upper right) that shows the face and throat.
+FACE_CORNER = (0.75, 0.25, 1.0, 0.75)
+
 
 def decode_image(data: bytes, size: int | None = None) -> np.ndarray:
     """PNG or JPEG bytes to float32 RGBA 0..1 (still sRGB-coded), resized to ``size`` x ``size``."""
