@@ -16,17 +16,17 @@ from .face import Face
 
 _CURVES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # Share of the way from the young to the old head.
-    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.27, 0.39, 0.50, 0.76, 0.95, 1.10)),
+    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.3, 0.38, 0.45, 0.9, 1.06, 1.18)),
     # Folds and bags: beside the nose and mouth, under the eyes, the main lines of the forehead.
-    "folds": ((25, 35, 41, 47, 58, 70, 80), (0.0, 0.42, 0.56, 0.65, 0.80, 0.92, 1.0)),
+    "folds": ((25, 35, 41, 47, 58, 70, 80), (0.0, 0.52, 0.6, 0.66, 0.88, 0.97, 1.02)),
     # Fine lines: around the eyes and lips, on the cheeks, forehead and neck.
-    "lines": ((28, 35, 41, 47, 58, 70, 80), (0.0, 0.22, 0.36, 0.46, 0.62, 0.74, 0.82)),
+    "lines": ((30, 35, 41, 47, 58, 70, 80), (0.0, 0.14, 0.22, 0.28, 0.76, 0.9, 0.96)),
     # Older of the photographed skins: 0 young, 1 middle-aged, 2 old.
-    "skin": ((24, 36, 44, 58, 70), (0.0, 1.0, 1.15, 1.60, 1.85)),
-    "spots": ((38, 47, 58, 70, 80), (0.0, 0.12, 0.45, 0.80, 1.0)),
-    "blotches": ((26, 41, 58, 80), (0.0, 0.35, 0.70, 1.0)),
-    "sallow": ((26, 41, 58, 80), (0.0, 0.35, 0.75, 1.0)),
-    "hollows": ((28, 41, 58, 75), (0.0, 0.30, 0.75, 1.0)),
+    "skin": ((24, 35, 47, 58, 70), (0.0, 1.0, 1.08, 1.8, 1.95)),
+    "spots": ((46, 58, 70, 80), (0.0, 0.6, 0.85, 1.0)),
+    "blotches": ((26, 35, 47, 58, 80), (0.0, 0.25, 0.4, 0.8, 1.0)),
+    "sallow": ((26, 35, 47, 58, 80), (0.0, 0.25, 0.34, 0.85, 1.0)),
+    "hollows": ((28, 35, 47, 58, 75), (0.0, 0.15, 0.22, 0.85, 1.0)),
     # Share of gray strands that brows and beards have beyond those of the scalp.
     "gray_brows": ((40, 58, 70, 80), (0.0, 0.22, 0.40, 0.50)),
 }
@@ -41,8 +41,8 @@ def amount(sign: str, age: float) -> float:
 
 
 def youth(age: float) -> float:
-    """What is left of a child's proportions, 1 at 16 to 0 at 27."""
-    return float(np.interp(age, (16, 27), (1.0, 0.0)))
+    """What is left of a child's proportions, 1 at 16 to 0 at 29."""
+    return float(np.interp(age, (16, 29), (1.0, 0.0)))
 
 
 def eye_bags(face: Face) -> float:

@@ -85,9 +85,10 @@ class HeadDress:
         points[:, 1] += part.extra["from_line"] * np.float32(0.55 * thick)
         points[:, 1] += part.extra["arch"] * np.float32(0.05 * person.traits.get("brow_arch", 0.0))
         gray = min(0.7 * hair.gray + amount("gray_brows", self.face.age), 1.0)
+        thinner = 1 - 0.35 * amount("gray_brows", self.face.age)
         lightness = sum(hair.colour) / 3
         colour = tuple(c * (0.75 - 0.35 * min(lightness * 4, 1.0)) for c in hair.colour)
-        material = self._hair_material(colour, gray, min(0.95 + 0.25 * thick, 1.1))
+        material = self._hair_material(colour, gray, min(0.95 + 0.25 * thick, 1.1) * thinner)
         return Piece(
             "brows",
             sh.HAIR,

@@ -8,7 +8,7 @@ import json
 import numpy as np
 from numba import njit
 
-from .aging import amount, youth
+from . import aging
 from .face import MACRO_ETHNICITY, Face
 
 #: How far groups are pushed away from the mean head. MakeHuman's own macro targets are mild next
@@ -226,9 +226,9 @@ class Weights(dict):
 def age_weights(age: float) -> dict[str, float]:
     """Weights of MakeHuman's child, young and old heads for an age in years (10 to 90)."""
     if age < 25:
-        child = min(max((25 - age) / 38, 0.0), 0.35)
+        child = min(max((25 - age) / 30, 0.0), 0.35)
         return {"child": child, "young": 1 - child}
-    old = amount("shape", age)
+    old = aging.amount("shape", age)
     return {"young": 1 - old, "old": old}
 
 
@@ -289,12 +289,12 @@ def _three(value: float, name: str) -> dict[str, float]:
 SAGGING = {
     "head/head-age": 0.70,
     "eyes/eye-bag": 0.45,
-    "eyes/eye-eyefold": -0.50,
+    "eyes/eye-eyefold": -0.60,
     "eyes/eye-height2": -0.16,
     "eyes/eye-corner2": -0.15,
-    "eyes/eye-scale": -0.10,
+    "eyes/eye-scale": -0.18,
     "eyebrows/eyebrows-trans": -0.22,
-    "mouth/mouth-laugh-lines": 0.45,
+    "mouth/mouth-laugh-lines": 0.60,
     "mouth/mouth-angles": -0.12,
     "mouth/mouth-upperlip-volume": -0.50,
     "mouth/mouth-lowerlip-volume": -0.35,
@@ -322,7 +322,7 @@ YOUTHFUL = {
 
 
 def _aging(w: Weights, age: float) -> None:
-    for shifts, share in ((SAGGING, amount("shape", age)), (YOUTHFUL, youth(age))):
+    for shifts, share in ((SAGGING, aging.amount("shape", age)), (YOUTHFUL, aging.youth(age))):
         for axis, k in shifts.items():
             w.axis(axis, k * share)
 

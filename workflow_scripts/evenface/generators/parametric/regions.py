@@ -185,9 +185,16 @@ def fine_lines(x: np.ndarray, dy: np.ndarray, back: np.ndarray) -> tuple[np.ndar
             across = -u * np.sin(angle) + v * np.cos(angle) - 0.4 * along**2 * np.sign(angle)
             length = smoothstep(-0.02, 0.03, along) * smoothstep(0.22, 0.10, along + 0.03 * uneven[k + 5])
             out.crease(across, 0.012, 0.0075, length, 0.85)
-        for k, low in enumerate((0.105, 0.15)):
+        for low in (0.105, 0.15):
             span = smoothstep(0.15, 0.20, own) * smoothstep(0.50, 0.42, own) * front
             out.crease(dy + low - 0.8 * (own - 0.30) ** 2, 0.011, 0.0035, span, 0.45)
+        # Sunken lids, pouches below the bags, cheeks that empty towards the jaw.
+        lid = smoothstep(0.10, 0.16, own) * smoothstep(0.50, 0.42, own) * front
+        out.crease(dy - 0.105 + 0.5 * (own - 0.29) ** 2, 0.026, 0.012, lid, 0.6)
+        pouch = smoothstep(0.20, 0.28, own) * smoothstep(0.62, 0.50, own) * smoothstep(0.45, 0.2, back)
+        out.crease(dy + 0.285 - 0.7 * (own - 0.36) ** 2, 0.032, 0.012, pouch, 0.45)
+        out.swell((own - 0.52) / 0.10, (dy + 0.55) / 0.16, -0.030)
+        out.swell((own - 0.47) / 0.11, (dy + 0.90) / 0.11, 0.030)
         # Lines of the cheek follow the fold beside the mouth at growing distance.
         path = np.interp(dy, [-1.0, -0.86, -0.70, -0.55, -0.40, -0.25], [0.33, 0.385, 0.40, 0.36, 0.27, 0.20])
         for k, offset in enumerate((0.085, 0.145, 0.21)):
@@ -200,7 +207,7 @@ def fine_lines(x: np.ndarray, dy: np.ndarray, back: np.ndarray) -> tuple[np.ndar
     for k in range(-4, 5):
         edge = smoothstep(-0.50, -0.55, dy) * smoothstep(-0.62, -0.58, dy) * front
         out.crease(x - 0.048 * k - 0.01 * jitter[40 + k], 0.009, 0.0035, edge, 0.40)
-    for k, height in enumerate((0.06, 0.105)):
+    for height in (0.06, 0.105):
         out.crease(dy - height - 0.3 * ax, 0.012, 0.0035, smoothstep(0.13, 0.06, ax) * front, 0.45)
     for height in (-1.27, -1.51, -1.63):
         out.crease(dy - height - 0.2 * ax**2, 0.016, 0.006, smoothstep(0.6, 0.3, ax), 0.5)

@@ -178,7 +178,7 @@ def _sample_hair(
         gray = float(random.uniform(0.48, 1.0))
     else:
         # Some strands turn with the years, without the hair being called gray.
-        gray = float(np.clip(random.uniform(0, 0.2) * (age - 30) / 40, 0, 0.2))
+        gray = float(random.uniform(0.4, 1.0) * np.interp(age, (34, 47, 60, 80), (0.0, 0.08, 0.14, 0.20)))
     style = _sample_style(person, attributes, seed)
     beard = _random(seed, "beard")
     male = person.gender == "male"

@@ -55,7 +55,7 @@ def skin_tone(face: Face) -> np.ndarray:
     tone = np.array([math.exp(v) for v in log])
     # Old skin is paler in red and yellower: thinner blood supply, fewer and unevener pigment cells.
     grey = 0.3 * tone[0] + 0.59 * tone[1] + 0.11 * tone[2]
-    faded = np.array([grey + 0.72 * (tone[0] - grey), grey + 0.85 * (tone[1] - grey), grey + 0.90 * (tone[2] - grey)])
+    faded = np.array([grey + 0.70 * (tone[0] - grey), grey + 0.70 * (tone[1] - grey), grey + 0.85 * (tone[2] - grey)])
     return tone + aging.amount("sallow", face.age) * (0.97 * faded - tone)
 
 
@@ -101,16 +101,17 @@ class SceneBuilder(HeadDress):
             share = (min(1.5 * hair.receding, 1.0) * open_front).astype(np.float32)
             occlusion = occlusion + (lib.body_occlusion() - occlusion) * share
         occlusion = occlusion * (1 - (0.10 + 0.30 * aging.eye_bags(face)) * region["eye_bag"])
-        occlusion = occlusion * (1 - np.float32(0.45 * aging.amount("hollows", face.age)) * region["hollow"])
+        occlusion = occlusion * (1 - np.float32(0.55 * aging.amount("hollows", face.age)) * region["hollow"])
         facial = np.maximum(region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard))
         facial = np.maximum(facial, region["goatee"] * hair.goatee)
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
         facial = np.maximum(facial, 0.40 * hair.stubble * shadow)
+        bloom = 0.55 - 0.45 * min(aging.amount("sallow", face.age), 1.0)
         extra = np.zeros((len(lib.rest), sh.EXTRAS), np.float32)
         extra[:, sh.EXTRA_BEARD] = facial
         extra[:, sh.EXTRA_SCALP] = self._scalp_density()
-        extra[:, sh.EXTRA_FLUSH] = (0.25 + 2.2 * look.blush) * region["cheek"] + 0.2 * region["nose"]
+        extra[:, sh.EXTRA_FLUSH] = (bloom + 2.2 * look.blush) * region["cheek"] + 0.2 * region["nose"]
         extra[:, sh.EXTRA_FOLDS], extra[:, sh.EXTRA_LINES] = aging.crease_amounts(face, lib.crease_zones)
         faces, uv_faces = lib.body_faces(look.clothes)
         first, second, share = self._skin_textures()
@@ -133,7 +134,7 @@ class SceneBuilder(HeadDress):
             SPOTS=aging.amount("spots", face.age),
             BLOTCHES=aging.amount("blotches", face.age),
             PATTERN=float(face.person.shape_seed % 89),
-            LIP_FADE=0.6 * min(aging.amount("sallow", face.age), 1.0),
+            LIP_FADE=0.75 * aging.amount("sallow", face.age) - 0.15,
             HEAD_RIGHT=turn[:, 0],
             HEAD_UP=turn[:, 1],
             FINE=min(max(face.framing.eye_distance / 130.0, 0.25), 1.0),
@@ -142,7 +143,7 @@ class SceneBuilder(HeadDress):
             MASK_TEX=lib.texture["masks"],
             SCALP_COLOUR=hair.colour,
             GRAY=hair.gray,
-            PORES=(1.0 if face.person.gender == "male" else 0.7) * (0.6 + 0.5 * aging.amount("blotches", face.age)),
+            PORES=(1.0 if face.person.gender == "male" else 0.7) * (0.45 + 0.65 * aging.amount("blotches", face.age)),
         )
         return Piece("skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra)
 
@@ -195,7 +196,9 @@ class SceneBuilder(HeadDress):
     def _eyes(self) -> Piece:
         part = self.library.part("HighPolyEyes")
         texture = self.library.texture[f"eyes/{self.face.person.eye_colour}"]
-        material = material_row(COLOUR=(1.02, 1.03, 1.05), SPECULAR=9.0, GLOSS=110.0, KEEP_COLOUR=0.6)
+        dull = aging.amount("sallow", self.face.age)
+        white = (1.03 - 0.14 * dull, 1.04 - 0.18 * dull, 1.07 - 0.27 * dull)
+        material = material_row(COLOUR=white, SPECULAR=9.0, GLOSS=110.0, KEEP_COLOUR=0.6)
         return Piece(
             "eyes",
             sh.EYE,

@@ -54,12 +54,12 @@ def _age(a, level, material, texels, table, rgba, rgb):
         fetch(texels, table, int(material[CREASE_TEX]), level, su, sv, rgba)
         right = folds * (rgba[0] - 0.5)
         up = folds * (rgba[1] - 0.5)
-        dark = folds * rgba[2]
+        dark = 1.2 * folds * rgba[2]
         # Thin skin under the eyes lets blood show.
         k = min(folds, 1.3) * rgba[3]
-        rgb[0] *= 1.0 - 0.20 * k
-        rgb[1] *= 1.0 - 0.27 * k
-        rgb[2] *= 1.0 - 0.20 * k
+        rgb[0] *= 1.0 - 0.24 * k
+        rgb[1] *= 1.0 - 0.31 * k
+        rgb[2] *= 1.0 - 0.24 * k
         fetch(texels, table, int(material[CREASE_TEX]) + 1, level, su, sv, rgba)
         right += lines * (rgba[0] - 0.5)
         up += lines * (rgba[1] - 0.5)

@@ -7,6 +7,7 @@ renderer does not show or nobody can say objectively (Attractive) is undefined t
 
 from __future__ import annotations
 
+from evenface.generators.parametric.aging import eye_bags
 from evenface.generators.parametric.face import Face
 from evenface.generators.parametric.pigment import hair_colour_probabilities
 from evenface.generators.parametric.styles import BALD, HAIR_STYLES
@@ -29,7 +30,7 @@ TRAIT_ATTRIBUTES: dict[str, tuple[str, float]] = {
     "Oval_Face": ("face_oval", 1),
     "Bushy_Eyebrows": ("brow_thickness", 1),
     "Arched_Eyebrows": ("brow_arch", 1),
-    "Bags_Under_Eyes": ("eye_bags", 1),
+    "Bags_Under_Eyes": ("eye_bags", 1),  # added to what age shows: see ``aging.eye_bags``
 }
 
 
@@ -65,6 +66,7 @@ def celeba_labels(face: Face) -> dict[str, int]:
         labels[HAIR_COLOURS[colour]] = _sure(probability)
     for name, (trait, sign) in TRAIT_ATTRIBUTES.items():
         labels[name] = _graded(sign * person.traits.get(trait, 0.0), TRAIT_PRESENT, TRAIT_ABSENT)
+    labels["Bags_Under_Eyes"] = _graded(eye_bags(face), TRAIT_PRESENT, TRAIT_ABSENT)
     grown = max(hair.beard, hair.goatee, hair.moustache)
     labels |= {
         "Male": _is(not female),
