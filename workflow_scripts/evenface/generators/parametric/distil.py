@@ -253,8 +253,13 @@ class Distiller:
         self.arrays["anchor/mouth_corners"] = np.array([mirror, corner], np.int32)
 
     def uv_weight(self, values: np.ndarray, size: int) -> np.ndarray:
+        """Values of the vertices (n,) as an image (size, size), carried on past the edges of the islands."""
         mask = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, values[self.body.faces])
-        return textures.blur(mask, size / 340)
+        ones = np.ones((len(self.body.faces), 3), np.float32)
+        painted = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, ones) > 0.5
+        # Blurred against nothing, a seam inside the scalp would show the skin's painted-on hair.
+        rows, columns = textures.nearest_inside(_erode(painted, 1))
+        return textures.blur(mask[rows, columns], size / 340)
 
     # -- textures --------------------------------------------------------------------------------
 
@@ -292,7 +297,13 @@ class Distiller:
             paths = sorted(p for p in self.makehuman if p.startswith(prefix))
             if folder == "hair":
                 self.packer.add(f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE)))
-            elif folder in ("eyebrows", "eyelashes"):
+            elif folder == "eyebrows":
+                rgba = self.diffuse(asset, prefix, SMALL_SIZE)
+                # Some brows are drawn in faint strokes that vanish in a small picture.
+                dense = np.percentile(rgba[..., 3][rgba[..., 3] > 0.05], 90)
+                rgba[..., 3] = np.clip(rgba[..., 3] / max(dense, 0.2), 0, 1) ** 0.7 * 0.95
+                self.packer.add(f"{folder}/{asset}", textures.hair_channels(rgba))
+            elif folder == "eyelashes":
                 self.packer.add(f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE)))
             elif folder == "eyes":
                 for path in paths:

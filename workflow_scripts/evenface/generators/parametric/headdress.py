@@ -157,7 +157,7 @@ class HeadDress:
             alpha *= smoothstep(end, end - 0.25, extra["drop"]).astype(np.float32)
         dy = -extra["drop"]
         alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(np.float32)
-        alpha *= (1 - front * (1 - smoothstep(-0.05, 0.10, height))).astype(np.float32)
+        alpha *= (1 - front * (1 - smoothstep(-0.08, 0.24, height))).astype(np.float32)
         if self.face.look.hat != "none":
             alpha *= (1 - extra["under_hat"]) * (1 - extra["before_face"])
         material = self._hair_material(hair.colour, hair.gray)
@@ -193,12 +193,12 @@ class HeadDress:
         reach = smoothstep(-0.7, 0.9, drop) * amount
         around = np.arctan2(points[:, 0] - self.left[0] * 0.5 - self.right[0] * 0.5, points[:, 2] - self.left[2] + 0.9)
         phase = 2.5 * around + 0.7 * np.sin(5.0 * around) + (self.face.person.shape_seed % 97) * 0.13
-        swing = np.sin(drop * 8.5 + phase)
-        depth = np.cos(drop * 7.0 + 1.7 * phase)
-        points[:, 0] += (np.cos(around) * swing * 0.085 * reach + np.sin(around) * depth * 0.07 * reach).astype(
+        swing = np.sin(drop * 10.5 + phase)
+        depth = np.cos(drop * 9.0 + 1.7 * phase)
+        points[:, 0] += (np.cos(around) * swing * 0.065 * reach + np.sin(around) * depth * 0.055 * reach).astype(
             np.float32
         )
-        points[:, 2] += (-np.sin(around) * swing * 0.085 * reach + np.cos(around) * depth * 0.07 * reach).astype(
+        points[:, 2] += (-np.sin(around) * swing * 0.065 * reach + np.cos(around) * depth * 0.055 * reach).astype(
             np.float32
         )
 

@@ -251,6 +251,8 @@ def _sample_style(person: Person, attributes: Mapping[str, int], seed: int) -> s
         if name in attributes:
             fitting = [n for n in names if getattr(styles.HAIR_STYLES[n], flag) == (attributes[name] == 1)]
             names = fitting or [n for n, s in styles.HAIR_STYLES.items() if getattr(s, flag) == (attributes[name] == 1)]
+    if attributes.get("Receding_Hairline") == 1 and attributes.get("Bangs") != 1:
+        names = [n for n in names if not styles.HAIR_STYLES[n].bangs] or names
     return _pick(_random(seed, "style"), {n: styles.HAIR_STYLES[n].weight for n in names})
 
 

@@ -168,7 +168,9 @@ class SceneBuilder(HeadDress):
         front = smoothstep(0.75, 0.35, -relative[:, 2])
         height = self.library.region["hairline"] - self._recession(x) * front
         amount = 0.95 if self.style.asset == "" else 0.85
-        return (amount * smoothstep(-0.07, 0.10, height)).astype(np.float32)
+        # Hair that recedes thins before it goes: the edge of a receding hairline is wide.
+        soft = 0.14 * self.face.hair.receding * front
+        return (amount * smoothstep(-0.07 - soft, 0.10 + soft, height)).astype(np.float32)
 
     def _clothes(self) -> Piece:
         look = self.face.look

@@ -75,7 +75,7 @@ def celeba_labels(face: Face) -> dict[str, int]:
         "Bangs": _is(bool(style and style.bangs and not hatted)),
         "Straight_Hair": 0 if hatted else _is(bool(style and style.straight and not style.wave)),
         "Wavy_Hair": 0 if hatted else _is(bool(style and style.wavy)),
-        "Receding_Hairline": 0 if hatted or bald else _graded(hair.receding, 0.5, 0.2),
+        "Receding_Hairline": 0 if hatted or bald or (style and style.bangs) else _graded(hair.receding, 0.5, 0.2),
         "Eyeglasses": _is(look.glasses != "none"),
         "Wearing_Hat": _is(hatted),
         "Wearing_Lipstick": _graded(look.lipstick, 0.4, 0.15),
