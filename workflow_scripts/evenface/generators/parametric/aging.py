@@ -16,17 +16,17 @@ from .face import Face
 
 _CURVES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # Share of the way from the young to the old head.
-    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.3, 0.38, 0.45, 0.9, 1.06, 1.18)),
+    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.34, 0.4, 0.46, 0.92, 1.06, 1.18)),
     # Folds and bags: beside the nose and mouth, under the eyes, the main lines of the forehead.
-    "folds": ((25, 35, 41, 47, 58, 70, 80), (0.0, 0.52, 0.6, 0.66, 0.88, 0.97, 1.02)),
+    "folds": ((26, 35, 41, 47, 58, 70, 80), (0.0, 0.62, 0.69, 0.74, 0.9, 0.98, 1.02)),
     # Fine lines: around the eyes and lips, on the cheeks, forehead and neck.
-    "lines": ((30, 35, 41, 47, 58, 70, 80), (0.0, 0.14, 0.22, 0.28, 0.76, 0.9, 0.96)),
+    "lines": ((30, 35, 41, 47, 58, 70, 80), (0.0, 0.14, 0.2, 0.24, 0.8, 0.92, 0.98)),
     # Older of the photographed skins: 0 young, 1 middle-aged, 2 old.
-    "skin": ((24, 35, 47, 58, 70), (0.0, 1.0, 1.08, 1.8, 1.95)),
+    "skin": ((26, 35, 47, 58, 70), (0.0, 1.0, 1.06, 1.8, 1.95)),
     "spots": ((46, 58, 70, 80), (0.0, 0.6, 0.85, 1.0)),
     "blotches": ((26, 35, 47, 58, 80), (0.0, 0.25, 0.4, 0.8, 1.0)),
-    "sallow": ((26, 35, 47, 58, 80), (0.0, 0.25, 0.34, 0.85, 1.0)),
-    "hollows": ((28, 35, 47, 58, 75), (0.0, 0.15, 0.22, 0.85, 1.0)),
+    "sallow": ((26, 35, 47, 58, 80), (0.0, 0.33, 0.4, 0.88, 1.0)),
+    "hollows": ((28, 35, 47, 58, 75), (0.0, 0.15, 0.2, 0.85, 1.0)),
     # Share of gray strands that brows and beards have beyond those of the scalp.
     "gray_brows": ((40, 58, 70, 80), (0.0, 0.22, 0.40, 0.50)),
 }
@@ -51,16 +51,19 @@ def eye_bags(face: Face) -> float:
     return min(max(0.5 * amount("folds", face.age) + trait, 0.0), 1.4)
 
 
-def crease_amounts(face: Face, zones: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def crease_amounts(face: Face, zones: dict[str, np.ndarray], darkness: float) -> tuple[np.ndarray, np.ndarray]:
     """Depth factors (n,) float32 of the folds and of the fine lines at every vertex of the head.
 
-    ``zones`` are the weights (n,) of forehead, eyes, mouth and neck (``regions.crease_zones``). People
-    crease differently, which ``Person.shape_seed`` decides; expressions deepen what age has drawn.
+    ``zones`` are the weights (n,) of forehead, eyes, mouth and neck (``regions.crease_zones``);
+    ``darkness`` runs from 0 (light skin) to 1 (dark skin). People crease differently, which
+    ``Person.shape_seed`` decides; expressions deepen what age has drawn.
     """
     random = np.random.Generator(np.random.PCG64(seed_from(face.person.shape_seed, "creases")))
     personal = np.exp(np.clip(random.standard_normal((2, len(zones))), -1.8, 1.8) * PERSONAL_SPREAD)
     smile, raised = face.expression.smile, max(face.expression.brow_raise, 0.0)
-    folds, lines = amount("folds", face.age), amount("lines", face.age)
+    # Shadows show less on dark skin: creases are deeper there, so that age reads alike on every tone.
+    gain = 1 + 0.35 * min(max(darkness, 0.0), 1.0)
+    folds, lines = gain * amount("folds", face.age), gain * amount("lines", face.age)
     deeper = {
         "forehead": (1 + 0.4 * raised, 1 + 0.5 * raised),
         "eyes": (1.0, 1 + 0.45 * smile),
@@ -69,7 +72,7 @@ def crease_amounts(face: Face, zones: dict[str, np.ndarray]) -> tuple[np.ndarray
     }
     out = np.zeros((2, len(zones["eyes"])), np.float32)
     for k, (name, weight) in enumerate(sorted(zones.items())):
-        base = 1.7 * eye_bags(face) if name == "eyes" else folds
+        base = 1.8 * gain * eye_bags(face) if name == "eyes" else folds
         out[0] += np.float32(base * deeper[name][0] * personal[0, k]) * weight
         out[1] += np.float32(lines * deeper[name][1] * personal[1, k]) * weight
     return out[0], out[1]

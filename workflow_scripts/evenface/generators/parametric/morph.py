@@ -312,10 +312,10 @@ SAGGING = {
 
 #: What is left of a child's proportions at 16.
 YOUTHFUL = {
-    "cheek/cheek-volume": 0.28,
-    "eyes/eye-scale": 0.14,
-    "mouth/mouth-upperlip-volume": 0.12,
-    "mouth/mouth-lowerlip-volume": 0.12,
+    "cheek/cheek-volume": 0.34,
+    "eyes/eye-scale": 0.22,
+    "mouth/mouth-upperlip-volume": 0.18,
+    "mouth/mouth-lowerlip-volume": 0.18,
     "nose/nose-scale-vert": -0.12,
     "neck/neck-scale-horiz": -0.12,
 }

@@ -14,6 +14,7 @@ from .geometry import add_normals, normalize, pose_points, rotation, round_norma
 from .headdress import HeadDress, Piece, material_row
 from .morph import TargetBank, shape_head
 from .parts import Library, hair_style
+from .pigment import luminance
 from .regions import smoothstep
 
 #: Linear albedo of facial skin by ethnicity level: lightest, middle and darkest usual tone.
@@ -107,15 +108,16 @@ class SceneBuilder(HeadDress):
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
         facial = np.maximum(facial, 0.40 * hair.stubble * shadow)
-        bloom = 0.55 - 0.45 * min(aging.amount("sallow", face.age), 1.0)
+        tone = skin_tone(face)
+        darkness = (0.30 - luminance(tuple(tone))) / 0.24
+        bloom = 0.42 - 0.34 * min(aging.amount("sallow", face.age), 1.0)
         extra = np.zeros((len(lib.rest), sh.EXTRAS), np.float32)
         extra[:, sh.EXTRA_BEARD] = facial
         extra[:, sh.EXTRA_SCALP] = self._scalp_density()
         extra[:, sh.EXTRA_FLUSH] = (bloom + 2.2 * look.blush) * region["cheek"] + 0.2 * region["nose"]
-        extra[:, sh.EXTRA_FOLDS], extra[:, sh.EXTRA_LINES] = aging.crease_amounts(face, lib.crease_zones)
+        extra[:, sh.EXTRA_FOLDS], extra[:, sh.EXTRA_LINES] = aging.crease_amounts(face, lib.crease_zones, darkness)
         faces, uv_faces = lib.body_faces(look.clothes)
         first, second, share = self._skin_textures()
-        tone = skin_tone(face)
         turn = rotation(face.pose.body_yaw, 0.0, 0.0) @ rotation(
             face.pose.yaw - face.pose.body_yaw, face.pose.pitch, face.pose.roll
         )
@@ -217,10 +219,12 @@ class SceneBuilder(HeadDress):
     def _teeth(self) -> Piece:
         part = self.library.part("Teeth_Base")
         material = material_row(COLOUR=(1.15, 1.13, 1.08), SPECULAR=0.8, GLOSS=60.0, KEEP_COLOUR=0.85)
+        # As modelled they hang back, and a dark gap shows under a smiling lip.
+        points = self._fit(part.name) + np.array([0, -0.015, 0.03], np.float32) * np.float32(self.scale)
         return Piece(
             "teeth",
             sh.TEETH,
-            self._fit(part.name),
+            points,
             part.faces,
             part.uv_faces,
             part.uv,
