@@ -16,23 +16,23 @@ from .face import Face
 
 _CURVES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # Share of the way from the young to the old head.
-    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.34, 0.4, 0.46, 0.92, 1.06, 1.18)),
+    "shape": ((25, 35, 41, 47, 58, 68, 80), (0.0, 0.34, 0.38, 0.42, 0.94, 1.08, 1.18)),
     # Folds and bags: beside the nose and mouth, under the eyes, the main lines of the forehead.
-    "folds": ((26, 35, 41, 47, 58, 70, 80), (0.0, 0.62, 0.69, 0.74, 0.9, 0.98, 1.02)),
+    "folds": ((26, 35, 41, 47, 58, 70, 80), (0.0, 0.7, 0.74, 0.78, 0.92, 0.98, 1.02)),
     # Fine lines: around the eyes and lips, on the cheeks, forehead and neck.
-    "lines": ((30, 35, 41, 47, 58, 70, 80), (0.0, 0.14, 0.2, 0.24, 0.8, 0.92, 0.98)),
+    "lines": ((30, 35, 41, 47, 58, 70, 80), (0.0, 0.12, 0.16, 0.18, 0.84, 0.95, 1.0)),
     # Older of the photographed skins: 0 young, 1 middle-aged, 2 old.
-    "skin": ((26, 35, 47, 58, 70), (0.0, 1.0, 1.06, 1.8, 1.95)),
+    "skin": ((26, 35, 47, 58, 70), (0.0, 1.0, 1.05, 1.8, 1.95)),
     "spots": ((46, 58, 70, 80), (0.0, 0.6, 0.85, 1.0)),
-    "blotches": ((26, 35, 47, 58, 80), (0.0, 0.25, 0.4, 0.8, 1.0)),
+    "blotches": ((26, 35, 47, 58, 80), (0.0, 0.28, 0.36, 0.85, 1.0)),
     "sallow": ((26, 35, 47, 58, 80), (0.0, 0.33, 0.4, 0.88, 1.0)),
-    "hollows": ((28, 35, 47, 58, 75), (0.0, 0.15, 0.2, 0.85, 1.0)),
+    "hollows": ((28, 35, 47, 58, 75), (0.0, 0.15, 0.18, 0.88, 1.0)),
     # Share of gray strands that brows and beards have beyond those of the scalp.
     "gray_brows": ((40, 58, 70, 80), (0.0, 0.22, 0.40, 0.50)),
 }
 
 #: Standard deviation (of the logarithm) of how strongly a person's zones of the face crease.
-PERSONAL_SPREAD = 0.16
+PERSONAL_SPREAD = 0.12
 
 
 def amount(sign: str, age: float) -> float:
@@ -48,6 +48,8 @@ def youth(age: float) -> float:
 def eye_bags(face: Face) -> float:
     """How visible the bags under the eyes are: half from age, the rest the person's trait; 0..1.4."""
     trait = face.person.traits.get("eye_bags", 0.0)
+    # Traits as people happen to have them move little; one asked for (``sampling``) counts in full.
+    trait *= min(abs(trait) / (0.6 if trait > 0 else 0.3), 1.0)
     return min(max(0.5 * amount("folds", face.age) + trait, 0.0), 1.4)
 
 
