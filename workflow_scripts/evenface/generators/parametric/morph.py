@@ -8,6 +8,7 @@ import json
 import numpy as np
 from numba import njit
 
+from . import aging
 from .face import MACRO_ETHNICITY, Face
 
 #: How far groups are pushed away from the mean head. MakeHuman's own macro targets are mild next
@@ -225,9 +226,9 @@ class Weights(dict):
 def age_weights(age: float) -> dict[str, float]:
     """Weights of MakeHuman's child, young and old heads for an age in years (10 to 90)."""
     if age < 25:
-        child = min(max((25 - age) / 40, 0.0), 0.35)
+        child = min(max((25 - age) / 30, 0.0), 0.35)
         return {"child": child, "young": 1 - child}
-    old = min((age - 25) / 58, 1.1)
+    old = aging.amount("shape", age)
     return {"young": 1 - old, "old": old}
 
 
@@ -272,7 +273,7 @@ def person_weights(bank: TargetBank, face: Face) -> Weights:
             w.axis(axis, k * amount)
     oval = person.traits.get("face_oval", 0.0)
     w.add("head/head-oval" if oval > 0 else "head/head-square", abs(oval))
-    _aging(w, face.age, person.masculinity)
+    _aging(w, face.age)
     return w
 
 
@@ -284,22 +285,46 @@ def _three(value: float, name: str) -> dict[str, float]:
     }
 
 
-def _aging(w: Weights, age: float, masculinity: float) -> None:
-    """Sagging that MakeHuman's old head shows too little of."""
-    late = min(max((age - 35) / 45, 0.0), 1.0)
-    w.axis("head/head-age", 0.75 * late)
-    w.axis("eyes/eye-bag", 0.45 * late)
-    w.axis("neck/neck-double", 0.35 * late)
-    w.axis("ears/ear-scale", 0.35 * late)
-    w.axis("mouth/mouth-upperlip-volume", -0.35 * late)
-    w.axis("mouth/mouth-lowerlip-volume", -0.25 * late)
-    w.axis("nose/nose-scale-vert", 0.15 * late)
-    w.axis("nose/nose-point", -0.10 * late)
-    w.axis("eyes/eye-eyefold", -0.35 * late)
-    w.axis("cheek/cheek-volume", -0.15 * late)
-    early = min(max((24 - age) / 8, 0.0), 1.0)
-    w.axis("cheek/cheek-volume", 0.25 * early)
-    w.axis("eyes/eye-scale", 0.12 * early)
+#: Signs of age that MakeHuman's old head shows too little of: axis -> amount at the age of 70.
+SAGGING = {
+    "head/head-age": 0.70,
+    "eyes/eye-bag": 0.45,
+    "eyes/eye-eyefold": -0.60,
+    "eyes/eye-height2": -0.16,
+    "eyes/eye-corner2": -0.15,
+    "eyes/eye-scale": -0.18,
+    "eyebrows/eyebrows-trans": -0.22,
+    "mouth/mouth-laugh-lines": 0.60,
+    "mouth/mouth-angles": -0.12,
+    "mouth/mouth-upperlip-volume": -0.50,
+    "mouth/mouth-lowerlip-volume": -0.35,
+    "mouth/mouth-upperlip-height": -0.25,
+    "mouth/mouth-lowerlip-height": -0.15,
+    "nose/nose-scale-vert": 0.18,
+    "nose/nose-point": -0.18,
+    "nose/nose-nostrils-width": 0.10,
+    "ears/ear-scale": 0.35,
+    "ears/ear-lobe": 0.45,
+    "cheek/cheek-volume": -0.22,
+    "forehead/forehead-temple": -0.40,
+    "neck/neck-double": 0.35,
+}
+
+#: What is left of a child's proportions at 16.
+YOUTHFUL = {
+    "cheek/cheek-volume": 0.34,
+    "eyes/eye-scale": 0.22,
+    "mouth/mouth-upperlip-volume": 0.18,
+    "mouth/mouth-lowerlip-volume": 0.18,
+    "nose/nose-scale-vert": -0.12,
+    "neck/neck-scale-horiz": -0.12,
+}
+
+
+def _aging(w: Weights, age: float) -> None:
+    for shifts, share in ((SAGGING, aging.amount("shape", age)), (YOUTHFUL, aging.youth(age))):
+        for axis, k in shifts.items():
+            w.axis(axis, k * share)
 
 
 def expression_weights(bank: TargetBank, face: Face) -> Weights:

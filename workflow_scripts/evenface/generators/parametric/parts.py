@@ -43,6 +43,7 @@ class Library:
         self.uv_faces = np.ascontiguousarray(arrays["body/uv_faces"])
         self.uv = np.ascontiguousarray(arrays["body/uv"])
         self.region = {k.removeprefix("region/"): v for k, v in arrays.items() if k.startswith("region/")}
+        self.crease_zones = {k.removeprefix("crease_"): v for k, v in self.region.items() if k.startswith("crease_")}
         self.anchor = {k.removeprefix("anchor/"): v for k, v in arrays.items() if k.startswith("anchor/")}
         eyes = np.concatenate([self.anchor["left_eye"], self.anchor["right_eye"]])
         self.eyes = self.rest[eyes].mean(0)

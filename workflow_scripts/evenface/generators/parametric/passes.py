@@ -20,6 +20,7 @@ from .shading import (
     AT_V,
     ATTRIBUTES,
     COLOUR,
+    EXTRAS,
     GRAY,
     HAIR,
     PLASTIC,
@@ -58,6 +59,7 @@ def gather(a, t, w1, w2, S, FI, TI, UV, N, Q, AO, EX, VD, VS, hair):
         for c in range(3):
             a[AT_NORMAL + c] += q0 * N[i0, c] + q1 * N[i1, c] + q2 * N[i2, c]
             a[AT_LIGHT + c] += q0 * Q[i0, c] + q1 * Q[i1, c] + q2 * Q[i2, c]
+        for c in range(EXTRAS):
             a[AT_EXTRA + c] += q0 * EX[i0, c] + q1 * EX[i1, c] + q2 * EX[i2, c]
         a[AT_OCCLUSION] += q0 * AO[i0] + q1 * AO[i1] + q2 * AO[i2]
 

@@ -178,7 +178,7 @@ def _sample_hair(
         gray = float(random.uniform(0.48, 1.0))
     else:
         # Some strands turn with the years, without the hair being called gray.
-        gray = float(np.clip(random.uniform(0, 0.2) * (age - 30) / 40, 0, 0.2))
+        gray = float(random.uniform(0.4, 1.0) * np.interp(age, (34, 47, 60, 80), (0.0, 0.08, 0.14, 0.20)))
     style = _sample_style(person, attributes, seed)
     beard = _random(seed, "beard")
     male = person.gender == "male"
@@ -251,6 +251,8 @@ def _sample_style(person: Person, attributes: Mapping[str, int], seed: int) -> s
         if name in attributes:
             fitting = [n for n in names if getattr(styles.HAIR_STYLES[n], flag) == (attributes[name] == 1)]
             names = fitting or [n for n, s in styles.HAIR_STYLES.items() if getattr(s, flag) == (attributes[name] == 1)]
+    if attributes.get("Receding_Hairline") == 1 and attributes.get("Bangs") != 1:
+        names = [n for n in names if not styles.HAIR_STYLES[n].bangs] or names
     return _pick(_random(seed, "style"), {n: styles.HAIR_STYLES[n].weight for n in names})
 
 

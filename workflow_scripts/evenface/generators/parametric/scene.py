@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from . import aging
 from . import shading as sh
 from .face import MACRO_ETHNICITY, Face
 from .geometry import add_normals, normalize, pose_points, rotation, round_normals
 from .headdress import HeadDress, Piece, material_row
 from .morph import TargetBank, shape_head
 from .parts import Library, hair_style
+from .pigment import luminance
 from .regions import smoothstep
 
 #: Linear albedo of facial skin by ethnicity level: lightest, middle and darkest usual tone.
@@ -51,7 +53,11 @@ def skin_tone(face: Face) -> np.ndarray:
         for c in range(3):
             low, high = (light[c], middle[c]) if t < 1 else (middle[c], dark[c])
             log[c] += share / total * (math.log(low) + (math.log(high) - math.log(low)) * (t if t < 1 else t - 1))
-    return np.array([math.exp(v) for v in log])
+    tone = np.array([math.exp(v) for v in log])
+    # Old skin is paler in red and yellower: thinner blood supply, fewer and unevener pigment cells.
+    grey = 0.3 * tone[0] + 0.59 * tone[1] + 0.11 * tone[2]
+    faded = np.array([grey + 0.70 * (tone[0] - grey), grey + 0.70 * (tone[1] - grey), grey + 0.85 * (tone[2] - grey)])
+    return tone + aging.amount("sallow", face.age) * (0.97 * faded - tone)
 
 
 class SceneBuilder(HeadDress):
@@ -95,25 +101,29 @@ class SceneBuilder(HeadDress):
             open_front = smoothstep(0.30, 0.45, relative[:, 1]) * smoothstep(0.75, 0.35, -relative[:, 2])
             share = (min(1.5 * hair.receding, 1.0) * open_front).astype(np.float32)
             occlusion = occlusion + (lib.body_occlusion() - occlusion) * share
-        age = min(max((face.age - 35) / 40, 0.0), 1.0)
-        bags = 0.10 + 0.25 * age + 0.35 * max(face.person.traits.get("eye_bags", 0.0), 0.0)
-        occlusion = occlusion * (1 - bags * region["eye_bag"])
+        occlusion = occlusion * (1 - (0.10 + 0.30 * aging.eye_bags(face)) * region["eye_bag"])
+        occlusion = occlusion * (1 - np.float32(0.55 * aging.amount("hollows", face.age)) * region["hollow"])
         facial = np.maximum(region["beard"] * hair.beard, region["moustache"] * max(hair.moustache, hair.beard))
         facial = np.maximum(facial, region["goatee"] * hair.goatee)
         facial = np.maximum(facial, region["sideburns"] * hair.sideburns)
         shadow = np.maximum(np.maximum(region["beard"], region["moustache"]), region["goatee"])
         facial = np.maximum(facial, 0.40 * hair.stubble * shadow)
-        wrinkles = min(max((face.age - 32) / 42, 0.0), 1.0)
-        extra = np.zeros((len(lib.rest), 3), np.float32)
-        extra[:, 0] = facial
-        extra[:, 1] = self._scalp_density()
-        extra[:, 2] = (0.25 + 2.2 * look.blush) * region["cheek"] + 0.2 * region["nose"]
+        tone = skin_tone(face)
+        darkness = (0.30 - luminance(tuple(tone))) / 0.24
+        bloom = 0.42 - 0.34 * min(aging.amount("sallow", face.age), 1.0)
+        extra = np.zeros((len(lib.rest), sh.EXTRAS), np.float32)
+        extra[:, sh.EXTRA_BEARD] = facial
+        extra[:, sh.EXTRA_SCALP] = self._scalp_density()
+        extra[:, sh.EXTRA_FLUSH] = (bloom + 2.2 * look.blush) * region["cheek"] + 0.2 * region["nose"]
+        extra[:, sh.EXTRA_FOLDS], extra[:, sh.EXTRA_LINES] = aging.crease_amounts(face, lib.crease_zones, darkness)
         faces, uv_faces = lib.body_faces(look.clothes)
         first, second, share = self._skin_textures()
-        tone = skin_tone(face)
+        turn = rotation(face.pose.body_yaw, 0.0, 0.0) @ rotation(
+            face.pose.yaw - face.pose.body_yaw, face.pose.pitch, face.pose.roll
+        )
         material = material_row(
             COLOUR=tone,
-            SPECULAR=0.85,
+            SPECULAR=0.90 - 0.25 * aging.amount("sallow", face.age),
             GLOSS=16.0,
             SECOND_TEX=second,
             SECOND_SHARE=share,
@@ -121,15 +131,21 @@ class SceneBuilder(HeadDress):
             LIP_COLOUR=look.lipstick_colour,
             SHADOW=look.eyeshadow,
             SHADOW_COLOUR=look.eyeshadow_colour,
-            RELIEF=0.30 + 0.7 * age,
-            WRINKLES=wrinkles,
+            RELIEF=0.22 + 0.6 * min(aging.amount("lines", face.age), 1.0),
+            CREASE_TEX=lib.texture["creases/folds"],
+            SPOTS=aging.amount("spots", face.age),
+            BLOTCHES=aging.amount("blotches", face.age),
+            PATTERN=float(face.person.shape_seed % 89),
+            LIP_FADE=0.75 * aging.amount("sallow", face.age) - 0.15,
+            HEAD_RIGHT=turn[:, 0],
+            HEAD_UP=turn[:, 1],
             FINE=min(max(face.framing.eye_distance / 130.0, 0.25), 1.0),
             BEARD_COLOUR=tuple(0.75 * c for c in hair.colour),
-            BEARD_GRAY=0.75 * hair.gray,
+            BEARD_GRAY=min(0.75 * hair.gray + 0.7 * aging.amount("gray_brows", face.age), 1.0),
             MASK_TEX=lib.texture["masks"],
             SCALP_COLOUR=hair.colour,
             GRAY=hair.gray,
-            PORES=1.0 if face.person.gender == "male" else 0.7,
+            PORES=(1.0 if face.person.gender == "male" else 0.7) * (0.45 + 0.65 * aging.amount("blotches", face.age)),
         )
         return Piece("skin", sh.SKIN, self.head, faces, uv_faces, lib.uv, first, material, occlusion, extra=extra)
 
@@ -141,9 +157,10 @@ class SceneBuilder(HeadDress):
         gender = "male" if person.masculinity >= 0.5 else "female"
         stages = {a: self.library.skin_textures(a, macro, gender) for a in ("young", "middleage", "old")}
         pick = {a: t[person.shape_seed % len(t)] for a, t in stages.items()}
-        if face.age < 52:
-            return pick["young"], pick["middleage"], min(max((face.age - 27) / 22, 0.0), 1.0)
-        return pick["middleage"], pick["old"], min(max((face.age - 52) / 18, 0.0), 1.0)
+        stage = aging.amount("skin", face.age)
+        if stage < 1:
+            return pick["young"], pick["middleage"], stage
+        return pick["middleage"], pick["old"], stage - 1
 
     def _scalp_density(self) -> np.ndarray:
         if self.style is None:
@@ -153,7 +170,9 @@ class SceneBuilder(HeadDress):
         front = smoothstep(0.75, 0.35, -relative[:, 2])
         height = self.library.region["hairline"] - self._recession(x) * front
         amount = 0.95 if self.style.asset == "" else 0.85
-        return (amount * smoothstep(-0.07, 0.10, height)).astype(np.float32)
+        # Hair that recedes thins before it goes: the edge of a receding hairline is wide.
+        soft = 0.14 * self.face.hair.receding * front
+        return (amount * smoothstep(-0.07 - soft, 0.10 + soft, height)).astype(np.float32)
 
     def _clothes(self) -> Piece:
         look = self.face.look
@@ -181,7 +200,9 @@ class SceneBuilder(HeadDress):
     def _eyes(self) -> Piece:
         part = self.library.part("HighPolyEyes")
         texture = self.library.texture[f"eyes/{self.face.person.eye_colour}"]
-        material = material_row(COLOUR=(1.02, 1.03, 1.05), SPECULAR=9.0, GLOSS=110.0, KEEP_COLOUR=0.6)
+        dull = aging.amount("sallow", self.face.age)
+        white = (1.03 - 0.14 * dull, 1.04 - 0.18 * dull, 1.07 - 0.27 * dull)
+        material = material_row(COLOUR=white, SPECULAR=9.0, GLOSS=110.0, KEEP_COLOUR=0.6)
         return Piece(
             "eyes",
             sh.EYE,
@@ -198,10 +219,12 @@ class SceneBuilder(HeadDress):
     def _teeth(self) -> Piece:
         part = self.library.part("Teeth_Base")
         material = material_row(COLOUR=(1.15, 1.13, 1.08), SPECULAR=0.8, GLOSS=60.0, KEEP_COLOUR=0.85)
+        # As modelled they hang back, and a dark gap shows under a smiling lip.
+        points = self._fit(part.name) + np.array([0, -0.015, 0.03], np.float32) * np.float32(self.scale)
         return Piece(
             "teeth",
             sh.TEETH,
-            self._fit(part.name),
+            points,
             part.faces,
             part.uv_faces,
             part.uv,
@@ -225,7 +248,7 @@ class SceneBuilder(HeadDress):
         normals = np.zeros((total, 3), np.float32)
         occlusion = np.ones(total, np.float32)
         alpha = np.ones(total, np.float32)
-        extra = np.zeros((total, 3), np.float32)
+        extra = np.zeros((total, sh.EXTRAS), np.float32)
         start = 0
         centre = np.empty((1, 3), np.float32)
         pose_points((skull + np.array([0, 0.45, 0.1], np.float32))[None], turn, body, pivot, low, high, centre)

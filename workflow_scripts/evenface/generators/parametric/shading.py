@@ -16,7 +16,9 @@ SKIN, EYE, HAIR, CLOTH, TEETH, PLASTIC, LENS = range(7)
 COLOUR, GRAY, SPECULAR, GLOSS, ALPHA, SECOND_TEX, SECOND_SHARE = 0, 3, 4, 5, 6, 7, 8
 LIPSTICK, LIP_COLOUR, SHADOW, SHADOW_COLOUR = 9, 10, 13, 14
 RELIEF, BEARD_COLOUR, BEARD_GRAY, NORMALIZER, MASK_TEX, KEEP_COLOUR, SCALP_COLOUR = 17, 18, 21, 22, 23, 24, 25
-WRINKLES, PORES, FINE, MATERIAL_SIZE = 28, 29, 30, 32
+PORES, FINE, CREASE_TEX, SPOTS, BLOTCHES, PATTERN, LIP_FADE = 28, 29, 30, 31, 32, 33, 34
+#: Directions in which the creases' slopes are measured (3 columns each): the posed head's right and up.
+HEAD_RIGHT, HEAD_UP, MATERIAL_SIZE = 35, 38, 42
 
 #: Interpolated attributes of a sample: u, v, normal, light-space position, occlusion, extras,
 #: lit diffuse and specular of vertex-lit parts.
@@ -27,10 +29,62 @@ AT_U, AT_V, AT_NORMAL, AT_LIGHT, AT_OCCLUSION, AT_EXTRA, AT_DIFFUSE, AT_SHINE, A
     5,
     8,
     9,
-    12,
-    15,
-    18,
+    14,
+    17,
+    20,
 )
+#: Columns of the extras: facial hair, scalp hair, flush, depth of folds, depth of fine lines.
+EXTRA_BEARD, EXTRA_SCALP, EXTRA_FLUSH, EXTRA_FOLDS, EXTRA_LINES, EXTRAS = 0, 1, 2, 3, 4, 5
+
+#: Where the crease textures begin in the UV square, and how often they fit into it (``textures.FACE_CORNER``).
+CORNER_U, CORNER_V, FITS_U, FITS_V = 0.75, 0.25, 4.0, 2.0
+
+
+@njit(cache=True)
+def _age(a, level, material, texels, table, rgba, rgb):
+    """Folds, fine lines, blotches and spots of age: darkens ``rgb``, bends the normal in ``a``."""
+    u = a[AT_U]
+    v = a[AT_V]
+    folds = a[AT_EXTRA + EXTRA_FOLDS]
+    lines = a[AT_EXTRA + EXTRA_LINES]
+    spotted = 0.0
+    if (folds > 0.0 or lines > 0.0) and u > CORNER_U and CORNER_V < v < 1.0 - CORNER_V:
+        su = (u - CORNER_U) * FITS_U
+        sv = (v - CORNER_V) * FITS_V
+        fetch(texels, table, int(material[CREASE_TEX]), level, su, sv, rgba)
+        right = folds * (rgba[0] - 0.5)
+        up = folds * (rgba[1] - 0.5)
+        dark = 1.2 * folds * rgba[2]
+        # Thin skin under the eyes lets blood show.
+        k = min(folds, 1.3) * rgba[3]
+        rgb[0] *= 1.0 - 0.24 * k
+        rgb[1] *= 1.0 - 0.31 * k
+        rgb[2] *= 1.0 - 0.24 * k
+        fetch(texels, table, int(material[CREASE_TEX]) + 1, level, su, sv, rgba)
+        right += lines * (rgba[0] - 0.5)
+        up += lines * (rgba[1] - 0.5)
+        dark = min(dark + lines * rgba[2] * (1.0 - 0.5 * dark), 1.2)
+        spotted = rgba[3]
+        for c in range(3):
+            # The textures hold slopes from -1.5 to 1.5.
+            a[AT_NORMAL + c] -= 3.0 * (right * material[HEAD_RIGHT + c] + up * material[HEAD_UP + c])
+        rgb[0] *= 1.0 - 0.26 * dark
+        rgb[1] *= 1.0 - 0.36 * dark
+        rgb[2] *= 1.0 - 0.40 * dark
+    pattern = material[PATTERN]
+    k = material[BLOTCHES]
+    if k > 0.0:
+        blotch = value_noise(u * 64.0 + pattern, v * 37.0) + 0.5 * value_noise(u * 150.0, v * 87.0 + pattern) - 0.75
+        rgb[0] *= 1.0 + 0.10 * k * blotch
+        rgb[1] *= 1.0 + 0.26 * k * blotch
+        rgb[2] *= 1.0 + 0.24 * k * blotch
+    k = material[SPOTS] * spotted
+    if k > 0.0:
+        spot = value_noise(u * 120.0 + pattern, v * 70.0 + 17.0) + 0.3 * value_noise(u * 400.0, v * 230.0) - 0.98
+        k *= min(max(spot * 6.0, 0.0), 1.0)
+        rgb[0] *= 1.0 - 0.20 * k
+        rgb[1] *= 1.0 - 0.29 * k
+        rgb[2] *= 1.0 - 0.36 * k
 
 
 @njit(cache=True)
@@ -71,28 +125,18 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
     lips = rgba[0]
     lids = rgba[1]
     mouth = rgba[2]
-    aged = material[WRINKLES]
-    if aged > 0.0:
-        crease = rgba[3]
-        step = 1.0 / table[int(material[MASK_TEX]), level, 1]
-        fetch(texels, table, int(material[MASK_TEX]), level, u + step, v, rgba)
-        a[AT_NORMAL + 1] -= (rgba[3] - crease) * aged * 0.9
-        fetch(texels, table, int(material[MASK_TEX]), level, u, v + step, rgba)
-        a[AT_NORMAL] += (rgba[3] - crease) * aged * 0.9
-        k = 1.0 - 0.30 * aged * crease
-        rgb[0] *= k
-        rgb[1] *= k * (1.0 - 0.06 * aged * crease)
-        rgb[2] *= k * (1.0 - 0.06 * aged * crease)
-    flush = a[AT_EXTRA + 2]
+    _age(a, level, material, texels, table, rgba, rgb)
+    flush = a[AT_EXTRA + EXTRA_FLUSH]
     if flush != 0.0:
         rgb[0] *= 1.0 + 0.10 * flush
         rgb[1] *= 1.0 - 0.22 * flush
         rgb[2] *= 1.0 - 0.16 * flush
     if lips > 0.0:
         # Natural lips: a little darker and redder than the skin around them.
-        rgb[0] *= 1.0 - 0.16 * lips
-        rgb[1] *= 1.0 - 0.30 * lips
-        rgb[2] *= 1.0 - 0.25 * lips
+        k = lips * (1.0 - material[LIP_FADE])
+        rgb[0] *= 1.0 - 0.16 * k
+        rgb[1] *= 1.0 - 0.30 * k
+        rgb[2] *= 1.0 - 0.25 * k
         k = lips * material[LIPSTICK] * 0.8
         if k > 0.0:
             light = (0.35 + 0.5 * (r0 + r1 + r2) / 3.0) * (0.55 + 0.9 * material[COLOUR])
@@ -107,7 +151,7 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
         rgb[0] += k * (0.20 - rgb[0])
         rgb[1] += k * (0.055 - rgb[1])
         rgb[2] += k * (0.05 - rgb[2])
-    density = a[AT_EXTRA] * (1.0 - lips)
+    density = a[AT_EXTRA + EXTRA_BEARD] * (1.0 - lips)
     if density > 0.004:
         # Strands of a beard: noise stretched along the growth direction, cut at the density.
         strand = 0.6 * value_noise(u * 420.0, v * 1500.0) + 0.4 * value_noise(u * 900.0 + 7.0, v * 2300.0)
@@ -127,7 +171,7 @@ def _skin(a, level, tex, material, texels, table, rgba, rgb):
         )
         for c in range(3):
             rgb[c] += cover * (rgba[c] - rgb[c])
-    density = a[AT_EXTRA + 1]
+    density = a[AT_EXTRA + EXTRA_SCALP]
     if density > 0.004:
         strand = 0.5 * value_noise(u * 700.0, v * 700.0) + 0.5 * value_noise(u * 1700.0, v * 1700.0 + 5.0)
         strand = 0.5 + (strand - 0.5) * material[FINE]

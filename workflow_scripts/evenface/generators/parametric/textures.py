@@ -21,6 +21,12 @@ from .raster import LEVELS
 #: Skins store ratio r as 255 * sqrt(r / RATIO_MAX).
 RATIO_MAX = 4.0
 
+#: Steepest slope that the crease textures hold.
+SLOPE_MAX = 1.5
+
+#: Part of the UV square (u, v lower left; u, v upper right) that shows the face and throat.
+FACE_CORNER = (0.75, 0.25, 1.0, 0.75)
+
 
 def power(base: np.ndarray, exponent: float) -> np.ndarray:
     """``base ** exponent``, float32, the same on every processor."""

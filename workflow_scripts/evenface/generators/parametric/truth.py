@@ -7,6 +7,7 @@ renderer does not show or nobody can say objectively (Attractive) is undefined t
 
 from __future__ import annotations
 
+from evenface.generators.parametric.aging import eye_bags
 from evenface.generators.parametric.face import Face
 from evenface.generators.parametric.pigment import hair_colour_probabilities
 from evenface.generators.parametric.styles import BALD, HAIR_STYLES
@@ -29,7 +30,7 @@ TRAIT_ATTRIBUTES: dict[str, tuple[str, float]] = {
     "Oval_Face": ("face_oval", 1),
     "Bushy_Eyebrows": ("brow_thickness", 1),
     "Arched_Eyebrows": ("brow_arch", 1),
-    "Bags_Under_Eyes": ("eye_bags", 1),
+    "Bags_Under_Eyes": ("eye_bags", 1),  # added to what age shows: see ``aging.eye_bags``
 }
 
 
@@ -65,6 +66,7 @@ def celeba_labels(face: Face) -> dict[str, int]:
         labels[HAIR_COLOURS[colour]] = _sure(probability)
     for name, (trait, sign) in TRAIT_ATTRIBUTES.items():
         labels[name] = _graded(sign * person.traits.get(trait, 0.0), TRAIT_PRESENT, TRAIT_ABSENT)
+    labels["Bags_Under_Eyes"] = _graded(eye_bags(face), TRAIT_PRESENT, TRAIT_ABSENT)
     grown = max(hair.beard, hair.goatee, hair.moustache)
     labels |= {
         "Male": _is(not female),
@@ -73,7 +75,7 @@ def celeba_labels(face: Face) -> dict[str, int]:
         "Bangs": _is(bool(style and style.bangs and not hatted)),
         "Straight_Hair": 0 if hatted else _is(bool(style and style.straight and not style.wave)),
         "Wavy_Hair": 0 if hatted else _is(bool(style and style.wavy)),
-        "Receding_Hairline": 0 if hatted or bald else _graded(hair.receding, 0.5, 0.2),
+        "Receding_Hairline": 0 if hatted or bald or (style and style.bangs) else _graded(hair.receding, 0.5, 0.2),
         "Eyeglasses": _is(look.glasses != "none"),
         "Wearing_Hat": _is(hatted),
         "Wearing_Lipstick": _graded(look.lipstick, 0.4, 0.15),
