@@ -32,7 +32,7 @@ rule distil_face_assets:
         "results/benchmarks/distil_face_assets.tsv"
     conda:
         "../envs/generate.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=scaled_mem(2000),
         runtime=20,

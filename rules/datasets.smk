@@ -12,6 +12,7 @@ rule read_dataset:
         "results/logs/read_dataset/{dataset}.log",
     benchmark:
         "results/benchmarks/read_dataset/{dataset}.tsv"
+    priority: 20
     conda:
         "../envs/analyse.yaml"
     threads: 1

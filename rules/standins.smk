@@ -36,6 +36,7 @@ rule assemble_celeba_standin:
         "results/benchmarks/assemble_celeba_standin/{standin}.tsv"
     wildcard_constraints:
         standin=one_of(standins_of("celeba")),
+    priority: 20
     conda:
         "../envs/generate.yaml"
     threads: 1
@@ -60,6 +61,7 @@ rule assemble_vggface2_standin:
         "results/benchmarks/assemble_vggface2_standin/{standin}.tsv"
     wildcard_constraints:
         standin=one_of(standins_of("vggface2")),
+    priority: 20
     conda:
         "../envs/generate.yaml"
     threads: 1

