@@ -13,7 +13,7 @@ rule train_annotator:
         "results/logs/train_annotator.log",
     benchmark:
         "results/benchmarks/train_annotator.tsv"
-    priority: 10
+    priority: 15
     conda:
         "../envs/train.yaml"
     threads: 1
