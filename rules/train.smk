@@ -12,7 +12,6 @@ rule train:
         "results/logs/train/{run}-{seed}.log",
     benchmark:
         "results/benchmarks/train/{run}-{seed}.tsv"
-    priority: 10
     conda:
         "../envs/train.yaml"
     threads: 1
