@@ -45,8 +45,36 @@ COLUMNS = {
 }
 
 _REQUIRED = {
-    "fairness": ("dataset", "model", "attribute", "grouping", "criterion", "aggregation", "value", "change", "status"),
-    "group_metrics": ("run_id", "model_id", "attribute", "grouping", "group", "metric", "value", "status"),
+    "fairness": (
+        "dataset",
+        "model",
+        "attribute",
+        "grouping",
+        "criterion",
+        "aggregation",
+        "value",
+        "ci_low",
+        "ci_high",
+        "null_mean",
+        "verdict",
+        "change",
+        "change_ci_low",
+        "change_ci_high",
+        "levelling_down",
+        "status",
+    ),
+    "group_metrics": (
+        "run_id",
+        "model_id",
+        "attribute",
+        "grouping",
+        "group",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "status",
+    ),
     "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
@@ -151,6 +179,8 @@ def _context(inputs: ReportInputs) -> dict:
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
         "legend": Markup(svg.legend(list(styles.values()))),
         "gaps": figures.gaps(shown, styles, groupings, SHOWN),
+        "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
+        "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": list(COLUMNS.values()),
@@ -178,6 +208,26 @@ def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: s
                 cell[f"{key}_change"] = None if base is None or cell is base else cell[key] - base[key]
         rows.append({"grouping": grouping, "cells": cells, "n": len(value)})
     return rows
+
+
+#: What a verdict says, in the order of the report.
+VERDICTS = {
+    "gap": "a difference larger than the practical threshold",
+    "small_gap": "a difference that may be smaller than the threshold",
+    "equivalent": "any difference is smaller than the threshold",
+    "inconclusive": "the test set is too small to tell",
+    "not_evaluable": "no valid estimate",
+}
+
+
+def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
+    """How many attributes by groupings got each verdict on the leading criterion, per run."""
+    lead = shown[shown["criterion"] == LEAD]
+    counts = lead.groupby(["verdict", "model"]).size()
+    return [
+        {"verdict": name, "meaning": meaning, "counts": [int(counts.get((name, run), 0)) for run in runs]}
+        for name, meaning in VERDICTS.items()
+    ]
 
 
 def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict | None:
@@ -297,7 +347,18 @@ def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tupl
 
 def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     """A table of the pipeline; empty text stays empty text, empty numbers become NaN."""
-    texts = ("status", "group", "worst_group", "best_group", "groups_excluded", "model", "run_id", "model_id", "reason")
+    texts = (
+        "status",
+        "verdict",
+        "group",
+        "worst_group",
+        "best_group",
+        "groups_excluded",
+        "model",
+        "run_id",
+        "model_id",
+        "reason",
+    )
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(texts, object), low_memory=False)
     except FileNotFoundError as error:

@@ -51,12 +51,19 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
 
 
 def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str]) -> list[dict]:
-    """Per attribute: a plot per rate over the groups of single dimensions, and one per product."""
+    """Per attribute: a plot per rate over the groups of single dimensions, and one per product.
+
+    Whiskers are intervals where a run has one seed, and run from seed to seed where it has several.
+    """
     wanted = rates[rates["metric"].isin(RATES)]
+    if wanted.groupby("run_id")["model_id"].nunique().max() == 1:
+        wanted = wanted.assign(least=wanted["ci_low"], most=wanted["ci_high"])
+    else:
+        wanted = wanted.assign(least=wanted["value"], most=wanted["value"])
     means = wanted.groupby(["attribute", "metric", "grouping", "group", "run_id"], sort=False).agg(
         value=("value", _mean),
-        least=("value", "min"),
-        most=("value", "max"),
+        least=("least", "min"),
+        most=("most", "max"),
         few=("status", lambda s: (s == LOW_SUPPORT).any()),
     )
     found = {key: tuple(row) for key, row in zip(means.index, means.to_numpy(dtype=float), strict=True)}
@@ -92,8 +99,8 @@ def _rate_plot(attribute, metric, found, styles, groupings, order, headings=Fals
                 if (key := (attribute, metric, grouping, group, run)) not in found:
                     continue
                 value, least, most, few = found[key]
-                note = f"{words(group)}, {run}: {svg.number(value)}{' (low support)' if few else ''}"
                 ends = (least, most) if most > least else (None, None)
+                note = f"{words(group)}, {run}: {svg.number(value)}{_between(ends)}{' (low support)' if few else ''}"
                 dots.append(Dot(row, style, value, *ends, hollow=bool(few), note=note))
     left = 92 if headings else 14 + round(6.4 * max((len(words(r)) for r in labels.values()), default=0))
     title = f"{RATES[metric]} of {words(attribute)} by {', '.join(words(g) for g in groupings)}: " + _read_out(dots)
@@ -104,7 +111,11 @@ def _rate_plot(attribute, metric, found, styles, groupings, order, headings=Fals
 
 
 def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria: Mapping[str, str]) -> list[dict]:
-    """Per criterion: a panel per grouping with a row per attribute and a dot per run."""
+    """Per criterion: a panel per grouping with a row per attribute and a dot per run.
+
+    Whiskers are the intervals of the gaps (between seeds, their standard deviation); a short stroke
+    marks the null mean.
+    """
     result = []
     attributes = list(dict.fromkeys(shown["attribute"]))
     left = 14 + round(6.6 * max((len(words(a)) for a in attributes), default=0))
@@ -112,19 +123,23 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
         here = shown[shown["criterion"] == criterion]
         if not len(here):
             continue
-        values = (here["value"] + here["value_std"].fillna(0)).dropna()
-        top = float(np.ceil(max(values.max() if len(values) else 0.1, 0.1) * 10 + 1e-9) / 10)
+        values = here[["value", "ci_high", "null_mean"]].max(axis=1).fillna(here["value"] + here["value_std"].fillna(0))
+        top = float(np.ceil(max(values.dropna().max() if values.notna().any() else 0.1, 0.1) * 10 + 1e-9) / 10)
         panels = []
         for grouping in groupings:
             mine = here[here["grouping"] == grouping]
             present = set(mine["attribute"])
             dots = []
-            columns = mine[["attribute", "model", "value", "value_std"]]
-            for attribute, model, value, std in columns.itertuples(index=False):
-                note = f"{words(attribute)}, {model}: {svg.number(value)}"
+            for row in mine.itertuples(index=False):
+                value, std = float(row.value), float(row.value_std)
+                note = f"{words(row.attribute)}, {row.model}: {svg.number(value)}"
                 note += f" ± {svg.number(std)} between seeds" if std == std else ""
-                ends = (max(0.0, value - std), value + std) if std == std and value == value else (None, None)
-                dots.append(Dot(attribute, styles[model], float(value), *ends, note=note))
+                ends = (float(row.ci_low), float(row.ci_high)) if row.ci_low == row.ci_low else (None, None)
+                if ends[0] is None and std == std and value == value:
+                    ends = (max(0.0, value - std), value + std)
+                elif ends[0] is not None:
+                    note += f"{_between(ends)}; luck alone {svg.number(row.null_mean)}; {words(row.verdict)}"
+                dots.append(Dot(row.attribute, styles[row.model], value, *ends, note=note, tick=float(row.null_mean)))
             rows = [a for a in attributes if a in present]
             title = f"{name} by {words(grouping)}: " + _read_out(dots)
             if all(dot.value != dot.value for dot in dots):
@@ -137,6 +152,46 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
             panels.append({"grouping": grouping, "plot": Markup(plot), "undefined": _undefined(mine)})
         result.append({"criterion": criterion, "name": name, "panels": panels})
     return result
+
+
+def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str], baseline: str) -> list[dict]:
+    """A panel per grouping: how far the gap of every other run is from the baseline's, with intervals."""
+    other = shown[(shown["model"] != baseline) & shown["change"].notna()]
+    if not len(other):
+        return []
+    attributes = list(dict.fromkeys(shown["attribute"]))
+    left = 14 + round(6.6 * max(len(words(a)) for a in attributes))
+    ends = other[["change", "change_ci_low", "change_ci_high"]].abs().max(axis=None)
+    top = float(np.ceil(max(ends, 0.1) * 10 + 1e-9) / 10)
+    panels = []
+    for grouping in groupings:
+        mine = other[other["grouping"] == grouping]
+        dots = []
+        for row in mine.itertuples(index=False):
+            ends = (row.change_ci_low, row.change_ci_high)
+            note = f"{words(row.attribute)}, {row.model}: {svg.number(row.change)}{_between(ends)}"
+            note += ", but the worst group lost too" if str(row.levelling_down).lower() == "true" else ""
+            low, high = ends if ends[0] == ends[0] else (None, None)
+            dots.append(Dot(row.attribute, styles[row.model], float(row.change), low, high, note=note))
+        if not dots:
+            continue
+        title = f"Change of the gap by {words(grouping)} against {baseline}: " + _read_out(dots)
+        present = set(mine["attribute"])
+        plot = dot_plot(
+            title, [a for a in attributes if a in present], dots, span=(-top, top),
+            label="change of the gap (left of 0: smaller)", left=left, width=left + 240, row_height=28, reference=0.0,
+            reference_label="no change",
+        )  # fmt: skip
+        panels.append({"grouping": grouping, "plot": Markup(plot)})
+    return panels
+
+
+def _between(ends: tuple[float | None, float | None]) -> str:
+    """An interval for a reader, or nothing where there is none."""
+    low, high = ends
+    if low is None or high is None or low != low or high != high:
+        return ""
+    return f" ({svg.number(low)} to {svg.number(high)})"
 
 
 def acceptance(table: pd.DataFrame, groupings: Sequence[str]) -> Markup:

@@ -29,7 +29,8 @@ def series(names: Sequence[str]) -> list[Series]:
 
 @dataclass(frozen=True)
 class Dot:
-    """A value on a row. ``low`` and ``high`` draw a whisker; a hollow dot rests on little support."""
+    """A value on a row. ``low`` and ``high`` draw a whisker, ``tick`` a short stroke across the row; a
+    hollow dot rests on little support."""
 
     row: str
     series: Series
@@ -38,6 +39,7 @@ class Dot:
     high: float | None = None
     hollow: bool = False
     note: str = ""
+    tick: float | None = None
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -122,6 +124,12 @@ def dot_plot(
                 parts.append(
                     f'<line x1="{_f(x(dot.low))}" x2="{_f(x(dot.high))}" y1="{_f(y + shift)}" y2="{_f(y + shift)}" '
                     f'stroke="{dot.series.colour}" stroke-width="1.8" stroke-opacity=".65"/>'
+                )
+            if dot.tick is not None and dot.tick == dot.tick:
+                at = x(dot.tick)
+                parts.append(
+                    f'<line x1="{_f(at)}" x2="{_f(at)}" y1="{_f(y + shift - 4)}" y2="{_f(y + shift + 4)}" '
+                    f'stroke="{dot.series.colour}" stroke-width="1.4"/>'
                 )
             text = escape(dot.note or f"{words(row)}, {dot.series.name}: {number(dot.value)}")
             mark = _mark(x(dot.value), y + shift, dot.series, dot.hollow, 4.6)
