@@ -1,5 +1,7 @@
 """Fairness tables: worked examples by hand, properties, parity with fairlearn, and errors that name the place."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +19,7 @@ from evenface.fairness.metrics import METRICS, RATIOS, form, rate
 from evenface.storage.tables import write_table
 
 # worked examples give (TP, FN, FP, TN); counts are (TN, FP, FN, TP, U0, U1)
-EVERYONE = dict(min_denominator=1, min_identities=1)
+EVERYONE = dict(min_denominator=1, min_identities=1, n_boot=40, n_perm=40)
 
 
 def frames(cells, levels=None, attribute="Smiling", undefined=None):
@@ -582,12 +584,18 @@ def test_files_are_the_same_bytes_twice(tmp_path):
     thresholds = {"Smiling": 0.4, "Bangs": 0.6}
     paths = write_predictions(tmp_path, models, labels, groups, thresholds=thresholds, split="test")
     settings = FairnessSettings(baseline="real", **EVERYONE)
-    kinds = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
+    kinds = (
+        "fairness", "group_metrics", "gap_metrics", "pairwise_differences", "model_comparison", "label_coverage",
+    )  # fmt: skip
     for folder in ("a", "b"):
         outputs = {name: tmp_path / folder / f"{name}.csv" for name in kinds}
         evaluate_predictions(paths, settings, outputs | {"manifest": tmp_path / folder / "manifest.json"})
-    for name in (*(f"{k}.csv" for k in kinds), "manifest.json"):
+    for name in (f"{k}.csv" for k in kinds):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    manifests = [json.loads((tmp_path / folder / "manifest.json").read_text()) for folder in ("a", "b")]
+    for manifest in manifests:
+        assert manifest.pop("started") <= manifest.pop("finished")
+    assert manifests[0] == manifests[1]
     text = (tmp_path / "a" / "fairness.csv").read_bytes()
     assert b"\r" not in text and b"nan" not in text.lower() and b"True" not in text
     table = pd.read_csv(tmp_path / "a" / "fairness.csv")

@@ -40,20 +40,25 @@ class Rates:
     robust: dict[str, np.ndarray]  # (...) bool, for the metrics that have bounds
 
     @classmethod
-    def of(cls, counts: np.ndarray, used: dict[str, np.ndarray], alpha: float) -> Rates:
-        """Rates of counts (..., groups, 6) where ``used[metric]`` (..., groups) says who takes part."""
+    def of(cls, counts: np.ndarray, used: dict[str, np.ndarray], alpha: float, *, bounds: bool = True) -> Rates:
+        """Rates of counts (..., groups, 6) where ``used[metric]`` (..., groups) says who takes part.
+
+        Counts may be weighted over identities; ``bounds=False`` leaves out what only observed counts need.
+        """
         x, pooled, robust = {}, {}, {}
+        pool = _Pool(counts)
         for metric in METRICS:
             x[metric] = rate(counts, metric)
-            pooled[metric] = rate((counts * used[metric][..., None]).sum(axis=-2), metric)
-            limits = coverage.bounds(counts, metric)
+            pooled[metric] = rate(pool(used[metric]), metric)
+            limits = coverage.bounds(counts, metric) if bounds else None
             if limits is not None:
                 robust[metric] = coverage.separated(*limits, used[metric])
         used = {**used, WEIGHTED_ERROR: used["fpr"] & used["fnr"]}
         x[WEIGHTED_ERROR] = alpha * x["fpr"] + (1 - alpha) * x["fnr"]
-        both = (counts * used[WEIGHTED_ERROR][..., None]).sum(axis=-2)
+        both = pool(used[WEIGHTED_ERROR])
         pooled[WEIGHTED_ERROR] = alpha * rate(both, "fpr") + (1 - alpha) * rate(both, "fnr")
-        robust[WEIGHTED_ERROR] = robust["fpr"] | robust["fnr"]
+        if bounds:
+            robust[WEIGHTED_ERROR] = robust["fpr"] | robust["fnr"]
         return cls(x, used, pooled, robust)
 
     @classmethod
@@ -67,6 +72,21 @@ class Rates:
             pooled={m: np.mean([r.pooled[m] for r in several], axis=0) for m in first.pooled},
             robust={m: np.logical_and.reduce([r.robust[m] for r in several]) for m in first.robust},
         )
+
+
+class _Pool:
+    """Counts (..., groups, 6) summed over the groups that take part; most metrics share a mask."""
+
+    def __init__(self, counts: np.ndarray):
+        self._counts = counts
+        self._known: dict[bytes, np.ndarray] = {}
+
+    def __call__(self, used: np.ndarray) -> np.ndarray:
+        key = used.tobytes()
+        if key not in self._known:
+            counts = self._counts if used.all() else self._counts * used[..., None]
+            self._known[key] = counts.sum(axis=-2)
+        return self._known[key]
 
 
 @dataclass(frozen=True)
@@ -112,12 +132,24 @@ def criteria(rates: Rates, alpha: float) -> Iterator[Criterion]:
 
 def names() -> tuple[str, ...]:
     """The names of all criteria, in the order :func:`criteria` yields them."""
-    used = np.ones((1, 2), dtype=bool)
-    rates = Rates.of(np.ones((1, 2, 6), dtype=np.int64), dict.fromkeys(METRICS, used), 0.5)
-    return tuple(criterion.name for criterion in criteria(rates, 0.5))
+    return tuple(_FAIR_VALUES)
 
 
-def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
+def gap_values(rates: Rates, alpha: float) -> Iterator[tuple[str, Gap]]:
+    """(name, gap) of every criterion in the order of :func:`criteria`, without naming groups; for replicates."""
+    for metric in METRICS:
+        for aggregation, gap in _metric_gaps(rates, metric).items():
+            yield NAMED.get((metric, aggregation), f"{metric}_{aggregation}"), gap
+    yield from _combined_gaps(rates, alpha).items()
+
+
+def fair_value(name: str) -> float:
+    """The value of a criterion when all groups are treated alike; NaN for levels such as ``tpr_macro_mean``."""
+    return _FAIR_VALUES[name]
+
+
+def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
+    """Aggregation -> gap of one metric."""
     x, used, better = rates.x[metric], rates.used[metric], BETTER[metric]
     values = {"difference": gaps.difference(x, used)}
     if better != "zero":  # the ratio of signed values says nothing
@@ -127,37 +159,59 @@ def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
         values["worst_group"] = gaps.worst_group(x, used, better)
     values["macro_mean"] = gaps.macro_mean(x, used)
     values["std"] = gaps.std(x, used)
-    for aggregation, gap in values.items():
+    return values
+
+
+def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
+    """Name -> gap of the criteria that join two metrics, in the order of their rows."""
+    tpr, fpr, fnr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr", "fnr"))
+    differences = gaps.difference(*tpr), gaps.difference(*fpr)
+    ratios = gaps.ratio(*tpr), gaps.ratio(*fpr)
+    to_overall = (
+        gaps.difference_to_overall(*tpr, rates.pooled["tpr"]),
+        gaps.difference_to_overall(*fpr, rates.pooled["fpr"]),
+    )
+    return {
+        "equalized_odds_difference_worst": gaps.worst_of(*differences),
+        "equalized_odds_difference_mean": gaps.mean_of(*differences),
+        "equalized_odds_ratio_worst": gaps.smaller_of(*ratios),
+        "equalized_odds_ratio_mean": gaps.mean_of(*ratios),
+        "equalized_odds_difference_to_overall": gaps.worst_of(*to_overall),
+        "fairness_discrepancy_rate": gaps.fairness_discrepancy_rate(differences[1], gaps.difference(*fnr), alpha),
+        "inequity_rate": gaps.inequity_rate(*fpr, *fnr, alpha),
+        "gini_aggregation_rate": gaps.gini_aggregation_rate(*fpr, *fnr, alpha),
+        "worst_over_geometric_mean_fpr": gaps.worst_over_geometric_mean(*fpr),
+        "worst_over_geometric_mean_fnr": gaps.worst_over_geometric_mean(*fnr),
+    }
+
+
+def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
+    for aggregation, gap in _metric_gaps(rates, metric).items():
         name = NAMED.get((metric, aggregation), f"{metric}_{aggregation}")
         yield _criterion(rates, metric, name, aggregation, gap, FAIR.get(aggregation, np.nan))
 
 
 def _combined_criteria(rates: Rates, alpha: float) -> Iterator[Criterion]:
-    tpr, fpr, fnr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr", "fnr"))
-    for kind, worst_of, fair in (("difference", gaps.worst_of, 0.0), ("ratio", gaps.smaller_of, 1.0)):
+    found = _combined_gaps(rates, alpha)
+    tpr, fpr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr"))
+    for kind, fair in (("difference", 0.0), ("ratio", 1.0)):
         function = getattr(gaps, kind)
-        a, b = function(*tpr), function(*fpr)
+        a, b = function(*tpr).value, function(*fpr).value
+        by_tpr = a >= b if kind == "difference" else a <= b
         name = f"equalized_odds_{kind}"
-        by_tpr = a.value >= b.value if kind == "difference" else a.value <= b.value
-        yield _either(rates, by_tpr, f"{name}_worst", "worst", worst_of(a, b), fair)
-        yield _criterion(rates, WEIGHTED_ERROR, f"{name}_mean", "mean", gaps.mean_of(a, b), fair)
-    a = gaps.difference_to_overall(*tpr, rates.pooled["tpr"])
-    b = gaps.difference_to_overall(*fpr, rates.pooled["fpr"])
+        yield _either(rates, by_tpr, f"{name}_worst", "worst", found[f"{name}_worst"], fair)
+        yield _criterion(rates, WEIGHTED_ERROR, f"{name}_mean", "mean", found[f"{name}_mean"], fair)
+    by_tpr = (
+        gaps.difference_to_overall(*tpr, rates.pooled["tpr"]).value
+        >= gaps.difference_to_overall(*fpr, rates.pooled["fpr"]).value
+    )
     name = "equalized_odds_difference_to_overall"
-    yield _either(rates, a.value >= b.value, name, "difference_to_overall", gaps.worst_of(a, b), 0.0)
-
-    weighted = (
-        ("fairness_discrepancy_rate", 1.0,
-         gaps.fairness_discrepancy_rate(gaps.difference(*fpr), gaps.difference(*fnr), alpha)),
-        ("inequity_rate", 1.0, gaps.inequity_rate(*fpr, *fnr, alpha)),
-        ("gini_aggregation_rate", 0.0, gaps.gini_aggregation_rate(*fpr, *fnr, alpha)),
-    )  # fmt: skip
-    for name, fair, gap in weighted:
-        yield _criterion(rates, WEIGHTED_ERROR, name, "weighted", gap, fair, alpha)
+    yield _either(rates, by_tpr, name, "difference_to_overall", found[name], 0.0)
+    for name, fair in (("fairness_discrepancy_rate", 1.0), ("inequity_rate", 1.0), ("gini_aggregation_rate", 0.0)):
+        yield _criterion(rates, WEIGHTED_ERROR, name, "weighted", found[name], fair, alpha)
     for metric in ("fpr", "fnr"):
-        gap = gaps.worst_over_geometric_mean(rates.x[metric], rates.used[metric])
         name = f"worst_over_geometric_mean_{metric}"
-        yield _criterion(rates, metric, name, "worst_over_geometric_mean", gap, 1.0)
+        yield _criterion(rates, metric, name, "worst_over_geometric_mean", found[name], 1.0)
 
 
 def _criterion(rates, metric, name, aggregation, gap, fair, alpha=np.nan) -> Criterion:
@@ -178,3 +232,12 @@ def _either(rates, by_tpr, name, aggregation, gap, fair) -> Criterion:
         np.where(wide, a.x, b.x), a.used & b.used, np.where(by_tpr, a.overall, b.overall),
         np.where(by_tpr, a.worst, b.worst), np.where(by_tpr, a.best, b.best), a.robust | b.robust,
     )  # fmt: skip
+
+
+def _fair_values() -> dict[str, float]:
+    used = np.ones((1, 2), dtype=bool)
+    rates = Rates.of(np.ones((1, 2, 6), dtype=np.int64), dict.fromkeys(METRICS, used), 0.5)
+    return {criterion.name: criterion.fair for criterion in criteria(rates, 0.5)}
+
+
+_FAIR_VALUES = _fair_values()

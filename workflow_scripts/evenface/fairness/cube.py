@@ -115,6 +115,10 @@ class Cube:
     identity: np.ndarray
     counts: np.ndarray
 
+    @property
+    def n_images(self) -> int:
+        return int(self.counts[:, :1].sum())
+
     def by_group(self, grouping: Grouping) -> GroupCounts:
         group = grouping.of_cell[self.cell]
         key = group * len(self.identities) + self.identity

@@ -16,23 +16,33 @@ from evenface.fairness.metrics import divide
 OK, TOO_FEW, ALL_ZERO, ZERO_RATE, INFINITE = "", "too_few_groups", "all_zero", "zero_rate", "infinite"
 
 
+#: reasons by code; replicates are many, so a Gap holds codes and spells them out on demand
+REASONS = (OK, TOO_FEW, ALL_ZERO, ZERO_RATE, INFINITE)
+
+
 @dataclass(frozen=True)
 class Gap:
-    """value (...) float64, NaN where undefined; status (...) object, the reason or empty."""
+    """value (...) float64, NaN where undefined; code (...) int8, the reason as a position in REASONS."""
 
     value: np.ndarray
-    status: np.ndarray
+    code: np.ndarray
+
+    @property
+    def status(self) -> np.ndarray:
+        """(...) object: the reason why a value is undefined, or empty."""
+        return np.array(REASONS, dtype=object)[self.code]
 
     @classmethod
     def of(cls, value: np.ndarray, *reasons: tuple[np.ndarray, str]) -> Gap:
         """A value that is undefined where a mask holds; the first mask that holds gives the reason."""
         value = np.array(value, dtype=np.float64)
-        status = np.full(value.shape, OK, dtype=object)
+        code = np.zeros(value.shape, dtype=np.int8)
         for mask, reason in reversed(reasons):
-            mask = np.broadcast_to(mask, value.shape)
-            status[mask] = reason
-            value[mask] = np.nan
-        return cls(value, status)
+            if mask.any():
+                mask = np.broadcast_to(mask, value.shape)
+                code[mask] = REASONS.index(reason)
+                value[mask] = np.nan
+        return cls(value, code)
 
 
 def _few(used: np.ndarray) -> np.ndarray:
@@ -68,15 +78,21 @@ def ratio(x: np.ndarray, used: np.ndarray) -> Gap:
 def difference_to_overall(x: np.ndarray, used: np.ndarray, overall: np.ndarray) -> Gap:
     """Largest distance of a group from the pooled rate ``overall`` (...) of the same images."""
     few = _few(used)
-    far = _max(np.abs(x - np.expand_dims(overall, -1)), used & ~np.isnan(x))
+    far = _max(np.abs(x - np.expand_dims(overall, -1)), used)
     return Gap.of(np.where(few, 0, far), (few, TOO_FEW))
 
 
 def worst_group(x: np.ndarray, used: np.ndarray, better: str) -> Gap:
     """The worst rate by the metric's direction (``high``, ``low`` or ``zero``)."""
     few = _few(used)
-    index = worst_index(x, used, better)
-    return Gap.of(np.take_along_axis(x, index[..., None], -1)[..., 0], (few, TOO_FEW))
+    if better == "low":
+        value = _max(x, used)
+    elif better == "zero":
+        top, bottom = _max(x, used), _min(x, used)
+        value = np.where(np.abs(bottom) > np.abs(top), bottom, top)
+    else:
+        value = _min(x, used)
+    return Gap.of(value, (few, TOO_FEW))
 
 
 def worst_index(x: np.ndarray, used: np.ndarray, better: str) -> np.ndarray:
@@ -153,7 +169,8 @@ def gini(x: np.ndarray, used: np.ndarray) -> Gap:
     rank = np.arange(1, x.shape[-1] + 1)
     inside = rank <= k[..., None]
     # sum over ordered pairs |x_g - x_h| = 2 * sum (2r - k - 1) x_(r)
-    pairs = 2 * ((2 * rank - k[..., None] - 1) * np.where(inside, ordered, 0)).sum(axis=-1)
+    ordered = np.where(inside & np.isfinite(ordered), ordered, 0)  # an undefined rate leaves the mean undefined
+    pairs = 2 * ((2 * rank - k[..., None] - 1) * ordered).sum(axis=-1)
     mean = _mean(x, used)
     n = np.where(few, 2, k)
     value = n / (n - 1) * divide(pairs, 2 * n**2 * mean)
@@ -177,5 +194,8 @@ def worst_over_geometric_mean(x: np.ndarray, used: np.ndarray) -> Gap:
 
 
 def _combine(value: np.ndarray, *parts: Gap) -> Gap:
-    return Gap.of(value, *[(part.status == reason, reason) for reason in (TOO_FEW, ALL_ZERO, ZERO_RATE, INFINITE)
-                           for part in parts])  # fmt: skip
+    """A value undefined where a part is; the reason that is listed first in REASONS wins."""
+    code = parts[0].code
+    for part in parts[1:]:
+        code = np.where((code == 0) | ((part.code > 0) & (part.code < code)), part.code, code)
+    return Gap(np.where(code > 0, np.nan, value), code)

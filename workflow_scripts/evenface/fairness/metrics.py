@@ -66,13 +66,27 @@ METRICS = (
 
 def ratio_of(counts: np.ndarray, numerator: str, denominator: str) -> np.ndarray:
     """Ratio of two linear forms over the last axis of ``counts`` (..., 6); NaN where undefined."""
-    return divide(counts @ form(numerator), counts @ form(denominator))
+    return divide(linear(counts, numerator), linear(counts, denominator))
+
+
+def linear(counts: np.ndarray, text: str) -> np.ndarray:
+    """Value (...) of the linear form ``text`` over the last axis of ``counts`` (..., 6), in their memory order."""
+    total = None
+    for outcome, coefficient in enumerate(form(text)):
+        if coefficient:
+            term = counts[..., outcome] if coefficient == 1 else counts[..., outcome] * coefficient
+            total = term if total is None else total + term
+    return total
 
 
 def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b as float64, NaN where b is 0."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    return np.divide(a, b, out=np.full(np.broadcast_shapes(a.shape, b.shape), np.nan), where=b != 0)
+    zero = b == 0
+    if not zero.any():
+        return a / b
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(zero, np.nan, a / b)
 
 
 def rate(counts: np.ndarray, metric: str) -> np.ndarray:

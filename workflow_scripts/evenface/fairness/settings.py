@@ -48,6 +48,7 @@ PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 #: Keys of the same section that say how predictions are made, which is over when they are evaluated.
 PREDICTION_KEYS = ("dataset", "crop")
 
+WEIGHTS = ("multinomial", "poisson")
 LABEL_CODINGS = ("signed", "zero_one")
 
 
@@ -68,7 +69,17 @@ class FairnessSettings:
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
     circular             attribute -> dimension it spells out; such rows get status ``circular``
     summary              criteria that go to results/fairness.csv
-    baseline             run that the summary's ``change`` column refers to, or None
+    baseline             run that other runs are compared with, or None
+    n_boot               bootstrap replicates of the identities; 0 leaves out intervals
+    n_perm               permutations and swaps behind p values; 0 leaves them out
+    ci_level             level of all intervals
+    seed                 root of the draws
+    weights              ``multinomial`` or ``poisson`` bootstrap weights
+    practical_threshold  distance from equal treatment that matters in practice
+    perm_within          dimensions within whose levels identities change places
+    confusion            dimension -> validation counts, rows true and columns assigned levels in declared
+                         order; adds group rates corrected for errors of the assignment
+    block_size           attributes that are resampled together; changes no result
     """
 
     groupings: tuple[str, ...] = DEFAULT_GROUPINGS
@@ -85,9 +96,18 @@ class FairnessSettings:
     circular: Mapping[str, str] = field(default_factory=lambda: dict(DEMOGRAPHIC_ATTRIBUTES))
     summary: tuple[str, ...] = DEFAULT_SUMMARY
     baseline: str | None = None
+    n_boot: int = 1000
+    n_perm: int = 1000
+    ci_level: float = 0.95
+    seed: int = 0
+    weights: str = "multinomial"
+    practical_threshold: float = 0.05
+    perm_within: tuple[str, ...] = ()
+    confusion: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
+    block_size: int = 5
 
     def __post_init__(self):
-        for name in ("groupings", "attributes", "summary"):
+        for name in ("groupings", "attributes", "summary", "perm_within"):
             values = getattr(self, name)
             if isinstance(values, str):
                 raise UserError(f"evaluation.{name}: expected a list, found the text {values!r}")
@@ -96,6 +116,14 @@ class FairnessSettings:
         self._check_levels()
         self._check_groupings()
         self._check_numbers()
+        self._check_confusion()
+        if self.weights not in WEIGHTS:
+            raise UserError(f"evaluation.weights is {self.weights!r}; allowed are {', '.join(WEIGHTS)}")
+        for dimension in self.perm_within:
+            if dimension not in self.dimensions:
+                raise UserError(
+                    f"evaluation.perm_within: {dimension!r} is in no grouping; used are {', '.join(self.dimensions)}"
+                )
         if self.label_coding not in LABEL_CODINGS:
             raise UserError(f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}")
         summary = list(self.summary)
@@ -152,11 +180,14 @@ class FairnessSettings:
             raise UserError("evaluation.groupings lists a grouping twice")
 
     def _check_numbers(self):
-        for key in ("min_denominator", "min_identities"):
+        least = dict(min_denominator=1, min_identities=1, n_boot=0, n_perm=0, seed=0, block_size=1)
+        for key, lowest in least.items():
             value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"evaluation.{key} must be a whole number of at least 1, found {value!r}")
-        values = {"alpha": self.alpha}
+            if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
+                raise UserError(f"evaluation.{key} must be a whole number of at least {lowest}, found {value!r}")
+        if not isinstance(self.ci_level, float) or not 0 < self.ci_level < 1:
+            raise UserError(f"evaluation.ci_level must be a number between 0 and 1, found {self.ci_level!r}")
+        values = {"alpha": self.alpha, "practical_threshold": self.practical_threshold}
         if isinstance(self.thresholds, Mapping):
             values |= {f"thresholds.{name}": value for name, value in self.thresholds.items()}
         else:
@@ -164,3 +195,22 @@ class FairnessSettings:
         for key, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise UserError(f"evaluation.{key} must be a number in [0, 1], found {value!r}")
+
+    def _check_confusion(self):
+        object.__setattr__(self, "confusion", {k: tuple(map(tuple, rows)) for k, rows in self.confusion.items()})
+        for dimension, rows in self.confusion.items():
+            if dimension not in self.levels:
+                raise UserError(f"evaluation.confusion: {dimension!r} is not a dimension")
+            n = len(self.levels[dimension])
+            if len(rows) != n or any(len(row) != n for row in rows):
+                raise UserError(
+                    f"evaluation.confusion.{dimension} must have {n} rows and columns, one per level "
+                    f"{', '.join(self.levels[dimension])}"
+                )
+            for k, row in enumerate(rows):
+                wrong = [v for v in row if isinstance(v, bool) or not isinstance(v, (int, float)) or not v >= 0]
+                if wrong or sum(row) <= 0:
+                    raise UserError(
+                        f"evaluation.confusion.{dimension}, row {k + 1}: counts must be non-negative and not all 0, "
+                        f"found {list(row)}"
+                    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,27 +16,48 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.fairness import coverage
+from evenface.fairness.comparison import SWAP, Change, Side, compare
 from evenface.fairness.criteria import Criterion, Rates, criteria, names
 from evenface.fairness.csv import write_csv
 from evenface.fairness.cube import GroupCounts, Grouping
+from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import Scored, TestSet, read_predictions, read_test_set, scored_attributes
 from evenface.fairness.metrics import ALL, DEFINED, METRICS, RATIOS, denominators, form, rate
+from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.uncertainty import MIN_VALID, Interval, Observed
 from evenface.storage.atomic import write_json
 from evenface.storage.tables import read_table, table_meta
 
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
+UNSTABLE, TOO_FEW = "unstable_bootstrap", "too_few_groups"
 
 KEY = ["run_id", "model_id", "dataset", "split", "attribute", "grouping"]
 
 GROUP_COLUMNS = [
-    *KEY, "group", "metric", "value", "numerator", "denominator", "n_images", "n_identities", "n_defined",
-    "n_undefined", "threshold", "label_source", "group_source", "cluster_unit", "status",
+    *KEY, "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "design_effect",
+    "numerator", "denominator", "n_images", "n_identities", "n_defined", "n_undefined", "threshold",
+    "label_source", "group_source", "group_correction", "cluster_unit", "n_boot", "n_boot_valid", "seed", "status",
 ]  # fmt: skip
 
 GAP_COLUMNS = [
-    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "overall", "group_max", "group_min",
-    "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "cluster_unit", "status",
+    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
+    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
+    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
+    "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+]  # fmt: skip
+
+PAIRWISE_COLUMNS = [
+    *KEY, "metric", "group_a", "group_b", "difference", "ci_low", "ci_high", "ci_level", "ci_method", "se", "status",
+]  # fmt: skip
+
+COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset", "split", "attribute", "grouping"]
+
+COMPARISON_COLUMNS = [
+    *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "baseline", "candidate", "delta", "ci_low", "ci_high",
+    "ci_level", "p_value", "p_method", "q_value", "worst_group_delta", "levelling_down", "n_seeds", "delta_std",
+    "status",
 ]  # fmt: skip
 
 COVERAGE_COLUMNS = [
@@ -45,11 +68,14 @@ COVERAGE_COLUMNS = [
 SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "criterion"]
 
 SUMMARY_COLUMNS = [
-    *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "value_std", "fair_value", "baseline",
-    "baseline_value", "change", "metric", "worst_group", "worst_rate", "best_group", "best_rate",
-    "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded", "groups_excluded",
-    "label_robust", "threshold", "status",
+    *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
+    "p_value", "q_value", "verdict", "value_std", "fair_value", "baseline", "baseline_value", "change",
+    "change_ci_low", "change_ci_high", "levelling_down", "metric", "worst_group", "worst_rate", "best_group",
+    "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
+    "groups_excluded", "label_robust", "threshold", "status",
 ]  # fmt: skip
+
+TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
 
 ONE_SEED, MEAN_OVER_SEEDS = "one seed", "mean over seeds"
 
@@ -59,6 +85,8 @@ def evaluate(
     labels: pd.DataFrame,
     groups: pd.DataFrame,
     settings: FairnessSettings | None = None,
+    *,
+    threads: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Fairness tables of one or more models on one test set.
 
@@ -67,17 +95,20 @@ def evaluate(
                  a run and its seed; runs with several seeds get rows of their mean in ``fairness``.
     labels       ``image_id`` and a column per attribute (or ``label_<attribute>``) in {+1, -1, 0 undefined}
     groups       ``image_id`` and a column per demographic dimension; optional ``source``
+    threads      blocks of attributes worked on at a time; changes no result
 
-    Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``label_coverage``
-    (support and bounds under undefined labels) and ``fairness`` (the summary, with the change against
-    ``settings.baseline``). Rates over a denominator of 0 are NaN and their row's ``status`` says so.
+    Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
+    (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
+    (support and bounds under undefined labels) and ``fairness`` (the summary). Rates and gaps carry
+    intervals from an identity bootstrap, gaps also a test, its q value and a verdict. Rates over a
+    denominator of 0 are NaN and their row's ``status`` says so.
 
     Raises UserError naming table, row and column when an input cannot be used.
 
     >>> frame = pd.DataFrame({"image_id": ["a", "b"], "identity_id": ["x", "y"], "score_Smiling": [0.9, 0.2]})
     >>> labels = pd.DataFrame({"image_id": ["a", "b"], "Smiling": [1, 1]})
     >>> groups = pd.DataFrame({"image_id": ["a", "b"], "gender": ["female", "male"]})
-    >>> settings = FairnessSettings(groupings=("gender",), min_denominator=1, min_identities=1)
+    >>> settings = FairnessSettings(groupings=("gender",), min_denominator=1, min_identities=1, n_boot=0, n_perm=0)
     >>> tables = evaluate(frame, labels, groups, settings)
     >>> rows = tables["fairness"].set_index("criterion")
     >>> float(rows.loc["equal_opportunity_difference", "value"])
@@ -85,7 +116,7 @@ def evaluate(
     """
     settings = settings or FairnessSettings()
     models = dict(predictions) if isinstance(predictions, Mapping) else {"model": predictions}
-    tables, _ = _evaluate_test_set(models, labels, groups, settings)
+    tables, _ = _evaluate_test_set(models, labels, groups, settings, threads=threads)
     return _finish([tables], settings)
 
 
@@ -93,18 +124,22 @@ def evaluate_predictions(
     paths: Mapping[str, str | os.PathLike | Sequence[str | os.PathLike]],
     settings: FairnessSettings,
     outputs: Mapping[str, str | os.PathLike],
+    *,
+    threads: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Evaluate prediction tables on disk and write the fairness tables.
 
     paths    model id (``<run>-<seed>``) -> its predictions Parquet, or several, one per test set. Each
              carries identities, demographics, scores and labels; its header may give ``thresholds``,
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
-    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``label_coverage`` (CSV) and
-             ``manifest`` (JSON) -> where to write it
+    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``,
+             ``model_comparison``, ``label_coverage`` (CSV) and ``manifest`` (JSON) -> where to write it
+    threads  blocks of attributes worked on at a time; changes no result
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = {"fairness", "group_metrics", "gap_metrics", "label_coverage", "manifest"}
+    known = {"fairness", *TABLES, "model_comparison", "manifest"}
+    started = _now()
     if set(outputs) - known:
         raise ValueError(f"unknown outputs {sorted(set(outputs) - known)}; known are {sorted(known)}")
     by_dataset: dict[str, dict[str, _File]] = {}
@@ -117,13 +152,13 @@ def evaluate_predictions(
             by_dataset[file.dataset][model_id] = file
     parts, manifests = [], []
     for dataset in sorted(by_dataset):
-        tables, manifest = _evaluate_files(by_dataset[dataset], settings)
+        tables, manifest = _evaluate_files(by_dataset[dataset], settings, threads)
         parts.append(tables)
         manifests.append(manifest)
     tables = _finish(parts, settings)
     for name, path in outputs.items():
         if name == "manifest":
-            write_json(path, _manifest(manifests, settings))
+            write_json(path, _manifest(manifests, settings, started))
         else:
             write_csv(tables[name], path)
     return tables
@@ -154,6 +189,7 @@ class _Evaluated:
     n_groups: int  # groups that take part; those with the level unknown follow unless included
     counted: GroupCounts
     rates: Rates
+    support: dict[str, _Support]
     circular: np.ndarray  # (attributes,)
 
     @property
@@ -171,36 +207,44 @@ class _Support:
     n_identities: np.ndarray
 
 
-def _evaluate_test_set(models, labels, groups, settings, thresholds=None):
+def _evaluate_test_set(models, labels, groups, settings, thresholds=None, threads=1):
     """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'."""
     _check_summary(settings)
     scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
     test = read_test_set(labels, groups, settings, scored_names)
-    tables = {"group_metrics": [], "gap_metrics": [], "label_coverage": []}
+    tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, _Evaluated]] = {}
     scored: dict[str, Scored] = {}
     for model_id, frame in models.items():
         own = replace(settings, thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(frame, test, own)
-        evaluated[model_id] = {}
-        for name in settings.groupings:
-            result = _evaluate_grouping(one, test.space.grouping(name), settings)
-            evaluated[model_id][name] = result
-            key = _key(model_id, test, result)
-            tables["group_metrics"].append(_group_rows(key, result, one, test, settings))
-            tables["gap_metrics"].append(_gap_rows(key, result, one, settings))
-            tables["label_coverage"].append(_coverage_rows(key, result))
+        evaluated[model_id] = {
+            name: _evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
+        }
         manifest["models"][model_id] = {
-            "images": int(one.cube.counts[:, :1].sum()),
+            "images": one.cube.n_images,
             "identities": len(one.cube.identities),
             "cluster_unit": one.cluster_unit,
             "unmatched_images": one.n_missing,
             "thresholds": {a: (None if t != t else t) for a, t in one.thresholds.items()},
             "skipped_attributes": one.skipped,
         }
+    resampler = Resampler({model_id: one.cube for model_id, one in scored.items()}, settings, threads)
+    for model_id, by_grouping in evaluated.items():
+        one = scored[model_id]
+        observed = {name: (result.grouping, _observed(result, settings)) for name, result in by_grouping.items()}
+        inferred = resampler.infer(model_id, one.cube, observed)
+        for name, result in by_grouping.items():
+            key = _key(model_id, test, result)
+            tables["group_metrics"].append(_group_rows(key, result, inferred[name], one, test, settings))
+            tables["gap_metrics"].append(_gap_rows(key, result, inferred[name], one, settings))
+            tables["pairwise_differences"].append(_pairwise_rows(key, result, inferred[name], settings))
+            tables["label_coverage"].append(_coverage_rows(key, result))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
-    tables["fairness"] = _summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
+    tables["model_comparison"] = _comparison_rows(evaluated, scored, test, resampler)
+    summary = _summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
+    tables["fairness"] = _with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
 
@@ -210,10 +254,15 @@ def _evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSet
     counted = cube.by_group(grouping)
     n_groups = len(grouping.groups) if settings.include_unknown else grouping.n_known
     counts = counted.counts.transpose(1, 0, 2)[:, :n_groups]
-    used = {metric: _support(counted, counts, metric, settings).used for metric in METRICS}
+    support = {metric: _support(counted, counts, metric, settings) for metric in METRICS}
     circular = np.array([settings.circular.get(a) in grouping.dimensions for a in cube.attributes], dtype=bool)
-    rates = Rates.of(counts, used, settings.alpha)
-    return _Evaluated(grouping, cube.attributes, n_groups, counted, rates, circular)
+    rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
+    return _Evaluated(grouping, cube.attributes, n_groups, counted, rates, support, circular)
+
+
+def _observed(result: _Evaluated, settings: FairnessSettings) -> Observed:
+    n_identities = {metric: one.n_identities for metric, one in result.support.items()}
+    return Observed(result.counted, result.rates, n_identities, settings.ci_level)
 
 
 def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> _Support:
@@ -238,20 +287,27 @@ def _key(model_id: str, test: TestSet, result: _Evaluated) -> dict[str, str]:
     }
 
 
-def _group_rows(key, result: _Evaluated, scored: Scored, test: TestSet, settings) -> pd.DataFrame:
+def _group_rows(key, result: _Evaluated, inference: Inference, scored: Scored, test: TestSet, settings) -> pd.DataFrame:
     counts = result.counts[:, : result.n_groups]
     shape = (len(result.attributes), result.n_groups, len(METRICS))
-    value, numerator, denominator = (np.full(shape, np.nan) for _ in range(3))
-    persons = np.zeros(shape, dtype=np.int64)
-    status = np.full(shape, "", dtype=object)
+    value, numerator, denominator, low, high, se, effect = (np.full(shape, np.nan) for _ in range(7))
+    persons, valid = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    status, method = (np.full(shape, "", dtype=object) for _ in range(2))
     for m, metric in enumerate(METRICS):
-        support = _support(result.counted, counts, metric, settings)
-        value[..., m] = rate(counts, metric)
+        support = result.support[metric]
+        value[..., m] = result.rates.x[metric]
         denominator[..., m] = np.min([counts @ form(d) for d in denominators(metric)], axis=0)
         if metric in RATIOS:
             numerator[..., m] = counts @ form(RATIOS[metric].numerator)
         persons[..., m] = support.n_identities
+        interval = inference.rates.get(metric)
+        if interval is not None:
+            low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
+            valid[..., m] = interval.n_valid
+            status[..., m][interval.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
         status[..., m][~support.used] = LOW_SUPPORT
+        se[..., m] = inference.observed.se[metric]
+        effect[..., m] = inference.observed.design_effect(metric, denominator[..., m])
     status[np.isnan(value)] = NO_DENOMINATOR
     status[result.circular] = CIRCULAR
     per_group = {"n_images": ALL, "n_defined": DEFINED, "n_undefined": "U0+U1"}
@@ -261,6 +317,12 @@ def _group_rows(key, result: _Evaluated, scored: Scored, test: TestSet, settings
         "group": _spread(result.groups, shape, 1),
         "metric": _spread(METRICS, shape, 2),
         "value": value.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_level": settings.ci_level,
+        "ci_method": method.ravel(),
+        "se": se.ravel(),
+        "design_effect": effect.ravel(),
         "numerator": pd.array(numerator.ravel(), dtype="Int64"),
         "denominator": denominator.ravel().astype(np.int64),
         **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
@@ -268,23 +330,120 @@ def _group_rows(key, result: _Evaluated, scored: Scored, test: TestSet, settings
         "threshold": _spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
         "label_source": _spread([test.label_source[a] for a in result.attributes], shape, 0),
         "group_source": test.group_source,
+        "group_correction": "",
         "cluster_unit": scored.cluster_unit,
+        "n_boot": settings.n_boot,
+        "n_boot_valid": valid.ravel(),
+        "seed": settings.seed,
         "status": status.ravel(),
     }
     return pd.DataFrame(columns)[GROUP_COLUMNS]
 
 
-def _gap_rows(key, result: _Evaluated, scored: Scored, settings: FairnessSettings) -> pd.DataFrame:
-    frame = _criterion_rows(result, criteria(result.rates, settings.alpha))
-    return frame.assign(**key, cluster_unit=scored.cluster_unit)
+def _pairwise_rows(key, result: _Evaluated, inference: Inference, settings: FairnessSettings) -> pd.DataFrame:
+    g, h = inference.observed.pairs
+    shape = (len(result.attributes), len(METRICS), len(g))
+    difference, low, high, se = (np.full(shape, np.nan) for _ in range(4))
+    status, method = (np.full(shape, "", dtype=object) for _ in range(2))
+    for m, metric in enumerate(METRICS):
+        x, used = result.rates.x[metric], result.rates.used[metric]
+        difference[:, m] = x[:, g] - x[:, h]
+        se[:, m] = inference.observed.pair_scale(metric)
+        interval = inference.pairs.get(metric)
+        if interval is not None:
+            low[:, m], high[:, m], method[:, m] = interval.low, interval.high, interval.method
+            status[:, m][interval.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
+        status[:, m][~(used[:, g] & used[:, h])] = LOW_SUPPORT
+    status[np.isnan(difference)] = NO_DENOMINATOR
+    status[result.circular] = CIRCULAR
+    columns = {
+        **key,
+        "attribute": _spread(result.attributes, shape, 0),
+        "metric": _spread(METRICS, shape, 1),
+        "group_a": _spread(result.groups[g], shape, 2),
+        "group_b": _spread(result.groups[h], shape, 2),
+        "difference": difference.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_level": settings.ci_level,
+        "ci_method": method.ravel(),
+        "se": se.ravel(),
+        "status": status.ravel(),
+    }
+    return pd.DataFrame(columns)[PAIRWISE_COLUMNS]
 
 
-def _criterion_rows(result: _Evaluated, found: Iterable[Criterion]) -> pd.DataFrame:
-    """One row per attribute and criterion, with the extreme groups and their support."""
+def _gap_rows(key, result: _Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
+    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
+    frame = _criterion_rows(
+        result,
+        criteria(result.rates, settings.alpha),
+        lambda c: _inference_columns(c, result.circular, inference, settings, family),
+    )
+    return _judged(frame, settings).assign(
+        **key,
+        cluster_unit=scored.cluster_unit,
+        ci_level=settings.ci_level,
+        n_boot=settings.n_boot,
+        practical_threshold=settings.practical_threshold,
+        **{"seed": settings.seed},
+    )
+
+
+def _inference_columns(c: Criterion, circular, inference: Inference, settings, family: str) -> dict[str, np.ndarray]:
+    """Interval and test of a criterion for all attributes, which are the family of its test."""
+    n = len(c.gap.value)
+    nothing = np.full(n, np.nan)
+    interval = inference.criteria.get(c.name) or Interval(nothing, nothing, np.zeros(n, int), np.full(n, "", object))
+    test = inference.tests.get(c.name)
+    p = np.where(circular, np.nan, test.p) if test else nothing
+    null_mean = test.null_mean if test else nothing
+    tested = ~np.isnan(p)
+    unstable = (c.name in inference.criteria) & (interval.n_valid < MIN_VALID * settings.n_boot)
+    return {
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "ci_method": interval.method,
+        "null_mean": null_mean,
+        "excess": c.gap.value - null_mean,
+        "p_value": p,
+        "p_method": np.where(tested, inference.p_method, "").astype(object),
+        "q_value": benjamini_hochberg(p),
+        "family": np.where(tested, family + c.name, "").astype(object),
+        "family_size": np.where(tested, tested.sum(), 0),
+        "n_boot_valid": interval.n_valid,
+        "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
+        "unstable": unstable,
+    }
+
+
+def _judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
+    """Rows with their verdict, and the status of those whose replicates are too often undefined."""
+    status = frame["status"].to_numpy(dtype=object).copy()
+    unstable = frame["unstable"].to_numpy(dtype=bool)
+    status[unstable & (status == "")] = UNSTABLE
+    fair, low, high = (frame[name].to_numpy(dtype=float) for name in ("fair_value", "ci_low", "ci_high"))
+    with np.errstate(invalid="ignore"):
+        ends = np.abs(low - fair), np.abs(high - fair)
+        astride = (low < fair) & (fair < high)
+        nearest = np.where(astride, 0, np.minimum(*ends))
+    evaluable = (status == "") & ~np.isnan(frame["value"].to_numpy(dtype=float))
+    q = frame["q_value"].to_numpy(dtype=float)
+    verdict = verdicts(nearest, np.maximum(*ends), q, evaluable, settings.practical_threshold)
+    verdict[np.isnan(fair) & evaluable] = ""  # the level of a rate is no gap
+    return frame.assign(status=status, verdict=verdict).drop(columns="unstable")
+
+
+def _criterion_rows(
+    result: _Evaluated,
+    found: Iterable[Criterion],
+    more: Callable[[Criterion], dict[str, np.ndarray]] = lambda criterion: {},
+) -> pd.DataFrame:
+    """One row per attribute and criterion, with the extreme groups, their support and what ``more`` adds."""
     columns: dict[str, list] = {}
     support = _SupportOfGroups(result)
     for c in found:
-        for name, values in _criterion_columns(result, c, support).items():
+        for name, values in (_criterion_columns(result, c, support) | more(c)).items():
             columns.setdefault(name, []).append(values)
     return pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
 
@@ -423,7 +582,7 @@ def _summary_rows(gap_rows: pd.DataFrame, evaluated, scored, test: TestSet, sett
     for frame in frames:
         frame["seed"] = frame["seed"].astype("Int64")
     summary = pd.concat(frames, ignore_index=True).rename(columns={"overall": "overall_rate"})
-    return _with_baseline(summary, settings)[SUMMARY_COLUMNS]
+    return _with_baseline(summary, settings)
 
 
 def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
@@ -437,13 +596,22 @@ def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
         wanted = (c for c in criteria(averaged.rates, settings.alpha) if c.name in settings.summary)
         frames.append(_criterion_rows(averaged, wanted).assign(grouping=name))
     frame = pd.concat(frames, ignore_index=True)
-    values = np.stack([seed["value"].to_numpy(dtype=float) for seed in per_seed])
-    frame["value"] = values.mean(axis=0)  # NaN when a seed is undefined
-    frame["value_std"] = values.std(axis=0, ddof=1)
+    stacked = {
+        name: np.stack([seed[name].to_numpy(dtype=float) for seed in per_seed])
+        for name in ("value", "ci_low", "ci_high", "null_mean", "excess", "p_value")
+    }
+    for name, values in stacked.items():
+        frame[name] = values.mean(axis=0)  # NaN when a seed is undefined
+    frame["value_std"] = stacked["value"].std(axis=0, ddof=1)
+    # twice the mean of p values is a p value, however they depend on each other (Vovk and Wang, 2020)
+    frame["p_value"] = np.minimum(2 * frame["p_value"], 1)
+    frame["q_value"] = frame.groupby(["grouping", "criterion"])["p_value"].transform(
+        lambda p: benjamini_hochberg(p.to_numpy())
+    )
     for seed in per_seed:
         undefined = (frame["status"] == "") & (seed["status"] != "")
         frame.loc[undefined, "status"] = seed.loc[undefined, "status"]
-    return frame
+    return _judged(frame.assign(unstable=False), settings)
 
 
 def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
@@ -465,13 +633,136 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
     )
 
 
+def _with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
+    """The interval of the change and the flag of levelling down, on the rows that stand for a whole run."""
+    key = ["model_id", "attribute", "grouping", "criterion"]
+    gaps = comparison[(comparison["scope"] == "gap") & comparison["metric_or_criterion"].isin(settings.summary)]
+    gaps = gaps.rename(columns={"candidate_model_id": "model_id", "metric_or_criterion": "criterion"})
+    gaps = gaps.rename(columns={"ci_low": "change_ci_low", "ci_high": "change_ci_high"}).set_index(key)
+    found = gaps[["change_ci_low", "change_ci_high", "levelling_down"]]
+    found = found.reindex(pd.MultiIndex.from_frame(summary[key]))
+    return summary.assign(**{name: found[name].to_numpy() for name in found.columns})[SUMMARY_COLUMNS]
+
+
+# --- comparison with the baseline -----------------------------------------------------------------
+
+
+def _sides(evaluated, scored) -> dict[str, Side]:
+    """Run -> its seeds; a run of one seed goes by that model's id, as in the summary."""
+    runs: dict[str, list[str]] = {}
+    for model_id in evaluated:
+        runs.setdefault(split_model_id(model_id)[0], []).append(model_id)
+    return {
+        run: Side(
+            run if len(ids) > 1 else ids[0],
+            tuple(ids),
+            tuple(scored[m].cube for m in ids),
+            {name: tuple(evaluated[m][name].rates for m in ids) for name in evaluated[ids[0]]},
+        )
+        for run, ids in runs.items()
+    }
+
+
+def _comparison_rows(evaluated, scored, test: TestSet, resampler: Resampler) -> pd.DataFrame:
+    settings = resampler.settings
+    sides = _sides(evaluated, scored)
+    frames = [pd.DataFrame(columns=COMPARISON_COLUMNS)]
+    if settings.baseline is not None and settings.baseline not in sides:
+        models = ", ".join(sorted(sides))
+        raise UserError(f"evaluation.baseline is {settings.baseline!r}; the models evaluated are {models}")
+    baseline = sides.get(settings.baseline)
+    for run, side in sides.items():
+        if baseline is None or run == settings.baseline:
+            continue
+        if len({cube.attributes for cube in (*baseline.cubes, *side.cubes)}) > 1:
+            raise UserError(f"runs {settings.baseline!r} and {run!r} were scored on different attributes")
+        results = evaluated[side.models[0]]
+        changes = compare(baseline, side, [(r.grouping, r.n_groups) for r in results.values()], resampler)
+        for name, change in changes.items():
+            key = {
+                "run_id": run,
+                "baseline_model_id": baseline.name,
+                "candidate_model_id": side.name,
+                "dataset": test.dataset,
+                "split": test.split,
+                "grouping": name,
+                "ci_level": settings.ci_level,
+                "n_seeds": min(len(baseline.models), len(side.models)),
+            }
+            frames += [frame.assign(**key) for frame in _change_rows(change, results[name])]
+    frames = frames if len(frames) == 1 else frames[1:]
+    return pd.concat(frames, ignore_index=True)[COMPARISON_COLUMNS]
+
+
+def _change_rows(change: Change, result: _Evaluated) -> list[pd.DataFrame]:
+    attributes, n = result.attributes, len(result.attributes)
+    frames = []
+    for metric in METRICS:
+        shape = (n, result.n_groups)
+        status = np.where(change.used[metric], "", LOW_SUPPORT).astype(object)
+        status[np.isnan(change.delta[metric])] = NO_DENOMINATOR
+        status[result.circular] = CIRCULAR
+        nothing = np.full(shape, np.nan)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "attribute": _spread(attributes, shape, 0),
+                    "scope": "group",
+                    "group": _spread(result.groups, shape, 1),
+                    "metric_or_criterion": metric,
+                    **{f: getattr(change, f)[metric].ravel() for f in ("baseline", "candidate", "delta")},
+                    "ci_low": change.low.get(metric, nothing).ravel(),
+                    "ci_high": change.high.get(metric, nothing).ravel(),
+                    "p_value": np.nan,
+                    "p_method": "",
+                    "q_value": np.nan,
+                    "worst_group_delta": np.nan,
+                    "levelling_down": None,
+                    "delta_std": np.nan,
+                    "status": status.ravel(),
+                }
+            )
+        )
+    nothing = np.full(n, np.nan)
+    for name in change.worst:
+        p = np.where(result.circular, np.nan, change.p.get(name, nothing))
+        undefined = np.isnan(change.delta[name])
+        status = np.where(undefined, TOO_FEW, "").astype(object)
+        status[result.circular] = CIRCULAR
+        levelling = change.levelling_down[name]
+        flags = np.full(n, None, dtype=object)
+        if levelling is not None:
+            flags[~undefined] = levelling[~undefined]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "attribute": np.array(attributes, dtype=object),
+                    "scope": "gap",
+                    "group": "",
+                    "metric_or_criterion": name,
+                    **{f: getattr(change, f)[name] for f in ("baseline", "candidate", "delta")},
+                    "ci_low": change.low.get(name, nothing),
+                    "ci_high": change.high.get(name, nothing),
+                    "p_value": p,
+                    "p_method": np.where(np.isnan(p), "", SWAP).astype(object),
+                    "q_value": benjamini_hochberg(p),
+                    "worst_group_delta": change.worst[name],
+                    "levelling_down": flags,
+                    "delta_std": change.delta_std[name],
+                    "status": status,
+                }
+            )
+        )
+    return frames
+
+
 def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) -> dict[str, pd.DataFrame]:
     """Concatenate test sets and put rows in the order of their keys; inside a key, declared order."""
     order = {name: k for k, name in enumerate(settings.groupings)}
     tables = {}
     for name in parts[0]:
         frame = pd.concat([part[name] for part in parts], ignore_index=True)
-        by = SUMMARY_KEY[:-1] if name == "fairness" else KEY
+        by = {"fairness": SUMMARY_KEY[:-1], "model_comparison": COMPARISON_KEY}.get(name, KEY)
         if name == "fairness":
             rank = {criterion: k for k, criterion in enumerate(settings.summary)}
             frame = frame.iloc[frame["criterion"].map(rank).argsort(kind="stable")]
@@ -507,7 +798,7 @@ def _only(frame: pd.DataFrame, column: str, default: str) -> str:
     return "+".join(values) or default
 
 
-def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
+def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings, threads: int):
     first = next(iter(files.values()))
     labels, groups = _labels_and_groups(first, settings)
     for file in files.values():
@@ -521,7 +812,7 @@ def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings):
         ]
         frames[model_id] = file.frame[columns]
         frames[model_id].attrs["path"] = str(file.path)
-    tables, manifest = _evaluate_test_set(frames, labels, groups, settings, thresholds)
+    tables, manifest = _evaluate_test_set(frames, labels, groups, settings, thresholds, threads)
     for model_id, file in files.items():
         manifest["models"][model_id]["input"] = {
             "path": str(file.path),
@@ -563,17 +854,19 @@ def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None
             raise UserError(f"image {name!r}: {column} differs between {a.path} and {b.path}; predict both again")
 
 
-def _manifest(parts: list[dict], settings: FairnessSettings) -> dict:
+def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> dict:
+    recorded = dataclasses.asdict(settings)
+    recorded.pop("block_size")  # changes no result
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "test_sets": parts,
-        "groupings": list(settings.groupings),
-        "levels": {name: list(levels) for name, levels in settings.levels.items()},
-        "min_denominator": settings.min_denominator,
-        "min_identities": settings.min_identities,
-        "alpha": settings.alpha,
-        "include_unknown": settings.include_unknown,
-        "label_coding": settings.label_coding,
-        "baseline": settings.baseline,
-        "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "pyarrow")},
+        "settings": recorded,
+        "generator": GENERATOR,
+        "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "pyarrow", "scipy")},
+        "started": started,
+        "finished": _now(),
     }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

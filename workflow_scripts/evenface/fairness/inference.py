@@ -1,0 +1,216 @@
+"""Intervals and tests of every model of a test set, a block of attributes at a time.
+
+Nothing here depends on which attributes share a block, so blocks bound the memory, spread the work
+over threads and change no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import sparse
+
+from evenface.fairness import resampling
+from evenface.fairness.criteria import Rates, criteria
+from evenface.fairness.cube import Cube, Grouping
+from evenface.fairness.metrics import METRICS
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.tests_of_difference import (
+    EXACT,
+    PERMUTATION,
+    WALD,
+    DifferenceTest,
+    against_permutations,
+    centred,
+    wald,
+    wald_metrics,
+)
+from evenface.fairness.uncertainty import Interval, Observed, Replicates
+
+
+@dataclass
+class Inference:
+    """What resampling says about one model in one grouping; empty where it was switched off.
+
+    rates     metric -> Interval (A, G)
+    pairs     metric -> Interval (A, P), pairs of groups in declared order
+    criteria  criterion -> Interval (A,)
+    tests     criterion -> DifferenceTest (A,)
+    p_method  how p values came about, or empty
+    """
+
+    observed: Observed
+    rates: dict[str, Interval] = field(default_factory=dict)
+    pairs: dict[str, Interval] = field(default_factory=dict)
+    criteria: dict[str, Interval] = field(default_factory=dict)
+    tests: dict[str, DifferenceTest] = field(default_factory=dict)
+    p_method: str = ""
+
+
+class Resampler:
+    """The draws of one test set, shared by all its models and groupings.
+
+    cubes    model -> its count cube
+    threads  blocks of attributes worked on at a time; changes no result
+    """
+
+    def __init__(self, cubes: Mapping[str, Cube], settings: FairnessSettings, threads: int = 1):
+        self.settings, self.threads = settings, threads
+        self.identities = np.unique(np.concatenate([cube.identities for cube in cubes.values()]).astype(object))
+        self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
+        n = len(self.identities)
+        self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
+        self._orders: dict[tuple[int, bytes], np.ndarray] = {}
+        self._bootstraps: dict[str, _Bootstrap] = {}
+
+    @cached_property
+    def swaps(self) -> np.ndarray:
+        """(identities, rounds) whether the blocks of an identity change places between two models."""
+        return resampling.swaps(len(self.identities), self.settings.n_perm, self.settings.seed)
+
+    def bootstrap(self, model: str, cube: Cube) -> _Bootstrap:
+        """The weighted counts of a model."""
+        if model not in self._bootstraps:
+            self._bootstraps[model] = _Bootstrap(self, model, cube)
+        return self._bootstraps[model]
+
+    def infer(self, model: str, cube: Cube, observed: Mapping[str, tuple[Grouping, Observed]]) -> dict[str, Inference]:
+        """Intervals and tests of one model; ``observed`` by the names of the groupings."""
+        found = {name: Inference(one) for name, (_, one) in observed.items()}
+        n_attributes = len(cube.attributes)
+        if not (n_attributes and len(self.identities)):
+            return found
+        bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
+        tests = {name: self._test(cube, *pair) for name, pair in observed.items()} if self.settings.n_perm else {}
+
+        def work(block: slice) -> dict[str, Inference]:
+            cells = bootstrap.cells(block) if bootstrap else None
+            return {
+                name: self._infer_block(cells, grouping, one, block, tests.get(name))
+                for name, (grouping, one) in observed.items()
+            }
+
+        parts = self.map_blocks(work, n_attributes)
+        for name, result in found.items():
+            _join(result, [part[name] for part in parts])
+            if self.settings.n_perm and result.observed.spans:
+                _set_wald(result, self.settings.alpha)
+        return found
+
+    def map_blocks(self, work: Callable[[slice], object], n_attributes: int) -> list:
+        """Results of ``work`` on consecutive blocks of attributes, in order."""
+        size = self.settings.block_size
+        blocks = [slice(start, min(start + size, n_attributes)) for start in range(0, n_attributes, size)]
+        if self.threads == 1 or len(blocks) == 1:
+            return [work(block) for block in blocks]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(work, blocks))
+
+    def _infer_block(self, cells, grouping: Grouping, observed: Observed, block: slice, test) -> Inference:
+        result, alpha = Inference(observed), self.settings.alpha
+        replicates = None
+        if cells is not None:
+            counts = resampling.sum_cells(cells, grouping, observed.n_groups)
+            replicates = replicate_rates(counts, observed.rates, block, alpha)
+            intervals = Replicates(observed, replicates, block, alpha)
+            result.rates = {metric: intervals.rate(metric) for metric in METRICS}
+            result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
+            result.criteria = intervals.criteria()
+        if test is not None:
+            permuted = replicate_rates(test.counts(observed, block), observed.rates, block, alpha)
+            own = _rows(observed.rates, block)
+            result.tests = against_permutations(own, permuted, alpha, exact=test.exact)
+            result.p_method = EXACT if test.exact else PERMUTATION
+        elif self.settings.n_perm and replicates is not None:
+            null = centred(replicates, observed.rates, block, alpha)
+            result.tests = against_permutations(_rows(observed.rates, block), null, alpha)
+            result.p_method = WALD
+        return result
+
+    def _test(self, cube: Cube, grouping: Grouping, observed: Observed) -> _PermutationTest | None:
+        """Permutations of the identities of a grouping; None where identities span its groups."""
+        if observed.spans or not len(observed.identity):
+            return None
+        strata = self._strata(cube, grouping)[observed.identity]
+        n, exact = self.settings.n_perm, False
+        if len(np.unique(strata)) == 1 and resampling.n_assignments(observed.group) <= n:
+            orders, exact = resampling.all_assignments(observed.group), True
+        else:
+            key = len(strata), strata.tobytes()
+            if key not in self._orders:
+                self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
+            orders = self._orders[key]
+        return _PermutationTest(resampling.membership(orders, observed.group, observed.n_groups), exact)
+
+    def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
+        """(identities,) int64 within which identities change places, by their most frequent levels."""
+        strata = np.zeros(len(cube.identities), dtype=np.int64)
+        within = self.settings.perm_within
+        if not within or set(grouping.dimensions) <= set(within):
+            return strata  # a grouping of nothing but strata could not be permuted
+        shape = [len(levels) + 1 for levels in cube.space.levels.values()]
+        levels = np.unravel_index(cube.cell, shape)
+        images = cube.counts[:, 0].sum(axis=-1)
+        for dimension in within:
+            k = cube.space.dimensions.index(dimension)
+            seen = np.zeros((len(cube.identities), shape[k]))
+            np.add.at(seen, (cube.identity, levels[k]), images)
+            strata = strata * shape[k] + seen.argmax(axis=1)
+        return strata
+
+
+@dataclass(frozen=True)
+class _PermutationTest:
+    members: sparse.csr_array
+    exact: bool
+
+    def counts(self, observed: Observed, block: slice) -> np.ndarray:
+        return resampling.permuted_counts(self.members, observed.person[:, block], observed.n_groups)
+
+
+class _Bootstrap:
+    """Weighted counts of one model."""
+
+    def __init__(self, resampler: Resampler, model: str, cube: Cube):
+        self._cube, self._weights, self._rows = cube, resampler.weights, resampler.rows[model]
+        self._dtype = resampling.exact_type(resampling.largest_sum(cube, self._weights, self._rows))
+
+    def cells(self, block: slice) -> np.ndarray:
+        return resampling.weighted_cells(self._cube, block, self._weights, self._rows, self._dtype)
+
+
+def replicate_rates(counts: np.ndarray, observed: Rates, block: slice, alpha: float) -> Rates:
+    """Rates of replicates (a, B, groups, 6) in which the groups take part that take part in the estimate."""
+    used = {metric: observed.used[metric][block][:, None, :] for metric in METRICS}
+    return Rates.of(counts, used, alpha, bounds=False)
+
+
+def _rows(rates: Rates, block: slice) -> Rates:
+    return Rates(*({m: v[block] for m, v in part.items()} for part in (rates.x, rates.used, rates.pooled)), {})
+
+
+def _join(result: Inference, parts: Sequence[Inference]) -> None:
+    for name, kind in (("rates", Interval), ("pairs", Interval), ("criteria", Interval), ("tests", DifferenceTest)):
+        first = getattr(parts[0], name)
+        setattr(result, name, {key: kind.concatenate([getattr(p, name)[key] for p in parts]) for key in first})
+    result.p_method = parts[0].p_method
+
+
+def _set_wald(result: Inference, alpha: float) -> None:
+    """Put Wald's p in place of the share of centred replicates, which serve for the null mean only."""
+    known: dict[tuple[str, ...], np.ndarray] = {}
+    result.p_method = WALD
+    for criterion in criteria(result.observed.rates, alpha):
+        undefined = np.isnan(criterion.gap.value) | np.isnan(criterion.fair)
+        metrics = wald_metrics(criterion.name, criterion.metric[0])
+        if metrics not in known:
+            known[metrics] = wald(result.observed, metrics)
+        n = np.zeros(len(undefined), dtype=np.int64)
+        test = result.tests.get(criterion.name)
+        null_mean = test.null_mean if test else np.full(len(undefined), np.nan)
+        p = np.where(undefined, np.nan, known[metrics])
+        result.tests[criterion.name] = DifferenceTest(null_mean, p, n)

@@ -1,0 +1,49 @@
+"""Many tests at once, and what a row may claim."""
+
+from __future__ import annotations
+
+import numpy as np
+
+GAP, SMALL_GAP, EQUIVALENT, INCONCLUSIVE, NOT_EVALUABLE = (
+    "gap", "small_gap", "equivalent", "inconclusive", "not_evaluable",
+)  # fmt: skip
+
+FALSE_DISCOVERY_RATE = 0.05
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """q values (m,) of one family; NaN p values stay NaN and do not count.
+
+    Benjamini and Hochberg, 1995: ascending, q_(i) = min over j >= i of p_(j) m / j, at most 1.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    q = np.full(p.shape, np.nan)
+    defined = np.flatnonzero(~np.isnan(p))
+    m = len(defined)
+    if m:
+        order = defined[np.argsort(p[defined], kind="stable")]
+        scaled = p[order] * m / np.arange(1, m + 1)
+        q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
+    return q
+
+
+def verdicts(
+    distance_low: np.ndarray, distance_high: np.ndarray, q: np.ndarray, evaluable: np.ndarray, threshold: float
+) -> np.ndarray:
+    """What each row may claim, (n,) object.
+
+    distance_low, distance_high  ends of the interval of the distance from equal treatment, NaN without one
+    q          Benjamini-Hochberg values, NaN without a test
+    evaluable  the gap is defined and its interval stable
+    threshold  the distance that matters in practice
+
+    Significance alone is never enough for ``gap``, and its absence never means ``equivalent``.
+    """
+    with np.errstate(invalid="ignore"):
+        significant = q < FALSE_DISCOVERY_RATE
+        found = np.full(len(q), INCONCLUSIVE, dtype=object)
+        found[distance_high < threshold] = EQUIVALENT
+        found[significant] = SMALL_GAP
+        found[significant & (distance_low > threshold)] = GAP
+    found[~evaluable] = NOT_EVALUABLE
+    return found

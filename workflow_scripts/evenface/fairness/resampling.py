@@ -1,0 +1,173 @@
+"""Identities drawn anew: weights, permutations and swaps, and the counts they give.
+
+The unit is the identity, because the images of a person share nearly everything that matters. One
+matrix of weights serves all attributes, groupings, metrics and models of a test set, which is what
+makes their comparison paired. Draws come in chunks whose seed follows from the numbers of their
+replicates, so that no other size, and no number of threads, can change a result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import sparse
+
+from evenface.fairness.cube import OUTCOMES, Cube, Grouping
+
+BOOTSTRAP, PERMUTATION, SWAP, CONFUSION = range(4)  # streams of random numbers under one seed
+GENERATOR = "PCG64"
+
+_CHUNK = 100  # replicates that share a seed
+_EXACT_FLOAT32 = 2**24
+
+
+def generators(seed: int, stream: int, n: int) -> Iterator[tuple[slice, np.random.Generator]]:
+    """(replicates, generator) for ``n`` replicates; each generator is seeded by its chunk's number."""
+    for chunk, start in enumerate(range(0, n, _CHUNK)):
+        key = np.random.SeedSequence(seed, spawn_key=(stream, chunk))
+        yield slice(start, min(n, start + _CHUNK)), np.random.Generator(np.random.PCG64(key))
+
+
+def bootstrap_weights(n_identities: int, n_boot: int, seed: int, kind: str = "multinomial") -> np.ndarray:
+    """How often each identity is drawn: (identities, replicates) float32 of whole numbers.
+
+    kind  ``multinomial``: as many draws as identities, equal probabilities; ``poisson``: independent
+          Poisson(1) counts, which need no total and so suit streams (Chamandy et al., 2012).
+    """
+    weights = np.empty((n_identities, n_boot), dtype=np.float32)
+    for replicates, rng in generators(seed, BOOTSTRAP, n_boot):
+        width = replicates.stop - replicates.start
+        if kind == "poisson":
+            drawn = rng.poisson(1.0, (width, n_identities))
+        else:
+            drawn = [
+                np.bincount(row, minlength=n_identities)
+                for row in rng.integers(0, max(1, n_identities), (width, n_identities))
+            ]
+        weights[:, replicates] = np.asarray(drawn).reshape(width, n_identities).T
+    return weights
+
+
+def swaps(n_identities: int, n: int, seed: int) -> np.ndarray:
+    """Whether an identity's two blocks change places: (identities, rounds) float32 in {0, 1}, each 1/2."""
+    drawn = np.empty((n_identities, n), dtype=np.float32)
+    for rounds, rng in generators(seed, SWAP, n):
+        drawn[:, rounds] = rng.integers(0, 2, (rounds.stop - rounds.start, n_identities)).T
+    return drawn
+
+
+def permutations(strata: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Orders (n, identities) int32 in which every position is given an identity of its own stratum.
+
+    strata  (identities,) integers; identities change places only within a stratum
+    """
+    orders = np.empty((n, len(strata)), dtype=np.int32)
+    members = [np.flatnonzero(strata == stratum).astype(np.int32) for stratum in np.unique(strata)]
+    for rounds, rng in generators(seed, PERMUTATION, n):
+        for positions in members:
+            block = np.tile(positions, (rounds.stop - rounds.start, 1))
+            orders[rounds, positions] = rng.permuted(block, axis=1)
+    return orders
+
+
+def n_assignments(groups: np.ndarray) -> float:
+    """In how many ways the labels (identities,) can be dealt to the identities; inf when beyond counting."""
+    sizes = np.unique(groups, return_counts=True)[1]
+    logarithm = math.lgamma(len(groups) + 1) - sum(math.lgamma(size + 1) for size in sizes)
+    return round(math.exp(logarithm)) if logarithm < 30 else math.inf
+
+
+def all_assignments(groups: np.ndarray) -> np.ndarray:
+    """Every distinct way to deal sorted labels: orders (n, identities) int32 as from :func:`permutations`."""
+
+    def deal(free: tuple[int, ...], sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        if not sizes:
+            yield ()
+            return
+        for chosen in itertools.combinations(free, sizes[0]):
+            rest = tuple(k for k in free if k not in chosen)
+            for others in deal(rest, sizes[1:]):
+                yield chosen + others
+
+    sizes = tuple(np.unique(groups, return_counts=True)[1].tolist())
+    return np.array(list(deal(tuple(range(len(groups))), sizes)), dtype=np.int32)
+
+
+def exact_type(largest: float) -> type:
+    """float32 while every sum that can occur is a whole number below 2^24, else float64."""
+    return np.float32 if largest < _EXACT_FLOAT32 else np.float64
+
+
+def largest_sum(cube: Cube, weights: np.ndarray, rows: np.ndarray) -> float:
+    """The most images any replicate weighs together, which bounds every sum on the way there.
+
+    weights  (identities of the test set, replicates); rows (identities of the cube,) their positions
+    """
+    images = np.zeros(len(weights))
+    if cube.counts.shape[1] and len(weights):
+        np.add.at(images, rows[cube.identity], np.abs(cube.counts).sum(axis=-1).max(axis=-1))
+        return float((images @ weights).max(initial=0))
+    return 0.0
+
+
+def weighted_cells(
+    cube: Cube, attributes: slice, weights: np.ndarray, rows: np.ndarray, dtype=np.float64
+) -> np.ndarray:
+    """Counts of every replicate: (cells, 6, attributes, replicates), whole numbers in floats.
+
+    weights  (identities of the test set, replicates); rows (identities of the cube,) their positions
+    dtype    from :func:`exact_type` of :func:`largest_sum`
+
+    Sums of whole numbers that stay exact come out the same in any order, hence for any block size.
+    """
+    block = cube.counts[:, attributes]
+    n_attributes, n = block.shape[1], weights.shape[1]
+    flat = np.ascontiguousarray(block.transpose(2, 1, 0).reshape(-1, len(block)), dtype=dtype)
+    total = np.zeros((cube.space.size, len(OUTCOMES) * n_attributes, n), dtype=dtype)
+    bounds = np.searchsorted(cube.cell, np.arange(cube.space.size + 1))
+    for cell, (low, high) in enumerate(itertools.pairwise(bounds)):
+        if low < high:
+            drawn = weights[rows[cube.identity[low:high]]].astype(dtype, copy=False)
+            np.matmul(flat[:, low:high], drawn, out=total[cell])
+    return total.reshape(cube.space.size, len(OUTCOMES), n_attributes, n)
+
+
+def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarray:
+    """Counts (attributes, replicates, groups, 6) of the first groups, from (cells, 6, attributes, replicates).
+
+    A view whose replicates lie next to each other in memory, as the functions of rates and gaps like it.
+    """
+    total = np.zeros((n_groups, *cells.shape[1:]), dtype=cells.dtype)
+    for cell, group in enumerate(grouping.of_cell):
+        if group < n_groups:
+            total[group] += cells[cell]
+    return total.transpose(2, 3, 0, 1)
+
+
+def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.csr_array:
+    """Who is in which group after identities changed places: (permutations * groups, identities) of 0 and 1.
+
+    orders  (permutations, identities) int32, which identity takes each position
+    groups  (identities,) ascending group of each position
+    """
+    n, people = orders.shape
+    ends = np.searchsorted(groups, np.arange(1, n_groups + 1))
+    starts = np.concatenate([[0], (np.arange(n)[:, None] * people + ends).ravel()])
+    index_type = np.int32 if orders.size < 2**31 else np.int64
+    parts = np.ones(orders.size, np.float32), orders.ravel().astype(index_type, copy=False), starts.astype(index_type)
+    return sparse.csr_array(parts, shape=(n * n_groups, people))
+
+
+def permuted_counts(members: sparse.csr_array, counts: np.ndarray, n_groups: int) -> np.ndarray:
+    """Counts of the groups after identities changed places: view (attributes, permutations, groups, 6).
+
+    members  from :func:`membership`; counts (identities, attributes, 6)
+    """
+    dtype = exact_type(counts.sum(axis=(0, -1)).max(initial=0))
+    people, n_attributes, n_outcomes = counts.shape
+    flat = np.ascontiguousarray(counts.reshape(people, -1), dtype=dtype)
+    total = np.asarray(members @ flat).reshape(-1, n_groups, n_attributes, n_outcomes)
+    return np.ascontiguousarray(total.transpose(1, 3, 2, 0)).transpose(2, 3, 0, 1)

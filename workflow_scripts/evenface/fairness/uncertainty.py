@@ -1,0 +1,496 @@
+"""Standard errors and intervals that hold when images of a person are alike.
+
+Rates get percentile intervals of the identity bootstrap. Gaps do not: the bootstrap distribution of
+max - min is shifted upwards and cannot contain 0. They get simultaneous intervals of all pairs of
+groups (max-|t|, Westfall and Young 1993), from which the interval of the largest difference follows.
+
+Shapes: a attributes, B replicates, G groups, P pairs of groups. Replicate arrays are (a, B, G) views
+whose replicates lie next to each other in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtri
+
+from evenface.fairness.criteria import NAMED, Rates
+from evenface.fairness.cube import GroupCounts
+from evenface.fairness.metrics import BETTER, METRICS, RATIOS, divide, linear
+
+PERCENTILE, WILSON = "percentile", "wilson_identities"
+SIMULTANEOUS, CONSERVATIVE = "simultaneous", "simultaneous_conservative"
+
+MIN_VALID = 0.9  # share of replicates that must be defined
+
+_NO_SPREAD = 1e-12
+_TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbers
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Interval of one statistic, for each attribute (and group).
+
+    low, high  float64, NaN where there is none
+    n_valid    int64, replicates in which the statistic is defined
+    method     object, how the interval was made; empty where there is none
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    n_valid: np.ndarray
+    method: np.ndarray
+
+    @classmethod
+    def of(cls, low, high, n_valid, method, n_boot: int) -> Interval:
+        """An interval where at least 90 % of the replicates are valid and both ends are numbers."""
+        low, high = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
+        none = (n_valid < MIN_VALID * n_boot) | np.isnan(low) | np.isnan(high)
+        low[none] = high[none] = np.nan
+        method = np.where(none, "", method).astype(object)
+        return cls(low, high, np.broadcast_to(n_valid, low.shape), method)
+
+    @classmethod
+    def concatenate(cls, parts: list[Interval]) -> Interval:
+        """The intervals of consecutive attributes."""
+        return cls(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("low", "high", "n_valid", "method")))
+
+    def map(self, function, n_boot: int, method: str | None = None) -> Interval:
+        """The interval of a monotone function of the statistic."""
+        ends = function(self.low), function(self.high)
+        method = self.method if method is None else method
+        return Interval.of(np.minimum(*ends), np.maximum(*ends), self.n_valid, method, n_boot)
+
+
+# --- observed counts ------------------------------------------------------------------------------
+
+
+class Observed:
+    """What intervals and tests need of one model in one grouping beside its replicates.
+
+    rates         the observed rates
+    n_identities  metric -> (A, G) identities with a non-zero denominator
+    se            metric -> (A, G) delete-one-identity standard error, NaN where one identity carries a group
+    """
+
+    def __init__(self, counted: GroupCounts, rates: Rates, n_identities: dict[str, np.ndarray], level: float):
+        self.rates, self.n_identities, self.level = rates, n_identities, level
+        self.n_attributes, self.n_groups = rates.x["accuracy"].shape
+        last = np.searchsorted(counted.group, self.n_groups)
+        self.person, self.group, self.identity = (
+            counted.person[:last], counted.group[:last], counted.identity[:last],
+        )  # fmt: skip
+        self.pairs = np.triu_indices(self.n_groups, 1)
+        self._linearised: dict[str, np.ndarray] = {}
+        self.se = {metric: self._se(metric) for metric in METRICS}
+
+    @cached_property
+    def spans(self) -> bool:
+        """Whether some identity has images in several groups."""
+        return len(np.unique(self.identity)) < len(self.identity)
+
+    def linearised(self, metric: str) -> np.ndarray:
+        """u (identity-group pairs, A): what leaving an identity out does to its group's rate.
+
+        u_i = (a_i - r d_i) / D / (1 - d_i / D), the jackknife of a ratio; 0 where undefined.
+        """
+        if metric not in self._linearised:
+            self._linearised[metric] = self._linearise(metric)
+        return self._linearised[metric]
+
+    def _linearise(self, metric: str) -> np.ndarray:
+        if metric == "balanced_accuracy":
+            return (self.linearised("tpr") + self.linearised("tnr")) / 2
+        if metric in ("fnr", "tnr"):
+            return -self.linearised({"fnr": "tpr", "tnr": "fpr"}[metric])
+        a = linear(self.person, RATIOS[metric].numerator)
+        d = linear(self.person, RATIOS[metric].denominator)
+        total = self._by_group(d)[self.group]
+        rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
+        return np.nan_to_num(divide(a - rate * d, total - d))
+
+    def _se(self, metric: str) -> np.ndarray:
+        se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
+        se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
+        se[np.isnan(self.rates.x[metric].T)] = np.nan
+        se[self.n_identities[metric].T < 2] = np.nan  # one identity carries the group
+        return se.T
+
+    def _by_group(self, values: np.ndarray) -> np.ndarray:
+        """Sum (pairs, A) over the identities of each group: (G, A)."""
+        total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
+        present, starts = np.unique(self.group, return_index=True)
+        if len(present):
+            total[present] = np.add.reduceat(values, starts, axis=0)
+        return total
+
+    def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
+        """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
+        if not self.spans and other is None:
+            return np.eye(self.n_groups) * (self._by_group(self.linearised(metric) ** 2).T)[..., None]
+        a = self._wide(metric)
+        b = a if other is None else self._wide(other)
+        return np.matmul(a, b.transpose(0, 2, 1))
+
+    def _wide(self, metric: str) -> np.ndarray:
+        people, row = np.unique(self.identity, return_inverse=True)
+        wide = np.zeros((self.n_attributes, self.n_groups, len(people)))
+        wide[:, self.group, row] = self.linearised(metric).T
+        return wide
+
+    def at_boundary(self, metric: str) -> np.ndarray:
+        """(A, G) bool: the rate is as low or as high as it can be, so that its replicates have no spread."""
+        return self.se[metric] == 0
+
+    @cached_property
+    def _safe_se(self) -> dict[str, np.ndarray]:
+        z = ndtri((1 + self.level) / 2)
+        safe = {}
+        for metric, se in self.se.items():
+            low, high = wilson(self.rates.x[metric], self.n_identities[metric], self.level)
+            safe[metric] = np.where(self.at_boundary(metric), (high - low) / (2 * z), se)
+        return safe
+
+    def group_scale(self, metric: str) -> np.ndarray:
+        """(A, G) standard error; of a rate at its boundary, that of its Wilson interval."""
+        return self._safe_se[metric]
+
+    @cached_property
+    def _pair_variances(self) -> dict[tuple[str, bool], np.ndarray]:
+        return {}
+
+    def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
+        """(A, P) standard error of the difference of two groups' rates, or of their logarithms."""
+        key = metric, logs
+        if key not in self._pair_variances:
+            g, h = self.pairs
+            inverse = divide(1, self.rates.x[metric]) if logs else np.ones_like(self.rates.x[metric])
+            se = self.group_scale(metric) * np.abs(inverse)
+            variance = se[:, g] ** 2 + se[:, h] ** 2
+            if self.spans:
+                variance = variance - 2 * self.covariance(metric)[:, g, h] * inverse[:, g] * inverse[:, h]
+            self._pair_variances[key] = np.sqrt(np.maximum(variance, 0))
+        return self._pair_variances[key]
+
+    def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
+        """(A, G) variance over that of as many independent images; NaN where the latter is 0."""
+        x = self.rates.x[metric]
+        if BETTER[metric] == "zero":  # a signed bias is no share
+            return np.full(x.shape, np.nan)
+        return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
+
+
+def wilson(rate: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's interval of a share seen on ``n`` independent units; of a signed rate, symmetric in sign."""
+    z = ndtri((1 + level) / 2)
+    sign, p = np.where(rate < 0, -1.0, 1.0), np.abs(rate)
+    n = np.maximum(n, 1)
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(np.maximum(p * (1 - p), 0) / n + z**2 / (4 * n**2))
+    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, 1)
+    low, high = np.where(p == 0, 0.0, low), np.where(p == 1, 1.0, high)
+    return np.where(sign < 0, -high, low), np.where(sign < 0, -low, high)
+
+
+# --- replicates -----------------------------------------------------------------------------------
+
+
+def quantiles(values: np.ndarray, probabilities: tuple[float, ...]) -> list[np.ndarray]:
+    """Linear quantiles over the last axis (B), NaN left out; NaN where nothing is left."""
+    flat = values.reshape(-1, values.shape[-1])
+    out = np.full((len(probabilities), len(flat)), np.nan)
+    if flat.size:
+        partial = np.isnan(flat).any(axis=1)
+        whole = ~partial
+        if whole.any():
+            n = flat.shape[1]
+            need = sorted({k for p in probabilities for k in (int(p * (n - 1)), min(int(p * (n - 1)) + 1, n - 1))})
+            ordered = np.partition(flat if whole.all() else flat[whole], need, axis=1)
+            out[:, whole] = _interpolate(ordered, np.full(len(ordered), n), probabilities)
+        if partial.any():
+            ordered = np.sort(flat[partial], axis=1)  # NaN last
+            out[:, partial] = _interpolate(ordered, (~np.isnan(ordered)).sum(axis=1), probabilities)
+    return [row.reshape(values.shape[:-1]) for row in out]
+
+
+def _interpolate(ordered: np.ndarray, n: np.ndarray, probabilities) -> np.ndarray:
+    rows, out = np.arange(len(ordered)), []
+    for p in probabilities:
+        position = p * np.maximum(n - 1, 0)
+        below = position.astype(np.int64)
+        a, b = ordered[rows, below], ordered[rows, np.minimum(below + 1, np.maximum(n - 1, 0))]
+        with np.errstate(invalid="ignore"):
+            out.append(np.where(a == b, a, a + (b - a) * (position - below)))
+    return np.array(out)
+
+
+def tails(level: float) -> tuple[float, float]:
+    """The probabilities that a two-sided interval of a level cuts off at."""
+    return (1 - level) / 2, (1 + level) / 2
+
+
+class Replicates:
+    """Intervals of one block of attributes from its replicates.
+
+    observed  the whole model in this grouping; block the attributes ``rates`` has replicates of
+    rates     Rates of replicates, x (a, B, G)
+    """
+
+    def __init__(self, observed: Observed, rates: Rates, block: slice, alpha: float):
+        self.observed, self.rates, self.block, self.alpha = observed, rates, block, alpha
+        self.level = observed.level
+        self.n_boot = rates.x["accuracy"].shape[1]
+        self._max_t: dict[tuple[str, bool], np.ndarray] = {}
+
+    # rates of groups
+
+    def rate(self, metric: str) -> Interval:
+        """(a, G) percentile interval; Wilson's on identities where the replicates have no spread."""
+        x = self._by_group(metric)
+        value = self.observed.rates.x[metric][self.block]
+        n_valid = self.n_boot - np.isnan(x).sum(axis=-1).T
+        low, high = (q.T for q in quantiles(x, tails(self.level)))
+        spreadless = (value == 0) & (BETTER[metric] != "zero") | (value == 1) | self._constant(x)
+        w_low, w_high = wilson(value, self.observed.n_identities[metric][self.block], self.level)
+        if BETTER[metric] == "zero":  # a bias of 0 may hide either sign
+            w_low = np.where(value == 0, -w_high, w_low)
+        return Interval.of(
+            np.where(spreadless, w_low, low), np.where(spreadless, w_high, high), n_valid,
+            np.where(spreadless, WILSON, PERCENTILE), self.n_boot,
+        )  # fmt: skip
+
+    def _by_group(self, metric: str) -> np.ndarray:
+        return self.rates.x[metric].transpose(2, 0, 1)
+
+    @staticmethod
+    def _constant(x: np.ndarray) -> np.ndarray:
+        low, high = np.fmin.reduce(x, axis=-1), np.fmax.reduce(x, axis=-1)
+        return (low == high).T
+
+    # pairs of groups
+
+    def max_t(self, metric: str, logs: bool = False) -> np.ndarray:
+        """(a, B) largest studentised deviation over the pairs of used groups; NaN where one is undefined."""
+        key = metric, logs
+        if key not in self._max_t:
+            centred = self._centred(metric, logs)
+            scale = self.observed.pair_scale(metric, logs=logs)[self.block]
+            used = self._used_pairs(metric) & (scale > 0)
+            inverse = divide(used, np.where(used, scale, 1)).T[..., None]
+            largest = np.zeros(centred.shape[1:])
+            step = np.empty_like(largest)
+            for p, (g, h) in enumerate(zip(*self.observed.pairs, strict=True)):
+                np.subtract(centred[g], centred[h], out=step)
+                step *= inverse[p]
+                np.abs(step, out=step)
+                np.maximum(largest, step, out=largest)
+            self._max_t[key] = largest
+        return self._max_t[key]
+
+    def _centred(self, metric: str, logs: bool) -> np.ndarray:
+        """(G, a, B) deviations of the replicates from the estimate; 0 in groups that take no part."""
+        x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
+        if logs:
+            x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
+        centred = x - value[..., None]
+        used = self.observed.rates.used[metric][self.block].T
+        if not used.all():
+            centred[~used] = 0
+        return centred
+
+    def _used_pairs(self, metric: str) -> np.ndarray:
+        g, h = self.observed.pairs
+        used = self.observed.rates.used[metric][self.block]
+        return used[:, g] & used[:, h]
+
+    def _quantile(self, t: np.ndarray, metrics: tuple[str, ...]) -> np.ndarray:
+        """(a,) critical value; at least the normal one when a rate at its boundary takes part."""
+        q = quantiles(t, (self.level,))[0]
+        boundary = np.zeros(len(q), dtype=bool)
+        for metric in metrics:
+            boundary |= (self.observed.at_boundary(metric) & self.observed.rates.used[metric])[self.block].any(axis=-1)
+        return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
+
+    def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(a, P) ends of d_p -+ q s_p, NaN for pairs that take no part."""
+        g, h = self.observed.pairs
+        x = self.observed.rates.x[metric][self.block]
+        if logs:
+            x = np.log(np.maximum(x, _TINY))
+        d = x[:, g] - x[:, h]
+        reach = q[:, None] * self.observed.pair_scale(metric, logs=logs)[self.block]
+        used = self._used_pairs(metric)
+        return np.where(used, d - reach, np.nan), np.where(used, d + reach, np.nan)
+
+    def pairwise(self, metric: str) -> Interval:
+        """(a, P) simultaneous intervals of the signed differences."""
+        t = self.max_t(metric)
+        low, high = self._pair_ends(metric, self._quantile(t, (metric,)), False)
+        return Interval.of(low, high, self._valid(t)[:, None], SIMULTANEOUS, self.n_boot)
+
+    def largest_difference(self, metrics: tuple[str, ...], logs: bool = False) -> Interval:
+        """(a,) interval of the largest difference of rates (or of their logarithms) over all pairs.
+
+        Several metrics form one family, so that the interval holds for the larger of their differences.
+        """
+        t = self.max_t(metrics[0], logs)
+        for metric in metrics[1:]:
+            t = np.maximum(t, self.max_t(metric, logs))
+        q = self._quantile(t, metrics)
+        lower, upper = np.zeros(len(t)), np.zeros(len(t))
+        none = np.zeros(len(t), dtype=bool)
+        for metric in metrics:
+            low, high = self._pair_ends(metric, q, logs)
+            lower = np.fmax(lower, np.fmax.reduce(np.fmax(low, -high), axis=-1, initial=-np.inf))
+            upper = np.fmax(upper, np.fmax.reduce(np.fmax(high, -low), axis=-1, initial=-np.inf))
+            used = self.observed.rates.used[metric][self.block]
+            none |= (used.sum(axis=-1) < 2) | np.isnan(np.where(self._used_pairs(metric), high, 0)).any(axis=-1)
+            if logs:
+                none |= (used & (self.observed.rates.x[metric][self.block] == 0)).any(axis=-1)
+        return Interval.of(np.where(none, np.nan, lower), upper, self._valid(t), SIMULTANEOUS, self.n_boot)
+
+    @staticmethod
+    def _valid(t: np.ndarray) -> np.ndarray:
+        return t.shape[-1] - np.isnan(t).sum(axis=-1)
+
+    # one contrast per group
+
+    def _contrasts(self, metric: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
+        """Contrasts (G, a, B) of the replicates and (G, a) of the estimate."""
+        x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
+        used = self.observed.rates.used[metric][self.block].T
+        if kind == "overall":
+            return x - self.rates.pooled[metric], value - self.observed.rates.pooled[metric][self.block]
+        if kind == "geometric_mean":
+            x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
+            n = np.maximum(used.sum(axis=0), 1)
+            return (
+                x - (np.where(used[..., None], x, 0).sum(axis=0) / n[:, None]),
+                value - np.where(used, value, 0).sum(axis=0) / n,
+            )
+        return x, value
+
+    def per_group(self, metrics: tuple[str, ...], kind: str, pick: str) -> Interval:
+        """(a,) interval of the largest (``max``, ``abs``) or smallest (``min``) contrast of a group.
+
+        The contrasts are studentised by the standard deviation of their replicates.
+        """
+        t, parts = 0.0, []
+        none = np.zeros(self._by_group(metrics[0]).shape[1], dtype=bool)
+        for metric in metrics:
+            used = self.observed.rates.used[metric][self.block].T
+            contrasts, value = self._contrasts(metric, kind)
+            centred = np.where(used[..., None], contrasts - value[..., None], 0)
+            scale = spread(centred)
+            if kind == "rate":
+                scale = np.fmax(scale, self.observed.group_scale(metric)[self.block].T)
+            inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
+            t = np.maximum(t, np.abs(centred * inverse[..., None]).max(axis=0, initial=0))
+            parts.append((used, value, scale))
+            none |= used.sum(axis=0) < 2
+            if kind == "geometric_mean":
+                none |= (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
+        q = self._quantile(t, metrics)
+        low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
+        for used, value, scale in parts:
+            reach = q * scale
+            a, b = value - reach, value + reach
+            if pick == "abs":
+                a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
+            if pick == "min":
+                low = np.minimum(low, np.where(used, a, np.inf).min(axis=0, initial=np.inf))
+                high = np.minimum(high, np.where(used, b, np.inf).min(axis=0, initial=np.inf))
+            else:
+                low = np.maximum(low, np.where(used, a, -np.inf).max(axis=0, initial=-np.inf))
+                high = np.maximum(high, np.where(used, b, -np.inf).max(axis=0, initial=-np.inf))
+        none |= ~np.isfinite(low) | ~np.isfinite(high)
+        return Interval.of(np.where(none, np.nan, low), high, self._valid(t), SIMULTANEOUS, self.n_boot)
+
+    def macro_mean(self, metric: str) -> Interval:
+        """(a,) percentile interval of the mean of the used groups' rates, which is smooth."""
+        used = self.observed.rates.used[metric][self.block]
+        n = used.sum(axis=-1)
+        x = np.where(used.T[..., None], self._by_group(metric), 0).sum(axis=0) / np.maximum(n, 1)[:, None]
+        low, high = quantiles(x, tails(self.level))
+        boundary = (self.observed.at_boundary(metric)[self.block] | ~used).all(axis=-1)
+        none = (n < 2) | boundary
+        return Interval.of(np.where(none, np.nan, low), high, self._valid(x), PERCENTILE, self.n_boot)
+
+    # criteria
+
+    def criteria(self) -> dict[str, Interval]:
+        """Criterion -> (a,) interval, for those that have one.
+
+        The standard deviation over groups and the Gini aggregation have none: like max - min they are
+        biased upwards under resampling, and no set of contrasts bounds them usefully.
+        """
+        found = {}
+        for metric in METRICS:
+            for aggregation, interval in self._of_metric(metric).items():
+                found[NAMED.get((metric, aggregation), f"{metric}_{aggregation}")] = interval
+        return found | self._combined(found)
+
+    def _of_metric(self, metric: str) -> dict[str, Interval]:
+        better = BETTER[metric]
+        found = {"difference": self.largest_difference((metric,))}
+        if better != "zero":
+            found["ratio"] = self._as_ratio(self.largest_difference((metric,), logs=True))
+            if better != "neutral":
+                pick = "max" if better == "low" else "min"
+                worst = self.per_group((metric,), "rate", pick)
+                found["worst_group"] = worst.map(lambda end: np.clip(end, 0, 1), self.n_boot)
+        found["difference_to_overall"] = self.per_group((metric,), "overall", "abs")
+        found["macro_mean"] = self.macro_mean(metric)
+        return found
+
+    def _as_ratio(self, of_logs: Interval) -> Interval:
+        return of_logs.map(lambda end: np.exp(-end), self.n_boot)
+
+    def _combined(self, found: dict[str, Interval]) -> dict[str, Interval]:
+        alpha, both = self.alpha, ("tpr", "fpr")
+        tpr, fpr = found["equal_opportunity_difference"], found["fpr_difference"]
+        fnr = found["fnr_difference"]
+        logs = [self.largest_difference((m,), logs=True) for m in ("fpr", "fnr")]
+        combined = {
+            "equalized_odds_difference_worst": self.largest_difference(both),
+            "equalized_odds_difference_mean": self._sum((0.5, tpr), (0.5, fpr)),
+            "equalized_odds_ratio_worst": self._as_ratio(self.largest_difference(both, logs=True)),
+            "equalized_odds_ratio_mean": self._sum((0.5, found["equal_opportunity_ratio"]), (0.5, found["fpr_ratio"])),
+            "equalized_odds_difference_to_overall": self.per_group(both, "overall", "abs"),
+            "fairness_discrepancy_rate": self._sum((alpha, fpr), (1 - alpha, fnr)).map(
+                lambda end: 1 - end, self.n_boot
+            ),
+            "inequity_rate": self._sum((alpha, logs[0]), (1 - alpha, logs[1])).map(exp, self.n_boot),
+        }
+        for metric in ("fpr", "fnr"):
+            interval = self.per_group((metric,), "geometric_mean", "max")
+            combined[f"worst_over_geometric_mean_{metric}"] = interval.map(
+                lambda end: exp(np.maximum(end, 0)), self.n_boot
+            )
+        return combined
+
+    def _sum(self, *parts: tuple[float, Interval]) -> Interval:
+        """Ends combined with non-negative weights; wider than needed, as if the parts erred together."""
+        low = sum(weight * part.low for weight, part in parts)
+        high = sum(weight * part.high for weight, part in parts)
+        n_valid = np.minimum.reduce([part.n_valid for _, part in parts])
+        return Interval.of(low, high, n_valid, CONSERVATIVE, self.n_boot)
+
+
+def exp(values: np.ndarray) -> np.ndarray:
+    """The exponential, inf instead of a warning where a bound lies beyond all numbers."""
+    with np.errstate(over="ignore"):
+        return np.exp(values)
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviation over the last axis, NaN left out; 0 where nothing is left."""
+    if not np.isnan(values).any():
+        return values.std(axis=-1)
+    valid = ~np.isnan(values)
+    n = np.maximum(valid.sum(axis=-1), 1)
+    filled = np.where(valid, values, 0)
+    mean = filled.sum(axis=-1) / n
+    return np.sqrt((np.where(valid, filled - mean[..., None], 0) ** 2).sum(axis=-1) / n)
