@@ -85,13 +85,12 @@ def beside(pictures: list[tuple[str, str]]) -> str:
     """Pictures next to each other under their captions, as one SVG."""
     width, parts, height = 0, [], 0
     for title, picture in pictures:
-        body = picture.replace('<svg class="plot"', f'<svg x="{width}" y="40"')
         head, _, tail = title.partition(": ")
         parts.append(
             f'<text class="heading" x="{width + 24}" y="14">{head}</text><text x="{width + 24}" y="31">{tail}</text>'
         )
-        parts.append(body)
         size = picture.split('viewBox="0 0 ')[1].split('"')[0].split()
+        parts.append(picture.replace('<svg class="plot"', f'<svg x="{width}" y="40" height="{size[1]}"'))
         width, height = width + int(float(size[0])) + 20, max(height, int(float(size[1])) + 44)
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">{STYLE}{"".join(parts)}</svg>\n'
 
