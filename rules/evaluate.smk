@@ -54,6 +54,13 @@ rule fairness:
             caption="../docs/captions/gap_metrics.rst",
         ),
         coverage="results/fairness/label_coverage.csv",
+        pairs="results/fairness/pairwise_differences.csv",
+        comparison=report(
+            "results/fairness/model_comparison.csv",
+            category="Fairness",
+            caption="../docs/captions/model_comparison.rst",
+        ),
+        manifest="results/fairness/fairness_manifest.json",
     log:
         "results/logs/fairness.log",
     benchmark:

@@ -14,5 +14,9 @@ with job_log(snakemake.log[0], snakemake.threads):
             "group_metrics": snakemake.output.groups,
             "gap_metrics": snakemake.output.gaps,
             "label_coverage": snakemake.output.coverage,
+            "pairwise_differences": snakemake.output.pairs,
+            "model_comparison": snakemake.output.comparison,
+            "manifest": snakemake.output.manifest,
         },
+        threads=snakemake.threads,
     )

@@ -23,6 +23,8 @@ from evenface.fairness.metrics import BETTER, METRICS, RATIOS, divide, linear
 PERCENTILE, WILSON = "percentile", "wilson_identities"
 SIMULTANEOUS, CONSERVATIVE = "simultaneous", "simultaneous_conservative"
 
+COMPLEMENT = {"fnr": "tpr", "tnr": "fpr"}  # 1 minus the other
+
 MIN_VALID = 0.9  # share of replicates that must be defined
 
 _NO_SPREAD = 1e-12
@@ -103,8 +105,8 @@ class Observed:
     def _linearise(self, metric: str) -> np.ndarray:
         if metric == "balanced_accuracy":
             return (self.linearised("tpr") + self.linearised("tnr")) / 2
-        if metric in ("fnr", "tnr"):
-            return -self.linearised({"fnr": "tpr", "tnr": "fpr"}[metric])
+        if metric in COMPLEMENT:
+            return -self.linearised(COMPLEMENT[metric])
         a = linear(self.person, RATIOS[metric].numerator)
         d = linear(self.person, RATIOS[metric].denominator)
         total = self._by_group(d)[self.group]
@@ -248,6 +250,8 @@ class Replicates:
 
     def rate(self, metric: str) -> Interval:
         """(a, G) percentile interval; Wilson's on identities where the replicates have no spread."""
+        if metric in COMPLEMENT:
+            return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         x = self._by_group(metric)
         value = self.observed.rates.x[metric][self.block]
         n_valid = self.n_boot - np.isnan(x).sum(axis=-1).T
@@ -273,8 +277,9 @@ class Replicates:
 
     def max_t(self, metric: str, logs: bool = False) -> np.ndarray:
         """(a, B) largest studentised deviation over the pairs of used groups; NaN where one is undefined."""
-        key = metric, logs
+        key = metric if logs else COMPLEMENT.get(metric, metric), logs  # 1 - x differs as much as x
         if key not in self._max_t:
+            metric = key[0]
             centred = self._centred(metric, logs)
             scale = self.observed.pair_scale(metric, logs=logs)[self.block]
             used = self._used_pairs(metric) & (scale > 0)
