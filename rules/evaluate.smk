@@ -21,7 +21,7 @@ rule predict:
         runtime=240,
     params:
         recipe={
-            "version": versions.EVALUATION,
+            "version": versions.PREDICTIONS,
             "attributes": SETTINGS["evaluation"]["attributes"],
             "crop": SETTINGS["evaluation"]["crop"],
         },
@@ -76,7 +76,7 @@ rule fairness:
             "version": versions.EVALUATION,
             "dataset": EVALUATED,
             "models": [[run, seed] for run in RUNS for seed in SEEDS],
-            "settings": SETTINGS["evaluation"],
+            "settings": {"seed": SETTINGS["seed"], **SETTINGS["evaluation"]},
         },
     script:
         "../workflow_scripts/fairness.py"

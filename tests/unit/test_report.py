@@ -195,7 +195,7 @@ def test_page_names_runs_attributes_groups_and_standins(page):
     assert "<plain>" not in page
     for attribute in ATTRIBUTES:
         assert f"<h3>{attribute.replace('_', ' ')}</h3>" in page
-    assert "stand-in" in page and "point estimates" in page
+    assert "stand-in" in page and "Inconclusive is not fair" in page
     assert not re.search(r"\bnan\b|\bNone\b|undefined\b.*Undefined\(", re.sub(r"base64,[^\"]*", "", page))
 
 
@@ -217,7 +217,8 @@ def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
 def test_one_seed_has_no_spread(tmp_path):
     build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "from one training seed per run" in text
+    assert "from one training seed per run" in text and "95 % intervals from resampling persons" in text
+    assert "luck alone" in text and "Change against real" in text
     assert "between training seeds" not in text and not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text))
 
 
