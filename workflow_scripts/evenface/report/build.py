@@ -180,6 +180,7 @@ def _context(inputs: ReportInputs) -> dict:
         "legend": Markup(svg.legend(list(styles.values()))),
         "gaps": figures.gaps(shown, styles, groupings, SHOWN),
         "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
+        "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
         "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
