@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from evenface.fairness import resampling
+from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.metrics import METRICS
@@ -41,6 +42,7 @@ class Inference:
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
     p_method  how p values came about, or empty
+    corrected metric -> Interval (A, G) corrected for errors of the annotator, where its confusion is known
     """
 
     observed: Observed
@@ -49,6 +51,7 @@ class Inference:
     criteria: dict[str, Interval] = field(default_factory=dict)
     tests: dict[str, DifferenceTest] = field(default_factory=dict)
     p_method: str = ""
+    corrected: dict[str, Interval] = field(default_factory=dict)
 
 
 class Resampler:
@@ -64,6 +67,10 @@ class Resampler:
         self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
         n = len(self.identities)
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
+        self.corrections = {
+            dimension: Correction(np.array(rows), settings.n_boot, settings.seed, settings.ci_level)
+            for dimension, rows in settings.confusion.items()
+        }
         self._orders: dict[tuple[int, bytes], np.ndarray] = {}
         self._bootstraps: dict[str, _Bootstrap] = {}
 
@@ -120,6 +127,9 @@ class Resampler:
             result.rates = {metric: intervals.rate(metric) for metric in METRICS}
             result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
             result.criteria = intervals.criteria()
+            if grouping.name in self.corrections:
+                known = counts[:, :, : grouping.n_known]
+                result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
             permuted = replicate_rates(test.counts(observed, block), observed.rates, block, alpha)
             own = _rows(observed.rates, block)
@@ -194,7 +204,8 @@ def _rows(rates: Rates, block: slice) -> Rates:
 
 
 def _join(result: Inference, parts: Sequence[Inference]) -> None:
-    for name, kind in (("rates", Interval), ("pairs", Interval), ("criteria", Interval), ("tests", DifferenceTest)):
+    kinds = dict.fromkeys(("rates", "pairs", "criteria", "corrected"), Interval) | {"tests": DifferenceTest}
+    for name, kind in kinds.items():
         first = getattr(parts[0], name)
         setattr(result, name, {key: kind.concatenate([getattr(p, name)[key] for p in parts]) for key in first})
     result.p_method = parts[0].p_method

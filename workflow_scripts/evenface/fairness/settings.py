@@ -201,6 +201,8 @@ class FairnessSettings:
         for dimension, rows in self.confusion.items():
             if dimension not in self.levels:
                 raise UserError(f"evaluation.confusion: {dimension!r} is not a dimension")
+            if dimension not in self.groupings:
+                raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
             n = len(self.levels[dimension])
             if len(rows) != n or any(len(row) != n for row in rows):
                 raise UserError(
