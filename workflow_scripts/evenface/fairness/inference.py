@@ -6,6 +6,7 @@ over threads and change no result.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -110,8 +111,10 @@ class Resampler:
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int) -> list:
         """Results of ``work`` on consecutive blocks of attributes, in order."""
-        size = self.settings.block_size
-        blocks = [slice(start, min(start + size, n_attributes)) for start in range(0, n_attributes, size)]
+        least = -(-n_attributes // self.settings.block_size)
+        n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread
+        ends = np.linspace(0, n_attributes, n_blocks + 1).astype(int).tolist()
+        blocks = [slice(start, stop) for start, stop in itertools.pairwise(ends)]
         if self.threads == 1 or len(blocks) == 1:
             return [work(block) for block in blocks]
         with ThreadPoolExecutor(self.threads) as pool:
