@@ -1,15 +1,19 @@
 """Intervals, tests, comparisons and corrections: worked examples, properties, coverage, and bytes that hold."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+import yaml
+from scipy.stats import beta, norm
 
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, metric_frame, resampling, write_csv
+from evenface.fairness.comparison import Side, compare
 from evenface.fairness.correction import condition_number, corrected_counts
 from evenface.fairness.criteria import Rates
-from evenface.fairness.cube import CellSpace, count
+from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
@@ -252,8 +256,6 @@ def simulate(rng, truths, identities=500, images=30, strength=4.0):
 
 def fast_cube(rows):
     """As :func:`people`, with counts put in directly."""
-    from evenface.fairness.cube import Cube
-
     groups = tuple(dict.fromkeys(group for group, _, _ in rows))
     space = CellSpace({"ethnicity": groups})
     counts = np.zeros((len(rows), 1, 6), dtype=np.int32)
@@ -265,7 +267,10 @@ def fast_cube(rows):
 
 
 def simulated(rows, **kwargs):
-    cube = fast_cube(rows)
+    return infer_cube(fast_cube(rows), **kwargs)
+
+
+def infer_cube(cube, **kwargs):
     settings = FairnessSettings(groupings=("ethnicity",), levels=dict(cube.space.levels), **(EVERYONE | kwargs))
     result = _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
     observed = _observed(result, settings)
@@ -298,6 +303,114 @@ def size(runs, seed, n_perm):
         x = inferred.observed.rates.x["tpr"][0]
         excess += x.max() - x.min() - test.null_mean[0]
     return rejected / runs, excess / runs
+
+
+def null_coverage(runs, seed):
+    """Share of runs in which the interval of a gap between 8 equal groups contains 0."""
+    rng = np.random.default_rng(seed)
+    lows = [
+        simulated(simulate(rng, (0.7,) * 8), n_boot=300, n_perm=0, seed=run).criteria[DIFFERENCE].low[0]
+        for run in range(runs)
+    ]
+    return np.mean(np.array(lows) == 0)
+
+
+def spanning(rng, n_groups=4, identities=150, images=12):
+    """A cube of equal groups in which every identity has images in two groups, as with predicted ages."""
+    skill = rng.beta(3, 1.5, identities)
+    first = rng.integers(0, n_groups, identities)
+    cell = np.concatenate([first, (first + 1) % n_groups])
+    identity = np.tile(np.arange(identities), 2)
+    order = np.lexsort((identity, cell))
+    cell, identity = cell[order], identity[order]
+    counts = np.zeros((len(cell), 1, 6), dtype=np.int32)
+    counts[:, 0, 3] = rng.binomial(images, skill[identity])
+    counts[:, 0, 2] = images - counts[:, 0, 3]
+    names = np.array([f"p{k:05d}" for k in range(identities)], dtype=object)
+    space = CellSpace({"ethnicity": tuple("ABCDEFGH"[:n_groups])})
+    return Cube(space, ("Smiling",), names, cell, identity, counts)
+
+
+def wald_size(runs, seed, n_boot):
+    """Share of runs in which Wald's test rejects equal groups, and that in which the gap's interval has 0."""
+    rng = np.random.default_rng(seed)
+    found = [infer_cube(spanning(rng), n_boot=n_boot, n_perm=1, seed=run) for run in range(runs)]
+    assert {one.p_method for one in found} == {"wald_jackknife"}
+    rejected = np.mean([one.tests[DIFFERENCE].p[0] <= 0.05 for one in found])
+    covered = np.mean([one.criteria[DIFFERENCE].low[0] == 0 for one in found])
+    value = [np.ptp(one.observed.rates.x["tpr"][0]) for one in found]
+    return rejected, covered, np.mean(value) - np.mean([one.tests[DIFFERENCE].null_mean[0] for one in found])
+
+
+def two_models(rng, before, after, identities=500, images=30, strength=6.0):
+    """Cubes of two models whose skill with a person is alike (correlation 0.81)."""
+    group = np.sort(np.arange(identities) % len(before))
+    person = rng.normal(size=identities)
+    cubes = []
+    for truth in (before, after):
+        z = 0.9 * person + np.sqrt(1 - 0.81) * rng.normal(size=identities)
+        mean = np.array(truth)[group]
+        hits = rng.binomial(images, beta.ppf(norm.cdf(z), strength * mean, strength * (1 - mean)))
+        cubes.append(fast_cube([("ABCDEFGH"[g], int(h), images) for g, h in zip(group, hits, strict=True)]))
+    return cubes
+
+
+def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
+    """Shares of runs: interval of the change of gap, those of all groups at once, swap test below 0.05."""
+    rng = np.random.default_rng(seed)
+    hits = np.zeros(3)
+    for run in range(runs):
+        cubes = two_models(rng, before, after)
+        settings = FairnessSettings(
+            groupings=("ethnicity",), levels=dict(cubes[0].space.levels), n_boot=n_boot, n_perm=n_perm, seed=run
+        )
+        results = [
+            _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
+            for cube in cubes
+        ]
+        sides = [
+            Side(name, (name,), (cube,), {"ethnicity": (result.rates,)})
+            for name, cube, result in zip("ab", cubes, results, strict=True)
+        ]
+        resampler = Resampler(dict(zip("ab", cubes, strict=True)), settings)
+        change = compare(*sides, [(results[0].grouping, len(before))], resampler)["ethnicity"]
+        truth = np.ptp(after) - np.ptp(before)
+        groups = np.array(after) - np.array(before)
+        hits += [
+            change.low[DIFFERENCE][0] <= truth <= change.high[DIFFERENCE][0],
+            ((change.low["tpr"][0] <= groups) & (groups <= change.high["tpr"][0])).all(),
+            n_perm and change.p[DIFFERENCE][0] <= 0.05,
+        ]
+    return hits / runs
+
+
+SMALLER_GAP = dict(before=(0.6, 0.7, 0.7, 0.8), after=(0.65, 0.7, 0.7, 0.75))
+
+
+def test_coverage_of_changes_quickly():
+    gap, groups, _ = change_coverage(60, 6, **SMALLER_GAP, n_boot=150)
+    assert gap >= 0.85 and groups >= 0.82, (gap, groups)
+
+
+def test_wald_quickly():
+    rejected, covered, excess = wald_size(100, 5, n_boot=200)
+    assert rejected <= 0.13 and covered >= 0.87 and abs(excess) < 0.01, (rejected, covered, excess)
+
+
+@pytest.mark.slow
+def test_coverage_of_changes():
+    gap, groups, _ = change_coverage(400, 7, **SMALLER_GAP, n_boot=1000)
+    assert gap >= 0.92 and 0.9 <= groups <= 0.98, (gap, groups)
+    equal = dict(before=(0.6, 0.8), after=(0.6, 0.8))
+    _, _, rejected = change_coverage(400, 8, **equal, n_boot=1, n_perm=500)
+    assert rejected <= 0.08, rejected
+
+
+@pytest.mark.slow
+def test_wald_and_null_coverage():
+    rejected, covered, excess = wald_size(400, 9, n_boot=1000)
+    assert 0.03 <= rejected <= 0.08 and covered >= 0.92 and abs(excess) < 0.003, (rejected, covered, excess)
+    assert null_coverage(400, 10) >= 0.92
 
 
 def test_coverage_quickly():
@@ -578,3 +691,13 @@ def test_settings_are_checked(config, words):
         FairnessSettings.from_config(config)
     for word in words:
         assert word in str(caught.value)
+
+
+def test_the_schema_has_the_defaults_of_the_settings(root):
+    schema = yaml.safe_load((root / "schemas/config.schema.yaml").read_text())["properties"]["evaluation"]["properties"]
+    defaults = {name: key["default"] for name, key in schema.items() if "default" in key and name != "crop"}
+    settings = FairnessSettings.from_config({k: v for k, v in defaults.items() if k not in ("attributes", "groupings")})
+    assert settings == FairnessSettings()
+    here = {field.name for field in dataclasses.fields(FairnessSettings)}
+    # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model
+    assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels"}

@@ -197,15 +197,18 @@ def _group_intervals(step, delta, used, level):
 def _gap_interval(step, delta, level):
     """Interval of a change of a gap: step (a, B), delta (a,).
 
-    Resampling shifts each gap upwards; taking the mean of the replicates' change from each removes what
-    of the shift does not cancel between the two.
+    A gap is shifted upwards by noise, and resampling shifts it once more. Where the shifts of the two gaps
+    do not cancel, the replicates are moved back by theirs, and the end that the estimate's own shift has
+    moved away from is moved out by as much.
     """
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
     mean = np.where(missing, 0, step).sum(axis=-1) / np.maximum(valid, 1)
     low, high = quantiles(step - mean[:, None], tails(level))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
-    return np.where(none, np.nan, delta + low), np.where(none, np.nan, delta + high), valid
+    shift = mean - delta
+    low, high = delta + low - np.maximum(shift, 0), delta + high - np.minimum(shift, 0)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high), valid
 
 
 def _paired(baseline: Side, candidate: Side) -> bool:
