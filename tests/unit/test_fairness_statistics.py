@@ -1,13 +1,22 @@
 """Intervals, tests, comparisons and corrections: worked examples, properties, coverage, and bytes that hold."""
 
-import numpy as np
-import pytest
-from scipy.stats import norm
+import dataclasses
 
-from evenface.fairness import FairnessSettings, resampling
-from evenface.fairness.cube import CellSpace, count
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.stats import beta, norm
+
+from evenface.errors import UserError
+from evenface.fairness import FairnessSettings, evaluate, metric_frame, resampling, write_csv
+from evenface.fairness.comparison import Side, compare
+from evenface.fairness.correction import condition_number, corrected_counts
+from evenface.fairness.criteria import Rates
+from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.inputs import Scored
+from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.tables import _evaluate_grouping, _observed
 from evenface.fairness.tests_of_difference import against_permutations
@@ -97,6 +106,72 @@ def test_verdicts():
     assert verdicts(nan, nan, nan, np.array([True]), 0.05).tolist() == ["inconclusive"]
 
 
+def test_e9_annotator_correction():
+    confusion = np.array([[0.9, 0.1], [0.2, 0.8]])
+    counts = np.zeros((1, 2, 6))
+    counts[0, :, 3], counts[0, :, 2] = (88, 37), (12, 13)
+    np.testing.assert_allclose(rate(counts, "tpr")[0], [0.88, 0.74])
+    corrected, failed = corrected_counts(counts, confusion)
+    np.testing.assert_allclose(rate(corrected, "tpr")[0], [0.9, 0.7], atol=1e-12)
+    assert not failed.any()
+
+
+def test_correction_is_guarded():
+    counts = np.zeros((1, 2, 6))
+    counts[0, :, 0] = 1000
+    counts[0, :, 3] = (100, 5)
+    assert corrected_counts(counts, np.array([[0.9, 0.1], [0.2, 0.8]]))[1].tolist() == [True]
+    counts[0, :, 3] = (100, 11.1)
+    corrected, failed = corrected_counts(counts, np.array([[0.9, 0.1], [0.2, 0.8]]))
+    assert not failed.any() and (corrected >= 0).all()
+    assert condition_number(np.array([[0.55, 0.45], [0.45, 0.55]])) == pytest.approx(10)
+
+
+def test_correction_adds_rows():
+    predictions, labels, groups = tables_of(12, n=4000, identities=200)
+    plain = evaluate(predictions, labels, groups, settings_of())["group_metrics"]
+    settings = settings_of(confusion={"gender": [[900, 100], [150, 850]]})
+    rows = evaluate(predictions, labels, groups, settings)["group_metrics"]
+    corrected = rows[rows["group_correction"] == "confusion_inverse"]
+    pd.testing.assert_frame_equal(rows[rows["group_correction"] == ""].reset_index(drop=True), plain)
+    assert set(corrected["grouping"]) == {"gender"} and set(corrected["status"]) == {""}
+    key = ["attribute", "group", "metric"]
+    both = corrected.set_index(key).join(plain.query("grouping == 'gender'").set_index(key), suffixes=("", "_seen"))
+    assert not np.allclose(both["value"], both["value_seen"])
+    assert ((both["ci_low"] <= both["value"]) & (both["value"] <= both["ci_high"])).mean() > 0.98
+    hopeless = settings_of(confusion={"gender": [[52, 48], [48, 52]]})
+    rows = evaluate(predictions, labels, groups, hopeless)["group_metrics"].query("group_correction != ''")
+    assert set(rows["status"]) == {"correction_failed"} and rows["value"].isna().all()
+
+
+def test_correction_recovers_a_gap():
+    rng = np.random.default_rng(0)
+    truth = np.array([0.9, 0.86, 0.82, 0.787])
+    true = np.zeros((1, 4, 6))
+    true[0, :, 3], true[0, :, 2] = 50_000 * truth, 50_000 * (1 - truth)
+    confusion = np.full((4, 4), 0.08) + np.diag([0.68, 0.68, 0.68, 0.68])
+    seen = np.einsum("to,ath->aoh", confusion, true)
+    assert np.ptp(rate(seen, "tpr")) < 0.1 and np.ptp(truth) == pytest.approx(0.113)
+    corrected, failed = corrected_counts(rng.poisson(seen).astype(float), confusion)
+    assert not failed.any() and np.ptp(rate(corrected, "tpr")) == pytest.approx(0.113, abs=0.02)
+
+
+def test_fairlearn_gets_the_same_data():
+    pytest.importorskip("fairlearn")
+    predictions, labels, groups = tables_of(13)
+    table = evaluate(predictions, labels, groups, settings_of(n_boot=0, n_perm=0))["group_metrics"]
+    for grouping in ("ethnicity", "gender*age"):
+        frame = metric_frame(predictions, labels, groups, "Bangs", grouping)
+        values = table.query("attribute == 'Bangs' and grouping == @grouping").set_index(["metric", "group"])["value"]
+        assert len(frame.by_group) == (3 if grouping == "ethnicity" else 6)
+        for group, row in frame.by_group.iterrows():
+            name = "|".join(group) if isinstance(group, tuple) else group
+            for metric in frame.by_group.columns:
+                assert row[metric] == pytest.approx(values[metric, name], abs=1e-12)
+    with pytest.raises(UserError, match="Smirking"):
+        metric_frame(predictions, labels, groups, "Smirking", "gender")
+
+
 # --- parts ----------------------------------------------------------------------------------------
 
 
@@ -181,8 +256,6 @@ def simulate(rng, truths, identities=500, images=30, strength=4.0):
 
 def fast_cube(rows):
     """As :func:`people`, with counts put in directly."""
-    from evenface.fairness.cube import Cube
-
     groups = tuple(dict.fromkeys(group for group, _, _ in rows))
     space = CellSpace({"ethnicity": groups})
     counts = np.zeros((len(rows), 1, 6), dtype=np.int32)
@@ -194,7 +267,10 @@ def fast_cube(rows):
 
 
 def simulated(rows, **kwargs):
-    cube = fast_cube(rows)
+    return infer_cube(fast_cube(rows), **kwargs)
+
+
+def infer_cube(cube, **kwargs):
     settings = FairnessSettings(groupings=("ethnicity",), levels=dict(cube.space.levels), **(EVERYONE | kwargs))
     result = _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
     observed = _observed(result, settings)
@@ -229,6 +305,114 @@ def size(runs, seed, n_perm):
     return rejected / runs, excess / runs
 
 
+def null_coverage(runs, seed):
+    """Share of runs in which the interval of a gap between 8 equal groups contains 0."""
+    rng = np.random.default_rng(seed)
+    lows = [
+        simulated(simulate(rng, (0.7,) * 8), n_boot=300, n_perm=0, seed=run).criteria[DIFFERENCE].low[0]
+        for run in range(runs)
+    ]
+    return np.mean(np.array(lows) == 0)
+
+
+def spanning(rng, n_groups=4, identities=150, images=12):
+    """A cube of equal groups in which every identity has images in two groups, as with predicted ages."""
+    skill = rng.beta(3, 1.5, identities)
+    first = rng.integers(0, n_groups, identities)
+    cell = np.concatenate([first, (first + 1) % n_groups])
+    identity = np.tile(np.arange(identities), 2)
+    order = np.lexsort((identity, cell))
+    cell, identity = cell[order], identity[order]
+    counts = np.zeros((len(cell), 1, 6), dtype=np.int32)
+    counts[:, 0, 3] = rng.binomial(images, skill[identity])
+    counts[:, 0, 2] = images - counts[:, 0, 3]
+    names = np.array([f"p{k:05d}" for k in range(identities)], dtype=object)
+    space = CellSpace({"ethnicity": tuple("ABCDEFGH"[:n_groups])})
+    return Cube(space, ("Smiling",), names, cell, identity, counts)
+
+
+def wald_size(runs, seed, n_boot):
+    """Share of runs in which Wald's test rejects equal groups, and that in which the gap's interval has 0."""
+    rng = np.random.default_rng(seed)
+    found = [infer_cube(spanning(rng), n_boot=n_boot, n_perm=1, seed=run) for run in range(runs)]
+    assert {one.p_method for one in found} == {"wald_jackknife"}
+    rejected = np.mean([one.tests[DIFFERENCE].p[0] <= 0.05 for one in found])
+    covered = np.mean([one.criteria[DIFFERENCE].low[0] == 0 for one in found])
+    value = [np.ptp(one.observed.rates.x["tpr"][0]) for one in found]
+    return rejected, covered, np.mean(value) - np.mean([one.tests[DIFFERENCE].null_mean[0] for one in found])
+
+
+def two_models(rng, before, after, identities=500, images=30, strength=6.0):
+    """Cubes of two models whose skill with a person is alike (correlation 0.81)."""
+    group = np.sort(np.arange(identities) % len(before))
+    person = rng.normal(size=identities)
+    cubes = []
+    for truth in (before, after):
+        z = 0.9 * person + np.sqrt(1 - 0.81) * rng.normal(size=identities)
+        mean = np.array(truth)[group]
+        hits = rng.binomial(images, beta.ppf(norm.cdf(z), strength * mean, strength * (1 - mean)))
+        cubes.append(fast_cube([("ABCDEFGH"[g], int(h), images) for g, h in zip(group, hits, strict=True)]))
+    return cubes
+
+
+def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
+    """Shares of runs: interval of the change of gap, those of all groups at once, swap test below 0.05."""
+    rng = np.random.default_rng(seed)
+    hits = np.zeros(3)
+    for run in range(runs):
+        cubes = two_models(rng, before, after)
+        settings = FairnessSettings(
+            groupings=("ethnicity",), levels=dict(cubes[0].space.levels), n_boot=n_boot, n_perm=n_perm, seed=run
+        )
+        results = [
+            _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
+            for cube in cubes
+        ]
+        sides = [
+            Side(name, (name,), (cube,), {"ethnicity": (result.rates,)})
+            for name, cube, result in zip("ab", cubes, results, strict=True)
+        ]
+        resampler = Resampler(dict(zip("ab", cubes, strict=True)), settings)
+        change = compare(*sides, [(results[0].grouping, len(before))], resampler)["ethnicity"]
+        truth = np.ptp(after) - np.ptp(before)
+        groups = np.array(after) - np.array(before)
+        hits += [
+            change.low[DIFFERENCE][0] <= truth <= change.high[DIFFERENCE][0],
+            ((change.low["tpr"][0] <= groups) & (groups <= change.high["tpr"][0])).all(),
+            n_perm and change.p[DIFFERENCE][0] <= 0.05,
+        ]
+    return hits / runs
+
+
+SMALLER_GAP = dict(before=(0.6, 0.7, 0.7, 0.8), after=(0.65, 0.7, 0.7, 0.75))
+
+
+def test_coverage_of_changes_quickly():
+    gap, groups, _ = change_coverage(60, 6, **SMALLER_GAP, n_boot=150)
+    assert gap >= 0.85 and groups >= 0.82, (gap, groups)
+
+
+def test_wald_quickly():
+    rejected, covered, excess = wald_size(100, 5, n_boot=200)
+    assert rejected <= 0.13 and covered >= 0.87 and abs(excess) < 0.01, (rejected, covered, excess)
+
+
+@pytest.mark.slow
+def test_coverage_of_changes():
+    gap, groups, _ = change_coverage(400, 7, **SMALLER_GAP, n_boot=1000)
+    assert gap >= 0.92 and 0.9 <= groups <= 0.98, (gap, groups)
+    equal = dict(before=(0.6, 0.8), after=(0.6, 0.8))
+    _, _, rejected = change_coverage(400, 8, **equal, n_boot=1, n_perm=500)
+    assert rejected <= 0.08, rejected
+
+
+@pytest.mark.slow
+def test_wald_and_null_coverage():
+    rejected, covered, excess = wald_size(400, 9, n_boot=1000)
+    assert 0.03 <= rejected <= 0.08 and covered >= 0.92 and abs(excess) < 0.003, (rejected, covered, excess)
+    assert null_coverage(400, 10) >= 0.92
+
+
 def test_coverage_quickly():
     shares = coverages(100, seed=1, n_boot=200)
     assert (shares >= 0.88).all() and (shares[:2] <= 0.99).all(), shares
@@ -251,3 +435,269 @@ def test_size():
     share, excess = size(400, seed=4, n_perm=1000)
     assert 0.03 <= share <= 0.08, share
     assert abs(excess) < 0.003
+
+
+# --- whole tables ---------------------------------------------------------------------------------
+
+
+def tables_of(seed, n=1500, identities=60, per_image_age=True, models=1):
+    """Inputs of :func:`evaluate`: people of one gender and ethnicity whose age may vary between images."""
+    rng = np.random.default_rng(seed)
+    person = rng.integers(0, identities, n)
+    ids = [f"img{k:05d}" for k in range(n)]
+    age = rng.integers(0, 3, n) if per_image_age else (person // 8) % 3
+    groups = pd.DataFrame(
+        {
+            "image_id": ids,
+            "gender": np.array(["female", "male"])[person % 2],
+            "age": np.array(["young", "middle_aged", "senior"])[age],
+            "ethnicity": np.array(["asian", "black", "white", "unknown"])[(person // 2) % 4],
+        }
+    )
+    labels = pd.DataFrame({"image_id": ids})
+    for a in ("Smiling", "Bangs", "Goatee"):
+        labels[a] = rng.choice([-1, 1, 0], n, p=[0.45, 0.45, 0.1])
+    frames = {}
+    for name in ("base-1", "base-2", "new-1", "new-2")[: 4 if models > 1 else 1]:
+        frames[name] = pd.DataFrame({"image_id": ids, "identity_id": [f"p{k}" for k in person]})
+        for a in ("Smiling", "Bangs", "Goatee"):
+            noise = rng.normal(0, 0.35 if name < "c" else 0.25, n)
+            frames[name][f"score_{a}"] = np.clip(0.5 + 0.25 * labels[a] + noise, 0, 1)
+    return (frames if models > 1 else frames["base-1"]), labels, groups
+
+
+def settings_of(**kwargs):
+    return FairnessSettings(**(EVERYONE | dict(n_boot=120, n_perm=120) | kwargs))
+
+
+def written(tables, folder):
+    folder.mkdir()
+    for name, table in tables.items():
+        write_csv(table, folder / f"{name}.csv")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_threads_and_blocks_change_no_byte(tmp_path):
+    inputs = tables_of(1, models=2)
+    chosen = dict(baseline="base", groupings=("gender", "age", "gender*ethnicity"), n_boot=60, n_perm=60)
+    expected = written(evaluate(*inputs, settings_of(block_size=1, **chosen)), tmp_path / "a")
+    for name, size, threads in (("b", 2, 1), ("c", 1, 2), ("d", 8, 2)):
+        tables = evaluate(*inputs, settings_of(block_size=size, **chosen), threads=threads)
+        assert written(tables, tmp_path / name) == expected
+
+
+def test_the_seed_matters_and_the_estimates_do_not_depend_on_it():
+    inputs = tables_of(1)
+    a, b = (evaluate(*inputs, settings_of(seed=seed))["gap_metrics"] for seed in (0, 1))
+    pd.testing.assert_series_equal(a["value"], b["value"])
+    assert (a["ci_high"] != b["ci_high"]).any() and (a["p_value"] != b["p_value"]).any()
+
+
+def test_duplicated_images_change_nothing():
+    predictions, labels, groups = tables_of(2, per_image_age=False)
+    twice = [
+        pd.concat([table, table.assign(image_id=table["image_id"] + "again")], ignore_index=True)
+        for table in (predictions, labels, groups)
+    ]
+    once, again = evaluate(predictions, labels, groups, settings_of()), evaluate(*twice, settings_of())
+    for name, columns in {
+        "group_metrics": ["value", "ci_low", "ci_high", "se", "n_identities", "n_boot_valid"],
+        "gap_metrics": ["value", "ci_low", "ci_high", "null_mean", "excess", "p_value", "q_value", "verdict"],
+        "pairwise_differences": ["difference", "ci_low", "ci_high", "se"],
+    }.items():
+        pd.testing.assert_frame_equal(once[name][columns], again[name][columns], rtol=0, atol=1e-12)
+    effect = [tables["group_metrics"]["design_effect"] for tables in (once, again)]
+    np.testing.assert_allclose(2 * effect[0], effect[1], rtol=1e-9)
+
+
+def test_intervals_contain_their_value_and_pairs_sum_to_gaps():
+    tables = evaluate(*tables_of(3), settings_of())
+    for table, value in (("group_metrics", "value"), ("pairwise_differences", "difference")):
+        frame = tables[table].dropna(subset="ci_low")
+        assert len(frame) > 100
+        assert ((frame["ci_low"] <= frame[value] + 1e-9) & (frame[value] <= frame["ci_high"] + 1e-9)).mean() > 0.99
+    gaps = tables["gap_metrics"].dropna(subset="ci_low")
+    outside = gaps[(gaps["ci_low"] > gaps["value"] + 1e-9) | (gaps["value"] > gaps["ci_high"] + 1e-9)]
+    assert outside.empty, outside[["criterion", "value", "ci_low", "ci_high"]]
+    key = ["attribute", "grouping"]
+    pairs = tables["pairwise_differences"].query("metric == 'tpr'").groupby(key)["difference"]
+    gap = tables["gap_metrics"].query("criterion == @DIFFERENCE").set_index(key)["value"]
+    np.testing.assert_allclose(pairs.apply(lambda d: d.abs().max()).sort_index(), gap.sort_index(), atol=1e-12)
+
+
+def test_every_criterion_has_an_interval_or_is_known_to_have_none():
+    rows = evaluate(*tables_of(3), settings_of())["gap_metrics"].query("grouping == 'gender' and status == ''")
+    without = set(rows.loc[rows["ci_low"].isna(), "criterion"])
+    spread = {name for name in rows["criterion"] if name.endswith("_std")}
+    assert without == spread | {"gini_aggregation_rate"} | {"prevalence_bias_worst_group"}
+    discrepancy = rows.set_index(["attribute", "criterion"])
+    for attribute in ("Bangs", "Smiling"):
+        a = discrepancy.loc[attribute, "fairness_discrepancy_rate"]
+        b = discrepancy.loc[attribute, "equalized_odds_difference_mean"]
+        assert a["ci_low"] == pytest.approx(1 - b["ci_high"]) and a["ci_method"] == "simultaneous_conservative"
+        assert a["null_mean"] == pytest.approx(1 - b["null_mean"]) and a["p_value"] == pytest.approx(b["p_value"])
+
+
+def test_identities_that_span_groups_are_tested_with_wald():
+    tables = evaluate(*tables_of(4), settings_of())
+    methods = tables["gap_metrics"].query("p_value == p_value").groupby("grouping")["p_method"].unique()
+    assert methods["gender"] == ["perm_identity"] and methods["ethnicity"] == ["perm_identity"]
+    assert methods["age"] == ["wald_jackknife"] and methods["gender*age"] == ["wald_jackknife"]
+    rows = tables["gap_metrics"].query("grouping == 'age' and criterion == 'accuracy_gap'")
+    assert rows["null_mean"].between(0.001, 0.2).all()
+
+
+def test_families_leave_out_circular_attributes():
+    predictions, labels, groups = tables_of(5)
+    predictions = predictions.rename(columns={"score_Goatee": "score_Male"})
+    labels = labels.rename(columns={"Goatee": "Male"})
+    rows = evaluate(predictions, labels, groups, settings_of())["gap_metrics"].query("criterion == 'accuracy_gap'")
+    by = rows.set_index(["attribute", "grouping"])
+    assert by.loc[("Male", "gender"), ["status", "verdict", "family_size"]].tolist() == ["circular", "not_evaluable", 0]
+    assert np.isnan(by.loc[("Male", "gender"), "q_value"]) and by.loc[("Bangs", "gender"), "family_size"] == 2
+    assert by.loc[("Male", "age"), "family_size"] == 3
+
+
+def test_each_replicate_is_what_fairlearn_gets_from_sample_weights():
+    fairlearn = pytest.importorskip("fairlearn.metrics")
+    predictions, labels, groups = tables_of(6)
+    keep = (labels["Smiling"] != 0).to_numpy()
+    predictions, labels, groups = (table[keep].reset_index(drop=True) for table in (predictions, labels, groups))
+    truth, decided = (labels["Smiling"] > 0).astype(int), (predictions["score_Smiling"] >= 0.5).astype(int)
+    space = CellSpace({"gender": ("female", "male")})
+    cell = (groups["gender"] == "male").to_numpy().astype(int)
+    cube = count(
+        predictions["identity_id"], cell, space, [("Smiling", decided.to_numpy(), labels["Smiling"].to_numpy())]
+    )
+    weights = resampling.bootstrap_weights(len(cube.identities), 25, seed=0)
+    cells = resampling.weighted_cells(cube, slice(0, 1), weights, np.arange(len(cube.identities)), np.float32)
+    counts = resampling.sum_cells(cells, space.grouping("gender"), 2)
+    rates = Rates.of(counts, {m: np.ones((1, 1, 2), dtype=bool) for m in METRICS}, 0.5, bounds=False)
+    gaps = {name: gap.value[0] for name, gap in _gaps(rates)}
+    of_image = weights[np.searchsorted(cube.identities, predictions["identity_id"])]
+    for b in range(25):
+        given_to = dict(y_true=truth, y_pred=decided, sensitive_features=groups["gender"], sample_weight=of_image[:, b])
+        expected = {
+            "demographic_parity_difference": fairlearn.demographic_parity_difference(**given_to),
+            DIFFERENCE: fairlearn.equal_opportunity_difference(**given_to),
+            "equalized_odds_difference_worst": fairlearn.equalized_odds_difference(**given_to),
+            "equalized_odds_ratio_worst": fairlearn.equalized_odds_ratio(**given_to),
+        }
+        for name, value in expected.items():
+            assert gaps[name][b] == pytest.approx(value, abs=1e-6)
+
+
+def test_comparison_with_the_baseline():
+    models, labels, groups = tables_of(7, models=2)
+    tables = evaluate(models, labels, groups, settings_of(baseline="base"))
+    rows = tables["model_comparison"]
+    assert set(rows["baseline_model_id"]) == {"base"} and set(rows["candidate_model_id"]) == {"new"}
+    group = rows.query("scope == 'group' and metric_or_criterion == 'accuracy' and grouping == 'gender'")
+    assert (group["delta"] > 0).all() and (group["ci_low"] > 0).any()  # less noise
+    gap = rows.query("scope == 'gap' and status == ''")
+    inside = gap.dropna(subset="ci_low")
+    assert ((inside["ci_low"] <= inside["delta"]) & (inside["delta"] <= inside["ci_high"])).mean() > 0.95
+    assert gap["p_value"].between(1 / 121, 1).all() and set(gap["p_method"]) == {"paired_swap"}
+    assert gap["delta_std"].gt(0).mean() > 0.8  # base rates do not change
+    means = tables["gap_metrics"].groupby(["attribute", "grouping", "criterion", "run_id"])["value"].mean().unstack()
+    expected = (means["new"] - means["base"]).reindex(
+        pd.MultiIndex.from_frame(gap[["attribute", "grouping", "metric_or_criterion"]])
+    )
+    np.testing.assert_allclose(gap["delta"], expected, atol=1e-12)
+    summary = tables["fairness"].query("model_id == 'new' and criterion == 'accuracy_gap' and grouping == 'gender'")
+    assert (summary["change_ci_low"] < summary["change"]).all()
+    assert summary["levelling_down"].isin([True, False]).all()
+
+
+def test_levelling_down_is_seen():
+    rows = [("A", 8, 10)] * 30 + [("B", 6, 10)] * 30
+    worse = [("A", 5, 10)] * 30 + [("B", 5, 10)] * 30
+    ids = [f"i{k}" for k in range(600)]
+    person = [f"p{k // 10:02d}" for k in range(600)]
+    frames = {
+        name: pd.DataFrame(
+            {"image_id": ids, "identity_id": person,
+             "pred_Smiling": [hit for _, tp, n in cases for hit in [1] * tp + [0] * (n - tp)]}
+        )
+        for name, cases in (("before", rows), ("after", worse))
+    }  # fmt: skip
+    labels = pd.DataFrame({"image_id": ids, "Smiling": 1})
+    groups = pd.DataFrame({"image_id": ids, "gender": ["female"] * 300 + ["male"] * 300})
+    tables = evaluate(frames, labels, groups, settings_of(groupings=("gender",), baseline="before"))
+    row = tables["model_comparison"].query("metric_or_criterion == @DIFFERENCE").iloc[0]
+    assert (row["baseline"], row["candidate"]) == (pytest.approx(0.2), 0)
+    assert row["levelling_down"] is True and row["worst_group_delta"] == pytest.approx(-0.1)
+
+
+def test_equal_models_do_not_differ():
+    predictions, labels, groups = tables_of(8)
+    tables = evaluate({"a": predictions, "b": predictions}, labels, groups, settings_of(baseline="a"))
+    rows = tables["model_comparison"].query("status == ''")
+    assert (rows["delta"].dropna() == 0).all()
+    gap = rows.query("scope == 'gap'").dropna(subset="p_value")
+    assert len(gap) and (gap["p_value"] == 1).all()
+    assert not (gap["levelling_down"] == True).any()  # noqa: E712
+
+
+def test_missing_groups_lone_identities_and_nothing_defined():
+    predictions, labels, groups = tables_of(9)
+    groups.loc[groups["ethnicity"] == "black", "ethnicity"] = "unknown"
+    lone = predictions["identity_id"] == "p0"
+    groups.loc[lone, "ethnicity"] = "black"
+    groups["age"] = "unknown"
+    labels["Bangs"] = 0
+    tables = evaluate(predictions, labels, groups, settings_of())
+    group = tables["group_metrics"].set_index(["attribute", "grouping", "group", "metric"])
+    assert group.loc[("Smiling", "ethnicity", "black", "tpr"), "status"] == "unstable_bootstrap"
+    assert np.isnan(group.loc[("Smiling", "ethnicity", "black", "tpr"), ["se", "ci_low"]].astype(float)).all()
+    gap = tables["gap_metrics"].set_index(["attribute", "grouping", "criterion"])
+    row = gap.loc["Smiling", "ethnicity", DIFFERENCE]
+    assert (row["status"], row["verdict"]) == ("unstable_bootstrap", "not_evaluable")
+    assert gap.loc["Bangs", "gender", DIFFERENCE]["status"] == "too_few_groups"
+    assert set(tables["gap_metrics"].query("grouping == 'age'")["verdict"]) == {"not_evaluable"}
+
+
+def test_resampling_can_be_switched_off():
+    tables = evaluate(*tables_of(10), settings_of(n_boot=0, n_perm=0))
+    assert tables["gap_metrics"][["ci_low", "p_value"]].isna().all().all()
+    assert tables["group_metrics"]["se"].notna().any()
+    only = evaluate(*tables_of(10), settings_of(n_perm=0))["gap_metrics"]
+    assert only["ci_low"].notna().any() and only["p_value"].isna().all()
+
+
+def test_poisson_weights_and_permutation_within_levels():
+    tables = evaluate(*tables_of(11), settings_of(weights="poisson", perm_within=("gender",)))
+    rows = tables["gap_metrics"].query("criterion == 'accuracy_gap'")
+    assert rows["ci_low"].notna().any() and rows.query("grouping == 'gender'")["p_value"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"n_boot": -1}, ["n_boot", "-1"]),
+        ({"n_perm": 1.5}, ["n_perm", "1.5"]),
+        ({"ci_level": 95}, ["ci_level", "95"]),
+        ({"weights": "normal"}, ["weights", "poisson"]),
+        ({"perm_within": ["height"]}, ["perm_within", "height"]),
+        ({"practical_threshold": -0.1}, ["practical_threshold"]),
+        ({"block_size": 0}, ["block_size"]),
+        ({"confusion": {"gender": [[1, 2]]}}, ["confusion.gender", "2 rows"]),
+        ({"confusion": {"gender": [[9, 1], [0, 0]]}}, ["confusion.gender", "row 2"]),
+        ({"confusion": {"gender": [[9, 1], [1, 9]]}, "groupings": ["age"]}, ["confusion.gender", "groupings"]),
+    ],
+)
+def test_settings_are_checked(config, words):
+    with pytest.raises(UserError) as caught:
+        FairnessSettings.from_config(config)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_schema_has_the_defaults_of_the_settings(root):
+    schema = yaml.safe_load((root / "schemas/config.schema.yaml").read_text())["properties"]["evaluation"]["properties"]
+    defaults = {name: key["default"] for name, key in schema.items() if "default" in key and name != "crop"}
+    settings = FairnessSettings.from_config({k: v for k, v in defaults.items() if k not in ("attributes", "groupings")})
+    assert settings == FairnessSettings()
+    here = {field.name for field in dataclasses.fields(FairnessSettings)}
+    # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model
+    assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels"}

@@ -55,7 +55,7 @@ class Change:
     delta_std: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
     worst: dict[str, np.ndarray]
-    levelling_down: dict[str, np.ndarray]
+    levelling_down: dict[str, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: floa
     for old, new in pairs:
         worst[old.name], worse = _worst_change(old, mean_base, mean_cand, used)
         closer = distance(after[old.name], old.fair) < distance(before[old.name], old.fair) - TOLERANCE
-        levelling[old.name] = None if np.isnan(new.fair) else closer & worse
+        levelling[old.name] = None if np.isnan(new.fair) or worse is None else closer & worse
     seeds = [
         {name: y.value - x.value for (name, x), (_, y) in zip(gap_values(p, alpha), gap_values(q, alpha), strict=True)}
         for p, q in zip(base, cand, strict=False)
@@ -135,7 +135,7 @@ def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: floa
     return Change(before, after, delta, {}, {}, {}, {}, delta_std, used, worst, levelling)
 
 
-def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray]:
+def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:
     """(A,) change of the worst group's rate and whether it got worse; combined criteria use the weighted error."""
     metric = criterion.metric[0] if len(criterion.metric) else WEIGHTED_ERROR
     if criterion.name.startswith("equalized_odds"):
@@ -143,8 +143,7 @@ def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple
     better = BETTER[metric]
     enough = used[metric].any(axis=-1)
     if better == "neutral":
-        nothing = np.full(len(enough), np.nan)
-        return nothing, np.zeros(len(enough), dtype=bool)
+        return np.full(len(enough), np.nan), None  # no direction is worse
     ends = []
     for rates in (base, cand):
         x = rates.x[metric]
@@ -198,15 +197,18 @@ def _group_intervals(step, delta, used, level):
 def _gap_interval(step, delta, level):
     """Interval of a change of a gap: step (a, B), delta (a,).
 
-    Resampling shifts each gap upwards; taking the mean of the replicates' change from each removes what
-    of the shift does not cancel between the two.
+    A gap is shifted upwards by noise, and resampling shifts it once more. Where the shifts of the two gaps
+    do not cancel, the replicates are moved back by theirs, and the end that the estimate's own shift has
+    moved away from is moved out by as much.
     """
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
     mean = np.where(missing, 0, step).sum(axis=-1) / np.maximum(valid, 1)
     low, high = quantiles(step - mean[:, None], tails(level))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
-    return np.where(none, np.nan, delta + low), np.where(none, np.nan, delta + high), valid
+    shift = mean - delta
+    low, high = delta + low - np.maximum(shift, 0), delta + high - np.minimum(shift, 0)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high), valid
 
 
 def _paired(baseline: Side, candidate: Side) -> bool:

@@ -6,6 +6,7 @@ over threads and change no result.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from evenface.fairness import resampling
+from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.metrics import METRICS
@@ -41,6 +43,7 @@ class Inference:
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
     p_method  how p values came about, or empty
+    corrected metric -> Interval (A, G) corrected for errors of the annotator, where its confusion is known
     """
 
     observed: Observed
@@ -49,6 +52,7 @@ class Inference:
     criteria: dict[str, Interval] = field(default_factory=dict)
     tests: dict[str, DifferenceTest] = field(default_factory=dict)
     p_method: str = ""
+    corrected: dict[str, Interval] = field(default_factory=dict)
 
 
 class Resampler:
@@ -64,6 +68,10 @@ class Resampler:
         self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
         n = len(self.identities)
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
+        self.corrections = {
+            dimension: Correction(np.array(rows), settings.n_boot, settings.seed, settings.ci_level)
+            for dimension, rows in settings.confusion.items()
+        }
         self._orders: dict[tuple[int, bytes], np.ndarray] = {}
         self._bootstraps: dict[str, _Bootstrap] = {}
 
@@ -103,8 +111,10 @@ class Resampler:
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int) -> list:
         """Results of ``work`` on consecutive blocks of attributes, in order."""
-        size = self.settings.block_size
-        blocks = [slice(start, min(start + size, n_attributes)) for start in range(0, n_attributes, size)]
+        least = -(-n_attributes // self.settings.block_size)
+        n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread
+        ends = np.linspace(0, n_attributes, n_blocks + 1).astype(int).tolist()
+        blocks = [slice(start, stop) for start, stop in itertools.pairwise(ends)]
         if self.threads == 1 or len(blocks) == 1:
             return [work(block) for block in blocks]
         with ThreadPoolExecutor(self.threads) as pool:
@@ -120,6 +130,9 @@ class Resampler:
             result.rates = {metric: intervals.rate(metric) for metric in METRICS}
             result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
             result.criteria = intervals.criteria()
+            if grouping.name in self.corrections:
+                known = counts[:, :, : grouping.n_known]
+                result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
             permuted = replicate_rates(test.counts(observed, block), observed.rates, block, alpha)
             own = _rows(observed.rates, block)
@@ -194,7 +207,8 @@ def _rows(rates: Rates, block: slice) -> Rates:
 
 
 def _join(result: Inference, parts: Sequence[Inference]) -> None:
-    for name, kind in (("rates", Interval), ("pairs", Interval), ("criteria", Interval), ("tests", DifferenceTest)):
+    kinds = dict.fromkeys(("rates", "pairs", "criteria", "corrected"), Interval) | {"tests": DifferenceTest}
+    for name, kind in kinds.items():
         first = getattr(parts[0], name)
         setattr(result, name, {key: kind.concatenate([getattr(p, name)[key] for p in parts]) for key in first})
     result.p_method = parts[0].p_method

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -107,6 +107,19 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
     identities, unit = _identities(predictions, name)
     cube = count(identities[rows], test.cells[keep], test.space, outcomes())
     return Scored(cube, thresholds, unit, skipped, len(ids) + len(test.image_id) - 2 * len(common))
+
+
+def read_decisions(
+    predictions: pd.DataFrame, test: TestSet, attribute: str, settings: FairnessSettings
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n,) of the test set that a model decided on and its decisions (n,) int8 for one attribute."""
+    name = _name(predictions, "predictions")
+    _check_ids(predictions, name)
+    ids = _ids(predictions)
+    common = _common(ids, name, test.image_id, "labels", settings)
+    columns, _ = _prediction_columns(predictions, name, test, replace(settings, attributes=(attribute,)))
+    decided, _ = _decide(predictions, name, attribute, columns[attribute], settings)
+    return test.image_id.get_indexer(common), decided[ids.get_indexer(common)]
 
 
 def scored_attributes(predictions: pd.DataFrame, name: str = "predictions") -> dict[str, str]:

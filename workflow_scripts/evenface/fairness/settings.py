@@ -79,7 +79,7 @@ class FairnessSettings:
     perm_within          dimensions within whose levels identities change places
     confusion            dimension -> validation counts, rows true and columns assigned levels in declared
                          order; adds group rates corrected for errors of the assignment
-    block_size           attributes that are resampled together; changes no result
+    block_size           most attributes that are resampled together; changes memory and no result
     """
 
     groupings: tuple[str, ...] = DEFAULT_GROUPINGS
@@ -104,7 +104,7 @@ class FairnessSettings:
     practical_threshold: float = 0.05
     perm_within: tuple[str, ...] = ()
     confusion: Mapping[str, tuple[tuple[float, ...], ...]] = field(default_factory=dict)
-    block_size: int = 5
+    block_size: int = 24
 
     def __post_init__(self):
         for name in ("groupings", "attributes", "summary", "perm_within"):
@@ -201,6 +201,8 @@ class FairnessSettings:
         for dimension, rows in self.confusion.items():
             if dimension not in self.levels:
                 raise UserError(f"evaluation.confusion: {dimension!r} is not a dimension")
+            if dimension not in self.groupings:
+                raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
             n = len(self.levels[dimension])
             if len(rows) != n or any(len(row) != n for row in rows):
                 raise UserError(

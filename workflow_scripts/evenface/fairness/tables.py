@@ -17,6 +17,9 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.fairness import coverage
 from evenface.fairness.comparison import SWAP, Change, Side, compare
+from evenface.fairness.correction import FAILED as CORRECTION_FAILED
+from evenface.fairness.correction import METHOD as CORRECTED
+from evenface.fairness.correction import Correction, condition_number, rates_of_rows
 from evenface.fairness.criteria import Criterion, Rates, criteria, names
 from evenface.fairness.csv import write_csv
 from evenface.fairness.cube import GroupCounts, Grouping
@@ -238,6 +241,10 @@ def _evaluate_test_set(models, labels, groups, settings, thresholds=None, thread
         for name, result in by_grouping.items():
             key = _key(model_id, test, result)
             tables["group_metrics"].append(_group_rows(key, result, inferred[name], one, test, settings))
+            if name in resampler.corrections:
+                correction = resampler.corrections[name]
+                rows = tables["group_metrics"][-1]
+                tables["group_metrics"].append(_corrected_rows(rows, result, inferred[name], correction, settings))
             tables["gap_metrics"].append(_gap_rows(key, result, inferred[name], one, settings))
             tables["pairwise_differences"].append(_pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(_coverage_rows(key, result))
@@ -324,7 +331,7 @@ def _group_rows(key, result: _Evaluated, inference: Inference, scored: Scored, t
         "se": se.ravel(),
         "design_effect": effect.ravel(),
         "numerator": pd.array(numerator.ravel(), dtype="Int64"),
-        "denominator": denominator.ravel().astype(np.int64),
+        "denominator": pd.array(denominator.ravel(), dtype="Int64"),
         **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
         "n_identities": persons.ravel(),
         "threshold": _spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
@@ -338,6 +345,36 @@ def _group_rows(key, result: _Evaluated, inference: Inference, scored: Scored, t
         "status": status.ravel(),
     }
     return pd.DataFrame(columns)[GROUP_COLUMNS]
+
+
+def _corrected_rows(
+    rows: pd.DataFrame, result: _Evaluated, inference: Inference, correction: Correction, settings
+) -> pd.DataFrame:
+    """The rows of the groups with rates corrected for errors of the annotator; counts stay the observed ones."""
+    n_known = result.grouping.n_known
+    known = np.isin(rows["group"].to_numpy(), np.array(result.grouping.groups[:n_known], dtype=object))
+    rows = rows[known]
+    by_metric = correction.rates(result.counts[:, :n_known])
+    value, low, high = (np.full((len(result.attributes), n_known, len(METRICS)), np.nan) for _ in range(3))
+    valid = np.zeros(value.shape, dtype=np.int64)
+    method = np.full(value.shape, "", dtype=object)
+    for m, metric in enumerate(METRICS):
+        value[..., m] = by_metric[metric]
+        interval = inference.corrected.get(metric)
+        if interval is not None:
+            low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
+            valid[..., m] = interval.n_valid
+    status = rows["status"].to_numpy(dtype=object).copy()
+    missing = np.isnan(value.ravel())
+    status[missing & (status != NO_DENOMINATOR) & (status != CIRCULAR)] = CORRECTION_FAILED
+    unstable = (valid.ravel() < MIN_VALID * settings.n_boot) & ~missing
+    status[unstable & (status == "")] = UNSTABLE
+    return rows.assign(
+        value=value.ravel(), ci_low=low.ravel(), ci_high=high.ravel(), ci_method=method.ravel(), se=np.nan,
+        design_effect=np.nan, numerator=pd.array([None] * len(rows), dtype="Int64"),
+        denominator=pd.array([None] * len(rows), dtype="Int64"), group_correction=CORRECTED,
+        n_boot_valid=valid.ravel(), status=status,
+    )  # fmt: skip
 
 
 def _pairwise_rows(key, result: _Evaluated, inference: Inference, settings: FairnessSettings) -> pd.DataFrame:
@@ -862,6 +899,9 @@ def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> di
         "test_sets": parts,
         "settings": recorded,
         "generator": GENERATOR,
+        "confusion_condition": {
+            name: condition_number(rates_of_rows(rows)) for name, rows in settings.confusion.items()
+        },
         "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "pyarrow", "scipy")},
         "started": started,
         "finished": _now(),
