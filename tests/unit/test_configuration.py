@@ -46,6 +46,13 @@ def test_a_mistake_names_its_key(shipped_config, schema, path, value, message):
         check_config(shipped_config, schema)
 
 
+@pytest.mark.parametrize(("key", "value"), [("perm_within", ["age"]), ("confusion", {"age": [[1.0]]})])
+def test_statistics_refer_to_groupings(shipped_config, schema, key, value):
+    shipped_config["evaluation"] |= {"groupings": ["gender"], key: value}
+    with pytest.raises(UserError, match=f"evaluation.{key} has 'age', which is"):
+        check_config(shipped_config, schema)
+
+
 def test_every_key_of_the_schema_is_described(schema):
     def walk(node, path):
         for key, sub in node.get("properties", {}).items():

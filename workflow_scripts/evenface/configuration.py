@@ -131,6 +131,7 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _grouping_problems(config["evaluation"]["groupings"])
+    problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
 
@@ -150,6 +151,22 @@ def _grouping_problems(groupings: list[str]) -> list[str]:
         elif len(set(parts)) < len(parts):
             problems.append(f"evaluation.groupings: {grouping!r} names a dimension twice")
     return problems
+
+
+def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
+    """Dimensions that permutations or corrections refer to and no grouping has."""
+    groupings = evaluation["groupings"]
+    used = {part for grouping in groupings for part in grouping.split("*")}
+    problems = [
+        f"evaluation.perm_within has {dimension!r}, which is in no grouping"
+        for dimension in evaluation.get("perm_within", ())
+        if dimension not in used
+    ]
+    return problems + [
+        f"evaluation.confusion has {dimension!r}, which is not among evaluation.groupings"
+        for dimension in evaluation.get("confusion", ())
+        if dimension not in groupings
+    ]
 
 
 def config_digest(config: dict[str, Any]) -> str:

@@ -42,6 +42,7 @@ class Change:
     p                           criterion -> (A,), NaN without a test
     delta_std                   criterion -> (A,) spread over pairs of seeds, NaN for one seed
     used                        metric -> (A, G) groups that take part in every model
+    status                      criterion -> (A,) why a gap of some model is undefined, or empty
     worst, levelling_down       criterion -> (A,) change of the worst group's rate; smaller gap, worse worst group
     """
 
@@ -54,6 +55,7 @@ class Change:
     p: dict[str, np.ndarray]
     delta_std: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
+    status: dict[str, np.ndarray]
     worst: dict[str, np.ndarray]
     levelling_down: dict[str, np.ndarray | None]
 
@@ -132,7 +134,12 @@ def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: floa
         for name in a.gaps
     }
     delta = {key: after[key] - before[key] for key in before}
-    return Change(before, after, delta, {}, {}, {}, {}, delta_std, used, worst, levelling)
+    status: dict[str, np.ndarray] = {}
+    for rates in (*base, *cand):
+        for name, gap in gap_values(rates, alpha):
+            known = status.setdefault(name, gap.status)
+            status[name] = np.where(known == "", gap.status, known)
+    return Change(before, after, delta, {}, {}, {}, {}, delta_std, used, status, worst, levelling)
 
 
 def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:

@@ -33,6 +33,9 @@ from evenface.fairness.tests_of_difference import (
 )
 from evenface.fairness.uncertainty import Interval, Observed, Replicates
 
+#: attributes x replicates x cells that a block may hold per outcome: some hundred megabytes in all
+_MAX_VALUES = 1_500_000
+
 
 @dataclass
 class Inference:
@@ -67,6 +70,7 @@ class Resampler:
         self.identities = np.unique(np.concatenate([cube.identities for cube in cubes.values()]).astype(object))
         self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
         n = len(self.identities)
+        self.n_cells = max(cube.space.size for cube in cubes.values())
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
         self.corrections = {
             dimension: Correction(np.array(rows), settings.n_boot, settings.seed, settings.ci_level)
@@ -111,7 +115,9 @@ class Resampler:
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int) -> list:
         """Results of ``work`` on consecutive blocks of attributes, in order."""
-        least = -(-n_attributes // self.settings.block_size)
+        values = max(1, self.settings.n_boot, self.settings.n_perm) * self.n_cells
+        size = max(1, min(self.settings.block_size, _MAX_VALUES // values))
+        least = -(-n_attributes // size)
         n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread
         ends = np.linspace(0, n_attributes, n_blocks + 1).astype(int).tolist()
         blocks = [slice(start, stop) for start, stop in itertools.pairwise(ends)]

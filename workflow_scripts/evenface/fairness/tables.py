@@ -34,7 +34,7 @@ from evenface.storage.atomic import write_json
 from evenface.storage.tables import read_table, table_meta
 
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
-UNSTABLE, TOO_FEW = "unstable_bootstrap", "too_few_groups"
+UNSTABLE = "unstable_bootstrap"
 
 KEY = ["run_id", "model_id", "dataset", "split", "attribute", "grouping"]
 
@@ -764,7 +764,7 @@ def _change_rows(change: Change, result: _Evaluated) -> list[pd.DataFrame]:
     for name in change.worst:
         p = np.where(result.circular, np.nan, change.p.get(name, nothing))
         undefined = np.isnan(change.delta[name])
-        status = np.where(undefined, TOO_FEW, "").astype(object)
+        status = change.status[name].copy()
         status[result.circular] = CIRCULAR
         levelling = change.levelling_down[name]
         flags = np.full(n, None, dtype=object)
