@@ -699,5 +699,6 @@ def test_the_schema_has_the_defaults_of_the_settings(root):
     settings = FairnessSettings.from_config({k: v for k, v in defaults.items() if k not in ("attributes", "groupings")})
     assert settings == FairnessSettings()
     here = {field.name for field in dataclasses.fields(FairnessSettings)}
-    # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model
-    assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels"}
+    # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model,
+    # and the draws follow the root seed
+    assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels", "seed"}
