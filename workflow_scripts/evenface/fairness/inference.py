@@ -99,6 +99,10 @@ class Resampler:
         bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
         tests = {name: self._test(cube, *pair) for name, pair in observed.items()} if self.settings.n_perm else {}
 
+        for _, one in observed.values():  # once, rather than by every thread
+            for metric in METRICS if bootstrap else ():
+                one.pair_scale(metric), one.pair_scale(metric, logs=True)
+
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
             return {
