@@ -666,6 +666,19 @@ def test_resampling_can_be_switched_off():
     assert only["ci_low"].notna().any() and only["p_value"].isna().all()
 
 
+def test_draws_that_cannot_fit_are_refused():
+    with pytest.raises(UserError, match=r"60 units x 10000000 replicates.*evaluation.n_boot"):
+        evaluate(*tables_of(10), settings_of(n_boot=10_000_000))
+
+
+def test_images_without_identities_are_their_own_units():
+    predictions, labels, groups = tables_of(14)
+    tables = evaluate(predictions.drop(columns="identity_id"), labels, groups, settings_of())
+    assert set(tables["gap_metrics"]["cluster_unit"]) == {"image"}
+    effect = tables["group_metrics"].query("metric == 'tpr' and grouping == 'gender'")["design_effect"]
+    np.testing.assert_allclose(effect, 1, atol=0.02)
+
+
 def test_poisson_weights_and_permutation_within_levels():
     tables = evaluate(*tables_of(11), settings_of(weights="poisson", perm_within=("gender",)))
     rows = tables["gap_metrics"].query("criterion == 'accuracy_gap'")
