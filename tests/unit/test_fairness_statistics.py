@@ -1,6 +1,7 @@
 """Intervals, tests, comparisons and corrections: worked examples, properties, coverage, and bytes that hold."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pandas as pd
@@ -665,6 +666,19 @@ def test_resampling_can_be_switched_off():
     assert only["ci_low"].notna().any() and only["p_value"].isna().all()
 
 
+def test_draws_that_cannot_fit_are_refused():
+    with pytest.raises(UserError, match=r"60 units x 10000000 replicates.*evaluation.n_boot"):
+        evaluate(*tables_of(10), settings_of(n_boot=10_000_000))
+
+
+def test_images_without_identities_are_their_own_units():
+    predictions, labels, groups = tables_of(14)
+    tables = evaluate(predictions.drop(columns="identity_id"), labels, groups, settings_of())
+    assert set(tables["gap_metrics"]["cluster_unit"]) == {"image"}
+    effect = tables["group_metrics"].query("metric == 'tpr' and grouping == 'gender'")["design_effect"]
+    np.testing.assert_allclose(effect, 1, atol=0.02)
+
+
 def test_poisson_weights_and_permutation_within_levels():
     tables = evaluate(*tables_of(11), settings_of(weights="poisson", perm_within=("gender",)))
     rows = tables["gap_metrics"].query("criterion == 'accuracy_gap'")
@@ -702,3 +716,24 @@ def test_the_schema_has_the_defaults_of_the_settings(root):
     # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model,
     # and the draws follow the root seed
     assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels", "seed"}
+
+
+def test_speed_at_the_size_of_a_test_set():
+    """169,500 images x 40 attributes x 500 identities x 7 groupings of 59 groups x 1000 replicates."""
+    rng = np.random.default_rng(0)
+    levels = {"gender": ("f", "m"), "age": ("y", "m", "s"), "ethnicity": ("a", "b", "c", "d")}
+    space = CellSpace(levels)
+    cell = np.sort([np.ravel_multi_index((k % 2, k // 2 % 3, k // 6 % 4), (3, 4, 5)) for k in range(500)])
+    counts = rng.multinomial(339, [0.2, 0.1, 0.1, 0.2, 0.2, 0.2], size=(500, 40)).astype(np.int32)
+    names = np.array([f"p{k:03d}" for k in range(500)], dtype=object)
+    cube = Cube(space, tuple(f"a{k:02d}" for k in range(40)), names, cell, np.arange(500), counts)
+    settings = FairnessSettings(levels=levels, n_perm=0)
+    started = time.process_time()
+    results = {
+        g: _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), space.grouping(g), settings)
+        for g in settings.groupings
+    }
+    observed = {g: (result.grouping, _observed(result, settings)) for g, result in results.items()}
+    inferred = Resampler({"m": cube}, settings, threads=2).infer("m", cube, observed)
+    assert sum(one.observed.n_groups for one in inferred.values()) == 59
+    assert time.process_time() - started < 10  # 5 s on two cores; 2 s where they are free

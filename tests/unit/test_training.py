@@ -269,7 +269,15 @@ fit(pd.read_parquet({table!r}), Path({folder!r}), {settings!r})
 
 
 def test_killed_at_random_moments_it_gives_the_same_bytes(faces, tmp_path, root):
-    settings = {**QUICK, "image_size": None, "epochs": 3, "colour_jitter": 0.1, "shift": 0.05, "schedule": "cosine", "save_seconds": 0}
+    settings = {
+        **QUICK,
+        "image_size": None,
+        "epochs": 3,
+        "colour_jitter": 0.1,
+        "shift": 0.05,
+        "schedule": "cosine",
+        "save_seconds": 0,
+    }
     expected = tmp_path / "uninterrupted"
     fit(faces, expected, settings)
     table = tmp_path / "faces.parquet"

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria
@@ -35,6 +36,8 @@ from evenface.fairness.uncertainty import Interval, Observed, Replicates
 
 #: attributes x replicates x cells that a block may hold per outcome: some hundred megabytes in all
 _MAX_VALUES = 1_500_000
+#: identities x replicates, four bytes each
+_MAX_DRAWS = 500_000_000
 
 
 @dataclass
@@ -63,6 +66,9 @@ class Resampler:
 
     cubes    model -> its count cube
     threads  blocks of attributes worked on at a time; changes no result
+
+    Raises UserError when the draws would not fit into memory, as when millions of images come without
+    identities.
     """
 
     def __init__(self, cubes: Mapping[str, Cube], settings: FairnessSettings, threads: int = 1):
@@ -70,6 +76,12 @@ class Resampler:
         self.identities = np.unique(np.concatenate([cube.identities for cube in cubes.values()]).astype(object))
         self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
         n = len(self.identities)
+        draws = n * max(settings.n_boot, settings.n_perm)
+        if draws > _MAX_DRAWS:
+            raise UserError(
+                f"{n} units x {max(settings.n_boot, settings.n_perm)} replicates do not fit into memory; give "
+                "predictions an identity_id, or lower evaluation.n_boot and evaluation.n_perm"
+            )
         self.n_cells = max(cube.space.size for cube in cubes.values())
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
         self.corrections = {
@@ -98,6 +110,10 @@ class Resampler:
             return found
         bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
         tests = {name: self._test(cube, *pair) for name, pair in observed.items()} if self.settings.n_perm else {}
+
+        for _, one in observed.values():  # once, rather than by every thread
+            for metric in METRICS if bootstrap else ():
+                one.pair_scale(metric), one.pair_scale(metric, logs=True)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None

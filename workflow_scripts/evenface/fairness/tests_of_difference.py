@@ -106,7 +106,7 @@ def _wald(observed: Observed, metrics, covariance, used, attribute: int) -> floa
         for a in metrics
     ]  # fmt: skip
     v = np.block(blocks)
-    people = np.unique(observed.identity[np.isin(observed.group, groups)]).size
+    people = observed.n_people(used[attribute])
     q, freedom = len(r), people - k
     if freedom - q + 1 < 1 or np.linalg.matrix_rank(v, hermitian=True) < q:
         return np.nan

@@ -86,12 +86,22 @@ class Observed:
         )  # fmt: skip
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
+        self._covariances: dict[tuple[str, str], np.ndarray] = {}
+        self._people: dict[bytes, int] = {}
+        self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
 
     @cached_property
     def spans(self) -> bool:
         """Whether some identity has images in several groups."""
         return len(np.unique(self.identity)) < len(self.identity)
+
+    def n_people(self, groups: np.ndarray) -> int:
+        """Identities with an image in any of the groups (mask (G,))."""
+        key = groups.tobytes()
+        if key not in self._people:
+            self._people[key] = len(np.unique(self.identity[groups[self.group]]))
+        return self._people[key]
 
     def linearised(self, metric: str) -> np.ndarray:
         """u (identity-group pairs, A): what leaving an identity out does to its group's rate.
@@ -130,11 +140,16 @@ class Observed:
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
-        if not self.spans and other is None:
-            return np.eye(self.n_groups) * (self._by_group(self.linearised(metric) ** 2).T)[..., None]
-        a = self._wide(metric)
-        b = a if other is None else self._wide(other)
-        return np.matmul(a, b.transpose(0, 2, 1))
+        key = metric, other or metric
+        if key not in self._covariances:
+            if self.spans:
+                a = self._wide(metric)
+                b = a if other is None else self._wide(other)
+                self._covariances[key] = np.matmul(a, b.transpose(0, 2, 1))
+            else:
+                products = self.linearised(metric) * self.linearised(other or metric)
+                self._covariances[key] = np.eye(self.n_groups) * self._by_group(products).T[..., None]
+        return self._covariances[key]
 
     def _wide(self, metric: str) -> np.ndarray:
         people, row = np.unique(self.identity, return_inverse=True)
@@ -159,22 +174,18 @@ class Observed:
         """(A, G) standard error; of a rate at its boundary, that of its Wilson interval."""
         return self._safe_se[metric]
 
-    @cached_property
-    def _pair_variances(self) -> dict[tuple[str, bool], np.ndarray]:
-        return {}
-
     def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
         """(A, P) standard error of the difference of two groups' rates, or of their logarithms."""
         key = metric, logs
-        if key not in self._pair_variances:
+        if key not in self._pair_scales:
             g, h = self.pairs
             inverse = divide(1, self.rates.x[metric]) if logs else np.ones_like(self.rates.x[metric])
             se = self.group_scale(metric) * np.abs(inverse)
             variance = se[:, g] ** 2 + se[:, h] ** 2
             if self.spans:
                 variance = variance - 2 * self.covariance(metric)[:, g, h] * inverse[:, g] * inverse[:, h]
-            self._pair_variances[key] = np.sqrt(np.maximum(variance, 0))
-        return self._pair_variances[key]
+            self._pair_scales[key] = np.sqrt(np.maximum(variance, 0))
+        return self._pair_scales[key]
 
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
         """(A, G) variance over that of as many independent images; NaN where the latter is 0."""
