@@ -39,8 +39,8 @@ test: setup-dev
 lint: setup-dev
 	$(BIN)/snakefmt --check Snakefile rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
-	$(BIN)/ruff check workflow_scripts tests
-	$(BIN)/ruff format --check workflow_scripts tests
+	$(BIN)/ruff check workflow_scripts tests benchmarks docs
+	$(BIN)/ruff format --check workflow_scripts tests benchmarks docs
 
 prune: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=workflow_scripts python -m evenface prune
