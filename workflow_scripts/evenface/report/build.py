@@ -231,18 +231,20 @@ def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
     ]
 
 
-def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict | None:
-    """How often a smaller gap than the baseline's came with a worse worst group."""
-    key = ["attribute", "grouping"]
-    lead = shown[shown["criterion"] == LEAD].set_index(["model", *key])
-    worst = gaps[gaps["criterion"] == "balanced_accuracy_worst_group"].groupby(["run_id", *key])["value"].mean()
-    smaller = lead.index[(lead["change"] < 0).to_numpy()]
-    found = []
-    for model, attribute, grouping in smaller:
-        now, before = worst.get((model, attribute, grouping)), worst.get((baseline, attribute, grouping))
-        if now is not None and before is not None and now < before:
-            found.append({"model": model, "attribute": attribute, "grouping": grouping, "before": before, "now": now})
-    return {"smaller": len(smaller), "compared": int(lead["change"].notna().sum()), "rows": found}
+def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict:
+    """How often the table says that a gap shrank while its worst group lost, and by how much that group did."""
+    lead = shown[(shown["criterion"] == LEAD) & shown["change"].notna()]
+    key = ["run_id", "attribute", "grouping"]
+    worst = gaps[gaps["criterion"] == "balanced_accuracy_worst_group"].groupby(key)["value"].mean()
+    found = [
+        {
+            **{"model": row.model, "attribute": row.attribute, "grouping": row.grouping},
+            "before": worst.get((baseline, row.attribute, row.grouping)),
+            "now": worst.get((row.model, row.attribute, row.grouping)),
+        }
+        for row in lead[lead["levelling_down"].astype(str).str.lower() == "true"].itertuples(index=False)
+    ]
+    return {"smaller": int((lead["change"] < 0).sum()), "compared": len(lead), "rows": found}
 
 
 def composition(manifests: Mapping[str, dict]) -> list[dict]:
