@@ -89,6 +89,32 @@ def test_bfloat16_stays_close_and_answers_in_float32(network, batch):
     assert 0 < error < 0.02
 
 
+def _check(x):
+    if x.shape[-1] != 5:
+        raise ValueError("five columns are needed")
+
+
+torch.fx.wrap("_check")
+
+
+def test_a_wrapped_check_of_the_input_survives_and_a_bare_one_is_refused(network, batch):
+    class Checked(Branched):
+        def forward(self, x):
+            _check(x)
+            return super().forward(x)
+
+    class Bare(Branched):
+        def forward(self, x):
+            return super().forward(x) if x.shape[-1] == 5 else x
+
+    prepared = prepare_for_inference(Checked())
+    assert prepared(batch).shape == (4, 6)
+    with pytest.raises(ValueError, match="five columns"):
+        prepared(batch[..., :4])
+    with pytest.raises(ValueError, match="forward of Bare cannot be traced"):
+        prepare_for_inference(Bare())
+
+
 def test_an_unknown_precision_is_refused(network):
     with pytest.raises(ValueError, match="float16"):
         prepare_for_inference(network, "float16")

@@ -43,8 +43,9 @@ def prepare_for_inference(network: nn.Module, precision: str = "float32") -> Pre
     moves float32 outputs by about 1e-6 of the largest). Others stay and keep float32 parameters.
     Weights are laid out with the channels last, which oneDNN and cuDNN convolve without reordering.
     ``precision`` is ``float32``, or ``bfloat16`` for all weights and activations; the outputs are
-    float32 in both. A network with one input and one output tensor is expected; its forward must be
-    traceable by ``torch.fx`` (no branch on values). Raises ValueError for another precision.
+    float32 in both. A network with one input and one output tensor is expected, whose forward
+    ``torch.fx`` can trace: no branch on values or shapes, and a check of the input's shape in a function
+    of its module that is named to ``torch.fx.wrap``. Raises ValueError for another network or precision.
     """
     if precision not in _DTYPES:
         raise ValueError(f"precision {precision!r} is not one of {', '.join(_DTYPES)}")
@@ -60,7 +61,10 @@ def prepare_for_inference(network: nn.Module, precision: str = "float32") -> Pre
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
     """``network``, in evaluation mode, with the batch norms after convolutions and linear layers folded into these."""
-    traced = fx.symbolic_trace(network)
+    try:
+        traced = fx.symbolic_trace(network)
+    except fx.proxy.TraceError as error:
+        raise ValueError(f"the forward of {type(network).__name__} cannot be traced ({error})") from error
     modules = dict(traced.named_modules())
     uses: dict[str, int] = {}
     for node in traced.graph.nodes:
