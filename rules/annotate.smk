@@ -38,7 +38,8 @@ rule annotate:
     input:
         images=batch_shards(".tar"),
         aligned=batch_shards(".aligned.tar"),
-        files=annotator_files,
+        screening=batch_shards(".screen.parquet"),
+        files=annotator_inputs,
     output:
         table=ensure(
             "data/synthetic/{generator}/annotations/{batch}.{annotator}.parquet",

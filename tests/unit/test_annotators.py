@@ -86,7 +86,8 @@ def test_ground_truth_does_not_import_torch(root):
 class Parrot:
     """Calls every image what its brightness says; counts what it was shown."""
 
-    name, version, attributes, needs_images = "parrot", 1, ("Smiling",), True
+    name, version, attributes, reads = "parrot", 1, ("Smiling",), "crops"
+    dimensions, probabilities, extras = tuple(DIMENSIONS), (), ()
 
     def annotate(self, images, rows=None):
         self.seen = [image.shape for image in images]
@@ -188,7 +189,7 @@ def test_it_annotates_a_shard(faces, trained, tmp_path):
     test = faces[faces["split"] == "test"]
     images = [read_image(r) for r in test["image"]]
     shard_of(tmp_path / "s.tar", images, [""] * len(images))
-    annotator = annotators.create("trained_here", {"model": trained[0] / "model.safetensors", "threads": 1})
+    annotator = annotators.create("trained_here", {"files": {"model": trained[0] / "model.safetensors"}, "threads": 1})
     table = annotate_shards(annotator, [tmp_path / "s.tar"], tmp_path / "a.parquet")
     assert (table["gender"].to_numpy() == test["gender"].to_numpy()).mean() > 0.75
     assert (table["label_Blond_Hair"].to_numpy() == test["Blond_Hair"].to_numpy()).mean() > 0.75
@@ -204,7 +205,7 @@ def test_a_classifier_is_no_annotator(tmp_path):
     manifest = {"network": {"name": "slim_cnn", "settings": {"num_attributes": 2}}}
     save_model(tmp_path / "model.safetensors", SlimCNN(2).state_dict(), manifest)
     with pytest.raises(UserError, match="a classifier, not an annotator"):
-        annotators.create("trained_here", {"model": tmp_path / "model.safetensors"})
+        annotators.create("trained_here", {"files": {"model": tmp_path / "model.safetensors"}})
 
 
 # --- agreement ---
@@ -278,5 +279,7 @@ def test_a_head_that_may_be_withheld_is_left_undefined(tmp_path):
         table, ATTRIBUTES, settings, model, confusion_path=tmp_path / "c.csv", log_path=tmp_path / "l.csv", seed=1
     )
     assert "age" in manifest["withheld"]
-    answers = annotators.create("trained_here", {"model": str(model)}).annotate([read_image(table["image"].iloc[0])])
+    answers = annotators.create("trained_here", {"files": {"model": str(model)}}).annotate(
+        [read_image(table["image"].iloc[0])]
+    )
     assert answers["age"].tolist() == ["unknown"] and answers["age_score"].isna().all()

@@ -9,7 +9,9 @@ tests/update_references.py`` renews them.
 
 GENERATORS: dict[str, int] = {"parametric": 4}
 SCREENING = 1
-ANNOTATORS: dict[str, int] = {"ground_truth": 1, "trained_here": 1}
+ANNOTATORS: dict[str, int] = {
+    "ground_truth": 1, "trained_here": 1, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
+}  # fmt: skip
 STANDINS = 2
 FACE_ASSETS = 3
 READERS = 1

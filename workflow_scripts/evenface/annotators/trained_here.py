@@ -315,7 +315,10 @@ class TrainedHere:
 
     name = "trained_here"
     version = ANNOTATORS["trained_here"]
-    needs_images = True
+    dimensions = tuple(DIMENSIONS)
+    probabilities: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    reads = "crops"
 
     def __init__(self, model_path: str | os.PathLike, *, device: str = "auto", threads: int = 1):
         runtime.prepare(threads)
@@ -338,7 +341,7 @@ class TrainedHere:
             self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device, precision="float32"
         )
         table = _answers(outputs, self.network, self.attributes)
-        nothing = undefined_frame(self.attributes, len(table))
+        nothing = undefined_frame(self, [""] * len(table))
         for head in self.manifest["withheld"]:
             columns = [head, f"{head}_score"] if head in DIMENSIONS else [f"score_{head}", f"label_{head}"]
             table[columns] = nothing[columns]
@@ -346,8 +349,8 @@ class TrainedHere:
 
 
 def create(settings: Mapping[str, Any]) -> TrainedHere:
-    """The annotator of ``settings["model"]``, a path; optional ``device`` and ``threads``."""
-    if "model" not in settings:
+    """The annotator of ``settings["files"]["model"]``, a path; optional ``device`` and ``threads``."""
+    if "model" not in settings.get("files", {}):
         raise UserError("annotator trained_here needs the path of its model")
     known = {k: settings[k] for k in ("device", "threads") if k in settings}
-    return TrainedHere(settings["model"], **known)
+    return TrainedHere(settings["files"]["model"], **known)
