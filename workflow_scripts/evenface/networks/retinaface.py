@@ -32,10 +32,14 @@ _SLOPE = 0.1
 _CHANNELS = 64
 
 
+def centre(images: Tensor) -> Tensor:
+    """The network's input, float32 (N, 3, H, W) with channels last in memory, from RGB uint8 (N, H, W, 3)."""
+    return images.permute(0, 3, 1, 2).float().sub_(torch.tensor(MEAN, device=images.device)[:, None, None])
+
+
 def preprocess(image: np.ndarray) -> Tensor:
     """Float32 (3, H, W) of an RGB uint8 (H, W, 3) image at its own size."""
-    mean = torch.tensor(MEAN)[:, None, None]
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() - mean
+    return centre(torch.from_numpy(np.ascontiguousarray(image))[None])[0]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
