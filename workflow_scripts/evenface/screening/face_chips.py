@@ -13,8 +13,9 @@ same steps, are in what it depends on:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dlib
 import numpy as np
@@ -42,6 +43,15 @@ _TEMPLATE = (
 )
 
 
+class NoChipError(ValueError):
+    """A picture gives no chip. ``reason`` is a short code, no_face or too_small; ``detail`` says more."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
 @dataclass(frozen=True)
 class FaceChip:
     """One face: ``image`` RGB uint8 (300, 300, 3), and its ``box`` (left, top, right, bottom) in pixels of the picture."""
@@ -58,12 +68,12 @@ class FaceChip:
 def resize_longer_side(image: np.ndarray, side: int = LONGER_SIDE) -> np.ndarray:
     """RGB uint8 picture with its longer side at ``side``, the other rounded down, by dlib's bilinear resize.
 
-    Raises ValueError when less than a pixel is left of the shorter side.
+    Raises NoChipError when less than a pixel is left of the shorter side.
     """
     height, width = image.shape[:2]
     rows, columns = (int(side * height / width), side) if width > height else (side, int(side * width / height))
     if not rows or not columns:
-        raise ValueError(f"a picture of {width} x {height} pixels has no height or width left at {side} pixels")
+        raise NoChipError("too_small", f"{width} x {height} pixels leave less than one at a longer side of {side}")
     return dlib.resize_image(np.ascontiguousarray(image), rows=rows, cols=columns)
 
 
@@ -82,14 +92,14 @@ def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Chip of a face from the landmarks of screening, (5, 2): left and right eye, nose tip, left and right mouth corner.
 
     The framing is the published one; the points are other ones and finer than whole pixels. Raises
-    ValueError for landmarks that coincide or are not finite.
+    NoChipError for landmarks that coincide or are not finite.
     """
     points = np.asarray(landmarks, np.float64)
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() < 1:
-        raise ValueError("the landmarks coincide or are missing")
+        raise NoChipError("no_face", "the landmarks coincide or are missing")
     details = dlib.chip_details(
-        [dlib.dpoint(x, y) for x, y in _TEMPLATE],
-        [dlib.dpoint(x, y) for x, y in points],
+        dlib.dpoints([dlib.dpoint(x, y) for x, y in _TEMPLATE]),
+        dlib.dpoints([dlib.dpoint(x, y) for x, y in points]),
         dlib.chip_dims(CHIP_SIDE, CHIP_SIDE),
     )
     return dlib.extract_image_chip(np.ascontiguousarray(image), details)
@@ -109,21 +119,23 @@ class ChipMaker:
 
     ``detector``: ``mmod``, as published, or ``hog``, dlib's quick detector of frontal faces at least a
     tenth of the longer side wide, for which the picture is not doubled. ``files``: paths by
-    ``landmarks`` and ``mmod``. Raises UserError for another detector and for missing files.
+    ``landmarks`` and ``mmod``. Raises UserError for another detector, and files that are missing or no
+    models of that kind.
     """
 
     def __init__(self, detector: str, files: Mapping[str, str]):
         if detector not in DETECTORS:
             raise UserError(f"detector {detector!r} is not one of {', '.join(DETECTORS)}")
-        self._predictor = dlib.shape_predictor(weights_file(files, "landmarks"))
+        self.detector = detector
+        self._predictor = _load(dlib.shape_predictor, files, "landmarks")
         self._mmod = self._hog = None
         if detector == "mmod":
-            self._mmod = dlib.cnn_face_detection_model_v1(weights_file(files, "mmod"))
+            self._mmod = _load(dlib.cnn_face_detection_model_v1, files, "mmod")
         else:
             self._hog = dlib.get_frontal_face_detector()
 
     def chips(self, image: np.ndarray) -> list[FaceChip]:
-        """All faces of an RGB uint8 picture, in the detector's order. Raises ValueError for one too narrow to resize."""
+        """All faces of an RGB uint8 picture, in the detector's order. Raises NoChipError for one too narrow to resize."""
         resized = resize_longer_side(image)
         boxes = [d.rect for d in self._mmod(resized, 1)] if self._mmod is not None else self._hog(resized, 0)
         scale = np.array(image.shape[1::-1]) / resized.shape[1::-1]
@@ -133,6 +145,14 @@ class ChipMaker:
             corners = np.array([[box.left(), box.top()], [box.right() + 1, box.bottom() + 1]]) * scale
             faces.append(FaceChip(chip, tuple(corners.ravel().tolist())))
         return faces
+
+
+def _load(kind: Callable[[str], Any], files: Mapping[str, str], key: str) -> Any:
+    path = weights_file(files, key)
+    try:
+        return kind(path)
+    except RuntimeError as error:
+        raise UserError(f"{path}: not dlib's model of that name ({error}); delete it and fetch it again") from error
 
 
 def largest(faces: list[FaceChip]) -> FaceChip:
