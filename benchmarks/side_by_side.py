@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 
+def _processor() -> float:
+    """Seconds of processor time of this process and of the children that ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
 def _serve(prepare: Callable[..., Callable[[], Any]], arguments: tuple, pipe: Connection) -> None:
     work = prepare(*arguments)
     work()  # to warm up
     pipe.send("ready")
-    while pipe.recv():
-        wall, processor = time.perf_counter(), time.process_time()
+    while True:
+        pipe.recv()
+        wall, processor = time.perf_counter(), _processor()
         result = work()
-        pipe.send((time.perf_counter() - wall, time.process_time() - processor, result))
+        pipe.send((time.perf_counter() - wall, _processor() - processor, result))
 
 
 def measure(ways: dict[str, tuple], rounds: int) -> dict[str, dict[str, Any]]:
@@ -26,24 +34,26 @@ def measure(ways: dict[str, tuple], rounds: int) -> dict[str, dict[str, Any]]:
     function that is timed. Turns are taken in order, so that a disturbance of the machine hits all alike.
     """
     context = multiprocessing.get_context("spawn")
-    running = {}
-    for name, (prepare, *arguments) in ways.items():
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(prepare, tuple(arguments), theirs), daemon=True)
-        process.start()
-        theirs.close()
-        ours.recv()  # one at a time, so that warming up does not disturb
-        running[name] = process, ours
+    running: dict[str, tuple[Any, Connection]] = {}
     found: dict[str, dict[str, Any]] = {}
-    for _ in range(rounds):
-        for name, (_, pipe) in running.items():
-            pipe.send(True)
-            wall, processor, result = pipe.recv()
-            best = found.setdefault(name, {"wall": wall, "processor": processor})
-            best.update(wall=min(best["wall"], wall), processor=min(best["processor"], processor), result=result)
-    for process, pipe in running.values():
-        pipe.send(False)
-        process.join()
+    try:
+        for name, (prepare, *arguments) in ways.items():
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(prepare, tuple(arguments), theirs))
+            process.start()
+            running[name] = process, ours
+            theirs.close()
+            ours.recv()  # one at a time, so that warming up does not disturb
+        for _ in range(rounds):
+            for name, (_, pipe) in running.items():
+                pipe.send(True)
+                wall, processor, result = pipe.recv()
+                best = found.setdefault(name, {"wall": wall, "processor": processor})
+                best.update(wall=min(best["wall"], wall), processor=min(best["processor"], processor), result=result)
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+            process.join()
     return found
 
 
