@@ -33,20 +33,21 @@ PUBLISHED_FORMS = {
 }
 
 
-def random_state(network: torch.nn.Module, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random tensors under the network's names: positive where they are variances, integers as constructed."""
+def random_state(name: str, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random tensors of a published network: positive, as variances must be; integers as constructed."""
+    from evenface import networks
+    from evenface.checkpoints.fitting import without_drawing
+
     torch.manual_seed(seed)
     return {
-        name: torch.rand(like.shape) + 0.5 if like.is_floating_point() else like.clone()
-        for name, like in network.state_dict().items()
+        key: torch.rand(like.shape) + 0.5 if like.is_floating_point() else like
+        for key, like in without_drawing(lambda: networks.build(name)).state_dict().items()
     }
 
 
 def pnet_state() -> dict[str, torch.Tensor]:
     """A small published network's tensors: MTCNN's first stage."""
-    from evenface import networks
-
-    return random_state(networks.build("mtcnn-pnet"))
+    return random_state("mtcnn-pnet")
 
 
 #: A small network of two layers for Keras files: PyTorch's names and shapes.
