@@ -31,9 +31,9 @@ BFLOAT16_TOLERANCE = 3e-2
 #: The same of its length, in shares of it: rounding averages out over the entries (0.0014 measured).
 BFLOAT16_QUALITY_TOLERANCE = 5e-3
 
-# The published networks were trained with these, not with PyTorch's defaults (1e-5 and 0.1).
-_norm2d = partial(nn.BatchNorm2d, eps=2e-5, momentum=0.9)
-_norm1d = partial(nn.BatchNorm1d, eps=2e-5, momentum=0.9)
+# The published networks were trained with this and a momentum of 0.9, not with PyTorch's 1e-5 and 0.1.
+_norm2d = partial(nn.BatchNorm2d, eps=2e-5)
+_norm1d = partial(nn.BatchNorm1d, eps=2e-5)
 
 
 class _Block(nn.Module):
@@ -66,7 +66,9 @@ class IResNet(nn.Module):
 
     ``blocks`` and ``widths`` give the residual blocks and channels of the four stages, each of which
     halves the sides in its first block; the stem has ``stem`` channels (those of the first stage by
-    default) and ``stem_stride`` (1 or 2). The defaults are the published proportions.
+    default) and ``stem_stride`` (1 or 2). The defaults are the published proportions. ``momentum`` is that
+    of the batch norms: with 0.9, as published, the running statistics are those of the last few
+    batches, which must then be large.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class IResNet(nn.Module):
         stem: int | None = None,
         stem_stride: int = 1,
         dropout: float = 0.4,
+        momentum: float = 0.9,
     ):
         super().__init__()
         if len(blocks) != 4 or len(widths) != 4 or min(*blocks, *widths, embedding) < 1:
@@ -97,7 +100,9 @@ class IResNet(nn.Module):
         self.fc = nn.Linear(channels * rows * columns, embedding)
         self.features = _norm1d(embedding)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.momentum = momentum
+            elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
