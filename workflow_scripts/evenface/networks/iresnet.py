@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 #: Blocks of the four stages by the depth in a network's name.
@@ -106,11 +107,18 @@ class IResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[-2:]) != INPUT_SIZE:
-            raise ValueError(f"input of {x.shape[-2]} x {x.shape[-1]} pixels: an aligned crop has 112 x 112")
-        x = self.prelu(self.bn1(self.conv1(x)))
+        x = self.prelu(self.bn1(self.conv1(_of_input_size(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.features(self.fc(self.dropout(self.bn2(x)).flatten(1)))
+
+
+def _of_input_size(x: Tensor) -> Tensor:
+    if tuple(x.shape[-2:]) != INPUT_SIZE:
+        raise ValueError(f"input of {x.shape[-2]} x {x.shape[-1]} pixels: an aligned crop has 112 x 112")
+    return x
+
+
+torch.fx.wrap("_of_input_size")
 
 
 def to_input(images: Tensor) -> Tensor:
