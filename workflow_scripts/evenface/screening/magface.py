@@ -18,12 +18,7 @@ from evenface.errors import UserError
 from evenface.networks.device import choose_device, choose_precision
 from evenface.networks.inference import map_batches, prepare_for_inference
 from evenface.networks.iresnet import to_input
-
-#: Published backbones.
-BACKBONES = ("iresnet18", "iresnet34", "iresnet50", "iresnet100")
-
-#: Magnitude below which the published pipeline rejects a face.
-PUBLISHED_THRESHOLD = 20.0
+from evenface.screening.settings import BACKBONES, PUBLISHED_THRESHOLD, is_calibrated
 
 
 class MagFace:
@@ -83,6 +78,20 @@ class MagFace:
         return magnitudes(self.embed(crops))
 
 
+def from_settings(
+    settings: Mapping[str, Any], weights: str | os.PathLike, gpu: int | bool = False, threads: int = 1
+) -> MagFace:
+    """The network of the configuration's ``screening.magface``, whose weights lie at ``weights``."""
+    return MagFace(
+        weights,
+        backbone=settings["backbone"],
+        batch_size=settings["batch_size"],
+        precision=settings["precision"],
+        device="cuda" if gpu else "cpu",
+        threads=threads,
+    )
+
+
 def magnitudes(embeddings: np.ndarray) -> np.ndarray:
     """Euclidean lengths float32 (n,) of embeddings (n, features)."""
     return np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1)).astype(np.float32)
@@ -118,9 +127,3 @@ def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: 
     if not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
         raise UserError("the calibrated threshold is no number; delete the file and run calibrate_magface again")
     return float(threshold)
-
-
-def is_calibrated(settings: Mapping[str, Any]) -> bool:
-    """Whether the threshold comes from a reference set: asked for, or left open for weights trained here."""
-    threshold = settings["threshold"]
-    return threshold == "calibrated" or (threshold == "auto" and settings["weights"] == "trained_here")

@@ -38,7 +38,7 @@ def score_shards(
     image_id, magnitude (float32), accepted (magnitude at least the threshold), detail (why not), and
     embedding (list of float32, not normalised).
     """
-    threshold = threshold_of(settings, scorer.sha256, _read_json(calibration) if calibration else None)
+    threshold = threshold_in(settings, scorer, calibration)
     ids: list[str] = []
 
     def crops() -> Iterator[np.ndarray]:
@@ -83,6 +83,11 @@ def score_shards(
     }
     write_table(frame, out, kind="quality", meta=meta)
     return frame
+
+
+def threshold_in(settings: Mapping[str, Any], scorer: MagFace, calibration: str | os.PathLike | None) -> float:
+    """The threshold of ``settings``, read from the file ``calibration`` where it is calibrated."""
+    return threshold_of(settings, scorer.sha256, _read_json(calibration) if calibration else None)
 
 
 def _read_json(path: str | os.PathLike) -> dict[str, Any]:

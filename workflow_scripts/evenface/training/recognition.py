@@ -39,14 +39,14 @@ log = logging.getLogger("evenface")
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
     "epochs": 14,
-    "batch_size": 64,
+    "batch_size": 32,
     "learning_rate": 3e-3,
     "schedule": "cosine",
     "colour_jitter": 0.1,
     "shift": 0.03,
     "dataset": "celeba",
     "network": "small",
-    "margin": {},
+    "margin": {"l_a": 4.0, "u_a": 44.0, "l_m": 0.3, "u_m": 0.8, "s": 32.0, "lambda_g": 20.0},
     "degraded": 0.6,
     "min_verification_auc": 0.9,
 }
