@@ -3,6 +3,7 @@
 import re
 
 from evenface import versions
+from evenface.assets.annotator_files import annotator_files
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan, shard_batches
@@ -32,7 +33,12 @@ SEEDS = SETTINGS["training"]["seeds"]
 ANNOTATORS = SETTINGS["annotation"]["annotators"]
 # Annotators whose tables the generated set's labels and demographics are taken from.
 LABEL_SOURCES = sorted(
-    {SETTINGS["annotation"]["labels_from"], SETTINGS["annotation"]["demographics_from"]} - {"requested"}
+    {
+        SETTINGS["annotation"]["labels_from"],
+        SETTINGS["annotation"]["demographics_from"],
+        SETTINGS["annotation"]["validate"]["by"] or "requested",
+    }
+    - {"requested"}
 )
 EVALUATED = SETTINGS["evaluation"]["dataset"]
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
@@ -176,19 +182,19 @@ def screening_settings(wildcards):
 
 
 def annotator_settings(wildcards):
-    """All that decides one annotator's labels."""
+    """All that decides one annotator's labels, and where its files are."""
+    settings = SETTINGS["annotation"].get(wildcards.annotator, {})
+    files = annotator_files(wildcards.annotator, settings)
     return {
         "version": versions.ANNOTATORS[wildcards.annotator],
         "name": wildcards.annotator,
-        "settings": SETTINGS["annotation"].get(wildcards.annotator, {}),
+        "settings": {**settings, "files": files} if files else settings,
     }
 
 
-def annotator_files(wildcards):
-    """The network an annotator needs."""
-    return (
-        ["results/annotators/trained_here/model.safetensors"] if wildcards.annotator == "trained_here" else []
-    )
+def annotator_inputs(wildcards):
+    """The files an annotator reads beside the images."""
+    return list(annotator_settings(wildcards)["settings"].get("files", {}).values())
 
 
 def reader_settings(wildcards):

@@ -5,10 +5,11 @@ from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
     machine = {"device": "cuda" if snakemake.resources.gpu else "cpu", "threads": snakemake.threads}
-    model = {"model": snakemake.input.files[0]} if len(snakemake.input.files) else {}
+    recipe = snakemake.params.recipe
     annotate_shards(
-        create(snakemake.params.recipe["name"], {**model, **machine} if model else {}),
+        create(recipe["name"], {**recipe["settings"], **machine}),
         list(snakemake.input.images),
         snakemake.output.table,
         aligned_paths=list(snakemake.input.aligned),
+        screening_paths=list(snakemake.input.screening),
     )

@@ -1,7 +1,8 @@
 """Vocabularies of the data sets and the maps between them. Everything is addressed by name.
 
 Sources: CelebA's ``list_attr_celeba.txt`` (Liu et al., ICCV 2015), MAAD-Face's CSV header
-(Terhörst et al., IEEE TIFS 2021).
+(Terhörst et al., IEEE TIFS 2021), the class lists of FairFace (Kärkkäinen and Joo, WACV 2021),
+FaceXFormer (Narayan et al., 2024) and DeepFace (Serengil and Ozpinar, 2020).
 """
 
 from __future__ import annotations
@@ -51,6 +52,44 @@ MAAD_LEVELS: dict[str, dict[str, str]] = {
     "age": {"Young": "young", "Middle_Aged": "middle_aged", "Senior": "senior"},
     "ethnicity": {"Asian": "asian", "White": "white", "Black": "black"},
 }
+
+# Class lists of published annotators, in the order of their outputs, each class with the level it
+# counts as. Classes without a counterpart in the study are unknown, never pressed into a level.
+
+#: FairFace's seven races.
+FAIRFACE_RACE_7: dict[str, str] = {
+    "White": "white", "Black": "black", "Latino_Hispanic": UNKNOWN, "East Asian": "asian",
+    "Southeast Asian": "asian", "Indian": UNKNOWN, "Middle Eastern": UNKNOWN,
+}  # fmt: skip
+#: FairFace's four races.
+FAIRFACE_RACE_4: dict[str, str] = {"White": "white", "Black": "black", "Asian": "asian", "Indian": UNKNOWN}
+#: FairFace's genders.
+FAIRFACE_GENDER: dict[str, str] = {"Male": "male", "Female": "female"}
+#: FairFace's age bands in years.
+FAIRFACE_AGE: dict[str, str] = {
+    "0-2": "young", "3-9": "young", "10-19": "young", "20-29": "young", "30-39": "middle_aged",
+    "40-49": "middle_aged", "50-59": "senior", "60-69": "senior", "70+": "senior",
+}  # fmt: skip
+#: FaceXFormer's races.
+FACEXFORMER_RACE: dict[str, str] = {
+    "White": "white", "Black": "black", "Indian": UNKNOWN, "Asian": "asian", "Others": UNKNOWN,
+}  # fmt: skip
+#: FaceXFormer's genders.
+FACEXFORMER_GENDER: dict[str, str] = {"male": "male", "female": "female"}
+#: FaceXFormer's age bands in years.
+FACEXFORMER_AGE: dict[str, str] = {
+    "0-9": "young", "10-19": "young", "20-29": "young", "30-39": "middle_aged", "40-49": "middle_aged",
+    "50-59": "senior", "60-69": "senior", "70+": "senior",
+}  # fmt: skip
+#: DeepFace's races.
+DEEPFACE_RACE: dict[str, str] = {
+    "asian": "asian", "indian": UNKNOWN, "black": "black", "white": "white", "middle eastern": UNKNOWN,
+    "latino hispanic": UNKNOWN,
+}  # fmt: skip
+#: DeepFace's genders.
+DEEPFACE_GENDER: dict[str, str] = {"Woman": "female", "Man": "male"}
+#: DeepFace's emotions.
+DEEPFACE_EMOTION: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 #: Hair-colour words and the attribute that annotates each.
 HAIR_COLOURS: dict[str, str] = {

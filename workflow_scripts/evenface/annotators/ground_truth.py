@@ -25,7 +25,10 @@ class GroundTruth:
     name = "ground_truth"
     version = ANNOTATORS["ground_truth"]
     attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
-    needs_images = False
+    dimensions = tuple(DIMENSIONS)
+    probabilities: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    reads = "record"
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """Read the labels off ``rows``; ``images`` are not looked at. UserError where no truth is recorded."""
@@ -60,6 +63,7 @@ class GroundTruth:
 
 def create(settings: Mapping[str, Any]) -> GroundTruth:
     """The annotator; it has no settings."""
-    if settings:
-        raise UserError(f"annotation.ground_truth: unknown key {next(iter(settings))!r}; it has no settings")
+    unknown = [key for key in settings if key not in ("device", "threads")]
+    if unknown:
+        raise UserError(f"annotation.ground_truth: unknown key {unknown[0]!r}; it has no settings")
     return GroundTruth()

@@ -1,0 +1,5 @@
+"""Screening: from a picture to one framed face, or to the reason why not."""
+
+#: Columns of the screening table with the five landmarks (left eye, right eye, nose tip, left and right
+#: mouth corner, as in the image): x and y of each, in pixels.
+LANDMARK_COLUMNS = tuple(f"{axis}{i}" for i in range(5) for axis in "xy")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.joblog import progress
-from evenface.screening import alignment, quality
+from evenface.screening import LANDMARK_COLUMNS, alignment, quality
 from evenface.storage.images import ImageError, ImageReader, encode_jpeg
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import write_table
@@ -44,7 +44,6 @@ FRAMINGS = ("celeba", "magface", "square512", "squeeze")
 #: How an image with several faces is treated.
 MANY_FACES = ("reject", "largest")
 
-LANDMARK_COLUMNS = [f"{axis}{i}" for i in range(5) for axis in "xy"]
 COLUMNS = ["image_id", "accepted", "reason", "detail", "n_faces", "detection_score", "face_size",
            *LANDMARK_COLUMNS, "quality"]  # fmt: skip
 
