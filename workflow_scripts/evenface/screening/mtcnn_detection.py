@@ -3,7 +3,7 @@
 Zhang et al., IEEE SPL 23(10), 2016: a fully convolutional network proposes windows on an image
 pyramid, a second one refines them, a third one gives boxes and landmarks. Thresholds, rounding and
 the "+1" conventions are that package's, so that the published pipelines built on it (FaceXFormer's)
-see the same crops. Its weights come with :mod:`evenface.assets.facenet_models`.
+see the same crops. Its weights are taken out of that package's wheel (MIT).
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class MTCNN:
     def __init__(self, files: Mapping[str, str | os.PathLike], device: str = "cpu"):
         missing = [name for name in FILES if name not in files]
         if missing:
-            raise UserError(f"MTCNN needs the weights of {missing[0]}; the rule fetch_mtcnn writes models/mtcnn/")
+            raise UserError(
+                f"MTCNN needs the weights of {missing[0]}: they come with the facenet-pytorch wheel, and "
+                f"`snakemake models/mtcnn/{missing[0]}.pt` fetches them"
+            )
         self.device = device
         self._pnet, self._rnet, self._onet = (load_network(f"mtcnn-{name}", files[name], device) for name in FILES)
 
