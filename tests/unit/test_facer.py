@@ -132,7 +132,7 @@ def test_the_real_detector_s_face_is_the_one_that_is_read(network, finder):
     """Both networks proper, put together by hand: the published pieces one after the other."""
     image = noise(90, 120)
     with torch.inference_mode():
-        boxes, logits, landmarks = finder.network(networks.preprocess("retinaface-mobilenet", image)[None])
+        _, logits, landmarks = finder.network(networks.preprocess("retinaface-mobilenet", image)[None])
     scores = logits[0].softmax(-1)[:, 1]
     best = int(scores.argmax())
     prior = retinaface.anchors(90, 120)[best]
