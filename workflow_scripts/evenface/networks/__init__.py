@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 #: Modules of this package that hold published networks; a name is looked up in this order.
-FAMILIES: tuple[str, ...] = ("slim_cnn", "farl", "retinaface")
+FAMILIES: tuple[str, ...] = ("deepface", "facexformer", "fairface", "farl", "iresnet", "mtcnn", "retinaface", "slim_cnn")
 
 
 def published() -> dict[str, Callable[[], torch.nn.Module]]:
@@ -35,7 +35,8 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Modu
     """A network with fresh weights drawn from torch's global generator.
 
     ``settings`` are the keyword arguments of our own networks: of ``SlimCNN`` for ``slim_cnn``, of
-    ``MultiTaskNet`` for ``multi_task``; the published names (``magface-iresnet100``, ...) take none.
+    ``MultiTaskNet`` for ``multi_task``, of ``IResNet`` for ``iresnet``; the published names
+    (``magface-iresnet100``, ...) take none.
     Raises ValueError for another name, or settings given to a published name.
     """
     if name == "slim_cnn":
@@ -46,9 +47,13 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Modu
         from evenface.networks.multi_task import MultiTaskNet
 
         return MultiTaskNet(**settings or {})
+    if name == "iresnet":
+        from evenface.networks.iresnet import IResNet
+
+        return IResNet(**settings or {})
     builder = _find("PUBLISHED", name)
     if builder is None:
-        known = ["slim_cnn", "multi_task", *published()]
+        known = ["slim_cnn", "multi_task", "iresnet", *published()]
         raise ValueError(f"unknown network {name!r}; known: {', '.join(known)}")
     if settings:
         raise ValueError(f"the published network {name!r} takes no settings, got {', '.join(map(str, settings))}")
