@@ -66,7 +66,8 @@ def prune(arguments: argparse.Namespace) -> None:
     batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
     folder = Path("data/synthetic") / plan.generator
     stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-    stale += [path for path in folder.glob("annotations/*") if path.name.split(".")[0] not in batches]
+    for made in ("annotations", "quality"):
+        stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
     stale.sort()
     for path in stale:
         print(path)

@@ -69,7 +69,7 @@ def fit(
         raise UserError(f"{path}: {problem}; {other or _REMEDY}")
     state = {name: _read(name, stored[name], like, path) for name, like in expected.items()}
     constants = [n for n, t in expected.items() if not _is_float(t) and not n.endswith("num_batches_tracked")]
-    computed = _unfilled_build(build).state_dict() if constants else {}
+    computed = without_drawing(build).state_dict() if constants else {}
     for name in constants:
         if not torch.equal(computed[name], state[name]):
             raise UserError(f"{path}: tensor {name!r} is a constant of the network and has other values; {_REMEDY}")
@@ -131,7 +131,7 @@ def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bo
     )
 
 
-def _unfilled_build(build: Build) -> torch.nn.Module:
+def without_drawing(build: Build) -> torch.nn.Module:
     """The network with its constants computed and its weights left as they come: drawing these takes seconds."""
     import torch
     from torch.overrides import TorchFunctionMode
