@@ -1,4 +1,4 @@
-"""What a person does outside the DAG: ``python -m evenface plan show | shard show | prune | reference``."""
+"""What a person does outside the DAG: ``python -m evenface plan show | shard show | prune | fairface predict | reference``."""
 
 from __future__ import annotations
 
@@ -77,6 +77,28 @@ def prune(arguments: argparse.Namespace) -> None:
     print(f"{len(stale)} files {size}" if stale else "nothing to prune")
 
 
+def fairface_predict(arguments: argparse.Namespace) -> None:
+    """Run FairFace over a list of pictures as its own ``predict.py`` does."""
+    from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
+
+    fate = predict_csv(
+        arguments.csv,
+        arguments.weights,
+        arguments.out,
+        weights_4=arguments.weights_4,
+        detector=arguments.detector,
+        files={key: getattr(arguments, key) for key in DLIB_FILES if getattr(arguments, key)},
+        precision=arguments.precision,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    reasons = fate["reason"][fate["reason"] != ""].value_counts()
+    lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    faces, pictures = int((fate["reason"] == "").sum()), fate["img_path"].nunique()
+    beside = Path(arguments.out).with_suffix(".images.csv")
+    print(f"{arguments.out}: {faces} faces in {pictures} pictures; without a row: {lost} ({beside})")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
@@ -91,6 +113,19 @@ def main(argv: list[str] | None = None) -> int:
     remove = verbs.add_parser("prune", help="shards that no configuration asks for")
     remove.add_argument("--delete", action="store_true")
     remove.set_defaults(run=prune)
+    fairface = verbs.add_parser("fairface", help="FairFace's own program").add_subparsers(required=True)
+    predict = fairface.add_parser("predict", help="race, gender and age of every face, as its predict.py writes them")
+    predict.add_argument("--csv", required=True, help="list of pictures, column img_path")
+    predict.add_argument("--weights", required=True, help="the network of seven races, gender and age")
+    predict.add_argument("--weights-4", help="the network of four races; without it its columns stay empty")
+    predict.add_argument("--out", default="test_outputs.csv")
+    predict.add_argument("--detector", default="mmod", choices=["mmod", "hog", "none"], help="none: pictures are chips")
+    predict.add_argument("--landmarks", help="dlib's 5-point model; by default the one in models/dlib")
+    predict.add_argument("--mmod", help="dlib's MMOD model; by default the one in models/dlib")
+    predict.add_argument("--precision", default="published", choices=["published", "float32", "bfloat16", "auto"])
+    predict.add_argument("--device", default="cpu", choices=["cpu", "cuda", "auto"])
+    predict.add_argument("--threads", type=int, default=1)
+    predict.set_defaults(run=fairface_predict)
     keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
     keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))
     arguments = parser.parse_args(argv)
