@@ -18,7 +18,12 @@ from evenface.taxonomy import DIMENSIONS
 
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema (2020-12) written as YAML."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(Path(path).read_text(encoding="utf-8"))
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from evenface.assets.registry import place
 from evenface.errors import UserError
@@ -24,6 +26,8 @@ try:
     import fcntl
 except ImportError:  # not a POSIX system: jobs that record in the same instant may lose one record
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("evenface")
 
 _VERSION = 1
 
@@ -88,12 +92,30 @@ class Lock:
         return entry if same else None
 
     def record(self, path: str | os.PathLike, sha256: str) -> None:
-        """Write down the hash of a file as it is now; safe beside other processes that record."""
+        """Write down the hash of a file as it is now; safe beside other processes that record.
+
+        Where the record cannot be written (weights on a read-only disk), a warning is logged: the file is
+        then hashed at every start and compared with published hashes only.
+        """
         status = os.stat(path)
         recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         entry = Entry(sha256, status.st_size, status.st_mtime_ns, recorded)
+        try:
+            self._rewrite(place(path), entry)
+        except UserError as error:
+            log.warning("the hash of %s is not recorded: %s", path, error)
+            self.entries[place(path)] = entry
+
+    def forget(self, path: str | os.PathLike) -> None:
+        """Drop what is recorded for ``path``."""
+        self._rewrite(place(path), None)
+
+    def _rewrite(self, name: str, entry: Entry | None) -> None:
         with exclusive(self.path):
-            self.entries = self._read() | {place(path): entry}
+            self.entries = self._read()
+            self.entries.pop(name, None)
+            if entry:
+                self.entries[name] = entry
             files = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
             write_json(self.path, {"version": _VERSION, "files": files})
 
@@ -104,22 +126,36 @@ def exclusive(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
 
     Yields whether it is held; with ``wait`` false another holder gives False instead of waiting.
     """
-    path = Path(path)
+    guard = Path(path).with_name(f".{Path(path).name}.guard")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        guard = open(path.with_name(f".{path.name}.guard"), "a")  # noqa: SIM115
+        guard.parent.mkdir(parents=True, exist_ok=True)
+        held = _hold(guard, wait)
     except OSError as error:
-        raise UserError(f"cannot write to {path.parent}: {error.strerror}") from error
-    with guard:
-        if fcntl is None:
-            yield True
-            return
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
+        raise UserError(f"cannot write to {guard.parent}: {error.strerror}") from error
+    if held is None:
+        yield False
+        return
+    with held:
         try:
             yield True
         finally:
-            fcntl.flock(guard, fcntl.LOCK_UN)
+            guard.unlink(missing_ok=True)
+
+
+def _hold(guard: Path, wait: bool) -> IO[str] | None:
+    """The guard file, open and locked; None if another process holds it and ``wait`` is false."""
+    while True:
+        file = open(guard, "a")
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Who held it before has deleted it: lock the file that bears the name now.
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(guard)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            return None
+        file.close()

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from evenface.configuration import load_schema, schema_problems
+from evenface.configuration import load_schema, read_yaml, schema_problems
 from evenface.errors import UserError
 
 #: The layout of the registry.
@@ -146,7 +146,7 @@ def load_registry(path: str | os.PathLike) -> Registry:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path}: the registry of assets cannot be read ({reason})") from error
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        content = read_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from error
     problems = schema_problems(content, load_schema(SCHEMA))
