@@ -68,6 +68,7 @@ rule agreement:
         tables=[path for name in ANNOTATORS for path in annotations(name)],
     output:
         agreement="results/annotation/agreement.csv",
+        confusion="results/annotation/confusion.csv",
     log:
         "results/logs/agreement.log",
     benchmark:
@@ -79,6 +80,10 @@ rule agreement:
         mem_mb=scaled_mem(1000),
         runtime=20,
     params:
-        recipe={"annotators": ANNOTATORS, "attributes": SETTINGS["training"]["attributes"]},
+        recipe={
+            "version": versions.AGREEMENT,
+            "annotators": ANNOTATORS,
+            "attributes": SETTINGS["training"]["attributes"],
+        },
     script:
         "../workflow_scripts/agreement.py"

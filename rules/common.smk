@@ -33,7 +33,12 @@ SEEDS = SETTINGS["training"]["seeds"]
 ANNOTATORS = SETTINGS["annotation"]["annotators"]
 # Annotators whose tables the generated set's labels and demographics are taken from.
 LABEL_SOURCES = sorted(
-    {SETTINGS["annotation"]["labels_from"], SETTINGS["annotation"]["demographics_from"]} - {"requested"}
+    {
+        SETTINGS["annotation"]["labels_from"],
+        SETTINGS["annotation"]["demographics_from"],
+        SETTINGS["annotation"]["validate"]["by"] or "requested",
+    }
+    - {"requested"}
 )
 EVALUATED = SETTINGS["evaluation"]["dataset"]
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"

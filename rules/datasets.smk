@@ -54,6 +54,7 @@ rule read_synthetic:
                 "name": GENERATOR,
                 "labels": SETTINGS["annotation"]["labels_from"],
                 "demographics": SETTINGS["annotation"]["demographics_from"],
+                "validate": SETTINGS["annotation"]["validate"],
                 "seed": SETTINGS["seed"],
             },
         },

@@ -1,14 +1,15 @@
-"""Compare the annotators (rule agreement)."""
+"""Compare the annotators with each other and with the truth (rule agreement)."""
 
-from evenface.annotators.summary import write_agreement
+from evenface.annotators.summary import write_comparison
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
     names = snakemake.params.recipe["annotators"]
     count = len(snakemake.input.tables) // len(names)  # tables per annotator
-    write_agreement(
+    write_comparison(
         list(snakemake.input.images),
         {name: list(snakemake.input.tables[i * count : (i + 1) * count]) for i, name in enumerate(names)},
         snakemake.params.recipe["attributes"],
         snakemake.output.agreement,
+        snakemake.output.confusion,
     )

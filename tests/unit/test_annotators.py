@@ -12,11 +12,27 @@ import pytest
 from evenface import annotators
 from evenface.annotators import annotate_shards, trained_here
 from evenface.annotators.agreement import agreement, cohens_kappa
+from evenface.annotators.confusion import UNDEFINED
+from evenface.annotators.summary import confusions
 from evenface.errors import UserError
+from evenface.screening import LANDMARK_COLUMNS
 from evenface.storage.images import encode_png, read_image
 from evenface.storage.shards import write_shard
-from evenface.storage.tables import read_table, table_meta
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.storage.tables import read_table, table_meta, write_table
+from evenface.taxonomy import (
+    CELEBA_ATTRIBUTES,
+    DEEPFACE_GENDER,
+    DEEPFACE_RACE,
+    DIMENSIONS,
+    FACEXFORMER_AGE,
+    FACEXFORMER_GENDER,
+    FACEXFORMER_RACE,
+    FAIRFACE_AGE,
+    FAIRFACE_GENDER,
+    FAIRFACE_RACE_4,
+    FAIRFACE_RACE_7,
+    UNKNOWN,
+)
 from faces import HAIR, make_faces
 
 ATTRIBUTES = tuple(HAIR)
@@ -283,3 +299,79 @@ def test_a_head_that_may_be_withheld_is_left_undefined(tmp_path):
         [read_image(table["image"].iloc[0])]
     )
     assert answers["age"].tolist() == ["unknown"] and answers["age_score"].isna().all()
+
+
+# --- confusion with the truth and with what was asked for ---
+
+
+def test_confusion_with_every_reference():
+    """Four faces: the annotator is wrong about one, finds no face in one, and one was not accepted."""
+    ids = list("abcd")
+    requested = pd.DataFrame({"image_id": ids, "gender": "female", "age": "young",
+                              "ethnicity": ["asian", "asian", "black", "white"]})  # fmt: skip
+    truth = requested.assign(label_Smiling=np.array([1, 1, -1, 0], np.int8), failure="",
+                             ethnicity=["asian", "white", "black", "white"])  # fmt: skip
+    answers = pd.DataFrame({"image_id": ids, "gender": ["male", "female", UNKNOWN, UNKNOWN], "age": UNKNOWN,
+                            "ethnicity": ["asian", "asian", UNKNOWN, UNKNOWN],
+                            "label_Smiling": np.array([1, -1, 0, 0], np.int8),
+                            "failure": ["", "", "no_face", "not_accepted"]})  # fmt: skip
+    table = confusions({"ground_truth": truth, "parrot": answers}, requested, ["Smiling"])
+    table = table.set_index(["reference", "annotator", "head", "group", "truth", "predicted"])["n"]
+    seen = table["ground_truth", "parrot"]
+    assert seen["ethnicity", "all", "white", "asian"] == 1 and seen["ethnicity", "all", "black", UNDEFINED] == 1
+    assert seen["ethnicity", "asian", "white", "asian"] == 1  # grouped by what was asked for
+    assert seen["ethnicity", "all"].sum() == 3  # the image that was not accepted does not count
+    assert seen["Smiling", "all", "present", "absent"] == 1 and seen["Smiling", "all", "absent", UNDEFINED] == 1
+    assert "age" not in seen.index.get_level_values("head")  # a dimension it never answers
+    asked = table["requested", "parrot"]
+    assert asked["ethnicity", "all", "asian", "asian"] == 2 and "Smiling" not in asked.index.get_level_values("head")
+    assert ("requested", "ground_truth") in {key[:2] for key in table.index}
+
+
+def test_a_class_of_another_vocabulary_becomes_a_level():
+    """The most probable class decides; its level has the probability of all its classes."""
+    probabilities = np.array([[0.3, 0, 0, 0.35, 0.25, 0.1, 0], [0.1, 0.1, 0.4, 0.1, 0.1, 0.1, 0.1]])
+    levels, certainty = annotators.map_classes(probabilities, FAIRFACE_RACE_7)
+    assert levels.tolist() == ["asian", UNKNOWN]
+    assert np.allclose(certainty[0], 0.6) and np.isnan(certainty[1])
+    for vocabulary, dimension in (
+        (FAIRFACE_RACE_7, "ethnicity"), (FAIRFACE_RACE_4, "ethnicity"), (FACEXFORMER_RACE, "ethnicity"),
+        (DEEPFACE_RACE, "ethnicity"), (FAIRFACE_AGE, "age"), (FACEXFORMER_AGE, "age"), (FAIRFACE_GENDER, "gender"),
+        (FACEXFORMER_GENDER, "gender"), (DEEPFACE_GENDER, "gender"),
+    ):  # fmt: skip
+        assert set(vocabulary.values()) - {UNKNOWN} == set(DIMENSIONS[dimension])
+
+
+class Photographer(Parrot):
+    """Reads the pictures themselves and finds a face in bright ones only."""
+
+    name, reads, probabilities, extras = "photographer", "images", ("p_gender_Male",), ("n_faces",)
+
+    def annotate(self, images, rows=None):
+        self.rows = rows
+        answers = super().annotate(images, rows)
+        bright = np.array([image.mean() > 128 for image in images])
+        answers = answers.assign(p_gender_Male=np.float32(0.25), n_faces=np.float32(1))
+        blank = annotators.undefined_frame(self, ["no_face"] * len(images))[answers.columns]
+        return answers.where(pd.Series(bright), blank).astype(blank.dtypes)
+
+
+def test_an_annotator_that_finds_the_face_itself(tmp_path):
+    shard_of(tmp_path / "s.tar", [GRAY + np.uint8(40 * i) for i in range(3)], [""] * 3)
+    framed = pd.DataFrame({"image_id": ["s/0.png", "s/2.png"], "member": ["0.png", "2.png"]})
+    write_shard(tmp_path / "crops.tar", [(m, encode_png(GRAY[:6])) for m in framed["member"]], framed, recipe={})
+    landmarks = pd.DataFrame({"image_id": [f"s/{i}.png" for i in (2, 1, 0)],
+                              **{c: np.float32([2, np.nan, 0]) for c in LANDMARK_COLUMNS}})  # fmt: skip
+    write_table(landmarks, tmp_path / "screen.parquet", kind="screening")
+    photographer = Photographer()
+    got = annotate_shards(
+        photographer, [tmp_path / "s.tar"], tmp_path / "a.parquet", aligned_paths=[tmp_path / "crops.tar"],
+        screening_paths=[tmp_path / "screen.parquet"],
+    )  # fmt: skip
+    assert photographer.seen == [GRAY.shape] * 2  # the pictures, and the accepted ones only
+    assert photographer.rows["x3"].tolist() == [0, 2] and photographer.rows["image_id"].tolist() == [
+        "s/0.png",
+        "s/2.png",
+    ]
+    assert got["failure"].tolist() == ["no_face", "not_accepted", ""]
+    assert got["label_Smiling"].tolist() == [0, 0, 1] and got["p_gender_Male"].isna().tolist() == [True, True, False]

@@ -15,7 +15,7 @@ from evenface.datasets import faces as table
 from evenface.datasets import read
 from evenface.errors import UserError
 from evenface.storage.shards import write_shard
-from evenface.storage.tables import write_table
+from evenface.storage.tables import read_table, write_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, MAAD_ATTRIBUTES
 
 PROPERTY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -487,6 +487,7 @@ def write_synthetic(root, shards=3, size=20):
         kept = rows.loc[good, ["image_id", "member"]]
         write_shard(paths["aligned"], [(m, PIXELS) for m in kept["member"]], kept, {})
         labels = pd.DataFrame({"image_id": names, "gender": "female", "age": "young", "ethnicity": "white",
+                               **{f"{d}_score": np.float32(0.7) for d in ("gender", "age", "ethnicity")},
                                "score_Smiling": np.float32(0.9), "label_Smiling": np.int8(1),
                                "label_Bald": np.int8(0)}).sample(frac=1, random_state=s)  # fmt: skip
         write_table(labels, paths["truth"], kind="annotation")
@@ -512,9 +513,61 @@ def test_synthetic(tmp_path):
     assert (raw["Black_Hair"] == 1).all() and (raw["Smiling"] == 0).all() and set(raw["gender"]) == {"female"}
 
 
+def test_faces_that_are_not_what_was_asked_for(tmp_path):
+    """The annotator "truth" sees white women everywhere; asked for were men of three ethnicities, one a shard."""
+    options = write_synthetic(tmp_path)
+
+    def run(**validate):
+        return read("synthetic", {**options, "validate": {"by": "truth", **validate}})
+
+    plain = read("synthetic", options)[0]
+    faces, rejected, summary = run()
+    pd.testing.assert_frame_equal(faces, plain)
+    assert summary["validation"]["checked"] == 48 and summary["validation"]["mismatched"] == 32
+    assert summary["validation"]["dropped"] == summary["validation"]["relabelled"] == 0
+    assert summary["validation"]["seen_instead"] == [
+        {"dimension": "ethnicity", "requested": "asian", "seen": "white", "images": 16},
+        {"dimension": "ethnicity", "requested": "black", "seen": "white", "images": 16},
+    ]
+
+    faces, rejected, summary = run(policy="drop")
+    assert set(faces["ethnicity"]) == {"white"} and len(faces) == 16 and summary["validation"]["dropped"] == 32
+    assert rejected["reason"].value_counts().to_dict() == {"not_as_requested": 32, "no_face": 12}
+    row = rejected[rejected["reason"] == "not_as_requested"].iloc[0]
+    assert row["stage"] == "validation" and row["detail"] == "ethnicity: asked for asian, truth sees white (0.70)"
+    assert summary["cells_without_face"] == ["cell0", "cell1"]
+
+    faces, rejected, summary = run(policy="relabel", dimensions=["ethnicity", "gender"])
+    assert len(faces) == 48 and set(faces["ethnicity"]) == {"white"} and set(faces["gender"]) == {"female"}
+    assert set(faces["age"]) == {"senior"}  # not among the compared dimensions
+    assert set(faces["demographics_source"]) == {"truth"} and summary["validation"]["relabelled"] == 48
+    assert faces["cell"].nunique() == 3  # the cell stays what was asked for
+
+    faces, _, summary = run(policy="drop", min_probability=0.75)
+    assert len(faces) == 48 and summary["validation"]["mismatched"] == 0
+    with pytest.raises(UserError, match=r"validate\.by is 'nobody', but known are requested, truth"):
+        read("synthetic", {**options, "validate": {"by": "nobody"}})
+
+
+def test_faces_the_validator_cannot_place(tmp_path):
+    options = write_synthetic(tmp_path, shards=1)
+    path = options["annotations"]["truth"][0]
+    table_ = read_table(path)
+    table_.loc[:4, ["ethnicity", "ethnicity_score"]] = ["unknown", np.nan]
+    write_table(table_, path, kind="annotation")
+    unplaced = set(table_["image_id"][:5]) - {f"cell0-0000-{i:05d}" for i in range(0, 20, 5)}
+    kept, _, summary = read("synthetic", {**options, "validate": {"by": "truth"}})
+    assert len(kept) == 16 and summary["validation"]["unknown"] == len(unplaced)
+    faces, rejected, summary = read("synthetic", {**options, "validate": {"by": "truth", "unknown": "drop"}})
+    assert len(faces) == 16 - len(unplaced)
+    gone = rejected[rejected["reason"] == "not_recognised"]
+    assert set(gone["image_id"].str.removeprefix("parametric/")) == unplaced
+    assert gone["detail"].iloc[0] == "ethnicity: asked for asian, truth sees none of the levels"
+
+
 def test_synthetic_defects(tmp_path):
     options = write_synthetic(tmp_path, shards=2)
-    with pytest.raises(UserError, match="labels come from 'nobody', but known are requested, truth"):
+    with pytest.raises(UserError, match="labels is 'nobody', but known are requested, truth"):
         read("synthetic", {**options, "labels": "nobody"})
     with pytest.raises(UserError, match="2 shards but 1 screening files"):
         read("synthetic", {**options, "screening": options["screening"][:1]})

@@ -139,10 +139,37 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    problems += _annotation_problems(config["annotation"])
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+#: Annotators that answer only a part: what each lacks.
+_NO_ATTRIBUTES = ("fairface", "deepface")
+_NO_DEMOGRAPHICS = ("facer",)
+
+
+def _annotation_problems(annotation: dict[str, Any]) -> list[str]:
+    """Annotators that are asked for what they were not run for, or cannot tell."""
+    running = ", ".join(annotation["annotators"])
+    uses = {
+        "labels_from": (annotation["labels_from"], _NO_ATTRIBUTES, "labels no attributes"),
+        "demographics_from": (annotation["demographics_from"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
+        "validate.by": (annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
+    }
+    problems = []
+    for key, (source, unable, why) in uses.items():
+        if source in (None, "requested"):
+            continue
+        if source not in annotation["annotators"]:
+            problems.append(f"annotation.{key} is {source!r}; annotation.annotators has {running}: add it there")
+        elif source in unable:
+            problems.append(f"annotation.{key} is {source!r}, which {why}")
+    if annotation["validate"]["by"] and annotation["demographics_from"] != "requested":
+        problems.append("annotation.validate compares with what was asked for: set demographics_from to requested")
+    return problems
 
 
 def _grouping_problems(groupings: list[str]) -> list[str]:

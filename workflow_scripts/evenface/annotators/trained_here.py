@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from evenface import networks
 from evenface.annotators import annotation_frame, undefined_frame
+from evenface.annotators.confusion import confusion
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
 from evenface.planning.seeds import seed_from
@@ -106,37 +107,6 @@ def _level_codes(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def confusion(truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str]) -> pd.DataFrame:
-    """How often each true label was called what, over all images and within each demographic level.
-
-    ``truth`` is a faces table, ``answers`` an annotation of the same rows. One row per head, grouping,
-    group, true and predicted label: ``n`` images and ``rate``, their share among those of that true
-    label (NaN without any). Attributes have the labels present and absent; undefined and unknown
-    truths are left out.
-    """
-    heads: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}
-    words = {1: "present", -1: "absent", 0: ""}
-    for name in attributes:
-        heads[name] = (
-            truth[name].map(words).to_numpy(object), answers[f"label_{name}"].map(words).to_numpy(object),
-            ("present", "absent"),
-        )  # fmt: skip
-    for dimension, levels in DIMENSIONS.items():
-        heads[dimension] = (truth[dimension].to_numpy(object), answers[dimension].to_numpy(object), levels)
-    groups = [("all", "all", np.ones(len(truth), bool))]
-    groups += [(d, level, (truth[d] == level).to_numpy()) for d, levels in DIMENSIONS.items() for level in levels]
-    rows = []
-    for head, (true, called, labels) in heads.items():
-        for grouping, group, inside in groups:
-            for label in labels:
-                member = inside & (true == label)
-                for answer in labels:
-                    n = int((member & (called == answer)).sum())
-                    rate = n / member.sum() if member.any() else np.nan
-                    rows.append((head, grouping, group, label, answer, n, rate))
-    return pd.DataFrame(rows, columns=["head", "grouping", "group", "truth", "predicted", "n", "rate"])
-
-
 def train_annotator(
     faces: pd.DataFrame,
     attributes: Sequence[str],
@@ -152,7 +122,7 @@ def train_annotator(
 ) -> dict[str, Any]:
     """Train the annotator on a faces table with splits, check it, and write it.
 
-    Writes ``model_path`` (safetensors, manifest beside it), ``confusion_path`` (CSV, see :func:`confusion`,
+    Writes ``model_path`` (safetensors, manifest beside it), ``confusion_path`` (CSV, see :func:`evenface.annotators.confusion.confusion`,
     with a column ``split``: validation rows decide the gate, test rows took no part in anything) and
     ``log_path`` (CSV per epoch); returns the manifest. An interrupted training goes on, as a
     classifier's does. An attribute or dimension whose validation accuracy is below

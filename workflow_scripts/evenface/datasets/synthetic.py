@@ -26,7 +26,17 @@ DEFAULTS: dict[str, Any] = {
     "annotations": {},
     "labels": ...,
     "demographics": REQUESTED,
+    "validate": None,
     "seed": ...,
+}
+
+#: What ``validate`` holds, see :func:`read`.
+VALIDATION_DEFAULTS: dict[str, Any] = {
+    "by": None,
+    "dimensions": ["ethnicity"],
+    "policy": "report",
+    "unknown": "keep",
+    "min_probability": 0.0,
 }
 
 
@@ -37,15 +47,20 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
     ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
     annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
-    cell, an identity in one split). Adds the columns ``cell`` and ``prompt_id``. Raises UserError
-    naming the file whose rows do not fit the shard's.
+    cell, an identity in one split). ``validate`` compares what was asked for with what the annotator
+    ``by`` sees in ``dimensions``: a face it gives another level, with at least ``min_probability``, is
+    a mismatch, which ``policy`` counts (report), rejects (drop) or renames (relabel, and then
+    ``demographics_source`` names the annotator); a face without a known level is kept or, with
+    ``unknown: drop``, rejected. Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming
+    the file whose rows do not fit the shard's.
     """
     values = table.take_settings("synthetic", settings, DEFAULTS)
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
-    for key in ("labels", "demographics"):
-        if values[key] != REQUESTED and values[key] not in annotations:
+    validation = {**VALIDATION_DEFAULTS, **(values["validate"] or {})}
+    for key, source in (*((k, values[k]) for k in ("labels", "demographics")), ("validate.by", validation["by"])):
+        if source not in (REQUESTED, None) and source not in annotations:
             known = ", ".join([REQUESTED, *annotations])
-            raise UserError(f"data set {values['name']}: {key} come from {values[key]!r}, but known are {known}")
+            raise UserError(f"data set {values['name']}: {key} is {source!r}, but known are {known}")
     count = len(values["shards"])
     lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {})}
     for key, files in lists.items():
@@ -54,19 +69,22 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     if not count:
         raise UserError(f"data set {values['name']}: no shard to read")
 
-    wanted = {values["labels"], values["demographics"]} - {REQUESTED}
-    tables = {n: _annotations(annotations[n], demographics=values["demographics"] == n) for n in sorted(wanted)}
-    parts = [_read_shard(i, values, tables) for i in range(count)]
+    wanted = {values["labels"], values["demographics"], validation["by"]} - {REQUESTED, None}
+    with_levels = {values["demographics"], validation["by"]}
+    tables = {n: _annotations(annotations[n], demographics=n in with_levels) for n in sorted(wanted)}
+    parts = [_read_shard(i, values, tables, validation["by"]) for i in range(count)]
     frame = pd.concat(parts, ignore_index=True)
     repeated = frame["image_id"].duplicated()
     if repeated.any():
         raise UserError(
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
+    frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
+    validated = _validate(frame, validation) if validation["by"] else {}
     accepted = frame["accepted"].to_numpy(bool)
     dropped = frame[~accepted]
     rejected = table.rejected_frame(
-        {"image_id": r.image_id, "image": r.image, "stage": "screening", "reason": r.reason, "detail": r.detail}
+        {"image_id": r.image_id, "image": r.image, "stage": r.stage, "reason": r.reason, "detail": r.detail}
         for r in dropped.itertuples()
     )
     kept = frame[accepted].reset_index(drop=True)
@@ -78,7 +96,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             **{c: kept[c].to_numpy(object) for c in ("image_id", "image", "identity_id", "split")},
             "dataset": values["name"],
             **{d: kept[d].fillna(UNKNOWN).to_numpy(object) for d in DIMENSIONS},
-            "demographics_source": values["demographics"],
+            "demographics_source": kept["demographics_source"].to_numpy(object),
             "labels_source": values["labels"],
             **{c: kept[c].to_numpy(object) for c in ("cell", "prompt_id")},
         },
@@ -90,6 +108,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         "images_generated": len(frame),
         "cells": int(frame["cell"].nunique()),
         "cells_without_face": sorted(set(frame["cell"]) - set(kept["cell"])),
+        **({"validation": validated} if validated else {}),
         **table.summarise(faces, rejected),
     }
     return faces, rejected, summary
@@ -121,8 +140,9 @@ def _aligned_to(path: str, rows: pd.DataFrame, order: pd.Series) -> pd.DataFrame
 
 
 def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
-    """Labels (and demographics) of one annotator by image_id, over all its tables."""
-    required = ["image_id", *(DIMENSIONS if demographics else ())]
+    """Labels (and demographics with their probabilities) of one annotator by image_id, over all its tables."""
+    levels = (*DIMENSIONS, *(f"{d}_score" for d in DIMENSIONS))
+    required = ["image_id", *(levels if demographics else ())]
     parts = []
     for path in paths:
         part = read_table(path, required=required)
@@ -135,7 +155,58 @@ def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
     return tables.drop(columns="path").set_index("image_id")
 
 
-def _read_shard(number: int, values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, Any]:
+    """Apply ``validate`` to accepted faces, in place; how many were checked, and what was seen instead of what."""
+    by, policy = validation["by"], validation["policy"]
+    requested = {d: frame[f"requested_{d}"].to_numpy(object) for d in validation["dimensions"]}
+    mismatches: list[dict[str, Any]] = []
+    details = np.full(len(frame), "", object)
+    mismatch, unknown = np.zeros(len(frame), bool), np.zeros(len(frame), bool)
+    checked = frame["accepted"].to_numpy(bool)
+    for dimension, asked in requested.items():
+        seen = frame[f"seen_{dimension}"].fillna(UNKNOWN).to_numpy(object)
+        score = frame[f"seen_{dimension}_score"].to_numpy(np.float64)
+        comparable = checked & np.isin(asked, DIMENSIONS[dimension])
+        blank = comparable & (seen == UNKNOWN)
+        # Written so that a level without a probability counts.
+        other = comparable & ~blank & (seen != asked) & ~(score < validation["min_probability"])
+        for rows, word in ((blank, "none of the levels"), (other, None)):
+            for i in np.flatnonzero(rows):
+                sight = word or f"{seen[i]} ({score[i]:.2f})"
+                details[i] += f"{'; ' if details[i] else ''}{dimension}: asked for {asked[i]}, {by} sees {sight}"
+        if policy == "relabel":
+            frame.loc[other, dimension] = seen[other]
+            frame.loc[other, "demographics_source"] = by
+        pairs = pd.DataFrame({"requested": asked[blank | other], "seen": seen[blank | other]})
+        mismatches += [
+            {"dimension": dimension, "requested": a, "seen": b, "images": int(n)}
+            for (a, b), n in pairs.value_counts(sort=False).sort_index().items()
+        ]
+        mismatch |= other
+        unknown |= blank
+    out = np.zeros(len(frame), bool)
+    if policy == "drop":
+        out |= mismatch
+    if validation["unknown"] == "drop":
+        out |= unknown
+    frame.loc[out, "accepted"] = False
+    frame.loc[out, "stage"] = "validation"
+    frame.loc[out, "reason"] = np.where(mismatch, "not_as_requested", "not_recognised")[out]
+    frame.loc[out, "detail"] = details[out]
+    return {
+        **{key: validation[key] for key in VALIDATION_DEFAULTS},
+        "checked": int(checked.sum()),
+        "mismatched": int(mismatch.sum()),
+        "unknown": int((unknown & ~mismatch).sum()),
+        "dropped": int(out.sum()),
+        "relabelled": int(mismatch.sum()) if policy == "relabel" else 0,
+        "seen_instead": mismatches,
+    }
+
+
+def _read_shard(
+    number: int, values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame], validator: str | None
+) -> pd.DataFrame:
     """One row per image of a shard: ids, reference, screening verdict, labels, demographics."""
     dataset = values["name"]
     with read_shard(values["shards"][number]) as shard:
@@ -163,6 +234,11 @@ def _read_shard(number: int, values: Mapping[str, Any], annotations: Mapping[str
         frame["image"] = [where.get(i, r) for i, r in zip(order, frame["image"], strict=True)]
 
     tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
+    if validator:
+        for dimension in DIMENSIONS:
+            frame[f"requested_{dimension}"] = frame[dimension].to_numpy(object)
+            for column in (dimension, f"{dimension}_score"):
+                frame[f"seen_{column}"] = tables[validator][column].to_numpy()
     if values["demographics"] != REQUESTED:
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)

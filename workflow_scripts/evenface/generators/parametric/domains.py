@@ -56,10 +56,10 @@ DOMAINS: dict[str, Domain] = {
         motion=0.04, noise=0.018, low_resolution=0.2, smallest_scale=0.55, vignette=0.15, occlusion=0.05, jpeg=(70, 95),
     ),
     "web_crop": Domain(
-        key_intensity=(0.5, 1.5), key_elevation=(-0.1, 1.1), colour_cast=0.10, tint=0.035, ambient=(0.3, 0.85),
-        yaw=0.28, pitch=0.10, roll=0.08, exposure=0.26, exposure_bias=-0.08, white_balance=0.05, contrast=0.12,
-        saturation=0.12, blur=0.9, motion=0.08, noise=0.025, low_resolution=0.35, smallest_scale=0.45, vignette=0.25,
-        occlusion=0.08, jpeg=(50, 90),
+        key_intensity=(0.55, 1.45), key_elevation=(-0.1, 1.1), colour_cast=0.06, tint=0.02, ambient=(0.4, 0.85),
+        yaw=0.28, pitch=0.10, roll=0.08, exposure=0.16, exposure_bias=-0.04, white_balance=0.035, contrast=0.10,
+        saturation=0.10, blur=0.9, motion=0.08, noise=0.025, low_resolution=0.3, smallest_scale=0.5, vignette=0.25,
+        occlusion=0.06, jpeg=(50, 90),
     ),
 }  # fmt: skip
 

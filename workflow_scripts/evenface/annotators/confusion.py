@@ -1,0 +1,56 @@
+"""What an annotator calls what, over all images and within each group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from evenface.screening.acceptance import wilson
+from evenface.taxonomy import DIMENSIONS
+
+COLUMNS = ["head", "grouping", "group", "truth", "predicted", "n", "rate", "low", "high"]
+
+#: What an answer is called that the annotator did not give.
+UNDEFINED = "undefined"
+
+_WORDS = {1: "present", -1: "absent", 0: UNDEFINED}
+
+
+def confusion(
+    truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str], groups: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """How often each true label was called what, over all images and within each demographic level.
+
+    ``truth`` has the attributes in {+1, -1, 0} and the dimensions, ``answers`` is an annotation of the same
+    rows in the same order; ``groups`` (the truth by default) has the dimensions by which images are
+    grouped. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
+    ``n`` images and ``rate``, their share among those of that true label (NaN without any) with its
+    95 % Wilson interval over images. Attributes are present or absent. Undefined and unknown truths
+    are left out; an answer that is missing counts as called "undefined".
+    """
+    groups = truth if groups is None else groups
+    heads: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}
+    for name in attributes:
+        heads[name] = (
+            truth[name].map(_WORDS).to_numpy(object), answers[f"label_{name}"].map(_WORDS).to_numpy(object),
+            ("present", "absent"),
+        )  # fmt: skip
+    for dimension, levels in DIMENSIONS.items():
+        called = answers[dimension].where(answers[dimension].isin(levels), UNDEFINED)
+        heads[dimension] = (truth[dimension].to_numpy(object), called.to_numpy(object), levels)
+    members = [("all", "all", np.ones(len(truth), bool))]
+    members += [(d, level, (groups[d] == level).to_numpy()) for d, levels in DIMENSIONS.items() for level in levels]
+    rows = []
+    for head, (true, called, labels) in heads.items():
+        for grouping, group, inside in members:
+            for label in labels:
+                member = inside & (true == label)
+                total = int(member.sum())
+                for answer in (*labels, UNDEFINED):
+                    n = int((member & (called == answer)).sum())
+                    rows.append((head, grouping, group, label, answer, n, n / total if total else np.nan, total))
+    table = pd.DataFrame(rows, columns=[*COLUMNS[:-2], "total"])
+    table["low"], table["high"] = wilson(table["n"].to_numpy(), table["total"].to_numpy())
+    return table[COLUMNS]
