@@ -215,9 +215,9 @@ def test_no_server_at_all(target):
 
 
 def test_more_than_expected_is_refused_at_once_or_as_it_comes(web, target):
-    with pytest.raises(UserError, match="it has 3.5 MB or more, at most 1.0 MB were expected; nothing was kept"):
+    with pytest.raises(UserError, match=r"it has 3.5 MB or more, at most 1.0 MB were expected; nothing was kept"):
         get(web.put("/f", BODY), target, max_bytes=1_000_000)
-    with pytest.raises(UserError, match="at most 1.0 MB"):
+    with pytest.raises(UserError, match=r"at most 1.0 MB"):
         get(web.put("/endless", BODY, length=False), target, max_bytes=1_000_000, sha256=HASH)
     assert left(target) == []
     with pytest.raises(UserError, match="the file has 3500000 bytes there, the registry says 3500001"):

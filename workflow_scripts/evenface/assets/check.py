@@ -12,7 +12,8 @@ from typing import Literal
 
 from evenface.assets.lock import Lock, sha256_of
 from evenface.assets.needs import Need
-from evenface.assets.registry import Asset, Registry, bytes_in_words
+from evenface.assets.places import bytes_in_words
+from evenface.assets.registry import Asset, Registry
 from evenface.errors import UserError
 
 #: How much is read of files that are there: nothing (size and time only), those that are new or have changed, all.
@@ -121,8 +122,16 @@ def message(found: Sequence[Status], registry: Registry) -> str:
     rows = [("asset", "needed by", "state", "size", "licence", "path")]
     for status in found:
         asset = registry.assets.get(status.need.asset or "")
-        rows.append((asset.name if asset else "(your file)", status.need.key, status.state, status.size,
-                     asset.licence if asset else "", status.path))  # fmt: skip
+        rows.append(
+            (
+                asset.name if asset else "(your file)",
+                _cut(status.need.key),
+                status.state,
+                status.size,
+                _cut(asset.licence) if asset else "",
+                status.path,
+            )
+        )
     wrong = [status for status in found if status.stops]
     if not wrong:
         return "\n".join([table(rows), "", "Everything the configuration needs is here or will be fetched."])
@@ -131,11 +140,13 @@ def message(found: Sequence[Status], registry: Registry) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns in plain text, the first row as heading; long cells but the last are cut."""
-    rows = [[cell if len(cell) <= 44 or i == len(row) - 1 else f"{cell[:41]}..." for i, cell in enumerate(row)]
-            for row in rows]  # fmt: skip
+    """Columns in plain text, the first row as heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _cut(text: str, most: int = 40) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _remedies(wrong: Sequence[Status], registry: Registry) -> list[str]:

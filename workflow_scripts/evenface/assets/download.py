@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from evenface.assets.lock import Lock, exclusive
-from evenface.assets.registry import MAX_BYTES, bytes_in_words
+from evenface.assets.places import MAX_BYTES, bytes_in_words
 from evenface.errors import UserError
 from evenface.joblog import progress
 
@@ -166,9 +166,10 @@ class _Download:
             except _Retry as reason:
                 failures = 1 if self._present() - before >= _UNIT else failures + 1
                 if failures >= self.patience.attempts:
+                    kept = self._present()
+                    goes_on = f", the download goes on from {bytes_in_words(kept)}" if kept else ""
                     raise UserError(
-                        f"{self.url}: {reason}, after {failures} attempts; check the connection and run again, the "
-                        f"download goes on from {bytes_in_words(self._present())}"
+                        f"{self.url}: {reason}, after {failures} attempts; check the connection and run again{goes_on}"
                     ) from reason
                 pause = min(self.patience.pause * 2 ** (failures - 1), self.patience.longest_pause)
                 if reason.after is not None:

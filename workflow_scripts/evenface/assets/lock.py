@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from evenface.assets.registry import place
+from evenface.assets.places import place
 from evenface.errors import UserError
 from evenface.storage.atomic import write_json
 

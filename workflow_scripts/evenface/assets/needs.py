@@ -17,7 +17,8 @@ from pathlib import PurePath
 from typing import Any
 
 from evenface.assets.annotator_files import annotator_files
-from evenface.assets.registry import Asset, Registry, place
+from evenface.assets.places import place
+from evenface.assets.registry import Asset, Registry
 
 #: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")

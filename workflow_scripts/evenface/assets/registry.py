@@ -16,14 +16,12 @@ from typing import Any
 
 import yaml
 
+from evenface.assets.places import bytes_in_words, place
 from evenface.configuration import load_schema, read_yaml, schema_problems
 from evenface.errors import UserError
 
 #: The layout of the registry.
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "registry.schema.yaml"
-
-#: Most bytes of a download whose size and bound the registry does not tell.
-MAX_BYTES = 20 * 10**9
 
 
 @dataclass(frozen=True)
@@ -118,23 +116,6 @@ class Registry:
     def fetched(self, rule: str) -> dict[str, tuple[Asset, AssetFile]]:
         """Path -> asset and file of everything the rule of that name fetches."""
         return {file.path: (asset, file) for asset in self if asset.fetched_by == rule for file in asset.files}
-
-
-def place(path: str | os.PathLike) -> str:
-    """A path in one spelling: relative to the working directory where it lies below it, else absolute."""
-    absolute = os.path.abspath(path)
-    below = os.path.relpath(absolute)
-    return absolute if below.startswith(os.pardir + os.sep) or below == os.pardir else below.replace(os.sep, "/")
-
-
-def bytes_in_words(count: int) -> str:
-    """A number of bytes with two digits and a decimal unit, ``335 MB``."""
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
 
 
 def load_registry(path: str | os.PathLike) -> Registry:
