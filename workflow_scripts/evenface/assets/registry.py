@@ -101,8 +101,10 @@ class Registry:
 
     @property
     def lock_path(self) -> Path:
-        """Where the hashes of files in use are recorded: beside the registry."""
-        return self.path.with_suffix(".lock")
+        """Where the hashes of files in use are recorded: beside the registry, or in models/ of the working directory
+        where the registry lies outside it, for paths in the record are relative to there."""
+        beside = Path(place(self.path)).with_suffix(".lock")
+        return Path("models") / beside.name if beside.is_absolute() else beside
 
     def owner(self, path: str | os.PathLike) -> tuple[Asset, AssetFile] | None:
         """The asset and file that belong at ``path``, None for a file of the user's own."""
