@@ -324,6 +324,9 @@ def test_screening_asks_for_what_its_detector_and_checkpoint_are(config, shipped
     magface = config["screening"]["magface"]
     checkpoint = "models/magface/magface_epoch_00025.pth"
     assert screening(magface={**magface, "weights": checkpoint})[checkpoint] == "screening.magface.weights"
+    assert [
+        path for path in screening(magface={**magface, "weights": "/data/m.pth"}) if "mag" in path or "data/m" in path
+    ] == ["/data/m.pth"]
     assert "results/magface/model.safetensors" not in screening(
         magface={**magface, "weights": "results/magface/model.safetensors"}
     )
@@ -446,6 +449,12 @@ def test_a_hash_pinned_later_judges_what_was_recorded(home):
     judge(path, registry, Lock(registry.lock_path), "changed")
     registry = registry_of(home, some=entry(files=[{"path": "models/some/weights.bin", "sha256": "0" * 64}]))
     assert judge(path, registry, Lock(registry.lock_path), "look")[0] == "wrong file"
+    put(path, DATA[::-1])
+    registry = registry_of(
+        home, some=entry(files=[{"path": "models/some/weights.bin", "sha256": hashlib.sha256(DATA[::-1]).hexdigest()}])
+    )
+    assert judge(path, registry, Lock(registry.lock_path), "changed")[0] == "present", "the published hash decides"
+    assert Lock(registry.lock_path).entry(path).sha256 != SHA
 
 
 def test_an_empty_file_and_a_folder(home):

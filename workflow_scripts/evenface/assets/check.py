@@ -155,15 +155,14 @@ def _remedies(wrong: Sequence[Status], registry: Registry) -> list[str]:
         single = status.path if status.detail or not status.need.asset else ""
         groups.setdefault((status.need.asset or "", status.state, single), []).append(status)
     lines: list[str] = []
-    explained: set[str] = set()
     for group in groups.values():
-        lines += _remedy(group, registry, explained)
+        lines += _remedy(group, registry)
         lines.append("")
     return lines[:-1]
 
 
-def _remedy(group: Sequence[Status], registry: Registry, explained: set[str]) -> list[str]:
-    """What to do about statuses of one asset and state; assets already explained are not explained again."""
+def _remedy(group: Sequence[Status], registry: Registry) -> list[str]:
+    """What to do about statuses of one asset and state."""
     status, need = group[0], group[0].need
     lines = [f"{'; '.join(s.path for s in group)}: {status.state}" + (f", {status.detail}" if status.detail else "")]
     if status.state == "changed":
@@ -176,17 +175,15 @@ def _remedy(group: Sequence[Status], registry: Registry, explained: set[str]) ->
         if owner is None or owner.fetched_by:
             return lines
     if owner:
-        names: tuple[str, ...] = (owner.name,)
+        lines += how_to_get(owner, need.key)
     elif need.offered:
-        names = need.offered[:1]
-        lines += _wrap(f"Set {need.key} to the file you have, or get one of: {', '.join(need.offered)} "
-                       "(python -m evenface assets show NAME).")  # fmt: skip
+        lines += _wrap(
+            f"Set {need.key} to the file you have, or get one of: {', '.join(need.offered)} "
+            "(python -m evenface assets show NAME)."
+        )
+        lines += how_to_get(registry[need.offered[0]], need.key)
     else:
-        return lines + _wrap(f"Put it there, or set {need.key} to where it is.")
-    for name in names:
-        if name not in explained:
-            explained.add(name)
-            lines += how_to_get(registry[name], need.key)
+        lines += _wrap(f"Put it there, or set {need.key} to where it is.")
     if need.is_data:
         lines += _wrap(f"Or set {need.key.rsplit('.', 1)[0]}.standin to a stand-in, which the workflow renders.")
     return lines
