@@ -361,6 +361,21 @@ def test_only_data_sets_in_use_are_asked_for(config, shipped):
     assert any(need.is_data for need in needs(changed, shipped))
 
 
+def test_a_magface_trained_here_needs_its_data_and_no_checkpoint(config, shipped):
+    changed = copy.deepcopy(config)
+    changed["datasets"] |= {
+        n: {**changed["datasets"]["celeba"], "standin": None, "root": f"data/{n}"} for n in ("faces", "usable")
+    }
+    changed["screening"]["magface"] |= {"weights": "trained_here", "threshold": "auto", "reference": "usable",
+                                        "trained_here": {"dataset": "faces"}}  # fmt: skip
+    assert used_datasets(changed)[-2:] == ["faces", "usable"]
+    assert not [need for need in needs(changed, shipped) if need.key.startswith("screening.magface")]
+    changed["screening"]["magface"] |= {"weights": "models/magface/magface_epoch_00025.pth"}
+    assert not {"faces", "usable"} & set(used_datasets(changed)), "published weights have their threshold"
+    changed["screening"]["magface"] |= {"threshold": "calibrated"}
+    assert used_datasets(changed)[-1] == "usable" and "faces" not in used_datasets(changed)
+
+
 def test_a_file_that_two_keys_need_stands_once(config, shipped):
     found = needs(published(config, annotators=["fairface"]), shipped)
     five = [need for need in found if need.asset == "dlib-landmarks-5"]

@@ -23,6 +23,9 @@ from evenface.assets.registry import Asset, Registry
 #: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
 
+#: What a key for weights says where a rule of the workflow trains them.
+TRAINED_HERE = "trained_here"
+
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
 
@@ -65,7 +68,9 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 
 
 def made_here(path: str) -> bool:
-    """Whether a configured path is one that a rule of the workflow writes."""
+    """Whether a configured path is one that a rule of the workflow writes, or the word for it."""
+    if path == TRAINED_HERE:
+        return True
     parts = PurePath(place(path)).parts
     return any(parts[: folder.count("/") + 1] == PurePath(folder).parts for folder in MADE_HERE)
 
@@ -80,12 +85,19 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
 
 
 def used_datasets(settings: Mapping[str, Any]) -> list[str]:
-    """The data sets that are read: those of runs, of the evaluation, and of the annotator trained here."""
+    """The data sets that are read: those of runs, of the evaluation, and of networks trained or calibrated here."""
     names = [run["real"] for run in settings["runs"].values() if run.get("real")]
     names.append(settings["evaluation"]["dataset"])
     if "trained_here" in used_annotators(settings):
         names.append(settings["annotation"]["trained_here"]["dataset"])
-    return list(dict.fromkeys(names))
+    magface = settings["screening"]["magface"]
+    own = magface["weights"] == TRAINED_HERE
+    if own:
+        names.append(magface["trained_here"]["dataset"])
+    threshold = magface["threshold"]
+    if magface["weights"] and (threshold == "calibrated" or (own and threshold == "auto")):
+        names.append(magface["reference"])
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def value_of(settings: Mapping[str, Any], key: str) -> Any:
