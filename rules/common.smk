@@ -15,24 +15,18 @@ from evenface.planning.shards import build_plan, shard_batches
 from evenface.storage.atomic import check_writable
 from snakemake.exceptions import WorkflowError
 
-LOOKING = {
-    "--lint",
-    "--unlock",
-    "--list-rules",
-    "-l",
-    "--list-target-rules",
-    "--lt",
-    "--cleanup-metadata",
-    "--cm",
-}
+# Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
+LOOKING = set(
+    "--lint --unlock --list-rules -l --list-target-rules --lt --summary -S --detailed-summary -D --report "
+    "--cleanup-metadata --cm --cleanup-shadow --delete-all-output --conda-create-envs-only --containerize".split()
+)
 
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
     PLAN = build_plan(SETTINGS)
     REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
     NEEDS = needs(SETTINGS, REGISTRY)
-    # What only looks at the workflow or tidies up goes on without the weights.
-    if not LOOKING & set(sys.argv):
+    if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
         require(NEEDS, REGISTRY)
 except UserError as error:
     raise WorkflowError(str(error)) from None
