@@ -251,6 +251,8 @@ def test_the_best_candidates_and_faces_only():
 
 def test_no_face_and_numbers_that_overflow():
     boxes, scores, landmarks = regressions()
+    exactly = retinaface.select(boxes, scores, landmarks, *DETECTOR_SIZE, min_score=float(scores.max()))
+    assert len(exactly.scores) == 0  # strictly above
     none = retinaface.select(boxes, scores * 0, landmarks, *DETECTOR_SIZE)
     assert none.boxes.shape == (0, 4) and none.points.shape == (0, 5, 2) and none.scores.shape == (0,)
     boxes[scores.argmax(), 2] = 1e4

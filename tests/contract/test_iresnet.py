@@ -6,7 +6,8 @@ import torch
 
 from contract.fill import Reference, relative_error, sample, sha256
 from evenface import networks
-from evenface.checkpoints import load_strictly
+from evenface.checkpoints import convert_to_safetensors, load_network
+from evenface.errors import UserError
 from evenface.networks.iresnet import BFLOAT16_QUALITY_TOLERANCE, BFLOAT16_TOLERANCE, IResNet
 
 TOLERANCE = 1e-5
@@ -31,12 +32,33 @@ def state(reference):
     return reference.state()
 
 
+def write_checkpoint(path, state, prefix):
+    """A file as the trainer whose wrapping leaves ``prefix`` writes it: class layer, counters and optimiser included."""
+    class_layer = {
+        "module.features.": {"module.fc.weight": torch.ones(512, 7)},
+        "features.module.": {"parallel_fc.weight": torch.ones(7, 512)},
+        "features.": {},
+    }[prefix]
+    tensors = {prefix + name: torch.from_numpy(value) for name, value in state.items()}
+    optimiser = {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    content = {"epoch": 25, "arch": "iresnet", "state_dict": {**tensors, **class_layer}, "optimizer": optimiser}
+    torch.save(content, path)
+
+
 @pytest.fixture(scope="module")
-def network(depth, reference, state):
-    built = networks.build(f"magface-iresnet{depth}")
-    prefix = reference.manifest["checkpoint_prefix"]
-    load_strictly(built, {n.removeprefix(prefix): torch.from_numpy(v) for n, v in state.items()}, "reference")
-    return built.eval()
+def bare(reference, state):
+    """The filled tensors under the network's own names."""
+    return {name.removeprefix(reference.manifest["checkpoint_prefix"]): value for name, value in state.items()}
+
+
+@pytest.fixture(scope="module")
+def network(depth, reference, bare, tmp_path_factory):
+    """The network as loaded from a file of the published form."""
+    path = tmp_path_factory.mktemp("magface") / "checkpoint.pth"
+    write_checkpoint(path, bare, reference.manifest["checkpoint_prefix"])
+    loaded = load_network(f"magface-iresnet{depth}", path)
+    path.unlink()
+    return loaded
 
 
 def test_tensor_names_shapes_and_order(depth, reference, network):
@@ -98,6 +120,32 @@ def test_image_to_embedding(depth, reference, network):
     with torch.inference_mode():
         swapped = network(batch.flip(1)).numpy()
     assert relative_error(swapped, reference.arrays["e2e/output"]) > 1e-2
+
+
+def small_state():
+    """iResNet-18's filled tensors under its own names."""
+    reference = Reference.load("magface-iresnet18")
+    prefix = reference.manifest["checkpoint_prefix"]
+    return reference, {name.removeprefix(prefix): value for name, value in reference.state().items()}
+
+
+@pytest.mark.parametrize("prefix", ["features.module.", "module.features.", "features."])
+def test_every_published_prefix_is_read(tmp_path, prefix):
+    reference, state = small_state()
+    assert prefix in reference.manifest["other_prefixes_in_use"]
+    write_checkpoint(tmp_path / "m.pth", state, prefix)
+    network = load_network("magface-iresnet18", tmp_path / "m.pth")
+    assert all(np.array_equal(tensor.numpy(), state[name]) for name, tensor in network.state_dict().items())
+    with pytest.raises(UserError, match="the file fits 'magface-iresnet18'"):
+        load_network("magface-iresnet50", tmp_path / "m.pth")
+
+
+def test_a_converted_checkpoint_is_the_same_network(tmp_path):
+    _, state = small_state()
+    write_checkpoint(tmp_path / "m.pth", state, "features.module.")
+    convert_to_safetensors("magface-iresnet18", tmp_path / "m.pth", tmp_path / "m.safetensors")
+    network = load_network("magface-iresnet18", tmp_path / "m.safetensors")
+    assert all(np.array_equal(tensor.numpy(), state[name]) for name, tensor in network.state_dict().items())
 
 
 def test_iresnet34_has_the_blocks_of_its_name():

@@ -8,7 +8,8 @@ import torch
 
 from contract.fill import Reference, generator, relative_error
 from evenface.errors import UserError
-from evenface.training.margin import MagFaceLayer, Margin
+from evenface.training.class_layer import MagFaceLayer
+from evenface.training.margin import Margin
 
 TOLERANCE = 1e-5
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from detectors import lively_detector
 from evenface import annotators, networks
 from evenface.annotators import annotate_shards
 from evenface.annotators.facer import DEFAULTS, Facer
@@ -43,9 +44,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def finder():
-    """Untrained, so that some anchors score above one half wherever it looks; the boxes overlap little."""
-    torch.manual_seed(1)
-    return RetinaFaceFinder(networks.build("retinaface-mobilenet"), min_score=0.5)
+    return RetinaFaceFinder(lively_detector())
 
 
 class Planted(torch.nn.Module):
@@ -125,14 +124,15 @@ def test_the_answer_does_not_depend_on_the_batch(network, finder):
     for i, image in enumerate(images):
         alone = Facer(network, finder, batch_size=1).annotate([image])
         assert alone["n_faces"][0] == together["n_faces"][i]
-        np.testing.assert_allclose(scores_of(alone)[0], scores_of(together)[i], atol=1e-5)
+        # On noise, the last bit of a landmark shows in the picture.
+        np.testing.assert_allclose(scores_of(alone)[0], scores_of(together)[i], atol=1e-4)
 
 
 def test_the_real_detector_s_face_is_the_one_that_is_read(network, finder):
     """Both networks proper, put together by hand: the published pieces one after the other."""
     image = noise(90, 120)
     with torch.inference_mode():
-        boxes, logits, landmarks = finder.network(networks.preprocess("retinaface-mobilenet", image)[None])
+        _, logits, landmarks = finder.network(networks.preprocess("retinaface-mobilenet", image)[None])
     scores = logits[0].softmax(-1)[:, 1]
     best = int(scores.argmax())
     prior = retinaface.anchors(90, 120)[best]
@@ -151,7 +151,7 @@ def test_tiny_images(network, finder, size):
 
 def test_landmarks_that_determine_no_alignment(network):
     points = [np.ones((5, 2)), None, np.full((5, 2), np.inf), FIVE]
-    table = Facer(network, None).read([noise(120, 140)] * 4, points)
+    table = Facer(network, None, batch_size=1).read([noise(120, 140)] * 4, points)
     assert table["failure"].tolist() == ["no_face"] * 3 + [""]
     assert np.isnan(scores_of(table)[:3]).all() and not np.isnan(scores_of(table)[3]).any()
 
@@ -255,7 +255,7 @@ def checkpoints(finder, tmp_path_factory):
 @pytest.mark.parametrize("form", ["plain", "module", "nested"])
 def test_the_detector_s_published_forms(finder, checkpoints, form):
     image = noise(90, 120)
-    loaded = RetinaFaceFinder(load_network("retinaface-mobilenet", checkpoints / f"{form}.pth"), min_score=0.5)
+    loaded = RetinaFaceFinder(load_network("retinaface-mobilenet", checkpoints / f"{form}.pth"), min_score=0.8)
     for got, expected in zip(loaded.detect([image])[0], finder.detect([image])[0]):
         assert np.array_equal(got, expected) and len(got)
 
@@ -263,7 +263,7 @@ def test_the_detector_s_published_forms(finder, checkpoints, form):
 def test_from_the_published_files(finder, checkpoints):
     files = {"weights": checkpoints / "face_attribute.farl.celeba.pt", "detector_weights": checkpoints / "module.pth"}
     files = {key: str(path) for key, path in files.items()}
-    settings = {"min_score": 0.5, "batch_size": 2, "files": files, "device": "cpu", "threads": 1}
+    settings = {"batch_size": 2, "files": files, "device": "cpu", "threads": 1}
     images = [noise(90, 120), np.zeros((8, 8, 3), np.uint8)]
     got = annotators.create("facer", settings).annotate(images)
     pd.testing.assert_frame_equal(got, Facer(untrained(), finder).annotate(images))

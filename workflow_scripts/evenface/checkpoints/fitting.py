@@ -69,11 +69,12 @@ def fit(
         raise UserError(f"{path}: {problem}; {other or _REMEDY}")
     state = {name: _read(name, stored[name], like, path) for name, like in expected.items()}
     constants = [n for n, t in expected.items() if not _is_float(t) and not n.endswith("num_batches_tracked")]
-    if constants or _unfilled(network, expected):
+    computed = without_drawing(build).state_dict() if constants else {}
+    for name in constants:
+        if not torch.equal(computed[name], state[name]):
+            raise UserError(f"{path}: tensor {name!r} is a constant of the network and has other values; {_REMEDY}")
+    if _without_memory(network, expected):
         network = build()
-        for name in constants:
-            if not torch.equal(network.state_dict()[name], state[name]):
-                raise UserError(f"{path}: tensor {name!r} is a constant of the network and has other values; {_REMEDY}")
     network.load_state_dict(state, assign=True)
     return network
 
@@ -117,7 +118,7 @@ def _read(name: str, stored: StoredTensor, like: torch.Tensor, path: str | os.Pa
     return tensor
 
 
-def _unfilled(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:
+def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:
     """Whether tensors without memory would remain that no state dictionary lists."""
     import torch
 
@@ -128,3 +129,20 @@ def _unfilled(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:
         for module in network.modules()
         for value in vars(module).values()
     )
+
+
+def without_drawing(build: Build) -> torch.nn.Module:
+    """The network with its constants computed; slow draws of weights, which take seconds, give zeros."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    drawing = {torch.Tensor.uniform_, torch.Tensor.normal_}
+
+    class WithoutDrawing(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            if function in drawing:
+                return arguments[0].zero_()  # not left as it is: truncated distributions draw until all fit
+            return function(*arguments, **(keywords or {}))
+
+    with WithoutDrawing():
+        return build()

@@ -25,7 +25,7 @@ import numpy as np
 
 _MAX_LAYERS = 1000
 _MAX_WEIGHTS = 8
-_MAX_NAMES_BYTES = 1 << 16
+_MAX_NAME_BYTES = 1000
 _FLOATS = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
 #: Filters the library has built in; any other could make it load a program from disk.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
@@ -41,10 +41,12 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
         raise _Refused(f"the attribute {attribute!r} is missing; a Keras weights file of the older kind has it")
     identity = h5py.h5a.open(group.id, attribute.encode())
     kind = identity.dtype
+    if identity.shape == (0,):  # a layer without weights, whatever the type of the nothing
+        return []
     text = kind.kind == "S" or h5py.check_string_dtype(kind) is not None
     if h5py.check_ref_dtype(kind) is not None or not text:
         raise _Refused(f"the attribute {attribute!r} holds no texts")
-    if len(identity.shape) != 1 or identity.shape[0] > _MAX_LAYERS or identity.get_storage_size() > _MAX_NAMES_BYTES:
+    if len(identity.shape) != 1 or identity.shape[0] > _MAX_LAYERS or kind.itemsize > _MAX_NAME_BYTES:
         raise _Refused(f"the attribute {attribute!r} is no list of at most {_MAX_LAYERS} short names")
     values = group.attrs[attribute]
     return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values.tolist()]

@@ -54,10 +54,12 @@ class Layout:
         known prefix, or several.
         """
         kept: dict[str, StoredTensor] = {}
+        # In a converted file, which holds the network alone, a name like an ignored one is the network's own.
+        ignored = None if set(tensors) == set(expected) else self.ignored
         for name, tensor in tensors.items():
             if type(name) is not str or not isinstance(tensor, StoredTensor):
                 raise Malformed(f"entry {ascii(name)[:80]} is no tensor but {_kind(tensor)}")
-            if self.ignored is None or not re.fullmatch(self.ignored, name):
+            if ignored is None or not re.fullmatch(ignored, name):
                 kept[name] = tensor
         if set(kept) == set(expected):
             return kept

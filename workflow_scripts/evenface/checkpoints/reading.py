@@ -62,7 +62,7 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
     path = Path(path)
     size = checked_size(path, max_bytes)
     with open(path, "rb") as file:
-        head = file.read(16)
+        head = file.read(64)
     try:
         if head.startswith(b"PK\x03\x04"):
             return read_zip(path, size)

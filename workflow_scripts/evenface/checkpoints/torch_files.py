@@ -57,8 +57,6 @@ def read_zip(path: Path, size: int) -> Any:
     root = roots.pop()
     if roots or f"{root}/data.pkl" not in entries:
         raise Malformed("a zip archive, but not one that torch.save wrote (it has no single folder with data.pkl)")
-    if f"{root}/constants.pkl" in entries or any(name.startswith(f"{root}/code/") for name in entries):
-        raise Malformed("a TorchScript archive holds program code; the plain dictionary of tensors is needed")
     order = entries.get(f"{root}/byteorder")
     if order is not None and _whole(order, 16) != b"little":
         raise Malformed("it was written on a big-endian machine; load and save it again on a little-endian one")
@@ -102,6 +100,8 @@ def _zip_entries(path: Path, size: int) -> dict[str, Storage]:
         infos = archive.infolist()
         if not 0 < len(infos) <= MAX_ENTRIES:
             raise Malformed(f"its zip archive has {len(infos)} entries; a checkpoint has 1 to {MAX_ENTRIES}")
+        if any(info.orig_filename.split("/")[1:2] in (["code"], ["constants.pkl"]) for info in infos):
+            raise Malformed("a TorchScript archive holds program code; the plain dictionary of tensors is needed")
         entries: dict[str, Storage] = {}
         occupied = []
         for info in infos:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     import torch
 
 #: Modules of this package that hold published networks; a name is looked up in this order.
-FAMILIES: tuple[str, ...] = ("deepface", "facexformer", "fairface", "farl", "iresnet", "mtcnn", "retinaface", "slim_cnn")
+FAMILIES: tuple[str, ...] = (
+    "deepface",
+    "facexformer",
+    "fairface",
+    "farl",
+    "iresnet",
+    "mtcnn",
+    "retinaface",
+    "slim_cnn",
+)
 
 
 def published() -> dict[str, Callable[[], torch.nn.Module]]:

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 #: Blocks of the four stages by the depth in a network's name.
@@ -31,9 +32,9 @@ BFLOAT16_TOLERANCE = 3e-2
 #: The same of its length, in shares of it: rounding averages out over the entries (0.0014 measured).
 BFLOAT16_QUALITY_TOLERANCE = 5e-3
 
-# The published networks were trained with these, not with PyTorch's defaults (1e-5 and 0.1).
-_norm2d = partial(nn.BatchNorm2d, eps=2e-5, momentum=0.9)
-_norm1d = partial(nn.BatchNorm1d, eps=2e-5, momentum=0.9)
+# The published networks were trained with this and a momentum of 0.9, not with PyTorch's 1e-5 and 0.1.
+_norm2d = partial(nn.BatchNorm2d, eps=2e-5)
+_norm1d = partial(nn.BatchNorm1d, eps=2e-5)
 
 
 class _Block(nn.Module):
@@ -66,7 +67,9 @@ class IResNet(nn.Module):
 
     ``blocks`` and ``widths`` give the residual blocks and channels of the four stages, each of which
     halves the sides in its first block; the stem has ``stem`` channels (those of the first stage by
-    default) and ``stem_stride`` (1 or 2). The defaults are the published proportions.
+    default) and ``stem_stride`` (1 or 2). The defaults are the published proportions. ``momentum`` is that
+    of the batch norms: with 0.9, as published, the running statistics are those of the last few
+    batches, which must then be large.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class IResNet(nn.Module):
         stem: int | None = None,
         stem_stride: int = 1,
         dropout: float = 0.4,
+        momentum: float = 0.9,
     ):
         super().__init__()
         if len(blocks) != 4 or len(widths) != 4 or min(*blocks, *widths, embedding) < 1:
@@ -97,15 +101,24 @@ class IResNet(nn.Module):
         self.fc = nn.Linear(channels * rows * columns, embedding)
         self.features = _norm1d(embedding)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.momentum = momentum
+            elif isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[-2:]) != INPUT_SIZE:
-            raise ValueError(f"input of {x.shape[-2]} x {x.shape[-1]} pixels: an aligned crop has 112 x 112")
-        x = self.prelu(self.bn1(self.conv1(x)))
+        x = self.prelu(self.bn1(self.conv1(_of_input_size(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.features(self.fc(self.dropout(self.bn2(x)).flatten(1)))
+
+
+def _of_input_size(x: Tensor) -> Tensor:
+    if tuple(x.shape[-2:]) != INPUT_SIZE:
+        raise ValueError(f"input of {x.shape[-2]} x {x.shape[-1]} pixels: an aligned crop has 112 x 112")
+    return x
+
+
+torch.fx.wrap("_of_input_size")
 
 
 def to_input(images: Tensor) -> Tensor:

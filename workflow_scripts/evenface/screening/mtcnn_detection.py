@@ -3,7 +3,7 @@
 Zhang et al., IEEE SPL 23(10), 2016: a fully convolutional network proposes windows on an image
 pyramid, a second one refines them, a third one gives boxes and landmarks. Thresholds, rounding and
 the "+1" conventions are that package's, so that the published pipelines built on it (FaceXFormer's)
-see the same crops. Its weights come with :mod:`evenface.assets.facenet_models`.
+see the same crops. Its weights are taken out of that package's wheel (MIT).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from torchvision.ops import nms
 
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
-from evenface.networks.mtcnn import area_resized, normalise
+from evenface.networks.mtcnn import normalise
 
 #: Smallest face that is looked for, in pixels.
 MIN_FACE = 20
@@ -63,6 +64,57 @@ def scales(height: int, width: int) -> list[float]:
     return found
 
 
+class _Pixels:
+    """An image as a table of sums, from which area resizing reads any part at any size.
+
+    Resizing by area gives each output pixel the mean of the input pixels it covers in whole or in part.
+    The sums are whole numbers, so that the means equal those of ``interpolate(mode="area")`` to the last bit,
+    for the whole pyramid and hundreds of windows at the price of one pass over the image.
+    """
+
+    def __init__(self, image: np.ndarray, device: str):
+        self.height, self.width = image.shape[:2]
+        whole = self.height * self.width * 255 < 2**31
+        table = cv2.integral(image, sdepth=cv2.CV_32S if whole else cv2.CV_64F)
+        self.table = torch.from_numpy(table).to(device)
+
+    def _spans(self, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """First and past-the-end input pixel of ``count`` output pixels along spans, int64 (n, count) each."""
+        steps = torch.arange(count, device=length.device)
+        low = steps * length[:, None] // count
+        high = -(-(steps + 1) * length[:, None] // count)
+        return start[:, None] + low, start[:, None] + high
+
+    def resized(self, height: int, width: int) -> Tensor:
+        """The whole image, float32 (1, 3, height, width) in grey levels."""
+        sides = torch.tensor([[self.height], [self.width]], device=self.table.device)
+        zero = torch.zeros_like(sides[0])
+        (top,), (bottom,) = self._spans(zero, sides[0], height)
+        (left,), (right,) = self._spans(zero, sides[1], width)
+        rows = self.table.index_select(0, bottom).sub_(self.table.index_select(0, top))
+        sums = rows.index_select(1, right).sub_(rows.index_select(1, left)).to(torch.float32)
+        means = sums.div_((bottom - top)[:, None, None]).div_((right - left)[:, None])
+        return means.permute(2, 0, 1)[None]
+
+    def patches(self, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
+        """What boxes enclose, float32 (n, 3, side, side), and those boxes; a box outside the image is dropped.
+
+        Coordinates count from 1 and are inclusive; the parts of a box beyond the border are cut off, so
+        that a patch there is stretched.
+        """
+        whole = boxes.trunc().long()
+        left, top = (whole[:, :2].clamp(min=1) - 1).T
+        right, bottom = whole[:, 2].clamp(max=self.width), whole[:, 3].clamp(max=self.height)
+        inside = (right > left) & (bottom > top)
+        left, top, right, bottom = left[inside], top[inside], right[inside], bottom[inside]
+        top, bottom = (edge[:, :, None] for edge in self._spans(top, bottom - top, side))
+        left, right = (edge[:, None, :] for edge in self._spans(left, right - left, side))
+        table = self.table
+        sums = (table[bottom, right] - table[top, right]).sub_(table[bottom, left] - table[top, left])
+        means = sums.to(torch.float32).div_((bottom - top)[..., None]).div_((right - left)[..., None])
+        return means.permute(0, 3, 1, 2), boxes[inside]
+
+
 class MTCNN:
     """The detector, its three networks loaded once.
 
@@ -73,15 +125,17 @@ class MTCNN:
     def __init__(self, files: Mapping[str, str | os.PathLike], device: str = "cpu"):
         missing = [name for name in FILES if name not in files]
         if missing:
-            raise UserError(f"MTCNN needs the weights of {missing[0]}; the rule fetch_mtcnn writes models/mtcnn/")
+            raise UserError(
+                f"MTCNN needs the weights of {missing[0]}: they come with the facenet-pytorch wheel, and "
+                f"`snakemake models/mtcnn/{missing[0]}.pt` fetches them"
+            )
         self.device = device
         self._pnet, self._rnet, self._onet = (load_network(f"mtcnn-{name}", files[name], device) for name in FILES)
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> Faces:
         """All faces of an RGB uint8 (H, W, 3) image; none where its short side is below :data:`MIN_FACE`."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device, torch.float32)
-        pixels = pixels.permute(2, 0, 1)[None]
+        pixels = _Pixels(image, self.device)
         boxes = self._proposals(pixels)
         if len(boxes):
             boxes = self._refined(pixels, boxes)
@@ -89,12 +143,12 @@ class MTCNN:
             return _NOTHING
         return self._final(pixels, boxes)
 
-    def _proposals(self, pixels: Tensor) -> Tensor:
+    def _proposals(self, pixels: _Pixels) -> Tensor:
         """Squared boxes (n, 4) the first network proposes over all scales."""
         found = []
-        for scale in scales(*pixels.shape[2:]):
-            height, width = (int(side * scale + 1) for side in pixels.shape[2:])
-            offsets, probability = self._pnet(normalise(area_resized(pixels, height, width)))
+        for scale in scales(pixels.height, pixels.width):
+            resized = pixels.resized(int(pixels.height * scale + 1), int(pixels.width * scale + 1))
+            offsets, probability = self._pnet(normalise(resized))
             rows, columns = (probability[0] >= THRESHOLDS[0]).nonzero(as_tuple=True)
             if not len(rows):
                 continue
@@ -104,16 +158,16 @@ class MTCNN:
             kept = nms(boxes, score, 0.5)
             found.append((boxes[kept], score[kept], offsets[0, :, rows, columns].T[kept]))
         if not found:
-            return pixels.new_zeros((0, 4))
+            return torch.zeros((0, 4))
         boxes, score, offsets = (torch.cat(parts) for parts in zip(*found))
         kept = nms(boxes, score, 0.7)
         boxes, offsets = boxes[kept], offsets[kept]
         sides = boxes[:, 2:] - boxes[:, :2]
         return _squared(boxes + offsets * sides.repeat(1, 2))
 
-    def _refined(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def _refined(self, pixels: _Pixels, boxes: Tensor) -> Tensor:
         """Squared boxes that pass the second network."""
-        patches, boxes = _patches(pixels, boxes, 24)
+        patches, boxes = pixels.patches(boxes, 24)
         if not len(boxes):
             return boxes
         offsets, score = _in_batches(self._rnet, patches)
@@ -122,9 +176,9 @@ class MTCNN:
         kept = nms(boxes, score, 0.7)
         return _squared(_calibrated(boxes[kept], offsets[kept]))
 
-    def _final(self, pixels: Tensor, boxes: Tensor) -> Faces:
+    def _final(self, pixels: _Pixels, boxes: Tensor) -> Faces:
         """Boxes and landmarks of the third network."""
-        patches, boxes = _patches(pixels, boxes, 48)
+        patches, boxes = pixels.patches(boxes, 48)
         if not len(boxes):
             return _NOTHING
         offsets, points, score = _in_batches(self._onet, patches)
@@ -156,22 +210,6 @@ def _squared(boxes: Tensor) -> Tensor:
 def _calibrated(boxes: Tensor, offsets: Tensor) -> Tensor:
     """Boxes moved by offsets in units of their sides, pixels counted inclusively."""
     return boxes + offsets * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
-
-
-def _patches(pixels: Tensor, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """What the boxes enclose, (n, 3, side, side), and those boxes; a box outside the image is dropped.
-
-    Coordinates count from 1 and are inclusive; the parts of a box beyond the border are cut off, so that
-    a patch there is stretched.
-    """
-    height, width = pixels.shape[2:]
-    parts, inside = [], []
-    for number, (left, top, right, bottom) in enumerate(boxes.trunc().int().tolist()):
-        left, top, right, bottom = max(left, 1), max(top, 1), min(right, width), min(bottom, height)
-        if right >= left and bottom >= top:
-            parts.append(area_resized(pixels[:, :, top - 1 : bottom, left - 1 : right], side, side))
-            inside.append(number)
-    return torch.cat(parts) if parts else pixels.new_zeros((0, 3, side, side)), boxes[inside]
 
 
 def _suppressed_by_smaller(boxes: np.ndarray, score: np.ndarray, overlap: float) -> list[int]:
