@@ -12,7 +12,9 @@ from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan, shard_batches
+from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
+from evenface.training.margin import Margin
 from snakemake.exceptions import WorkflowError
 
 # Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
@@ -24,6 +26,9 @@ LOOKING = set(
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
     PLAN = build_plan(SETTINGS)
+    Margin.from_settings(
+        SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
+    )
     REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
     NEEDS = needs(SETTINGS, REGISTRY)
     if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
@@ -57,6 +62,11 @@ LABEL_SOURCES = sorted(
     - {"requested"}
 )
 EVALUATED = SETTINGS["evaluation"]["dataset"]
+MAGFACE = SETTINGS["screening"]["magface"]
+MAGFACE_TRAINED_HERE = "results/screening/magface/model.safetensors"
+# Published networks compute batches side by side; the small one is done before a second thread has started.
+MAGFACE_THREADS = 1 if MAGFACE["weights"] == "trained_here" else 2
+MAGFACE_CALIBRATION = "results/screening/magface/threshold.json"
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 
 
@@ -214,9 +224,41 @@ def detector_files(wildcards):
     return files
 
 
+def quality_study():
+    """What shows how the magnitude falls, where MagFace judges."""
+    return ["results/audit/quality.csv"] if MAGFACE["weights"] else []
+
+
 def screening_settings(wildcards):
     """All that decides the screening of a shard."""
-    return {"version": versions.SCREENING, "settings": SETTINGS["screening"]}
+    settings = {key: value for key, value in SETTINGS["screening"].items() if key != "magface"}
+    return {"version": versions.SCREENING, "settings": settings}
+
+
+def magface_weights(wildcards):
+    """The MagFace network that judges quality: a file, and for our own the manifest beside it."""
+    if MAGFACE["weights"] == "trained_here":
+        return {"weights": MAGFACE_TRAINED_HERE, "manifest": "results/screening/magface/model.json"}
+    return {"weights": MAGFACE["weights"] or "models/magface/magface_epoch_00025.pth"}
+
+
+def magface_files(wildcards):
+    """The MagFace network, and its threshold where that is calibrated."""
+    calibrated = {"calibration": MAGFACE_CALIBRATION} if is_calibrated(MAGFACE) else {}
+    return magface_weights(wildcards) | calibrated
+
+
+def quality_settings(*keys):
+    """All that decides magnitudes, and what ``keys`` name of the rest."""
+    known = ("backbone", "weights", "batch_size", "precision", *keys)
+    return {"version": versions.QUALITY, "settings": {key: MAGFACE[key] for key in known}}
+
+
+def quality_tables():
+    """MagFace's verdicts on the generated faces, where it judges."""
+    if not MAGFACE["weights"]:
+        return []
+    return [f"data/synthetic/{GENERATOR}/quality/{batch}.parquet" for batch in BATCHES]
 
 
 def annotator_settings(wildcards):

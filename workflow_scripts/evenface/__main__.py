@@ -1,4 +1,4 @@
-"""What a person does outside the DAG: ``python -m evenface plan show | shard show | prune | assets | reference``."""
+"""What a person does outside the DAG: ``python -m evenface`` plan, shard, prune, assets, fairface, reference."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def prune(arguments: argparse.Namespace) -> None:
     batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
     folder = Path("data/synthetic") / plan.generator
     stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-    stale += [path for path in folder.glob("annotations/*") if path.name.split(".")[0] not in batches]
+    for made in ("annotations", "quality"):
+        stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
     stale.sort()
     for path in stale:
         print(path)
@@ -91,6 +92,28 @@ def prune(arguments: argparse.Namespace) -> None:
             path.unlink()
     size = "deleted" if arguments.delete else "not asked for; delete them with: python -m evenface prune --delete"
     print(f"{len(stale)} files {size}" if stale else "nothing to prune")
+
+
+def fairface_predict(arguments: argparse.Namespace) -> None:
+    """Run FairFace over a list of pictures as its own ``predict.py`` does."""
+    from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
+
+    fate = predict_csv(
+        arguments.csv,
+        arguments.weights,
+        arguments.out,
+        weights_4=arguments.weights_4,
+        detector=arguments.detector,
+        files={key: getattr(arguments, key) for key in DLIB_FILES if getattr(arguments, key)},
+        precision=arguments.precision,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    reasons = fate["reason"][fate["reason"] != ""].value_counts()
+    lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    faces, pictures = int((fate["reason"] == "").sum()), fate["img_path"].nunique()
+    beside = Path(arguments.out).with_suffix(".images.csv")
+    print(f"{arguments.out}: {faces} faces in {pictures} pictures; without a row: {lost} ({beside})")
 
 
 def workflow_settings(configfile: str) -> dict[str, Any]:
@@ -198,6 +221,19 @@ def main(argv: list[str] | None = None) -> int:
     remove = verbs.add_parser("prune", help="shards that no configuration asks for")
     remove.add_argument("--delete", action="store_true")
     remove.set_defaults(run=prune)
+    fairface = verbs.add_parser("fairface", help="FairFace's own program").add_subparsers(required=True)
+    predict = fairface.add_parser("predict", help="race, gender and age of every face, as its predict.py writes them")
+    predict.add_argument("--csv", required=True, help="list of pictures, column img_path")
+    predict.add_argument("--weights", required=True, help="the network of seven races, gender and age")
+    predict.add_argument("--weights-4", help="the network of four races; without it its columns stay empty")
+    predict.add_argument("--out", default="test_outputs.csv")
+    predict.add_argument("--detector", default="mmod", choices=["mmod", "hog", "none"], help="none: pictures are chips")
+    predict.add_argument("--landmarks", help="dlib's 5-point model; by default the one in models/dlib")
+    predict.add_argument("--mmod", help="dlib's MMOD model; by default the one in models/dlib")
+    predict.add_argument("--precision", default="published", choices=["published", "float32", "bfloat16", "auto"])
+    predict.add_argument("--device", default="cpu", choices=["cpu", "cuda", "auto"])
+    predict.add_argument("--threads", type=int, default=1)
+    predict.set_defaults(run=fairface_predict)
     _assets_parser(verbs)
     keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
     keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))

@@ -139,11 +139,33 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config["annotation"])
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> list[str]:
+    """Data sets MagFace would be trained or calibrated on that do not exist; only where it acts."""
+    magface, problems = screening["magface"], []
+    if not magface["weights"]:
+        return problems
+    if screening["detector"] == "none":
+        problems.append("screening.magface needs landmarks: set screening.detector to hog or mmod, or weights to null")
+    own = magface["weights"] == "trained_here"
+    calibrated = magface["threshold"] == "calibrated" or (own and magface["threshold"] == "auto")
+    known = ", ".join(datasets)
+    if own and magface["trained_here"]["dataset"] not in datasets:
+        name = magface["trained_here"]["dataset"]
+        problems.append(f"screening.magface.trained_here.dataset is {name!r}; datasets has {known}")
+    if calibrated and magface["reference"] not in datasets:
+        name = magface["reference"]
+        problems.append(
+            f"screening.magface.reference is {name!r}, but the threshold is calibrated; datasets has {known}"
+        )
+    return problems
 
 
 #: Annotators that answer only a part: what each lacks.
