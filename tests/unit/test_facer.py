@@ -128,6 +128,14 @@ def test_the_answer_does_not_depend_on_the_batch(network, finder):
         np.testing.assert_allclose(scores_of(alone)[0], scores_of(together)[i], atol=1e-4)
 
 
+def test_threads_change_nothing(network, finder):
+    images = [noise(90, 120, seed) for seed in range(5)]
+    one, two = (Facer(network, finder, batch_size=2, threads=threads).annotate(images) for threads in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    nothing = Facer(network, finder).annotate([])
+    assert nothing.columns.tolist() == one.columns.tolist() and len(nothing) == 0
+
+
 def test_the_real_detector_s_face_is_the_one_that_is_read(network, finder):
     """Both networks proper, put together by hand: the published pieces one after the other."""
     image = noise(90, 120)
