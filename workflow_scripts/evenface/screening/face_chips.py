@@ -21,7 +21,7 @@ import dlib
 import numpy as np
 
 from evenface.errors import UserError
-from evenface.screening.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, weights_file
+from evenface.screening.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, MMOD_NARROWEST, weights_file
 from evenface.storage.images import decode_image, encode_jpeg
 
 #: Longer side, in pixels, of the picture in which faces are looked for.
@@ -136,8 +136,10 @@ class ChipMaker:
             self._hog = dlib.get_frontal_face_detector()
 
     def chips(self, image: np.ndarray) -> list[FaceChip]:
-        """All faces of an RGB uint8 picture, in the detector's order. Raises NoChipError for one too narrow to resize."""
+        """All faces of an RGB uint8 picture, in the detector's order. Raises NoChipError for one too narrow to look at."""
         resized = resize_longer_side(image)
+        if self._mmod is not None and 2 * min(resized.shape[:2]) < MMOD_NARROWEST:
+            raise NoChipError("too_small", f"{image.shape[1]} x {image.shape[0]} pixels are too narrow to hold a face")
         boxes = [d.rect for d in self._mmod(resized, 1)] if self._mmod is not None else self._hog(resized, 0)
         scale = np.array(image.shape[1::-1]) / resized.shape[1::-1]
         faces = []
