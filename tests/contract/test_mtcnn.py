@@ -127,6 +127,7 @@ def test_faces_are_the_packages(reference, detector, name):
 def test_the_pictures_have_no_one_and_one_and_many_faces_the_largest_first(reference):
     counts = {name: len(reference[1][f"{name}/boxes"]) for name in NAMES}
     assert counts["noise"] == 0 and counts["photograph"] == 1 and counts["collage"] >= 5
+    assert (counts["overlapping"], counts["covered"], counts["more covered"]) == (2, 1, 0)
     boxes, score = reference[1]["collage/boxes"], reference[1]["collage/probabilities"]
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     assert (np.diff(area) <= 0).all() and score.argmax() != 0
