@@ -19,15 +19,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "workflow_scripts"), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
 import numpy as np
 import torch
-from contract import mtcnn_reference
 from PIL import Image
 from torch.nn import functional
 
+from contract import mtcnn_reference
 from evenface import networks
 from evenface.annotators.facexformer import FaceXFormerAnnotator
 from evenface.networks import mtcnn
@@ -39,6 +39,7 @@ from evenface.training import runtime
 
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 32
 batch_size = int(sys.argv[2]) if len(sys.argv) > 2 else 8
+ROOT = Path(__file__).resolve().parents[1]
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.manual_seed(0)
 NETWORK = networks.build("facexformer").eval()
