@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -57,7 +58,7 @@ class PlainAttention(nn.Module):
         return self.attention(x, x, x, need_weights=False)[0].transpose(0, 1)
 
 
-def plain_flow() -> "callable":
+def plain_flow() -> Callable:
     """The flow of the examples; returns a function of paths that gives probabilities."""
     attributes, detector = copy.deepcopy(ATTRIBUTES), copy.deepcopy(DETECTOR)
     for block in attributes.backbone.transformer["resblocks"]:
@@ -79,7 +80,7 @@ def plain_flow() -> "callable":
     return run
 
 
-def our_flow(precision: str) -> "callable":
+def our_flow(precision: str) -> Callable:
     """The annotator, with the given landmarks in place of the detector's."""
     finder = RetinaFaceFinder(copy.deepcopy(DETECTOR))
     annotator = Facer(copy.deepcopy(ATTRIBUTES), finder, batch_size=batch_size, precision=precision)
@@ -93,7 +94,7 @@ def our_flow(precision: str) -> "callable":
     return run
 
 
-def bare_forward(precision: str) -> "callable":
+def bare_forward(precision: str) -> Callable:
     """FaRL alone, the least any flow can take."""
     faces = torch.randn(batch_size, 3, 224, 224)
 

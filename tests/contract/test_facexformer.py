@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from contract.fill_base import digests, fill, generator, load, raw_stream, relative_error, sha256
+from contract.facexformer_state import filled_state
+from contract.fill_base import generator, load, raw_stream, relative_error, sha256
 from evenface import networks
 from evenface.networks import facexformer
 
@@ -23,14 +24,12 @@ def reference():
 @pytest.fixture(scope="module")
 def network(reference):
     manifest, _ = reference
-    network = networks.build("facexformer").eval()
-    fresh = network.state_dict()
-    listed = [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in fresh.items()]
+    with torch.device("meta"):
+        network = networks.build("facexformer").eval()
+    listed = [[name, list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in network.state_dict().items()]
     assert listed == manifest["tensors"] and len(listed) == 505
-    assert sum(t.numel() for t in fresh.values()) == 92_043_823
-    state = fill(manifest["seed"], manifest["tensors"], {n: fresh[n].numpy() for n in manifest["kept_constructed"]})
-    assert digests(state) == manifest["filled_sha256_first12"]
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
+    assert sum(t.numel() for t in network.state_dict().values()) == 92_043_823
+    network.load_state_dict(filled_state(), assign=True)
     return network
 
 

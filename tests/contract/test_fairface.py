@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from contract.fill import Reference, relative_error, sample, sha256
-from evenface.checkpoints import load_strictly
+from evenface import networks, taxonomy
+from evenface.checkpoints import load_network
 from evenface.networks import fairface
+from evenface.networks.inference import prepare_for_inference
 
 TOLERANCE = 1e-5
 
@@ -24,10 +26,11 @@ def name(reference):
 
 
 @pytest.fixture(scope="module")
-def network(reference, name):
-    network = fairface.PUBLISHED[name]()
-    load_strictly(network, {k: torch.from_numpy(v) for k, v in reference.state().items()}, name)
-    return network.eval()
+def network(reference, name, tmp_path_factory):
+    """From a file in the published layout, a bare state dictionary, through the loader."""
+    path = tmp_path_factory.mktemp("checkpoint") / f"{name}.pt"
+    torch.save({k: torch.from_numpy(v) for k, v in reference.state().items()}, path)
+    return load_network(name, path)
 
 
 def test_tensor_names_shapes_and_order(reference, network):
@@ -65,7 +68,7 @@ def test_output_and_every_stage(reference, network):
 
 @pytest.mark.parametrize(("tag", "size"), [("up", (48, 64)), ("chip-a", (300, 300)), ("chip-b", (300, 300))])
 def test_preprocessing(reference, name, tag, size):
-    tensor = fairface.PREPROCESS[name](reference.raw_image(tag, *size)).numpy()
+    tensor = networks.preprocess(name, reference.raw_image(tag, *size)).numpy()
     assert tensor.shape == (3, 224, 224) and tensor.dtype == np.float32
     assert np.abs(tensor[:, ::7, ::7] - reference.arrays[f"pre/{tag}/tensor_sample"]).max() <= 1e-6
     wide = tensor.astype(np.float64)
@@ -76,7 +79,7 @@ def test_preprocessing(reference, name, tag, size):
 def test_chip_to_outputs(reference, name, network):
     images = [reference.raw_image(tag, 300, 300) for tag in ("chip-a", "chip-b")]
     with torch.inference_mode():
-        output = network(torch.stack([fairface.PREPROCESS[name](image) for image in images])).numpy()
+        output = network(torch.stack([networks.preprocess(name, image) for image in images])).numpy()
     assert relative_error(output, reference.arrays["e2e/output"]) <= TOLERANCE
 
 
@@ -89,6 +92,29 @@ def test_scores_and_classes(reference, name, network):
         assert shares.dtype == np.float32
         assert np.abs(shares - reference.arrays[f"scores/{key}"]).max() <= TOLERANCE
         assert classes.tolist() == [fairface.HEADS[name][head][i] for i in reference.arrays[f"pred/{key}"]]
+
+
+@pytest.mark.parametrize(("precision", "outputs", "shares"), [("float32", 1e-5, 1e-5), ("bfloat16", 1e-2, 1e-2)])
+def test_prepared_for_inference_it_stays_within_the_tolerance(reference, name, network, precision, outputs, shares):
+    prepared = prepare_for_inference(network, precision)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in prepared.modules())
+    with torch.inference_mode():
+        output = prepared(torch.from_numpy(reference.inputs())).numpy()
+    assert 0 < relative_error(output, reference.arrays["output_f64"]) <= outputs
+    for head, (values, classes) in fairface.decode(name, output).items():
+        key = head.removesuffix("4")
+        assert np.abs(values - reference.arrays[f"scores/{key}"]).max() <= shares
+        assert classes.tolist() == [fairface.HEADS[name][head][i] for i in reference.arrays[f"pred/{key}"]]
+
+
+def test_classes_are_those_of_the_taxonomy():
+    heads = {head: classes for entry in fairface.HEADS.values() for head, classes in entry.items()}
+    assert heads == {
+        "race": tuple(taxonomy.FAIRFACE_RACE_7),
+        "gender": tuple(taxonomy.FAIRFACE_GENDER),
+        "age": tuple(taxonomy.FAIRFACE_AGE),
+        "race4": tuple(taxonomy.FAIRFACE_RACE_4),
+    }
 
 
 def test_softmax_survives_what_overflows_the_original():

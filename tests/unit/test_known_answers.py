@@ -14,7 +14,7 @@ from evenface.screening.known_answers import ANSWERS, Answer, compare, report, v
 from evenface.storage.images import decode_image, encode_jpeg
 
 MODELS = Path(__file__).resolve().parents[2] / "models/magface"
-WEIGHTS, SAMPLES = MODELS / "magface_epoch_00025.pth", MODELS / "toy_imgs"
+WEIGHTS, SAMPLES = MODELS / "magface_epoch_00025.pth", MODELS / "samples"
 
 
 def test_the_published_weights_give_the_published_answers():

@@ -18,7 +18,12 @@ from evenface.taxonomy import DIMENSIONS
 
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema (2020-12) written as YAML."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(Path(path).read_text(encoding="utf-8"))
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
@@ -74,6 +79,12 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     return f"{place}: {error.message}"
 
 
+def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
+    """One sentence per place where ``value`` differs from a JSON schema: the dotted key, its value, what is allowed."""
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    return [_sentence(error) for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])]
+
+
 def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
     """A copy of ``config`` with the schema's defaults filled in.
 
@@ -81,10 +92,8 @@ def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = 
     """
     filled = copy.deepcopy(config)
     _fill(filled, schema, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(filled), key=lambda e: [str(p) for p in e.absolute_path])
-    if errors:
-        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(_sentence(e) for e in errors))
+    if problems := schema_problems(filled, schema):
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
     _cross_check(filled, name)
     return {key: value if key in _NAMED else _ordered(value) for key, value in filled.items()} | {
         key: {name: _ordered(entry) for name, entry in filled[key].items()} for key in _NAMED

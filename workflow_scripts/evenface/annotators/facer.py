@@ -7,7 +7,8 @@ and "Young" are attributes like the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -96,22 +97,10 @@ class Facer:
         """Annotation of images whose face lies at ``points`` (5, 2), in pixels where pixel i spans [i, i + 1]; None: no face."""
         probabilities = np.full((len(images), len(self.attributes)), np.nan, np.float32)
         failures = np.full(len(images), "no_face", object)
-        batch: list[Tensor] = []
-        places: list[int] = []
-        for place, (image, five) in enumerate(zip(images, points, strict=True)):
-            if five is None:
-                continue
-            try:
-                batch.append(normalise(align(image, five)))
-            except ValueError:  # the landmarks determine no alignment
-                continue
-            places.append(place)
-            if len(batch) == self.batch_size:
-                probabilities[places] = self._probabilities(batch)
-                failures[places] = ""
-                batch, places = [], []
-        if batch:
-            probabilities[places] = self._probabilities(batch)
+        faces = _aligned(images, points)
+        while batch := list(islice(faces, self.batch_size)):
+            places = [place for place, _ in batch]
+            probabilities[places] = self._probabilities([face for _, face in batch])
             failures[places] = ""
         nothing = np.full(len(images), np.nan, np.float32)
         return annotation_frame(
@@ -127,6 +116,18 @@ class Facer:
         with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
             logits = self.network(torch.stack(list(batch)).to(self.device))
         return torch.sigmoid(logits.float()).cpu().numpy()
+
+
+def _aligned(images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> Iterator[tuple[int, Tensor]]:
+    """Position and network input of every image that has a face."""
+    for place, (image, five) in enumerate(zip(images, points, strict=True)):
+        if five is None:
+            continue
+        try:
+            face = align(image, five)
+        except ValueError:  # the landmarks determine no alignment
+            continue
+        yield place, normalise(face)
 
 
 def _screened_points(rows: pd.DataFrame | None, count: int) -> list[np.ndarray | None]:

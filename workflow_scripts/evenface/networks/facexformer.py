@@ -31,8 +31,8 @@ PARSING_CLASSES: tuple[str, ...] = (
 
 _WIDTH = 256
 _STAGES = (128, 256, 512, 1024)
-_MEAN = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
-_DEVIATION = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Output(NamedTuple):
@@ -291,7 +291,8 @@ def preprocess(image: np.ndarray) -> Tensor:
     """
     resized = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
-    return pixels.to(torch.float32).div_(255).sub_(_MEAN).div_(_DEVIATION)
+    mean, deviation = torch.tensor((_MEAN, _DEVIATION))[:, :, None, None]
+    return pixels.to(torch.float32).div_(255).sub_(mean).div_(deviation)
 
 
 def landmarks_in_pixels(landmarks: Tensor, side: int = SIDE) -> Tensor:

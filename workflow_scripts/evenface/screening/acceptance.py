@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from evenface.screening.screen import REASONS
+from evenface.screening import REASONS
 from evenface.taxonomy import UNKNOWN, parse_grouping
 
 GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethnicity")

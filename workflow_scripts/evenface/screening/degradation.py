@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from evenface.screening.alignment import TEMPLATE_112, similarity
+
 
 def blur(crop: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of ``sigma`` pixels of the crop; 0 changes nothing."""
@@ -33,3 +35,13 @@ def occlude(crop: np.ndarray, share: float, random: np.random.Generator) -> np.n
     covered = crop.copy()
     covered[top : top + height, left : left + width] = random.integers(0, 256, 3)
     return covered
+
+
+def foreshorten(crop: np.ndarray, yaw: float) -> np.ndarray:
+    """A flat face turned away by ``yaw`` degrees and aligned again by its five points: narrower, and enlarged."""
+    centre = TEMPLATE_112.mean(0)
+    narrow = (TEMPLATE_112 - centre) * (np.cos(np.radians(yaw)), 1) + centre
+    back = similarity(narrow, TEMPLATE_112)
+    squeeze = np.array([[np.cos(np.radians(yaw)), 0], [0, 1]])
+    matrix = np.column_stack([back[:, :2] @ squeeze, back[:, :2] @ (centre - squeeze @ centre) + back[:, 2]])
+    return cv2.warpAffine(crop, matrix, crop.shape[1::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from evenface.networks.device import choose_device, choose_precision
 from evenface.networks.inference import map_batches, prepare_for_inference
 from evenface.networks.iresnet import to_input
 from evenface.screening.settings import BACKBONES, PUBLISHED_THRESHOLD, is_calibrated
+
+Item = TypeVar("Item")
 
 
 class MagFace:
@@ -62,9 +64,19 @@ class MagFace:
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
         return self.network(to_input(batch)).cpu().numpy()
 
-    def embed_all(self, crops: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time."""
-        for embeddings in map_batches(self._embed, _batches(crops, self.batch_size), self.threads):
+    def embed_all(
+        self, items: Iterable[Item], crop_of: Callable[[Item], np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time.
+
+        ``items`` are crops, or what ``crop_of`` makes one of; it is called by the threads, so that one decodes
+        while another computes.
+        """
+
+        def embed(batch: list[Item]) -> np.ndarray:
+            return self._embed(np.stack([crop_of(item) for item in batch] if crop_of else batch))
+
+        for embeddings in map_batches(embed, _batches(items, self.batch_size), self.threads):
             yield from embeddings
 
     def embed(self, crops: np.ndarray) -> np.ndarray:
@@ -97,10 +109,10 @@ def magnitudes(embeddings: np.ndarray) -> np.ndarray:
     return np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1)).astype(np.float32)
 
 
-def _batches(crops: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    crops = iter(crops)
-    while batch := list(islice(crops, size)):
-        yield np.stack(batch)
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
 
 
 def sha256_of(path: str | os.PathLike) -> str:

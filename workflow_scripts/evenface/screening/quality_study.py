@@ -18,7 +18,7 @@ import pandas as pd
 
 from evenface.generators.parametric import camera, sampling
 from evenface.generators.parametric.domains import Domain, domain
-from evenface.generators.parametric.face import Face, Pose
+from evenface.generators.parametric.face import Face, Framing, Pose
 from evenface.generators.parametric.render import Renderer
 from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
@@ -37,6 +37,9 @@ LEVELS: dict[str, tuple[float, ...]] = {
 }
 #: The factor of the undegraded picture, its level 0.
 CLEAN = "clean"
+
+#: Eyes as far apart as in aligned CelebA, and room enough around them for the crop of a head that is turned away.
+_FRAMING = Framing(width=248, height=280, eye_x=124.0, eye_y=140.0)
 
 #: Standard normal quantile of a two-sided 95 % interval.
 _Z = 1.959963984540054
@@ -58,7 +61,7 @@ def sitters(per_cell: int, seed: int, place: str) -> list[Sitter]:
         demographics = dict(zip(DIMENSIONS, cell, strict=True))
         own = seed_from(seed, "quality study", *cell, number)
         face = sampling.sample(demographics, {}, own, {"domain": place})
-        people.append(Sitter(replace(face, pose=Pose()), demographics, own))
+        people.append(Sitter(replace(face, pose=Pose(), framing=_FRAMING), demographics, own))
     return people
 
 

@@ -24,6 +24,7 @@ class RetinaFaceFinder:
     """
 
     def __init__(self, network: nn.Module, *, min_score: float = 0.8, max_side: int | None = None, device: str = "cpu"):
+        cv2.setNumThreads(1)
         self.network = network.to(device, memory_format=torch.channels_last).eval()
         self.min_score = min_score
         self.max_side = max_side

@@ -17,6 +17,7 @@ from evenface.joblog import progress
 from evenface.screening import alignment
 from evenface.screening.locating import landmarks_of
 from evenface.screening.magface import MagFace, magnitudes, threshold_of
+from evenface.storage.images import decode_image
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table, write_table
 from evenface.versions import QUALITY
@@ -41,7 +42,7 @@ def score_shards(
     threshold = threshold_in(settings, scorer, calibration)
     ids: list[str] = []
 
-    def crops() -> Iterator[np.ndarray]:
+    def faces() -> Iterator[tuple[bytes, str, np.ndarray]]:
         for shard, table in zip(shards, tables, strict=True):
             found = read_table(table, required=("image_id", "accepted"))
             found = found[found["accepted"]]
@@ -54,10 +55,10 @@ def score_shards(
                     if image_id not in member:
                         raise UserError(f"{table}: image {image_id!r} is not in {shard}; delete it and run again")
                     ids.append(image_id)
-                    yield alignment.align_112(source.image(member[image_id]), points)
+                    yield source.image_bytes(member[image_id]), source.reference(member[image_id]), points
 
     total = sum(int(read_table(t, required=("accepted",))["accepted"].sum()) for t in tables)
-    embeddings = list(progress(scorer.embed_all(crops()), total, "quality"))
+    embeddings = list(progress(scorer.embed_all(faces(), _crop), total, "quality"))
     lengths = magnitudes(np.stack(embeddings)) if embeddings else np.zeros(0, np.float32)
     # Written so that a magnitude that is not a number is rejected.
     accepted = lengths >= threshold
@@ -83,6 +84,11 @@ def score_shards(
     }
     write_table(frame, out, kind="quality", meta=meta)
     return frame
+
+
+def _crop(face: tuple[bytes, str, np.ndarray]) -> np.ndarray:
+    data, reference, points = face
+    return alignment.align_112(decode_image(data, reference), points)
 
 
 def threshold_in(settings: Mapping[str, Any], scorer: MagFace, calibration: str | os.PathLike | None) -> float:

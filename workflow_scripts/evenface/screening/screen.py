@@ -36,8 +36,6 @@ DEFAULTS: dict[str, Any] = {
     "quality": {"scorer": "none", "threshold": None},
 }
 
-#: Reasons for rejection, in the order they are tried.
-REASONS = ("unreadable", "no_face", "many_faces", "face_too_small", "low_quality")
 #: Ways to frame what is accepted.
 FRAMINGS = ("celeba", "magface", "square512", "squeeze")
 #: How an image with several faces is treated.

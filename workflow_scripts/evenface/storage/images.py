@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from evenface.errors import UserError
 
@@ -22,6 +22,17 @@ MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 * 1024 * 1024
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+#: EXIF orientation -> what turns the stored pixels upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(UserError):
@@ -34,6 +45,17 @@ class ImageError(UserError):
         self.detail = detail
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says. EXIF that is damaged, here or in another field, costs no image."""
+    image.load()
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        method = _UPRIGHT.get(orientation)
+    except Exception:  # unreadable EXIF fails in any way
+        return image
+    return image if method is None else image.transpose(method)
+
+
 def _rgb(data: bytes, reference: str, max_pixels: int) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         width, height = image.size
@@ -41,7 +63,7 @@ def _rgb(data: bytes, reference: str, max_pixels: int) -> np.ndarray:
             raise ImageError(
                 reference, "too_large", f"image of {width} x {height} pixels, more than {max_pixels} allowed"
             )
-        image = ImageOps.exif_transpose(image)
+        image = _upright(image)
         if image.mode in ("I", "F"):
             raise ImageError(
                 reference, "corrupt", "samples of 32 bits, whose white is not defined; save it with 8 or 16 bits"

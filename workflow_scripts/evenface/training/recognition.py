@@ -119,16 +119,21 @@ def verification_auc(embeddings: np.ndarray, identities: np.ndarray) -> dict[str
 
 
 def degrade(share: float):
-    """A function (crop, random) -> crop that blurs, reduces or covers ``share`` of the crops, one way each."""
+    """A function (crop, random) -> crop that worsens ``share`` of the crops in one way each.
+
+    They are blurred, reduced, covered, or squeezed and enlarged as the alignment of a turned head does.
+    """
 
     def change(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        way = random.random() / max(share, 1e-9)
+        way = 4 * random.random() / max(share, 1e-9)
         amount = random.random()
-        if way < 1 / 3:
+        if way < 1:
             return degradation.blur(crop, 0.5 + 4.5 * amount)
-        if way < 2 / 3:
+        if way < 2:
             return degradation.reduce(crop, round(12 * 5**amount))  # 12 to 60 pixels, evenly in proportion
-        return degradation.occlude(crop, 0.05 + 0.45 * amount, random) if way < 1 else crop
+        if way < 3:
+            return degradation.occlude(crop, 0.05 + 0.45 * amount, random)
+        return degradation.foreshorten(crop, 30 + 50 * amount) if way < 4 else crop
 
     return change
 
