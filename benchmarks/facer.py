@@ -80,15 +80,22 @@ def plain_flow() -> Callable:
     return run
 
 
+class GivenLandmarks(RetinaFaceFinder):
+    """Looks for faces and answers with the given one."""
+
+    def detect(self, images):
+        super().detect(images)
+        return [retinaface.Faces(np.zeros((1, 4)), FIVE[None], np.ones(1))] * len(images)
+
+
 def our_flow(precision: str) -> Callable:
-    """The annotator, with the given landmarks in place of the detector's."""
-    finder = RetinaFaceFinder(copy.deepcopy(DETECTOR))
-    annotator = Facer(copy.deepcopy(ATTRIBUTES), finder, batch_size=batch_size, precision=precision)
+    """The annotator."""
+    finder = GivenLandmarks(copy.deepcopy(DETECTOR))
+    options = {"batch_size": batch_size, "precision": precision, "threads": THREADS}
+    annotator = Facer(copy.deepcopy(ATTRIBUTES), finder, **options)
 
     def run(paths):
-        images = [read_image(str(path)) for path in paths]
-        finder.detect(images)
-        table = annotator.read(images, [FIVE] * len(images))
+        table = annotator.annotate([read_image(str(path)) for path in paths])
         return table[[f"score_{name}" for name in CELEBA_ATTRIBUTES]].to_numpy()
 
     return run
@@ -129,10 +136,10 @@ def main() -> None:
         answers = {name: [] for name in flows}
         for run in flows.values():
             run(paths[:2])
-        for start in range(0, count, batch_size):
+        for start in range(0, count, THREADS * batch_size):
             for name, run in flows.items():
                 before = time.perf_counter(), time.process_time()
-                answers[name].append(run(paths[start : start + batch_size]))
+                answers[name].append(run(paths[start : start + THREADS * batch_size]))
                 spent[name] += np.subtract((time.perf_counter(), time.process_time()), before)
     plain = spent["one at a time"]
     for name, (wall, cpu) in spent.items():

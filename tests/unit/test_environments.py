@@ -65,9 +65,8 @@ def third_party(path: Path) -> dict[str, Path]:
             top = name.split(".")[0]
             if top == "evenface":
                 parts = name.split(".")
-                for end in range(1, len(parts) + 1):
-                    if ours := module_file(".".join(parts[:end])):
-                        todo.append(ours)
+                ours = (module_file(".".join(parts[:end])) for end in range(1, len(parts) + 1))
+                todo.extend(file for file in ours if file)
             else:
                 found.setdefault(top, file)
     return {name: file for name, file in found.items() if name not in sys.stdlib_module_names}

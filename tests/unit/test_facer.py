@@ -1,9 +1,13 @@
 """Facer as an annotator: detection, choice of the face, alignment, attributes, failures, settings."""
 
+from pathlib import Path
+
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from detectors import lively_detector
 from evenface import annotators, networks
@@ -13,11 +17,15 @@ from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.networks import farl, retinaface
 from evenface.screening import LANDMARK_COLUMNS, farl_alignment
+from evenface.screening.detection import FaceFinder
 from evenface.screening.retinaface_detection import RetinaFaceFinder
+from evenface.screening.screen import screen_shard
 from evenface.storage.images import encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def noise(height, width, seed=0):
@@ -128,6 +136,14 @@ def test_the_answer_does_not_depend_on_the_batch(network, finder):
         np.testing.assert_allclose(scores_of(alone)[0], scores_of(together)[i], atol=1e-4)
 
 
+def test_threads_change_nothing(network, finder):
+    images = [noise(90, 120, seed) for seed in range(5)]
+    one, two = (Facer(network, finder, batch_size=2, threads=threads).annotate(images) for threads in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    nothing = Facer(network, finder).annotate([])
+    assert nothing.columns.tolist() == one.columns.tolist() and len(nothing) == 0
+
+
 def test_the_real_detector_s_face_is_the_one_that_is_read(network, finder):
     """Both networks proper, put together by hand: the published pieces one after the other."""
     image = noise(90, 120)
@@ -165,6 +181,38 @@ def test_screening_s_landmarks(network):
     np.testing.assert_allclose(scores_of(table)[0], expected_scores(network, image, FIVE), atol=1e-4)
     with pytest.raises(UserError, match="needs the five points of screening"):
         Facer(network, None).annotate([image], pd.DataFrame({"image_id": ["a"]}))
+
+
+def photograph():
+    """Grace Hopper (public domain, shipped with matplotlib), uint8 (600, 512, 3)."""
+    path = Path(matplotlib.get_data_path()) / "sample_data/grace_hopper.jpg"
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_a_photograph_by_way_of_screening(network, tmp_path):
+    """Screening's table gives the points; the aligned face is where FaRL expects it, whatever the photograph's size."""
+    photo = photograph()
+    half = np.asarray(Image.fromarray(photo).resize((256, 300), Image.Resampling.LANCZOS))
+    members = {"a.png": photo, "b.png": half, "c.png": np.full((300, 300, 3), 90, np.uint8)}
+    table = pd.DataFrame({"image_id": list("abc"), "member": list(members)})
+    write_shard(tmp_path / "s.tar", [(name, encode_png(image)) for name, image in members.items()], table, recipe={})
+    weights = {"dlib5": str(ROOT / "models/dlib/shape_predictor_5_face_landmarks.dat")}
+    crops, screened = tmp_path / "s.aligned.tar", tmp_path / "s.screen.parquet"
+    screening = screen_shard(tmp_path / "s.tar", {}, screened, crops, weights=weights)
+    annotate_shards(
+        Facer(network, None), [tmp_path / "s.tar"], tmp_path / "a.parquet", aligned_paths=[crops],
+        screening_paths=[screened],
+    )  # fmt: skip
+    got = read_table(tmp_path / "a.parquet")
+    assert got["failure"].tolist() == ["", "", "not_accepted"]
+    points = screening[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(-1, 5, 2)
+    np.testing.assert_allclose(scores_of(got)[0], expected_scores(network, photo, points[0] + 0.5), atol=1e-4)
+
+    finder = FaceFinder({"detector": "hog", "landmarks": "dlib5", "upsample": 1, "min_score": 0.0}, weights)
+    for image, five in zip((photo, half), points):
+        face = (255 * farl_alignment.align(image, five + 0.5)).byte().numpy().transpose(1, 2, 0)
+        found = finder.landmarks(np.ascontiguousarray(face), finder.detect(face)[0])
+        assert np.abs(found + 0.5 - farl_alignment.TARGET_POINTS.numpy())[:2].max() < 6  # the eyes
 
 
 def test_large_images_are_reduced_for_detection_only(network):

@@ -7,8 +7,7 @@ and "Young" are attributes like the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from evenface.annotators import annotation_frame
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.networks.farl import normalise
+from evenface.networks.inference import map_batches
 from evenface.screening import LANDMARK_COLUMNS
 from evenface.screening.farl_alignment import align
 from evenface.screening.retinaface_detection import RetinaFaceFinder
@@ -67,6 +67,7 @@ class Facer:
         batch_size: int = 32,
         precision: str = "float32",
         device: str = "cpu",
+        threads: int = 1,
     ):
         """``network`` takes aligned faces; without a ``finder`` the landmarks come with the rows."""
         self.network = network.to(device).eval()
@@ -74,60 +75,59 @@ class Facer:
         self.batch_size = batch_size
         self.precision = precision
         self.device = device
+        self.threads = threads
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per RGB uint8 image, of any size."""
-        faces = np.full(len(images), np.nan, np.float32)
-        scores = np.full(len(images), np.nan, np.float32)
-        if self.finder is not None:
-            found = self.finder.detect(images)
-            points = [f.points[0] if len(f.points) else None for f in found]
-            faces = np.array([len(f.scores) for f in found], np.float32)
-            scores = np.array([f.scores[0] if len(f.scores) else np.nan for f in found], np.float32)
-        else:
-            points = _screened_points(rows, len(images))
-        return self.read(images, points, extras={"n_faces": faces, "face_score": scores})
+        """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
+        return self._read(images, None if self.finder is not None else _screened_points(rows, len(images)))
 
-    def read(
-        self,
-        images: Sequence[np.ndarray],
-        points: Sequence[np.ndarray | None],
-        extras: Mapping[str, np.ndarray] | None = None,
-    ) -> pd.DataFrame:
-        """Annotation of images whose face lies at ``points`` (5, 2), in pixels where pixel i spans [i, i + 1]; None: no face."""
+    def read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> pd.DataFrame:
+        """The same for faces found elsewhere, at ``points`` (5, 2) in pixels where pixel i spans [i, i + 1]; None: no face."""
+        return self._read(images, points)
+
+    def _read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None] | None) -> pd.DataFrame:
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(images), self.batch_size)]
         probabilities = np.full((len(images), len(self.attributes)), np.nan, np.float32)
+        extras = {name: np.full(len(images), np.nan, np.float32) for name in self.extras}
         failures = np.full(len(images), "no_face", object)
-        faces = _aligned(images, points)
-        while batch := list(islice(faces, self.batch_size)):
-            places = [place for place, _ in batch]
-            probabilities[places] = self._probabilities([face for _, face in batch])
-            failures[places] = ""
+
+        def batch(part: slice) -> None:
+            found = None if points is None else points[part]
+            if found is None:
+                faces = self.finder.detect(images[part])
+                found = [f.points[0] if len(f.points) else None for f in faces]
+                extras["n_faces"][part] = [len(f.scores) for f in faces]
+                extras["face_score"][part] = [f.scores[0] if len(f.scores) else np.nan for f in faces]
+            aligned = [_aligned(image, five) for image, five in zip(images[part], found, strict=True)]
+            seen = np.array([face is not None for face in aligned])
+            if seen.any():
+                probabilities[part][seen] = self._probabilities([face for face in aligned if face is not None])
+                failures[part][seen] = ""
+
+        for _ in map_batches(batch, parts, self.threads):
+            pass
         nothing = np.full(len(images), np.nan, np.float32)
         return annotation_frame(
             dict(zip(self.attributes, probabilities.T, strict=True)),
             {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS},
-            extras=extras or dict.fromkeys(self.extras, nothing),
+            extras=extras,
             failures=failures,
         )
 
-    @torch.inference_mode()
-    def _probabilities(self, batch: Sequence[Tensor]) -> np.ndarray:
-        low = self.precision == "bfloat16"
-        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
-            logits = self.network(torch.stack(list(batch)).to(self.device))
+    def _probabilities(self, faces: Sequence[Tensor]) -> np.ndarray:
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(torch.stack(list(faces)).to(self.device))
         return torch.sigmoid(logits.float()).cpu().numpy()
 
 
-def _aligned(images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> Iterator[tuple[int, Tensor]]:
-    """Position and network input of every image that has a face."""
-    for place, (image, five) in enumerate(zip(images, points, strict=True)):
-        if five is None:
-            continue
-        try:
-            face = align(image, five)
-        except ValueError:  # the landmarks determine no alignment
-            continue
-        yield place, normalise(face)
+def _aligned(image: np.ndarray, five: np.ndarray | None) -> Tensor | None:
+    """The network's input, None without a face or where the landmarks determine no alignment."""
+    if five is None:
+        return None
+    try:
+        return normalise(align(image, five))
+    except ValueError:
+        return None
 
 
 def _screened_points(rows: pd.DataFrame | None, count: int) -> list[np.ndarray | None]:
@@ -178,4 +178,5 @@ def create(settings: Mapping[str, Any]) -> Facer:
         batch_size=settings["batch_size"],
         precision=runtime.choose_precision(settings["precision"], device),
         device=device,
+        threads=threads,
     )

@@ -76,9 +76,12 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.M
         limit = size_limit(build)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{manifest_path(path)}: describes no network ({error}); train the model again") from error
-    content = read_published(path, max_bytes=limit)
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be read ({error.strerror}); train it again") from error
     if found != manifest.get("weights_sha256"):
         raise UserError(f"{path}: weights and {manifest_path(path).name} do not belong together; train the model again")
+    content = read_published(path, max_bytes=limit)
     return fit(build, content, path).to(device).eval(), manifest
