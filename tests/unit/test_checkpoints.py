@@ -328,7 +328,7 @@ def test_overlapping_entries_are_refused(tmp_path):
     for place, first in ((whole.index(b"PK\x01\x02"), 20), (0, 18)):
         whole[place + first : place + first + 8] = struct.pack("<II", end, end)
     path.write_bytes(whole)
-    refused(path, "overlap")
+    refused(path, "entries of its zip archive overlap")
 
 
 def test_lengths_that_lie_are_noticed(tmp_path, state):
