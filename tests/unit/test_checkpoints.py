@@ -344,6 +344,20 @@ def test_lengths_that_lie_are_noticed(tmp_path, state):
     refused(path, "compressed")
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a//x", "a/./x", "a\\b"])
+def test_entries_with_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    path = tmp_path / "names.pt"
+    path.write_bytes(zip_bytes([("a/data.pkl", b"\x80\x02}."), (name, b"x")]))
+    refused(path, "forbidden name")
+
+
+def test_the_folder_in_the_archive_may_have_any_name(tmp_path, state):
+    """torch.save names it after the file."""
+    for name in ("ein Netz, 2. Fassung.pt", "a:b.pt", "Gesichter-\u00e4\u6f22.pt"):
+        network = load_network("mtcnn-pnet", saved(tmp_path / name, state))
+        assert torch.equal(network.conv1.weight, state["conv1.weight"])
+
+
 def test_too_many_entries_are_refused(tmp_path):
     path = tmp_path / "many.pt"
     path.write_bytes(zip_bytes([(f"a/{i}", b"") for i in range(torch_files.MAX_ENTRIES + 1)]))
