@@ -255,6 +255,20 @@ def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
     assert "no agreement to report" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("how", ["empty", "absent"])
+def test_a_validation_set_without_a_balanced_accuracy(inputs, tmp_path, how):
+    logs = {}
+    for model, path in inputs.training_logs.items():
+        log = pd.read_csv(path)
+        if model == "real-1":
+            column = "validation_balanced_accuracy"
+            log = log.drop(columns=column) if how == "absent" else log.assign(**{column: np.nan})
+        logs[model] = tmp_path / f"{model}.csv"
+        write_csv(log, logs[model])
+    build_report(replace(inputs, training_logs=logs), tmp_path / "report.html")
+    assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", (tmp_path / "report.html").read_text()))
+
+
 def test_one_seed_has_no_spread(tmp_path):
     build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()

@@ -86,7 +86,7 @@ _REQUIRED = {
     "quality study": ("degradation", "level", "grouping", "group", "people", "magnitude", "change", "fell", "accepted"),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
     "confusion": ("reference", "annotator", "head", "grouping", "group", "truth", "predicted", "n", "rate"),
-    "training log": ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy"),
+    "training log": ("epoch", "train_loss", "validation_loss"),
 }
 
 
