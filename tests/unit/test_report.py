@@ -326,9 +326,14 @@ def test_numbers_for_people():
 
 
 def test_the_quality_filter_is_judged(page, inputs, tmp_path):
-    assert "By gender: male 90.0 %, female 95.0 % (p = 0.250)" in page and "By age:" not in page
+    table = page[page.index("Are groups accepted alike") : page.index("random reassignments")]
+    assert re.findall(r"<t[hd][^>]*>([^<]+)", table)[6:] == ["gender", "male", "90.0 %", "female", "95.0 %", "0.250"]
+    surer = pd.read_csv(inputs.differences).assign(p=0.0005)
+    write_csv(surer, tmp_path / "surer.csv")
+    build_report(replace(inputs, differences=tmp_path / "surer.csv"), tmp_path / "surer.html")
+    assert "&lt; 0.001</td>" in (tmp_path / "surer.html").read_text(encoding="utf-8")
     assert "head turned by 60°" in page and "−2.000 (−2.500 to −1.500)" in page
-    assert "36 rendered people" in page and page.count("head turned by") == 1
+    assert "36 rendered people" in page and page.count('<th scope="row">head turned by') == 1
     build_report(replace(inputs, differences=None, quality=None, study=None), tmp_path / "r.html")
     bare = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare
