@@ -30,8 +30,9 @@ CELLS: tuple[tuple[str, str, str, str], ...] = tuple(
     itertools.product(DIMENSIONS["ethnicity"], DIMENSIONS["gender"], DIMENSIONS["age"], HAIR_COLOURS)
 )
 
-#: Side of the square that is drawn, in pixels of aligned CelebA: wide enough for shoulders and any hair.
-FIELD = 200.0
+#: Side of the square that is drawn, in pixels of aligned CelebA, and where the eyes fall in it (share of its
+#: height from the top): close to the face, with room for high and long hair.
+FIELD, EYE_HEIGHT = 180.0, 0.54
 
 #: Traits of the face that are asked for on purpose, and how often among them.
 FACE_TRAITS: dict[str, float] = {
@@ -84,14 +85,13 @@ def _pick(random: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 def framing(size: int) -> Framing:
-    """A square of ``size`` pixels over the middle of aligned CelebA's frame, ``FIELD`` of its pixels wide."""
-    base, scale = Framing(), size / FIELD
+    """A square of ``size`` pixels that shows ``FIELD`` pixels of aligned CelebA."""
     return Framing(
         width=size,
         height=size,
         eye_x=size / 2,
-        eye_y=(base.eye_y - (base.height - FIELD) / 2) * scale,
-        eye_distance=base.eye_distance * scale,
+        eye_y=size * EYE_HEIGHT,
+        eye_distance=Framing().eye_distance * size / FIELD,
     )
 
 
