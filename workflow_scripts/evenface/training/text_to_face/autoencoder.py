@@ -38,6 +38,9 @@ DEFAULTS: dict[str, Any] = {
     "precision": "auto",
 }
 
+#: The settings that are the network's shape.
+SHAPE = ("channels", "latent_channels", "layers")
+
 #: Faces over which the spread of the latents is measured.
 _MEASURED = 2048
 
@@ -84,9 +87,8 @@ def train_autoencoder(
     runtime.prepare(threads)
     precision = runtime.choose_precision(settings["precision"], device)
     size = pictures.pixels.shape[1]
-    shape = {key: settings[key] for key in ("channels", "latent_channels", "layers")}
     torch.manual_seed(seed_from(seed, "initial weights"))
-    network = autoencoder(size, **shape).to(device, memory_format=torch.channels_last)
+    network = autoencoder(size, **{key: settings[key] for key in SHAPE}).to(device, memory_format=torch.channels_last)
     rows = np.flatnonzero(~pictures.held_out)
     batches = Batches(len(rows), settings["batch_size"], seed)
 
