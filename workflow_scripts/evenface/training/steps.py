@@ -103,14 +103,10 @@ class _Training:
         keep = min(decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - keep)
 
-    def averaged(self) -> dict[str, dict[str, Tensor]]:
-        """State dictionaries of the modules with averaged weights; frozen ones as they are."""
-        mean = {id(p): a for p, a in zip(self.parameters, self.average, strict=True)}
-        states = {}
-        for name, module in self.modules.items():
-            own = {key: mean[id(p)] for key, p in module.named_parameters() if id(p) in mean}
-            states[name] = {key: own.get(key, value).detach().clone() for key, value in module.state_dict().items()}
-        return states
+    def take_averages(self) -> None:
+        """Give the modules the averaged weights."""
+        for parameter, mean in zip(self.parameters, self.average, strict=True):
+            parameter.data.copy_(mean)
 
     def save(self) -> None:
         if self.path is None:
@@ -144,11 +140,11 @@ class _Training:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """What a state file holds; None, with a warning, when it cannot be read."""
+    """What a state file holds; None, with a warning, when it is damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way; the training can always start again
-        log.warning("%s cannot be read (%s); starting from the beginning", path, error)
+        log.warning("%s cannot be read and counts as none (%s)", path, error)
         return None
 
 
@@ -162,8 +158,8 @@ def train_steps(
     state_path: Path | None = None,
     log_path: Path | None = None,
     label: str = "training",
-) -> dict[str, dict[str, Tensor]]:
-    """Take the steps that are left with AdamW; returns the averaged state dictionary of each module.
+) -> None:
+    """Take the steps that are left with AdamW, and leave the modules with their averaged weights.
 
     ``settings`` has the keys of ``DEFAULTS``; parameters that require no gradient stay as they are.
     With ``state_path`` the training writes its state there from time to time, and goes on from it when it
@@ -209,7 +205,26 @@ def train_steps(
             saved = time.monotonic()
     training.save()
     _write_history(training.history, log_path)
-    return training.averaged()
+    training.take_averages()
+
+
+def take_averages(modules: Mapping[str, nn.Module], state_path: Path) -> int:
+    """Give modules the averaged weights of an unfinished training; returns how many steps it has taken.
+
+    UserError when there is no such state, or it is of other modules.
+    """
+    content = read_state(state_path) if state_path.is_file() else None
+    if content is None:
+        raise UserError(f"{state_path}: no state of a training; start the training first")
+    parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+    shapes = [tuple(p.shape) for p in parameters]
+    if [tuple(a.shape) for a in content["average"]] != shapes:
+        raise UserError(
+            f"{state_path}: the state of a training with other settings; give the settings it was begun with"
+        )
+    for parameter, mean in zip(parameters, content["average"], strict=True):
+        parameter.data.copy_(mean)
+    return content["step"]
 
 
 def _count(training: _Training, numbers: Mapping[str, float], rate: float, every: int) -> None:
@@ -223,7 +238,11 @@ def _count(training: _Training, numbers: Mapping[str, float], rate: float, every
 
 
 def _last(history: list[dict[str, float]]) -> str:
-    return ", ".join(f"{k} {v:.4f}" for k, v in history[-1].items() if k not in ("step", "learning_rate")) if history else "-"
+    return (
+        ", ".join(f"{k} {v:.4f}" for k, v in history[-1].items() if k not in ("step", "learning_rate"))
+        if history
+        else "-"
+    )
 
 
 def _write_history(history: list[dict[str, float]], path: Path | None) -> None:

@@ -6,6 +6,7 @@ prompt is refused for its words.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -44,7 +45,7 @@ def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
     split = [[*piece[:-1], piece[-1] + _LAST] for piece in pieces]
     merges = []
     while True:
-        counts = Counter(pair for symbols in split for pair in zip(symbols, symbols[1:], strict=False))
+        counts = Counter(pair for symbols in split for pair in itertools.pairwise(symbols))
         if not counts:
             return merges
         best = min(counts, key=lambda pair: (-counts[pair], pair))

@@ -103,7 +103,7 @@ def train_autoencoder(
         apart, spread = likeness(decoded.float(), x), divergence(mean, logvar)
         return apart + settings["kl"] * spread, {"likeness": float(apart.detach()), "kl": float(spread.detach())}
 
-    states = train_steps(
+    train_steps(
         {"autoencoder": network},
         loss_of,
         settings,
@@ -113,7 +113,6 @@ def train_autoencoder(
         log_path=Path(log_path),
         label="autoencoder",
     )
-    network.load_state_dict(states["autoencoder"])
     standardise(network, pictures.pixels[rows[:_MEASURED]], device)
     save_weights(out, network)
 

@@ -111,7 +111,7 @@ def train_denoiser(
         errors = (answer.float() - velocity).square().mean((1, 2, 3))
         return (weights * errors).mean(), {"velocity": float(errors.detach().mean())}
 
-    states = train_steps(
+    train_steps(
         {"unet": unet, "text_encoder": text},
         loss_of,
         settings,
@@ -121,6 +121,4 @@ def train_denoiser(
         log_path=Path(log_path),
         label="denoiser",
     )
-    for network, name in ((unet, "unet"), (text, "text_encoder")):
-        network.load_state_dict(states[name])
     save_weights(out, unet, text, prefixes=PREFIXES)

@@ -33,7 +33,9 @@ def load_weights(path: str | os.PathLike, *networks: nn.Module, prefixes: tuple[
     try:
         state: Mapping[str, Tensor] = load(Path(path).read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: the weights cannot be read ({error.strerror}); run the rule that trains them") from error
+        raise UserError(
+            f"{path}: the weights cannot be read ({error.strerror}); run the rule that trains them"
+        ) from error
     except SafetensorError as error:
         raise UserError(f"{path}: not a safetensors file ({error}); delete it and train again") from error
     for network, prefix in zip(networks, prefixes, strict=True):
