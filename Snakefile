@@ -34,4 +34,5 @@ rule all:
     input:
         "results/fairness.csv",
         "results/report.html",
+        quality_study(),
     localrule: True

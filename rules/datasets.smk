@@ -30,6 +30,7 @@ rule read_synthetic:
         images=all_shards(".tar"),
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
+        quality=quality_tables(),
         annotations=[path for name in LABEL_SOURCES for path in annotations(name)],
     output:
         faces=ensure(f"data/faces/{GENERATOR}.parquet", non_empty=True),

@@ -30,6 +30,8 @@ rule report:
         acceptance=f"data/synthetic/{GENERATOR}/acceptance.csv",
         rejected=f"data/synthetic/{GENERATOR}/rejected.csv",
         agreement="results/annotation/agreement.csv",
+        confusion="results/annotation/confusion.csv",
+        summary=f"data/faces/{GENERATOR}.json",
         logs=classifiers("results/models/{run}/{seed}/log.csv"),
         manifests=classifiers("results/models/{run}/{seed}/model.json"),
     output:

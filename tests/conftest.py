@@ -14,12 +14,13 @@ from evenface.configuration import check_config, load_schema
 ROOT = Path(__file__).resolve().parents[1]
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 DLIB = ("models/dlib/shape_predictor_5_face_landmarks.dat", "models/dlib/mmod_human_face_detector.dat")
+MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}
 
 
 def pytest_sessionstart(session):
     """Fetch what tests of real parts need, by the workflow's own rules, once per clone."""
     os.environ["EVENFACE_FACE_ASSETS"] = str(ROOT / FACE_ASSETS)
-    missing = [name for name in (FACE_ASSETS, *DLIB) if not (ROOT / name).exists()]
+    missing = [name for name in (FACE_ASSETS, *DLIB, *MTCNN.values()) if not (ROOT / name).exists()]
     if missing and not session.config.option.collectonly:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--", *missing]
@@ -38,6 +39,12 @@ def renderer(face_assets):
     from evenface.generators.parametric.render import Renderer
 
     return Renderer(face_assets)
+
+
+@pytest.fixture(scope="session")
+def mtcnn_weights() -> dict[str, Path]:
+    """File key -> weights of the face detector MTCNN."""
+    return {net: ROOT / path for net, path in MTCNN.items()}
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Acceptance by group, and every rejection with its reason (rule acceptance)."""
+"""Acceptance and quality by group, and every rejection with its reason (rule acceptance)."""
 
 from evenface.joblog import job_log
 from evenface.screening.summary import write_acceptance
@@ -7,6 +7,10 @@ with job_log(snakemake.log[0], snakemake.threads):
     write_acceptance(
         list(snakemake.input.images),
         list(snakemake.input.tables),
+        list(snakemake.input.quality),
         acceptance=snakemake.output.acceptance,
         rejected=snakemake.output.rejected,
+        quality=snakemake.output.quality,
+        differences=snakemake.output.differences,
+        seed=snakemake.params.recipe["seed"],
     )

@@ -13,6 +13,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             "shards": list(snakemake.input.images),
             "screening": list(snakemake.input.screening),
             "aligned": list(snakemake.input.aligned),
+            "quality": list(snakemake.input.quality),
             "annotations": {name: files[i * count : (i + 1) * count] for i, name in enumerate(names)},
         },
         faces=snakemake.output.faces,

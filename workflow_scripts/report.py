@@ -15,6 +15,8 @@ with job_log(snakemake.log[0], snakemake.threads):
             acceptance=snakemake.input.acceptance,
             rejected=snakemake.input.rejected,
             agreement=snakemake.input.agreement,
+            confusion=snakemake.input.confusion,
+            summary=snakemake.input.summary,
             training_logs=dict(zip(models, snakemake.input.logs, strict=True)),
             manifests=dict(zip(models, snakemake.input.manifests, strict=True)),
             baseline=snakemake.params.recipe["baseline"],

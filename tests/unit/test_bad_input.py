@@ -186,7 +186,7 @@ def replace_by_text(path):
     [
         (cut_in_half, r"model\.safetensors: weights and model\.json do not belong together; train the model again"),
         (flip_a_bit, r"model\.safetensors: weights and model\.json do not belong together"),
-        (replace_by_text, r"model\.safetensors: not a safetensors file"),
+        (replace_by_text, r"model\.safetensors: not a readable checkpoint: neither a PyTorch nor a safetensors"),
         (Path.unlink, r"model\.safetensors: the model cannot be read"),
         (lambda path: path.with_suffix(".json").unlink(), r"model\.json: the model's manifest cannot be read"),
         (lambda path: path.with_suffix(".json").write_text("{"), r"model\.json: not a JSON file"),

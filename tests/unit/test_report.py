@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evenface.annotators.summary import confusions
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
 from evenface.report import svg
@@ -59,6 +60,21 @@ def write_shards(folder, faces=None):
         write_shard(path, [("0.png", encode_png(face))], table, recipe)
         paths.append(path)
     return paths
+
+
+def confusion_table():
+    """An annotator that takes some old faces for middle-aged and finds no face in a few black ones."""
+    rng = np.random.default_rng(3)
+    ids = [f"g/{k}" for k in range(700)]
+    requested = pd.DataFrame({"image_id": ids, **{d: rng.choice(v, 700) for d, v in DIMENSIONS.items()}})
+    labels = {f"label_{a}": rng.choice(np.array([-1, 1], np.int8), 700) for a in ATTRIBUTES}
+    truth = requested.assign(failure="", **labels)
+    answers = truth.copy()
+    answers.loc[(truth["age"] == "senior") & (rng.random(700) < 0.3), "age"] = "middle_aged"
+    lost = (truth["ethnicity"] == "black") & (rng.random(700) < 0.2)
+    answers.loc[lost, list(DIMENSIONS)] = "unknown"
+    answers.loc[lost, list(labels)] = 0
+    return confusions({"ground_truth": truth, "trained_here": answers}, requested, ATTRIBUTES)
 
 
 @pytest.fixture(scope="session")
@@ -116,6 +132,11 @@ def make_inputs(folder, seeds=(1, 2)):
         columns=["annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"],
     )  # fmt: skip
     write_csv(agreement, folder / "agreement.csv")
+    write_csv(confusion_table(), folder / "confusion.csv")
+    seen = [{"dimension": "ethnicity", "requested": "asian", "seen": "white", "images": 7}]
+    validation = {"by": "fairface", "dimensions": ["ethnicity"], "policy": "drop", "checked": 701, "mismatched": 7,
+                  "unknown": 2, "dropped": 7, "relabelled": 0, "seen_instead": seen}  # fmt: skip
+    (folder / "summary.json").write_text(json.dumps({"validation": validation}))
     shards = write_shards(folder)
     write_contact_sheet(shards, folder / "sheet.jpg")
     return ReportInputs(
@@ -124,6 +145,8 @@ def make_inputs(folder, seeds=(1, 2)):
         acceptance=folder / "acceptance.csv",
         rejected=folder / "rejected.csv",
         agreement=folder / "agreement.csv",
+        confusion=folder / "confusion.csv",
+        summary=folder / "summary.json",
         training_logs=logs,
         manifests=manifests,
         baseline="real",
@@ -195,6 +218,8 @@ def test_page_names_runs_attributes_groups_and_standins(page):
     assert "<plain>" not in page
     for attribute in ATTRIBUTES:
         assert f"<h3>{attribute.replace('_', ' ')}</h3>" in page
+    assert "How trained here errs" in page and "the generator&#39;s own truth" in page
+    assert "called right" in page and "7 dropped, 0 relabelled" in page
     assert "stand-in" in page and "Inconclusive is not fair" in page
     assert not re.search(r"\bnan\b|\bNone\b|undefined\b.*Undefined\(", re.sub(r"base64,[^\"]*", "", page))
 

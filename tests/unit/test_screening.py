@@ -21,7 +21,7 @@ from evenface.screening.detection import MEAN_FIVE, Detection, FaceFinder, compl
 from evenface.screening.summary import write_acceptance
 from evenface.storage.images import encode_png
 from evenface.storage.shards import read_shard, write_shard
-from evenface.storage.tables import read_table, table_meta
+from evenface.storage.tables import read_table, table_meta, write_table
 
 LANDMARK_MODEL = Path(__file__).resolve().parents[2] / "models/dlib/shape_predictor_5_face_landmarks.dat"
 needs_model = pytest.mark.skipif(not LANDMARK_MODEL.is_file(), reason="rule fetch_dlib_models has not run here")
@@ -131,8 +131,8 @@ def test_scorers_are_a_registry():
     assert np.isnan(quality.create("none", {}).score(crops)).all()
     flat, rough = quality.create("sharpness", {}).score(crops)
     assert flat == 0 and rough > 1000
-    with pytest.raises(UserError, match="'magface' is not available in this version; known are none, sharpness"):
-        quality.from_config(screen.settings_of({"magface": {"weights": "x.pth"}}))
+    with pytest.raises(UserError, match="'serfiq' is not available in this version; known are none, sharpness"):
+        quality.from_config(screen.settings_of({"quality": {"scorer": "serfiq"}}))
 
 
 # --- screening ---
@@ -259,10 +259,22 @@ def test_acceptance_by_group(shard, tmp_path):
         assert table.loc[grouping, "total"].sum() == 6
 
     screen.screen_shard(shard, {}, tmp_path / "t.parquet", tmp_path / "c.tar")
-    files = {"acceptance": tmp_path / "a.csv", "rejected": tmp_path / "r.csv"}
+    names = ("acceptance", "rejected", "quality", "differences")
+    files = {name: tmp_path / f"{name}.csv" for name in names}
     write_acceptance([str(shard)], [str(tmp_path / "t.parquet")], **files)
     assert pd.read_csv(files["acceptance"])["accepted"].iloc[0] == 2
     assert len(pd.read_csv(files["rejected"])) == 4
+    assert pd.read_csv(files["quality"]).empty
+    assert pd.read_csv(files["differences"])["groups"].tolist() == [1] * 5
+
+    judged = pd.DataFrame({"image_id": ["good", "fine"], "magnitude": np.float32([3, 5]), "accepted": [False, True],
+                           "detail": ["magnitude 3.00 < 4", ""]})  # fmt: skip
+    write_table(judged, tmp_path / "q.parquet", kind="quality")
+    write_acceptance([str(shard)], [str(tmp_path / "t.parquet")], [str(tmp_path / "q.parquet")], **files)
+    assert pd.read_csv(files["acceptance"])[["accepted", "low_quality"]].iloc[0].tolist() == [1, 1]
+    rejected = pd.read_csv(files["rejected"]).set_index("image_id")
+    assert rejected.loc["good", ["reason", "detail"]].tolist() == ["low_quality", "magnitude 3.00 < 4"]
+    assert pd.read_csv(files["quality"]).set_index("grouping").loc["all", ["images", "mean"]].tolist() == [2, 4]
 
 
 # --- dlib's model files ---

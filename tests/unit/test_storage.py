@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path, write_json, write_text
-from evenface.storage.images import ImageError, ImageReader, encode_jpeg, encode_png, read_image
+from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg, encode_png, read_image
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import read_table, table_meta, write_table
 
@@ -115,6 +115,73 @@ def test_exif_rotation_is_applied(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "x.jpg", exif=exif)
     assert read_image(str(tmp_path / "x.jpg")).shape == (30, 20, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
+    image = Image.fromarray(picture())
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "x.png", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "x.png")))
+    assert np.array_equal(read_image(str(tmp_path / "x.png")), expected)
+
+
+@pytest.mark.parametrize("tag", [0x0100, 0x0102, 0x011A])
+def test_a_field_of_the_wrong_type_does_not_spoil_the_orientation(tmp_path, tag):
+    """Text where EXIF wants a number: Pillow's own turning writes the fields again and fails."""
+    fields = struct.pack(">HHI4s", tag, 2, 4, b"abc\0") + struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0MM\0\x2a\0\0\0\x08" + struct.pack(">H", 2) + fields + b"\0\0\0\0"
+    Image.fromarray(picture()).save(tmp_path / "x.jpg", exif=exif)
+    assert read_image(str(tmp_path / "x.jpg")).shape == (30, 20, 3)
+
+
+def test_damaged_exif_is_ignored(tmp_path, recwarn):
+    Image.fromarray(picture()).save(tmp_path / "x.jpg", exif=b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x05garbage")
+    assert read_image(str(tmp_path / "x.jpg")).shape == (20, 30, 3)
+    assert not recwarn.list
+
+
+def test_gray_of_16_bits_is_as_bright_as_its_samples_say(tmp_path):
+    """Whatever else is in the picture: a dark one is not brightened."""
+    samples = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
+    for part in (samples, samples[:, :2]):
+        Image.fromarray(part).save(tmp_path / "x.png")
+        assert read_image(str(tmp_path / "x.png"))[0, :, 0].tolist() == (part[0] >> 8).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_samples_of_32_bits_are_refused(tmp_path, dtype):
+    Image.fromarray(picture()[..., 0].astype(dtype)).save(tmp_path / "x.tif")
+    with pytest.raises(ImageError, match=r"32 bits.*save it with 8 or 16") as caught:
+        read_image(str(tmp_path / "x.tif"))
+    assert caught.value.reason == "corrupt"
+
+
+def test_a_damaged_file_is_read_or_refused(tmp_path):
+    """Random bytes anywhere and near the header: nothing but ImageError comes out."""
+    random = np.random.default_rng(0)
+    image = Image.fromarray(picture())
+    exif = image.getexif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a picture"
+    files = []
+    for suffix, options in (("jpg", {"exif": exif}), ("png", {"exif": exif}), ("webp", {}), ("bmp", {})):
+        image.save(tmp_path / f"x.{suffix}", **options)
+        files.append((tmp_path / f"x.{suffix}").read_bytes())
+    refused = 0
+    for number in range(2000):
+        damaged = bytearray(files[number % len(files)])
+        reach = int(random.choice([100, 300, len(damaged)]))
+        for at in random.integers(0, min(reach, len(damaged)), int(random.choice([1, 2, 5, 20]))):
+            damaged[at] = random.integers(256)
+        try:
+            array = decode_image(bytes(damaged), "x", max_pixels=10_000)
+            assert array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3
+        except ImageError as error:
+            refused += 1
+            assert error.reason in ("corrupt", "too_large")
+    assert 500 < refused < 1900
 
 
 def test_shards_round_trip_with_equal_bytes(tmp_path):

@@ -1,9 +1,11 @@
-"""What a person does outside the DAG: ``python -m evenface plan show | shard show | prune | reference``."""
+"""What a person does outside the DAG: ``python -m evenface`` plan, shard, prune, assets, fairface, reference."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -11,15 +13,23 @@ from typing import Any
 
 import yaml
 
+from evenface.assets import commands
+from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
 from evenface.planning.shards import Plan, build_plan, shard_batches
 
-_SCHEMA = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+_ROOT = Path(__file__).resolve().parents[2]
+_SCHEMA = _ROOT / "schemas" / "config.schema.yaml"
+
+#: Known answers of published weights: name -> (module, function, registry entries of weights and of samples).
+VERIFIERS = {
+    "magface": ("evenface.screening.known_answers", "verify_magface", "magface-iresnet100", "magface-samples"),
+}
 
 
-def load_settings(configfile: str) -> dict[str, Any]:
-    """The checked settings of a configuration file; raises UserError as the workflow would."""
+def read_config(configfile: str) -> dict[str, Any]:
+    """A configuration file as written; UserError where it cannot be read."""
     path = Path(configfile)
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file; run this in the folder of the Snakefile")
@@ -27,7 +37,14 @@ def load_settings(configfile: str) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({error})") from error
-    return check_config(config or {}, load_schema(_SCHEMA), name=str(path))
+    if not isinstance(config or {}, dict):
+        raise UserError(f"{path}: a configuration is a mapping of keys")
+    return config or {}
+
+
+def load_settings(configfile: str) -> dict[str, Any]:
+    """The checked settings of a configuration file; raises UserError as the workflow would."""
+    return check_config(read_config(configfile), load_schema(_SCHEMA), name=configfile)
 
 
 def load_plan(configfile: str) -> Plan:
@@ -66,7 +83,8 @@ def prune(arguments: argparse.Namespace) -> None:
     batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
     folder = Path("data/synthetic") / plan.generator
     stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-    stale += [path for path in folder.glob("annotations/*") if path.name.split(".")[0] not in batches]
+    for made in ("annotations", "quality"):
+        stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
     stale.sort()
     for path in stale:
         print(path)
@@ -74,6 +92,119 @@ def prune(arguments: argparse.Namespace) -> None:
             path.unlink()
     size = "deleted" if arguments.delete else "not asked for; delete them with: python -m evenface prune --delete"
     print(f"{len(stale)} files {size}" if stale else "nothing to prune")
+
+
+def fairface_predict(arguments: argparse.Namespace) -> None:
+    """Run FairFace over a list of pictures as its own ``predict.py`` does."""
+    from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
+
+    fate = predict_csv(
+        arguments.csv,
+        arguments.weights,
+        arguments.out,
+        weights_4=arguments.weights_4,
+        detector=arguments.detector,
+        files={key: getattr(arguments, key) for key in DLIB_FILES if getattr(arguments, key)},
+        precision=arguments.precision,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    reasons = fate["reason"][fate["reason"] != ""].value_counts()
+    lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none"
+    faces, pictures = int((fate["reason"] == "").sum()), fate["img_path"].nunique()
+    beside = Path(arguments.out).with_suffix(".images.csv")
+    print(f"{arguments.out}: {faces} faces in {pictures} pictures; without a row: {lost} ({beside})")
+
+
+def workflow_settings(configfile: str) -> dict[str, Any]:
+    """The checked settings the workflow has with ``--configfile``: merged over the shipped config.yaml, key by key."""
+
+    def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+        both = {k: merged(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
+                for k, v in above.items()}  # fmt: skip
+        return {**below, **both}
+
+    config = merged(read_config(str(_ROOT / "config.yaml")), read_config(configfile))
+    return check_config(config, load_schema(_SCHEMA), name=configfile)
+
+
+def registry_of(arguments: argparse.Namespace) -> Registry:
+    """The registry the configuration names; the shipped one where there is no configuration."""
+    path = Path(arguments.configfile)
+    config = read_config(arguments.configfile) if path.is_file() else {}
+    return load_registry(_ROOT / str(config.get("registry") or "models/registry.yaml"))
+
+
+def assets_check(arguments: argparse.Namespace) -> int:
+    """Print what the configuration needs and has; 1 if something is missing that no rule fetches."""
+    settings = workflow_settings(arguments.configfile)
+    text, good = commands.check(settings, load_registry(_ROOT / settings["registry"]), arguments.full)
+    print(text)
+    return 0 if good else 1
+
+
+def assets_verify(arguments: argparse.Namespace) -> int:
+    """Compare hashes, or the known answers of published weights."""
+    registry = registry_of(arguments)
+    if arguments.name not in VERIFIERS:
+        text, good = commands.verify(registry[arguments.name], registry, arguments.path)
+        print(text)
+        return 0 if good else 1
+    module, function, weights, samples = VERIFIERS[arguments.name]
+    try:
+        known_answers = getattr(importlib.import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise UserError(f"this version has no known answers of {arguments.name} ({error})") from error
+    checkpoint = arguments.path or registry[weights].files[0].path
+    if not Path(checkpoint).is_file():
+        print(f"skipped: {checkpoint} is not here; `python -m evenface assets show {weights}` says how to get it")
+        return 0
+    folder = Path(registry[samples].files[0].path).parent
+    missing = [file.path for file in registry[samples].files if not Path(file.path).is_file()]
+    if missing:
+        print(f"skipped: {missing[0]} is not here; get it with: python -m evenface assets fetch {samples}")
+        return 0
+    print(known_answers(checkpoint, folder))
+    return 0
+
+
+def assets_markdown(arguments: argparse.Namespace) -> None:
+    """Print the table of all assets, or renew it in a page."""
+    registry = load_registry(_ROOT / "models" / "registry.yaml")
+    if arguments.page:
+        commands.write_page(arguments.page, registry)
+    else:
+        print(commands.markdown(registry), end="")
+
+
+def _assets_parser(verbs: Any) -> None:
+    parser = verbs.add_parser("assets", help="third-party weights and data sets")
+    actions = parser.add_subparsers(required=True, metavar="action")
+
+    def action(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help)
+        added.add_argument("--configfile", default=argparse.SUPPRESS)
+        added.set_defaults(run=run)
+        return added
+
+    def registered(method: Any) -> Any:
+        return lambda a: print(method(registry_of(a)[a.name], registry_of(a)))
+
+    check = action("check", assets_check, "what the configuration needs and has, and how to get the rest")
+    check.add_argument(
+        "--full", action="store_true", help="hash every file, also those whose size and time are as recorded"
+    )
+    action("list", lambda a: print(commands.listing(registry_of(a))), "all of the registry")
+    action("show", registered(commands.show), "one entry of the registry").add_argument("name")
+    action("fetch", registered(commands.fetch), "fetch an asset now").add_argument("name")
+    verify = action("verify", assets_verify, "compare hashes; `magface`: the published sample crops end to end")
+    verify.add_argument("name")
+    verify.add_argument("path", nargs="?", help="a data set's folder, or the checkpoint to prove")
+    accepted = action(
+        "accept", lambda a: print(commands.accept_all(a.names, registry_of(a))), "use changed files from now on"
+    )
+    accepted.add_argument("names", nargs="+", help="paths, or names of assets")
+    action("markdown", assets_markdown, "the table of docs/assets.md").add_argument("page", nargs="?")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -90,15 +221,33 @@ def main(argv: list[str] | None = None) -> int:
     remove = verbs.add_parser("prune", help="shards that no configuration asks for")
     remove.add_argument("--delete", action="store_true")
     remove.set_defaults(run=prune)
+    fairface = verbs.add_parser("fairface", help="FairFace's own program").add_subparsers(required=True)
+    predict = fairface.add_parser("predict", help="race, gender and age of every face, as its predict.py writes them")
+    predict.add_argument("--csv", required=True, help="list of pictures, column img_path")
+    predict.add_argument("--weights", required=True, help="the network of seven races, gender and age")
+    predict.add_argument("--weights-4", help="the network of four races; without it its columns stay empty")
+    predict.add_argument("--out", default="test_outputs.csv")
+    predict.add_argument("--detector", default="mmod", choices=["mmod", "hog", "none"], help="none: pictures are chips")
+    predict.add_argument("--landmarks", help="dlib's 5-point model; by default the one in models/dlib")
+    predict.add_argument("--mmod", help="dlib's MMOD model; by default the one in models/dlib")
+    predict.add_argument("--precision", default="published", choices=["published", "float32", "bfloat16", "auto"])
+    predict.add_argument("--device", default="cpu", choices=["cpu", "cuda", "auto"])
+    predict.add_argument("--threads", type=int, default=1)
+    predict.set_defaults(run=fairface_predict)
+    _assets_parser(verbs)
     keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
     keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))
     arguments = parser.parse_args(argv)
     try:
-        arguments.run(arguments)
+        status = arguments.run(arguments) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

@@ -18,7 +18,12 @@ from evenface.taxonomy import DIMENSIONS
 
 def load_schema(path: str | Path) -> dict[str, Any]:
     """Read a JSON schema (2020-12) written as YAML."""
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return read_yaml(Path(path).read_text(encoding="utf-8"))
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
@@ -74,6 +79,12 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     return f"{place}: {error.message}"
 
 
+def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
+    """One sentence per place where ``value`` differs from a JSON schema: the dotted key, its value, what is allowed."""
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    return [_sentence(error) for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])]
+
+
 def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
     """A copy of ``config`` with the schema's defaults filled in.
 
@@ -81,10 +92,8 @@ def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = 
     """
     filled = copy.deepcopy(config)
     _fill(filled, schema, schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    errors = sorted(validator.iter_errors(filled), key=lambda e: [str(p) for p in e.absolute_path])
-    if errors:
-        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(_sentence(e) for e in errors))
+    if problems := schema_problems(filled, schema):
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
     _cross_check(filled, name)
     return {key: value if key in _NAMED else _ordered(value) for key, value in filled.items()} | {
         key: {name: _ordered(entry) for name, entry in filled[key].items()} for key in _NAMED
@@ -130,11 +139,33 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config["annotation"])
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> list[str]:
+    """Data sets MagFace would be trained or calibrated on that do not exist; only where it acts."""
+    magface, problems = screening["magface"], []
+    if not magface["weights"]:
+        return problems
+    if screening["detector"] == "none":
+        problems.append("screening.magface needs landmarks: set screening.detector to hog or mmod, or weights to null")
+    own = magface["weights"] == "trained_here"
+    calibrated = magface["threshold"] == "calibrated" or (own and magface["threshold"] == "auto")
+    known = ", ".join(datasets)
+    if own and magface["trained_here"]["dataset"] not in datasets:
+        name = magface["trained_here"]["dataset"]
+        problems.append(f"screening.magface.trained_here.dataset is {name!r}; datasets has {known}")
+    if calibrated and magface["reference"] not in datasets:
+        name = magface["reference"]
+        problems.append(
+            f"screening.magface.reference is {name!r}, but the threshold is calibrated; datasets has {known}"
+        )
+    return problems
 
 
 #: Annotators that answer only a part: what each lacks.

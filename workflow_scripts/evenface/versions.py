@@ -8,7 +8,9 @@ tests/update_references.py`` renews them.
 """
 
 GENERATORS: dict[str, int] = {"parametric": 5}
-SCREENING = 1
+SCREENING = 2
+QUALITY = 1
+RECOGNITION = 1
 ANNOTATORS: dict[str, int] = {
     "ground_truth": 1, "trained_here": 2, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
 }  # fmt: skip
@@ -19,4 +21,4 @@ READERS = 2
 TRAINING = 1
 PREDICTIONS = 1
 EVALUATION = 2
-REPORT = 2
+REPORT = 3

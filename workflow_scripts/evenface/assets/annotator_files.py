@@ -32,7 +32,7 @@ def annotator_files(name: str, settings: Mapping[str, Any]) -> dict[str, str]:
         return {"model": TRAINED_HERE}
     files: dict[str, str] = {}
     for key, value in settings.items():
-        if "weights" not in key:
+        if "weights" not in key or (key == "detector_weights" and settings["detector"] != "retinaface"):
             continue
         if isinstance(value, Mapping):
             files |= {f"{key}.{head}": path for head, path in value.items() if path}

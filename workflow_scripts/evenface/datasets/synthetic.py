@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "shards": ...,
     "screening": ...,
     "aligned": None,
+    "quality": (),
     "annotations": {},
     "labels": ...,
     "demographics": REQUESTED,
@@ -44,7 +45,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     """Accepted faces, rejected rows and a summary.
 
     Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
-    framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order;
+    framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order; ``quality``:
+    MagFace's tables, if it judged, which together have every image that screening accepted;
     ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
     annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
     cell, an identity in one split). ``validate`` compares what was asked for with what the annotator
@@ -80,6 +82,12 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
     frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
+    if values["quality"]:
+        verdicts = read_quality(values["quality"])
+        verdicts.index = [_prefixed(values["name"], i) for i in verdicts.index]
+        judged = with_quality(frame, verdicts)
+        judged.loc[frame["accepted"] & ~judged["accepted"], "stage"] = "quality"
+        frame = judged.drop(columns="quality")
     validated = _validate(frame, validation) if validation["by"] else {}
     accepted = frame["accepted"].to_numpy(bool)
     dropped = frame[~accepted]
@@ -112,6 +120,37 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         **table.summarise(faces, rejected),
     }
     return faces, rejected, summary
+
+
+def read_quality(paths: Sequence[str]) -> pd.DataFrame:
+    """Magnitude, accepted and detail by image_id, over MagFace's quality tables."""
+    columns = ["image_id", "magnitude", "accepted", "detail"]
+    table = pd.concat([read_table(path, columns=columns) for path in paths], ignore_index=True)
+    repeated = table["image_id"].duplicated()
+    if repeated.any():
+        first = table.loc[repeated, "image_id"].iloc[0]
+        raise UserError(f"quality tables: image {first!r} occurs twice; delete them and run again")
+    return table.set_index("image_id")
+
+
+def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
+    """A copy of ``screening`` (image_id, accepted, reason, detail) with MagFace's verdicts applied.
+
+    ``quality`` is that of :func:`read_quality`. An accepted image it rejects gets the reason low_quality;
+    the column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
+    """
+    frame = screening.copy()
+    accepted = frame["accepted"].to_numpy(bool)
+    missing = frame.loc[accepted & ~frame["image_id"].isin(quality.index), "image_id"]
+    if len(missing):
+        raise UserError(f"quality tables: no row for image {missing.iloc[0]!r}; delete them and run again")
+    verdicts = quality.reindex(frame["image_id"])
+    frame["quality"] = verdicts["magnitude"].to_numpy("float32")
+    out = accepted & ~verdicts["accepted"].eq(True).to_numpy()
+    frame["accepted"] = accepted & ~out
+    frame.loc[out, "reason"] = "low_quality"
+    frame.loc[out, "detail"] = verdicts["detail"].to_numpy(object)[out]
+    return frame
 
 
 def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:

@@ -6,8 +6,9 @@ public PyTorch model whose weights are distributed, so that its state dictionary
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -143,3 +144,12 @@ def _initialise(module: nn.Module) -> None:
 def normalise(images: Tensor) -> Tensor:
     """uint8 (N, 3, H, W) to float32 in [-1, 1]: (v / 255 - 0.5) / 0.5, as the published model was trained."""
     return images.to(torch.float32).div_(255).sub_(0.5).div_(0.5)
+
+
+def preprocess(image: np.ndarray) -> Tensor:
+    """Input float32 (3, H, W) in [-1, 1] of one aligned RGB uint8 (H, W, 3) image; nothing is resized."""
+    return normalise(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None])[0]
+
+
+PUBLISHED: dict[str, Callable[[], nn.Module]] = {"slim-cnn": SlimCNN}
+PREPROCESS: dict[str, Callable[[np.ndarray], Tensor]] = {"slim-cnn": preprocess}

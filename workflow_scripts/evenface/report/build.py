@@ -19,6 +19,7 @@ from evenface import __version__
 from evenface.errors import UserError
 from evenface.fairness.tables import CIRCULAR, headline
 from evenface.report import figures, svg
+from evenface.report.annotation import annotation_section
 from evenface.storage.atomic import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -80,6 +81,7 @@ _REQUIRED = {
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
+    "confusion": ("reference", "annotator", "head", "grouping", "group", "truth", "predicted", "n", "rate"),
     "training log": ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy"),
 }
 
@@ -93,6 +95,8 @@ class ReportInputs:
     acceptance      CSV: grouping, group, total, accepted, rate, low, high, then a column per reason
     rejected        CSV: image_id, reason
     agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
+    confusion       CSV: reference, annotator, head, grouping, group, truth, predicted, n, rate
+    summary         JSON of the generated set's faces table, with what validation did
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
@@ -108,6 +112,8 @@ class ReportInputs:
     acceptance: str | os.PathLike
     rejected: str | os.PathLike
     agreement: str | os.PathLike
+    confusion: str | os.PathLike
+    summary: str | os.PathLike
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
@@ -151,6 +157,7 @@ def _context(inputs: ReportInputs) -> dict:
     acceptance = read_csv(inputs.acceptance, "acceptance")
     rejected = read_csv(inputs.rejected, "rejected")
     agreement = read_csv(inputs.agreement, "agreement")
+    confusion = read_csv(inputs.confusion, "confusion")
     logs = {model: read_csv(path, "training log") for model, path in inputs.training_logs.items()}
     manifests = {model: _read_json(path) for model, path in inputs.manifests.items()}
 
@@ -173,7 +180,8 @@ def _context(inputs: ReportInputs) -> dict:
         "composition": composition(manifests),
         "sheet": data_uri(inputs.contact_sheet),
         "acceptance": acceptance_section(acceptance, rejected),
-        "agreement": agreement_section(agreement),
+        "agreement": annotation_section(agreement, confusion),
+        "validation": _read_json(inputs.summary).get("validation"),
         "training": figures.training(logs, manifests, styles),
         "rates": figures.group_rates(rates, styles, groupings),
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
@@ -279,12 +287,6 @@ def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame) -> dict:
         "reasons": reasons,
         "rows": table[table["grouping"].isin(["all", *groupings])].to_dict("records"),
     }
-
-
-def agreement_section(table: pd.DataFrame) -> dict:
-    pairs = list(dict.fromkeys(zip(table["annotator_a"], table["annotator_b"], strict=True)))
-    plot, legend = figures.agreement(table, pairs)
-    return {"pairs": pairs, "plot": plot, "legend": legend, "rows": table.to_dict("records")}
 
 
 def gap_tables(shown: pd.DataFrame, runs: Sequence[str], groupings: Sequence[str]) -> list[dict]:
@@ -395,7 +397,7 @@ def _read_json(path: str | os.PathLike) -> dict:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable manifest ({error}); delete it and run again") from error
+        raise UserError(f"{path}: not a readable JSON file ({error}); delete it and run again") from error
 
 
 def _by_size(groupings) -> list[str]:

@@ -103,7 +103,7 @@ def _rate_plot(attribute, metric, found, styles, groupings, order, headings=Fals
                 note = f"{words(group)}, {run}: {svg.number(value)}{_between(ends)}{' (low support)' if few else ''}"
                 dots.append(Dot(row, style, value, *ends, hollow=bool(few), note=note))
     left = 92 if headings else 14 + round(6.4 * max((len(words(r)) for r in labels.values()), default=0))
-    title = f"{RATES[metric]} of {words(attribute)} by {', '.join(words(g) for g in groupings)}: " + _read_out(dots)
+    title = f"{RATES[metric]} of {words(attribute)} by {', '.join(words(g) for g in groupings)}: " + read_out(dots)
     return dot_plot(
         title, rows, dots, span=(0.0, 1.0), label=RATES[metric], left=max(left, 92), headings=captions, labels=labels,
         width=340 if headings else max(330, left + 230),
@@ -141,7 +141,7 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
                     note += f"{_between(ends)}; luck alone {svg.number(row.null_mean)}; {words(row.verdict)}"
                 dots.append(Dot(row.attribute, styles[row.model], value, *ends, note=note, tick=float(row.null_mean)))
             rows = [a for a in attributes if a in present]
-            title = f"{name} by {words(grouping)}: " + _read_out(dots)
+            title = f"{name} by {words(grouping)}: " + read_out(dots)
             if all(dot.value != dot.value for dot in dots):
                 panels.append({"grouping": grouping, "plot": None, "undefined": _undefined(mine)})
                 continue
@@ -175,7 +175,7 @@ def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequen
             dots.append(Dot(row.attribute, styles[row.model], float(row.change), low, high, note=note))
         if not dots:
             continue
-        title = f"Change of the gap by {words(grouping)} against {baseline}: " + _read_out(dots)
+        title = f"Change of the gap by {words(grouping)} against {baseline}: " + read_out(dots)
         present = set(mine["attribute"])
         plot = dot_plot(
             title, [a for a in attributes if a in present], dots, span=(-top, top),
@@ -210,7 +210,7 @@ def acceptance(table: pd.DataFrame, groupings: Sequence[str]) -> Markup:
     span = (max(0.0, np.floor(lowest * 10 - 1e-9) / 10), 1.0)
     if span[0] >= 0.95:
         span = (0.9, 1.0)
-    title = "Share of generated images that passed screening: " + _read_out(dots)
+    title = "Share of generated images that passed screening: " + read_out(dots)
     return Markup(
         dot_plot(
             title, rows, dots, span=span, label="accepted share, 95 % interval", headings=list(groupings), labels=labels,
@@ -239,7 +239,7 @@ def agreement(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> tuple[Ma
             dots.append(Dot(str(r["subject"]), style, float(r[c]), note=note))
     low = min((d.value for d in dots if d.value == d.value), default=0.0)
     left = 14 + round(6.6 * max((len(words(r)) for r in rows), default=0))
-    title = "Agreement of the annotators: " + _read_out(dots)
+    title = "Agreement of the annotators: " + read_out(dots)
     span = (float(min(0.5, np.floor(low * 10) / 10)), 1.0)
     plot = dot_plot(title, rows, dots, span=span, label="agreement", left=left, width=left + 300)
     return Markup(plot), Markup(svg.legend(list(styles.values())))
@@ -259,7 +259,7 @@ def _mean(values: pd.Series) -> float:
     return float(values.mean(skipna=False))
 
 
-def _read_out(dots: Sequence[Dot]) -> str:
+def read_out(dots: Sequence[Dot]) -> str:
     """The plot in words, for those who cannot see it; long plots give their range."""
     defined = [d for d in dots if d.value == d.value]
     if not defined:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from evenface.screening.screen import REASONS
+from evenface.screening import REASONS
 from evenface.taxonomy import UNKNOWN, parse_grouping
 
 GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethnicity")
@@ -29,6 +29,15 @@ def wilson(successes: np.ndarray, totals: np.ndarray, z: float = _Z) -> tuple[np
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
+def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
+    """Group of every row, levels joined by ``*``; "unknown" where one of them is."""
+    if grouping == "all":
+        return pd.Series("all", index=frame.index, name="group")
+    levels = frame[list(parse_grouping(grouping))].fillna(UNKNOWN).astype("str")
+    group = levels.agg("*".join, axis=1) if len(levels) else pd.Series(dtype="str")
+    return group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
+
+
 def acceptance(
     screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] = GROUPINGS
 ) -> pd.DataFrame:
@@ -47,13 +56,7 @@ def acceptance(
         frame[reason] = frame["reason"].eq(reason)
     parts = []
     for grouping in ("all", *groupings):
-        if grouping == "all":
-            group = pd.Series("all", index=frame.index)
-        else:
-            levels = frame[list(parse_grouping(grouping))].fillna(UNKNOWN).astype("str")
-            group = levels.agg("*".join, axis=1) if len(levels) else pd.Series(dtype="str")
-            group = group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN)
-        counts = frame.groupby(group.rename("group"), sort=True).agg(
+        counts = frame.groupby(_groups(frame, grouping), sort=True).agg(
             total=("accepted", "size"), accepted=("accepted", "sum"), **{r: (r, "sum") for r in REASONS}
         )
         counts.insert(0, "grouping", grouping)
@@ -65,3 +68,74 @@ def acceptance(
     counts = ["total", "accepted", *REASONS]
     table[counts] = table[counts].astype("int64")
     return table[["grouping", "group", "total", "accepted", "rate", "low", "high", *REASONS]]
+
+
+def quality(screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] = GROUPINGS) -> pd.DataFrame:
+    """Quality scores by group: grouping, group, images (scored ones), mean, minimum, q25, median, q75, maximum.
+
+    ``screening``: image_id, quality (NaN where nothing was scored); ``demographics`` as for
+    :func:`acceptance`. Without any score the table is empty.
+    """
+    frame = screening[["image_id", "quality"]].merge(
+        demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
+    )
+    frame = frame[frame["quality"].notna()].astype({"quality": "float64"})
+    parts = []
+    for grouping in ("all", *groupings):
+        scores = frame.groupby(_groups(frame, grouping), sort=True)["quality"]
+        table = pd.DataFrame({"images": scores.size(), "mean": scores.mean()})
+        for name, share in (("minimum", 0), ("q25", 0.25), ("median", 0.5), ("q75", 0.75), ("maximum", 1)):
+            table[name] = scores.quantile(share)
+        table.insert(0, "grouping", grouping)
+        parts.append(table.reset_index(names="group"))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["grouping", "group", "images", "mean", "minimum", "q25", "median", "q75", "maximum"]]
+
+
+def differences(
+    screening: pd.DataFrame,
+    demographics: pd.DataFrame,
+    groupings: Sequence[str] = GROUPINGS,
+    *,
+    seed: int = 0,
+    permutations: int = 2000,
+) -> pd.DataFrame:
+    """Whether groups are accepted at different rates, one row per grouping.
+
+    Columns: grouping, groups, images, lowest and highest (group and rate), difference of the two rates, p
+    (permutation test of Pearson's chi-squared statistic: shares of ``permutations`` shuffles of the verdicts
+    that reach it, the observed one counted). Unknown levels are left out; p is NaN for fewer than two groups.
+    Each generated image is a person of its own, so that images may be shuffled.
+    """
+    frame = screening[["image_id", "accepted"]].merge(
+        demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
+    )
+    random = np.random.Generator(np.random.PCG64(seed))
+    rows = []
+    for grouping in groupings:
+        group = _groups(frame, grouping)
+        known = group.ne(UNKNOWN).to_numpy()
+        codes, names = pd.factorize(group[known], sort=True)
+        verdicts = frame["accepted"].to_numpy(bool)[known]
+        row = {"grouping": grouping, "groups": len(names), "images": len(codes)}
+        if len(names):
+            totals = np.bincount(codes, minlength=len(names))
+            rates = np.bincount(codes, verdicts, len(names)) / totals
+            low, high = int(rates.argmin()), int(rates.argmax())
+            row |= {
+                "lowest": names[low],
+                "lowest_rate": rates[low],
+                "highest": names[high],
+                "highest_rate": rates[high],
+            }
+            row |= {"difference": rates[high] - rates[low], "p": np.nan}
+        if len(names) > 1:
+            # Shuffled verdicts put accepted images into groups as draws without replacement do.
+            drawn = random.multivariate_hypergeometric(totals, int(verdicts.sum()), permutations, method="marginals")
+            counts = np.vstack([np.bincount(codes, verdicts, len(names)), drawn])
+            statistic = ((counts - totals * verdicts.mean()) ** 2 / totals).sum(1)
+            # A hair's breadth of tolerance: equal tables must count as equal whatever the order of sums.
+            row["p"] = (statistic >= statistic[0] - 1e-9).mean()
+        rows.append(row)
+    columns = ["grouping", "groups", "images", "lowest", "lowest_rate", "highest", "highest_rate", "difference", "p"]
+    return pd.DataFrame(rows, columns=columns)

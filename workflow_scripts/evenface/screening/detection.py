@@ -9,6 +9,7 @@ points; its training images forbid commercial use, so that it acts only when con
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def _landmarks_of_68(points: np.ndarray) -> np.ndarray:
     return np.vstack([eyes, points[[30, 48, 54]]]).astype(np.float32)
 
 
-def _weights(weights: dict[str, str], key: str) -> str:
+def weights_file(weights: Mapping[str, str], key: str) -> str:
+    """Path of the model file ``key``; raises UserError when there is none."""
     path = weights.get(key)
     if not path or not Path(path).is_file():
         raise UserError(
@@ -102,7 +104,7 @@ class FaceFinder:
         self._min_score = float(settings["min_score"])
         self._mmod = None
         if settings["detector"] == "mmod":
-            self._mmod = dlib.cnn_face_detection_model_v1(_weights(weights, "mmod"))
+            self._mmod = dlib.cnn_face_detection_model_v1(weights_file(weights, "mmod"))
         elif settings["detector"] == "hog":
             self._hog = dlib.get_frontal_face_detector()
         else:
@@ -112,7 +114,7 @@ class FaceFinder:
                 f"config key screening.landmarks: {settings['landmarks']!r} is not one of {', '.join(LANDMARKS)}"
             )
         self._points = 5 if settings["landmarks"] == "dlib5" else 68
-        self._predictor = dlib.shape_predictor(_weights(weights, settings["landmarks"]))
+        self._predictor = dlib.shape_predictor(weights_file(weights, settings["landmarks"]))
 
     def detect(self, image: np.ndarray) -> list[Detection]:
         """All faces of an RGB uint8 image, best score first."""

@@ -1,7 +1,8 @@
-"""Quality scores of recognition crops: one protocol, a registry by name.
+"""Quality scores of recognition crops that need no network: one protocol, a registry by name.
 
 A scorer sees 112x112 crops (:func:`evenface.screening.alignment.align_112`) in batches and returns
-one number each, higher for better. Networks register themselves in :data:`SCORERS`.
+one number each, higher for better. MagFace judges after screening, many shards at a time
+(:mod:`evenface.screening.scoring`): its network is loaded once for all of them.
 """
 
 from __future__ import annotations
@@ -67,13 +68,6 @@ def create(name: str, settings: dict[str, Any]) -> Scorer:
 
 
 def from_config(settings: dict[str, Any]) -> tuple[Scorer, float | None]:
-    """Scorer and threshold of screening settings: ``quality.scorer`` and ``quality.threshold``.
-
-    A configured MagFace checkpoint (``magface.weights``) takes their place; its threshold is a
-    magnitude, 20 in the published pipeline.
-    """
-    magface = settings["magface"]
-    if magface["weights"]:
-        return create("magface", magface), float(magface["threshold"])
+    """Scorer and threshold of screening settings: ``quality.scorer`` and ``quality.threshold``."""
     threshold = settings["quality"]["threshold"]
     return create(settings["quality"]["scorer"], {}), None if threshold is None else float(threshold)

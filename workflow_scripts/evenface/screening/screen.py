@@ -34,11 +34,8 @@ DEFAULTS: dict[str, Any] = {
     "eye_distance": 41.0,
     "jpeg_quality": 95,
     "quality": {"scorer": "none", "threshold": None},
-    "magface": {"weights": None, "threshold": 20.0},
 }
 
-#: Reasons for rejection, in the order they are tried.
-REASONS = ("unreadable", "no_face", "many_faces", "face_too_small", "low_quality")
 #: Ways to frame what is accepted.
 FRAMINGS = ("celeba", "magface", "square512", "squeeze")
 #: How an image with several faces is treated.
@@ -51,8 +48,11 @@ _BATCH = 64
 
 
 def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
-    """Complete screening settings: ``config`` over :data:`DEFAULTS`. Raises UserError naming the key."""
-    config = config or {}
+    """Complete screening settings: ``config`` over :data:`DEFAULTS`. Raises UserError naming the key.
+
+    The section's ``magface`` is left out: it judges afterwards (:mod:`evenface.screening.scoring`).
+    """
+    config = {key: value for key, value in (config or {}).items() if key != "magface"}
     settings: dict[str, Any] = {}
     for key in config:
         if key not in DEFAULTS:
@@ -93,6 +93,16 @@ class Screener:
             self.finder = FaceFinder(settings, weights or {})
         cv2.setNumThreads(1)
 
+    def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
+        """One row of the screening table and the landmarks, or None without a face; quality is not judged."""
+        if isinstance(image, ImageError):
+            fields, points = {"reason": "unreadable", "detail": image.detail}, None
+        else:
+            fields, points = self._examine(image)
+        row = {"image_id": image_id, "accepted": False, "detail": "", "n_faces": -1, "quality": np.nan} | fields
+        row["accepted"] = not row["reason"]
+        return row, points
+
     def _examine(self, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray | None]:
         """Row fields and landmarks of one image; the landmarks are None without a face."""
         if self.finder is None:
@@ -129,11 +139,7 @@ class Screener:
     def _batch(self, items: list[tuple[str, np.ndarray | ImageError]]) -> Iterator[tuple[dict, np.ndarray | None]]:
         rows, crops, scored = [], [], []
         for image_id, image in items:
-            if isinstance(image, ImageError):
-                fields, points = {"reason": "unreadable", "detail": image.detail}, None
-            else:
-                fields, points = self._examine(image)
-            row = {"image_id": image_id, "accepted": False, "detail": "", "n_faces": -1, "quality": np.nan} | fields
+            row, points = self.locate(image_id, image)
             crop = alignment.align_112(image, points) if not row["reason"] and points is not None else None
             if crop is not None:
                 crops.append(crop)

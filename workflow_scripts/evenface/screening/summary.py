@@ -1,4 +1,4 @@
-"""The screening of a whole generated set: acceptance by group, and who was rejected and why."""
+"""The screening of a whole generated set: acceptance and quality by group, and who was rejected and why."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from evenface.datasets.synthetic import shard_demographics
-from evenface.screening.acceptance import acceptance as by_group
+from evenface.datasets.synthetic import read_quality, shard_demographics, with_quality
+from evenface.screening import acceptance as by_group
 from evenface.storage.atomic import atomic_path
 from evenface.storage.tables import read_table
 
@@ -16,20 +16,30 @@ from evenface.storage.tables import read_table
 def write_acceptance(
     shards: Sequence[str],
     tables: Sequence[str],
+    quality_tables: Sequence[str] = (),
     *,
     acceptance: str | os.PathLike,
     rejected: str | os.PathLike,
+    quality: str | os.PathLike,
+    differences: str | os.PathLike,
+    seed: int = 0,
 ) -> None:
-    """Write the acceptance table (see :func:`evenface.screening.acceptance.acceptance`) and the rejected rows.
+    """Write four CSV files: acceptance, quality and differences (see :mod:`evenface.screening.acceptance`), and rejected.
 
-    ``shards`` and ``tables`` are in one order; groups are those the prompts asked for.
+    ``shards`` and ``tables`` are in one order; ``quality_tables`` are those of MagFace, if it judged;
+    groups are those the prompts asked for. ``seed`` is that of the permutations.
     """
     demographics = shard_demographics(shards)
     screening = pd.concat([read_table(path) for path in tables], ignore_index=True)
-    with atomic_path(rejected) as temporary:
-        dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]]
-        merged = dropped.merge(demographics, on="image_id", how="left")
-        merged.sort_values("image_id").to_csv(temporary, index=False, lineterminator="\n")
-    with atomic_path(acceptance) as temporary:
-        table = by_group(screening, demographics)
+    if quality_tables:
+        screening = with_quality(screening, read_quality(quality_tables))
+    dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]]
+    _write(dropped.merge(demographics, on="image_id", how="left").sort_values("image_id"), rejected)
+    _write(by_group.acceptance(screening, demographics), acceptance)
+    _write(by_group.quality(screening, demographics), quality)
+    _write(by_group.differences(screening, demographics, seed=seed), differences)
+
+
+def _write(table: pd.DataFrame, path: str | os.PathLike) -> None:
+    with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.10g")

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from evenface.errors import UserError
 
@@ -22,6 +22,17 @@ MAX_PIXELS = 40_000_000
 MAX_BYTES = 64 * 1024 * 1024
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+
+#: EXIF orientation -> what turns the stored pixels upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageError(UserError):
@@ -34,32 +45,50 @@ class ImageError(UserError):
         self.detail = detail
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF says. EXIF that is damaged, here or in another field, costs no image."""
+    image.load()
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        method = _UPRIGHT.get(orientation)
+    except Exception:  # unreadable EXIF fails in any way
+        return image
+    return image if method is None else image.transpose(method)
+
+
+def _rgb(data: bytes, reference: str, max_pixels: int) -> np.ndarray:
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(
+                reference, "too_large", f"image of {width} x {height} pixels, more than {max_pixels} allowed"
+            )
+        image = _upright(image)
+        if image.mode in ("I", "F"):
+            raise ImageError(
+                reference, "corrupt", "samples of 32 bits, whose white is not defined; save it with 8 or 16 bits"
+            )
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if "A" in image.getbands() or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
+        return np.array(image.convert("RGB"))
+
+
 def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode bytes to RGB uint8 (H, W, 3), EXIF orientation applied, alpha over mid-gray.
 
-    Raises ImageError for data that is no image, truncated, or larger than ``max_pixels``; the size
-    is checked before any pixel is decoded.
+    Samples of 16 bits keep their upper eight; CMYK is converted without its colour profile. Raises
+    ImageError for data that is no image, truncated, of 32 bits a sample, or larger than ``max_pixels``; the
+    size is checked before any pixel is decoded.
     """
     try:
+        # Pillow warns of large images and of damaged EXIF on its own; what is used is decided here. The filter
+        # names Pillow alone, since threads that decode at once may leave it behind.
         with warnings.catch_warnings():
-            # Pillow warns of large images on its own; the bound below decides.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(data), formats=_FORMATS)
-        with opened as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(
-                    reference, "too_large", f"image of {width} x {height} pixels, more than {max_pixels} allowed"
-                )
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-                values = np.asarray(image, np.float64)
-                top = 65535.0 if values.max(initial=0) > 255 else 255.0
-                image = Image.fromarray(np.clip(values / top * 255 + 0.5, 0, 255).astype(np.uint8))
-            if "A" in image.getbands() or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
-            return np.array(image.convert("RGB"))
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            return _rgb(data, reference, max_pixels)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -67,7 +96,9 @@ def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -
     except UnidentifiedImageError as error:
         # Pillow's own text names a memory address, which would differ from run to run.
         raise ImageError(reference, "corrupt", "no image format that is read here") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file fails in any way
         raise ImageError(reference, "corrupt", f"not a readable image ({error})") from error
 
 

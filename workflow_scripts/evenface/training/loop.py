@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,7 +64,13 @@ class _Batch:
     offset: np.ndarray | None
 
 
-def _augment(pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int) -> _Batch:
+#: Changes one image, uint8 (rows, columns, 3), by chance.
+Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def _augment(
+    pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, degrade: Degrade | None = None
+) -> _Batch:
     random = np.random.Generator(np.random.PCG64(seed))
     if settings["flip"]:
         mirrored = random.random(len(rows)) < 0.5
@@ -76,6 +82,9 @@ def _augment(pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], 
             y = np.clip(np.arange(height) - down, 0, height - 1)
             x = np.clip(np.arange(width) - right, 0, width - 1)
             pixels[i] = pixels[i][y[:, None], x]
+    if degrade:
+        for i in range(len(pixels)):
+            pixels[i] = degrade(pixels[i], random)
     width = settings["colour_jitter"]
     if not width:
         return _Batch(rows, pixels, None, None)
@@ -85,14 +94,20 @@ def _augment(pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], 
 
 
 def _batches(
-    pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, epoch: int, first: int
+    pixels: np.ndarray,
+    rows: np.ndarray,
+    settings: Mapping[str, Any],
+    seed: int,
+    epoch: int,
+    first: int,
+    degrade: Degrade | None = None,
 ) -> Iterator[_Batch]:
     """The steps of one epoch from ``first`` on; order and augmentation depend on names only."""
     order = np.random.Generator(np.random.PCG64(seed_from(seed, "order", epoch))).permutation(len(rows))
     size = settings["batch_size"]
     for step in range(first, math.ceil(len(rows) / size)):
         chosen = rows[order[step * size : (step + 1) * size]]
-        yield _augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step))
+        yield _augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step), degrade)
 
 
 def to_input(pixels: np.ndarray, device: str) -> Tensor:
@@ -217,12 +232,13 @@ def fit(
     digest: str = "",
     state_path: Path | None = None,
     label: str = "training",
+    degrade: Degrade | None = None,
 ) -> FitResult:
     """Train with Adam (L2 weight decay) and keep the weights of the lowest validation loss.
 
     ``settings`` has the keys of ``LOOP_DEFAULTS``; ``pixels`` is uint8 (N, rows, columns, 3). With
     ``state_path`` the training writes its state there from time to time and goes on from it when
-    it finds one with the same ``digest``. Raises UserError when the loss is no longer finite.
+    it finds one with the same ``digest``. ``degrade`` is applied to every training image. Raises UserError when the loss is no longer finite.
     """
     network = network.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.Adam(
@@ -239,7 +255,7 @@ def fit(
     while state.epoch <= settings["epochs"] and not _exhausted(state, settings["patience"]):
         network.train()
         rate = settings["learning_rate"]
-        for batch in prefetch(_batches(pixels, train_rows, settings, seed, state.epoch, state.step)):
+        for batch in prefetch(_batches(pixels, train_rows, settings, seed, state.epoch, state.step, degrade)):
             rate = _rate(settings, (state.epoch - 1) * per_epoch + state.step, steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate

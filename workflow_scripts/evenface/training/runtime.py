@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import logging
 import os
 import platform
 import sys
 
-log = logging.getLogger("evenface")
+from evenface.networks.device import choose_device, choose_precision
+
+__all__ = ["choose_device", "choose_precision", "keep_freed_memory", "prepare", "versions"]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -42,35 +43,6 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
-
-
-def choose_device(device: str = "auto") -> str:
-    """``cpu`` or ``cuda``. ``auto`` and ``cuda`` take a GPU when there is one; a step granted a GPU runs without too."""
-    import torch
-
-    if device == "cpu":
-        return "cpu"
-    if device not in ("auto", "cuda"):
-        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda")
-    if torch.cuda.is_available():
-        return "cuda"
-    if device == "cuda":
-        log.info("no GPU here; running on the CPU")
-    return "cpu"
-
-
-def choose_precision(precision: str, device: str) -> str:
-    """``bfloat16`` or ``float32``; ``auto`` takes bfloat16 where the processor computes in it."""
-    import torch
-
-    if precision != "auto":
-        return precision
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    native = any(
-        getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    )
-    return "bfloat16" if native else "float32"
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,9 @@ from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, MAAD_
 
 #: A label is given when its probability is beyond this or its complement.
 CERTAIN = 0.75
+#: The same for MAAD-Face's hair colours: its labels are kept only where their source was sure (one in
+#: five is undefined there).
+MAAD_CERTAIN = 0.9
 #: Amount from which a shape trait (-1..1) is called present, and below which absent.
 TRAIT_PRESENT, TRAIT_ABSENT = 0.45, 0.15
 
@@ -39,8 +42,8 @@ def _graded(value: float, present: float, absent: float) -> int:
     return 1 if value >= present else -1 if value <= absent else 0
 
 
-def _sure(probability: float) -> int:
-    return 1 if probability >= CERTAIN else -1 if probability <= 1 - CERTAIN else 0
+def _sure(probability: float, certain: float = CERTAIN) -> int:
+    return 1 if probability >= certain else -1 if probability <= 1 - certain else 0
 
 
 def _is(condition: bool) -> int:
@@ -104,6 +107,8 @@ def maad_labels(face: Face) -> dict[str, int]:
     open_mouth = celeba["Mouth_Slightly_Open"]
     style = HAIR_STYLES.get(face.hair.style)
     fringe = bool(style and style.bangs) or face.look.hat != "none"
+    for colour, probability in hair_colour_probabilities(face.hair).items():
+        labels[HAIR_COLOURS[colour]] = _sure(probability, MAAD_CERTAIN)
     labels |= {
         "Young": _is(seen["age"] == "young"),
         "Middle_Aged": _is(seen["age"] == "middle_aged"),

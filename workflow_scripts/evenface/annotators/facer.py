@@ -1,0 +1,182 @@
+"""Facer: RetinaFace finds the face, FaRL reads the forty CelebA attributes off it.
+
+The pipeline of the Facer toolkit (github.com/FacePerceiver/facer): the best-scoring face of a picture,
+aligned by its five landmarks, sigmoid strictly above 0.5. It answers no demographic dimension; "Male"
+and "Young" are attributes like the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from evenface.annotators import annotation_frame
+from evenface.checkpoints import load_network
+from evenface.errors import UserError
+from evenface.networks.farl import normalise
+from evenface.networks.inference import map_batches
+from evenface.screening import LANDMARK_COLUMNS
+from evenface.screening.farl_alignment import align
+from evenface.screening.retinaface_detection import RetinaFaceFinder
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.training import runtime
+from evenface.versions import ANNOTATORS
+
+#: Every key of ``annotation.facer``, with its default.
+DEFAULTS: dict[str, Any] = {
+    "weights": "models/facer/face_attribute.farl.celeba.pt",
+    "detector_weights": "models/facer/mobilenet0.25_Final.pth",
+    "detector": "retinaface",  # or landmarks: the points of screening
+    "min_score": 0.8,
+    "max_side": None,
+    "batch_size": 32,
+    "precision": "float32",
+}
+
+DETECTORS = ("retinaface", "landmarks")
+
+#: Screening counts pixel centres from 0, the alignment counts pixel edges.
+_HALF_PIXEL = 0.5
+
+
+class Facer:
+    """Forty attributes of the best-scoring face of a picture.
+
+    ``extras``: ``n_faces`` found and ``face_score`` of the one that was read, NaN where screening's landmarks
+    are used. Failures: ``no_face``, which landmarks that determine no alignment count as too.
+    """
+
+    name = "facer"
+    version = ANNOTATORS["facer"]
+    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+    dimensions: tuple[str, ...] = ()
+    probabilities: tuple[str, ...] = ()
+    extras = ("n_faces", "face_score")
+    reads = "images"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        finder: RetinaFaceFinder | None,
+        *,
+        batch_size: int = 32,
+        precision: str = "float32",
+        device: str = "cpu",
+        threads: int = 1,
+    ):
+        """``network`` takes aligned faces; without a ``finder`` the landmarks come with the rows."""
+        self.network = network.to(device).eval()
+        self.finder = finder
+        self.batch_size = batch_size
+        self.precision = precision
+        self.device = device
+        self.threads = threads
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
+        return self._read(images, None if self.finder is not None else _screened_points(rows, len(images)))
+
+    def read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> pd.DataFrame:
+        """The same for faces found elsewhere, at ``points`` (5, 2) in pixels where pixel i spans [i, i + 1]; None: no face."""
+        return self._read(images, points)
+
+    def _read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None] | None) -> pd.DataFrame:
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(images), self.batch_size)]
+        probabilities = np.full((len(images), len(self.attributes)), np.nan, np.float32)
+        extras = {name: np.full(len(images), np.nan, np.float32) for name in self.extras}
+        failures = np.full(len(images), "no_face", object)
+
+        def batch(part: slice) -> None:
+            found = None if points is None else points[part]
+            if found is None:
+                faces = self.finder.detect(images[part])
+                found = [f.points[0] if len(f.points) else None for f in faces]
+                extras["n_faces"][part] = [len(f.scores) for f in faces]
+                extras["face_score"][part] = [f.scores[0] if len(f.scores) else np.nan for f in faces]
+            aligned = [_aligned(image, five) for image, five in zip(images[part], found, strict=True)]
+            seen = np.array([face is not None for face in aligned])
+            if seen.any():
+                probabilities[part][seen] = self._probabilities([face for face in aligned if face is not None])
+                failures[part][seen] = ""
+
+        for _ in map_batches(batch, parts, self.threads):
+            pass
+        nothing = np.full(len(images), np.nan, np.float32)
+        return annotation_frame(
+            dict(zip(self.attributes, probabilities.T, strict=True)),
+            {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS},
+            extras=extras,
+            failures=failures,
+        )
+
+    def _probabilities(self, faces: Sequence[Tensor]) -> np.ndarray:
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.network(torch.stack(list(faces)).to(self.device))
+        return torch.sigmoid(logits.float()).cpu().numpy()
+
+
+def _aligned(image: np.ndarray, five: np.ndarray | None) -> Tensor | None:
+    """The network's input, None without a face or where the landmarks determine no alignment."""
+    if five is None:
+        return None
+    try:
+        return normalise(align(image, five))
+    except ValueError:
+        return None
+
+
+def _screened_points(rows: pd.DataFrame | None, count: int) -> list[np.ndarray | None]:
+    """Landmarks of screening in the frame of the alignment, None where it found no face."""
+    if rows is None or any(column not in rows for column in LANDMARK_COLUMNS):
+        raise UserError(
+            "annotation.facer.detector: landmarks needs the five points of screening, and there are none; set "
+            "screening.detector to hog or mmod, or annotation.facer.detector to retinaface"
+        )
+    points = rows[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(count, 5, 2) + _HALF_PIXEL
+    return [five if np.isfinite(five).all() else None for five in points]
+
+
+def create(settings: Mapping[str, Any]) -> Facer:
+    """The annotator from the settings of ``annotation.facer``, ``device`` and ``threads``.
+
+    ``files`` maps ``weights`` and ``detector_weights`` to paths, over those of the settings. UserError for an
+    unknown key or value, and for weights that are missing or do not fit.
+    """
+    settings = dict(settings)
+    files = settings.pop("files", {})
+    device = settings.pop("device", "cpu")
+    threads = settings.pop("threads", 1)
+    for key in settings:
+        if key not in DEFAULTS:
+            raise UserError(f"annotation.facer: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+    settings = {**DEFAULTS, **settings}
+    if settings["detector"] not in DETECTORS:
+        raise UserError(f"annotation.facer.detector: {settings['detector']!r} is not known; use {', '.join(DETECTORS)}")
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    finder = None
+    if settings["detector"] == "retinaface":
+        weights = files.get("detector_weights", settings["detector_weights"])
+        if not weights:
+            raise UserError(
+                "annotation.facer.detector_weights is empty; RetinaFace needs them, or set detector to landmarks"
+            )
+        finder = RetinaFaceFinder(
+            load_network("retinaface-mobilenet", weights, device),
+            min_score=float(settings["min_score"]),
+            max_side=settings["max_side"],
+            device=device,
+        )
+    return Facer(
+        load_network("farl-celeba", files.get("weights", settings["weights"]), device),
+        finder,
+        batch_size=settings["batch_size"],
+        precision=runtime.choose_precision(settings["precision"], device),
+        device=device,
+        threads=threads,
+    )

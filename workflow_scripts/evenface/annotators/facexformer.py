@@ -1,0 +1,171 @@
+"""FaceXFormer: forty CelebA attributes, gender, age and race of the largest face of a picture.
+
+The pipeline of the published ``inference.py`` (Narayan et al., arXiv:2403.12960): MTCNN's largest face, not
+its most certain one, enlarged by a quarter of its sides, squeezed to 224 x 224; an attribute is present
+from a probability of 0.5 on, the most probable class of each other head is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from evenface.annotators import PROBABILITY, annotation_frame, map_classes
+from evenface.checkpoints import load_network
+from evenface.errors import UserError
+from evenface.networks.facexformer import face_crop, preprocess
+from evenface.networks.inference import map_batches
+from evenface.screening.mtcnn_detection import FILES, MIN_FACE, MTCNN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
+from evenface.training import runtime
+from evenface.versions import ANNOTATORS
+
+#: Every key of ``annotation.facexformer``, with its default.
+DEFAULTS: dict[str, Any] = {
+    "weights": "models/facexformer/model.pt",
+    "detector": "mtcnn",  # or crops: faces as screening framed them
+    "batch_size": 32,
+    "precision": "float32",
+}
+
+DETECTORS = ("mtcnn", "crops")
+
+#: Head -> dimension and the head's own classes in output order, with their levels.
+_HEADS: dict[str, tuple[str, dict[str, str]]] = {
+    "gender": ("gender", FACEXFORMER_GENDER),
+    "age": ("age", FACEXFORMER_AGE),
+    "race": ("ethnicity", FACEXFORMER_RACE),
+}
+
+#: The greatest number below 0.5: labels are positive above their threshold, and here 0.5 itself is positive.
+_THRESHOLD = float(np.nextafter(np.float32(0.5), np.float32(0)))
+
+
+class FaceXFormerAnnotator:
+    """Attributes and demographics of the largest face of a picture, or of a crop as it is.
+
+    Probabilities: ``p_gender_<class>``, ``p_age_<class>``, ``p_race_<class>`` in the network's own classes. Extras:
+    ``n_faces`` found and ``face_score``, the detector's probability of the one that was read (both NaN for
+    crops). Failures: ``no_face``; ``too_small`` for a picture in which the detector cannot look for one (short
+    side below 20 pixels) and for a face of which the picture holds no whole pixel.
+    """
+
+    name = "facexformer"
+    version = ANNOTATORS["facexformer"]
+    attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
+    dimensions = tuple(dimension for dimension, _ in _HEADS.values())
+    probabilities = tuple(f"{PROBABILITY}{head}_{c}" for head, (_, classes) in _HEADS.items() for c in classes)
+    extras = ("n_faces", "face_score")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        detector: MTCNN | None,
+        *,
+        batch_size: int = 32,
+        precision: str = "float32",
+        device: str = "cpu",
+        threads: int = 1,
+    ):
+        """``network`` is :class:`evenface.networks.facexformer.FaceXFormer`; without ``detector`` images are crops."""
+        self.network = network.to(device).eval()
+        self.detector = detector
+        self.reads = "crops" if detector is None else "images"
+        self.batch_size = batch_size
+        self.precision = precision
+        self.device = device
+        self.threads = threads
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
+        starts = range(0, len(images), self.batch_size)
+        batches = (images[start : start + self.batch_size] for start in starts)
+        parts = list(map_batches(self._batch, batches, self.threads))
+        answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else self._empty(0)
+        demographics, probabilities = {}, {}
+        for head, (dimension, classes) in _HEADS.items():
+            levels, certainty = map_classes(answers[head], classes)
+            demographics[dimension] = np.where(answers["failure"] == "", levels, UNKNOWN), certainty
+            probabilities |= {f"{PROBABILITY}{head}_{c}": answers[head][:, i] for i, c in enumerate(classes)}
+        return annotation_frame(
+            dict(zip(self.attributes, answers["attributes"].T, strict=True)),
+            demographics,
+            dict.fromkeys(self.attributes, _THRESHOLD),
+            probabilities=probabilities,
+            extras={name: answers[name] for name in self.extras},
+            failures=answers["failure"],
+        )
+
+    def _empty(self, count: int) -> dict[str, np.ndarray]:
+        widths = {"attributes": len(self.attributes), **{head: len(classes) for head, (_, classes) in _HEADS.items()}}
+        answers = {name: np.full((count, width), np.nan, np.float32) for name, width in widths.items()}
+        answers |= {name: np.full(count, np.nan, np.float32) for name in self.extras}
+        return answers | {"failure": np.full(count, "", object)}
+
+    def _batch(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Probabilities of each head (n, classes), the extras and failures of some images."""
+        answers = self._empty(len(images))
+        tensors, places = [], []
+        for place, image in enumerate(images):
+            crop, failure = image, ""
+            if self.detector is not None:
+                crop, failure = self._largest(image, answers, place)
+            answers["failure"][place] = failure
+            if not failure:
+                tensors.append(preprocess(np.ascontiguousarray(crop)))
+                places.append(place)
+        if tensors:
+            low = self.precision == "bfloat16"
+            with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
+                output = self.network(torch.stack(tensors).to(self.device), parsing=False)
+            answers["attributes"][places] = output.attributes.float().sigmoid().cpu().numpy()
+            for head in _HEADS:
+                answers[head][places] = getattr(output, head).float().softmax(1).cpu().numpy()
+        return answers
+
+    def _largest(self, image: np.ndarray, answers: dict[str, np.ndarray], place: int) -> tuple[np.ndarray, str]:
+        """The largest face of ``image`` and why there is none; notes what was found in ``answers``."""
+        faces = self.detector.detect(image)
+        answers["n_faces"][place] = len(faces)
+        if not len(faces):
+            return image, "too_small" if min(image.shape[:2]) < MIN_FACE else "no_face"
+        answers["face_score"][place] = faces.probabilities[0]
+        crop = face_crop(image, faces.boxes[0])
+        return crop, "" if crop.size else "too_small"
+
+
+def create(settings: Mapping[str, Any]) -> FaceXFormerAnnotator:
+    """The annotator from the settings of ``annotation.facexformer``, ``device`` and ``threads``.
+
+    ``files`` maps ``weights``, ``pnet``, ``rnet`` and ``onet`` to paths. UserError for an unknown key or value, and
+    for weights that are missing or do not fit.
+    """
+    settings = dict(settings)
+    files = settings.pop("files", {})
+    device = settings.pop("device", "cpu")
+    threads = settings.pop("threads", 1)
+    for key in settings:
+        if key not in DEFAULTS:
+            raise UserError(f"annotation.facexformer: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+    settings = {**DEFAULTS, **settings}
+    if settings["detector"] not in DETECTORS:
+        known = ", ".join(DETECTORS)
+        raise UserError(f"annotation.facexformer.detector: {settings['detector']!r} is not known; use {known}")
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    detector = None
+    if settings["detector"] == "mtcnn":
+        detector = MTCNN({name: files[name] for name in FILES if name in files}, device)
+    return FaceXFormerAnnotator(
+        load_network("facexformer", files.get("weights", settings["weights"]), device),
+        detector,
+        batch_size=settings["batch_size"],
+        precision=runtime.choose_precision(settings["precision"], device),
+        device=device,
+        threads=threads,
+    )

@@ -1,0 +1,151 @@
+"""FairFace: race, gender and age of a face, by the networks and the framing its authors publish.
+
+Kärkkäinen and Joo, WACV 2021. Seven races, gender and age come from one network, four races from
+another that may be left out. No CelebA attribute is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.annotators import annotation_frame, map_classes
+from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
+from evenface.annotators.fairface_reader import FaceReader
+from evenface.errors import UserError
+from evenface.screening import LANDMARK_COLUMNS, face_chips
+from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
+from evenface.versions import ANNOTATORS
+
+__all__ = ["DEFAULTS", "DETECTORS", "FairFace", "create", "predict_csv"]
+
+#: Every key of ``annotation.fairface``, with its default.
+DEFAULTS: dict[str, Any] = {
+    "weights": "models/fairface/res34_fair_align_multi_7_20190809.pt",
+    "weights_4": None,
+    "detector": "mmod",  # or hog, or crops: the landmarks of screening
+    "jpeg_roundtrip": True,
+    "batch_size": 32,
+    "precision": "float32",
+}
+
+DETECTORS = ("mmod", "hog", "crops")
+
+#: Dimension -> (head that answers it, class -> level).
+_DIMENSIONS: dict[str, tuple[str, Mapping[str, str]]] = {
+    "gender": ("gender", FAIRFACE_GENDER),
+    "age": ("age", FAIRFACE_AGE),
+    "ethnicity": ("race", FAIRFACE_RACE_7),
+}
+
+
+class FairFace:
+    """The annotator. One face per picture: that of the largest box the detector finds.
+
+    With ``chip_maker`` it finds the face itself; without one, chips are framed by the landmarks of
+    screening. Failures: ``no_face``, and ``too_small`` for a picture too narrow to resize. ``n_faces`` is
+    the number found, NaN where screening looked.
+    """
+
+    name = "fairface"
+    version = ANNOTATORS["fairface"]
+    attributes: tuple[str, ...] = ()
+    dimensions = tuple(DIMENSIONS)
+    extras = ("n_faces",)
+    reads = "images"
+
+    def __init__(self, reader: FaceReader, chip_maker: face_chips.ChipMaker | None, *, jpeg_roundtrip: bool = True):
+        self._reader, self._maker, self._jpeg = reader, chip_maker, jpeg_roundtrip
+        self.probabilities = tuple(f"p_{head}_{name}" for head, classes in reader.heads.items() for name in classes)
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
+        faces = np.full(len(images), np.nan, np.float32)
+        failures = np.full(len(images), "", object)
+        landmarks = None if self._maker is not None else _landmarks(rows, len(images))
+
+        def chips() -> Iterator[np.ndarray]:
+            for place, image in enumerate(images):
+                chip = None
+                try:
+                    if landmarks is not None:
+                        chip = face_chips.chip_of_landmarks(image, landmarks[place])
+                    elif found := self._found(image, faces, place):
+                        chip = face_chips.largest(found).image
+                except face_chips.NoChipError as error:
+                    failures[place] = error.reason
+                    continue
+                if chip is None:
+                    failures[place] = "no_face"
+                else:
+                    yield chip
+
+        finish = face_chips.jpeg_roundtrip if self._jpeg else np.asarray
+        answers = [answer for _, answer in self._reader.read(chips(), finish)]
+        shares = {
+            head: np.full((len(images), len(classes)), np.nan, np.float32)
+            for head, classes in self._reader.heads.items()
+        }
+        read = np.flatnonzero(failures == "")
+        for head, table in shares.items():
+            for place, answer in zip(read, answers, strict=True):
+                table[place] = answer[head][0]
+        demographics = {}
+        for dimension, (head, vocabulary) in _DIMENSIONS.items():
+            levels = np.full(len(images), UNKNOWN, object)
+            certainty = np.full(len(images), np.nan, np.float32)
+            if len(read):
+                levels[read], certainty[read] = map_classes(shares[head][read], vocabulary)
+            demographics[dimension] = levels, certainty
+        probabilities = {
+            f"p_{head}_{name}": shares[head][:, i]
+            for head, classes in self._reader.heads.items()
+            for i, name in enumerate(classes)
+        }
+        return annotation_frame(
+            {}, demographics, probabilities=probabilities, extras={"n_faces": faces}, failures=failures
+        )
+
+    def _found(self, image: np.ndarray, faces: np.ndarray, place: int) -> list[face_chips.FaceChip]:
+        found = self._maker.chips(image)
+        faces[place] = len(found)
+        return found
+
+
+def _landmarks(rows: pd.DataFrame | None, count: int) -> np.ndarray:
+    if rows is None or any(column not in rows for column in LANDMARK_COLUMNS):
+        raise UserError(
+            "annotation.fairface.detector: crops needs the landmarks of screening, and there are none; set "
+            "screening.detector to hog or mmod, or annotation.fairface.detector to mmod or hog"
+        )
+    return rows[list(LANDMARK_COLUMNS)].to_numpy(np.float64).reshape(count, 5, 2)
+
+
+def create(settings: Mapping[str, Any]) -> FairFace:
+    """The annotator from the settings of ``annotation.fairface``, ``device`` and ``threads``.
+
+    ``files`` maps ``weights``, ``weights_4``, ``landmarks`` and ``mmod`` to paths. UserError for an unknown key or
+    value, and for files that are missing or do not fit.
+    """
+    settings = dict(settings)
+    files = {**DLIB_FILES, **settings.pop("files", {})}
+    machine = {key: settings.pop(key) for key in ("device", "threads") if key in settings}
+    for key in settings:
+        if key not in DEFAULTS:
+            raise UserError(f"annotation.fairface: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+    settings = {**DEFAULTS, **settings}
+    detector = settings["detector"]
+    if detector not in DETECTORS:
+        raise UserError(f"annotation.fairface.detector: {detector!r} is not known; use {', '.join(DETECTORS)}")
+    reader = FaceReader(
+        files.get("weights", settings["weights"]),
+        files.get("weights_4", settings["weights_4"]),
+        batch_size=settings["batch_size"],
+        precision=settings["precision"],
+        **machine,
+    )
+    maker = None if detector == "crops" else face_chips.ChipMaker(detector, files)
+    return FairFace(reader, maker, jpeg_roundtrip=settings["jpeg_roundtrip"])

@@ -1,0 +1,417 @@
+"""Plain HTTP downloads that survive cut connections and keep nothing unverified.
+
+What has come is kept beside the destination as ``.<name>.download`` with a note of what the server
+said about the file (``.<name>.download.json``); the next attempt asks for the rest, on condition that the
+file is still the same (RFC 9110, If-Range), and starts again where the server cannot or it is not. Only
+a complete file with the expected hash is renamed to its destination. Proxies are taken from the environment.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import json
+import logging
+import os
+import re
+import shutil
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from evenface.assets.lock import Lock, exclusive
+from evenface.assets.places import MAX_BYTES, bytes_in_words
+from evenface.errors import UserError
+from evenface.joblog import progress
+
+log = logging.getLogger("evenface")
+
+_BLOCK = 1 << 16
+_UNIT = 1 << 20
+_AGENT = "evenface (asset download)"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a download is tried.
+
+    ``timeout``: seconds without a byte before a connection counts as dead. ``attempts``: failures in a row
+    without a megabyte of progress between them. ``pause``: seconds before the second attempt, doubled each
+    time up to ``longest_pause``, which also bounds what a server may ask for (Retry-After).
+    """
+
+    timeout: float = 60.0
+    attempts: int = 6
+    pause: float = 2.0
+    longest_pause: float = 120.0
+    redirects: int = 5
+
+
+class _Retry(Exception):
+    """A failure after which trying again may help; ``after`` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, after: float | None = None):
+        super().__init__(reason)
+        self.after = after
+
+
+class WrongHash(UserError):
+    """A complete file came, and it is not the expected one."""
+
+
+class _Restart(Exception):
+    """What has come cannot be continued; begin at the first byte."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The note beside a partial file: where it came from and how the server named that version of it."""
+
+    url: str
+    etag: str | None = None
+    modified: str | None = None
+    total: int | None = None
+
+    @property
+    def validator(self) -> str | None:
+        """What If-Range may hold: a strong entity tag, or the date."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows at most some redirects, none of them from https to anything else."""
+
+    def __init__(self, most: int):
+        self.max_redirections = most
+        self.max_repeats = 2
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """The request to follow with; UserError where it must not be followed."""
+        target = urllib.parse.urlsplit(newurl)
+        origin = urllib.parse.urlsplit(req.full_url)
+        if target.scheme not in ("http", "https") or (origin.scheme == "https" and target.scheme != "https"):
+            raise UserError(f"{req.full_url}: refused to follow a redirect to {newurl}, which is less safe")
+        if len(getattr(req, "redirect_dict", ())) >= self.max_redirections:
+            raise UserError(f"{req.full_url}: more than {self.max_redirections} redirects; the address no longer works")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def download(
+    url: str,
+    destination: str | os.PathLike,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    max_bytes: int | None = None,
+    patience: Patience | None = None,
+) -> str:
+    """Download ``url`` to ``destination`` and return its SHA-256 (hexadecimal).
+
+    ``sha256`` is the expected hash or its first digits, ``size`` the exact number of bytes, ``max_bytes``
+    the most that is accepted otherwise. Raises UserError naming the address and the remedy: not there,
+    refused, too large, another hash, no space, or too many failures; a partial file is then kept for the
+    next call unless its content is wrong.
+    """
+    destination = Path(destination)
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise UserError(f"{url}: only http and https addresses are downloaded")
+    part = destination.with_name(f".{destination.name}.download")
+    with exclusive(part, wait=False) as held:
+        if not held:
+            raise UserError(f"{destination}: another process is downloading it; wait for it and run again")
+        return _Download(url, destination, part, sha256, size, max_bytes or MAX_BYTES, patience or Patience()).run()
+
+
+class _Download:
+    def __init__(self, url: str, destination: Path, part: Path, sha256: str | None, size: int | None, most: int,
+                 patience: Patience):  # fmt: skip
+        self.url, self.destination, self.part = url, destination, part
+        self.note = part.with_name(f"{part.name}.json")
+        self.sha256, self.size, self.most, self.patience = sha256, size, size or most, patience
+        self.opener = urllib.request.OpenerDirector()
+        for handler in (
+            urllib.request.ProxyHandler(),
+            urllib.request.HTTPHandler(),
+            urllib.request.HTTPSHandler(),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _Redirects(patience.redirects),
+        ):
+            self.opener.add_handler(handler)
+
+    def run(self) -> str:
+        """Attempt until complete, then verify and rename."""
+        failures = restarts = 0
+        resumed = self._present() > 0
+        while True:
+            before = self._present()
+            try:
+                self._attempt()
+                digest = self._verified(resumed)
+            except _Restart as reason:
+                self._discard()
+                resumed, restarts = False, restarts + 1
+                if restarts >= self.patience.attempts:
+                    raise UserError(f"{self.url}: {reason}, again and again; download it by hand") from reason
+                log.info("%s: %s; from the beginning", self.destination.name, reason)
+                continue
+            except _Retry as reason:
+                failures = 1 if self._present() - before >= _UNIT else failures + 1
+                if failures >= self.patience.attempts:
+                    kept = self._present()
+                    goes_on = f", the download goes on from {bytes_in_words(kept)}" if kept else ""
+                    raise UserError(
+                        f"{self.url}: {reason}, after {failures} attempts; check the connection and run again{goes_on}"
+                    ) from reason
+                pause = min(self.patience.pause * 2 ** (failures - 1), self.patience.longest_pause)
+                if reason.after is not None:
+                    pause = min(max(pause, reason.after), self.patience.longest_pause)
+                log.info("%s: %s; attempt %d in %.0f s", self.destination.name, reason, failures + 1, pause)
+                time.sleep(pause)
+                resumed = self._present() > 0
+                continue
+            os.replace(self.part, self.destination)
+            self.note.unlink(missing_ok=True)
+            log.info("%s: %s, SHA-256 %s", self.destination, bytes_in_words(self.destination.stat().st_size), digest)
+            return digest
+
+    def _present(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _discard(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.note.unlink(missing_ok=True)
+
+    def _kept(self) -> _Kept | None:
+        """The note of a partial file that can be continued; without one the partial file is worth nothing."""
+        try:
+            kept = _Kept(**json.loads(self.note.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            kept = None
+        if kept is None or kept.url != self.url or not (kept.validator or self.sha256):
+            self._discard()
+            return None
+        return kept
+
+    def _attempt(self) -> None:
+        """One request, from where the partial file ends."""
+        kept = self._kept() if self._present() else None
+        start = self._present()
+        if kept and start and start == (self.size or kept.total):
+            return
+        headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        if kept and start:
+            headers["Range"] = f"bytes={start}-"
+            if kept.validator:
+                headers["If-Range"] = kept.validator
+        try:
+            with self.opener.open(
+                urllib.request.Request(self.url, headers=headers), timeout=self.patience.timeout
+            ) as reply:
+                self._receive(reply, kept, start)
+        except urllib.error.HTTPError as error:
+            self._refused(error, start)
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise UserError(
+                    f"{self.url}: the server's certificate is not valid ({error.reason}); nothing was read"
+                ) from error
+            raise _Retry(f"no connection ({error.reason})") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise _Retry(_sentence(error)) from error
+
+    def _refused(self, error: urllib.error.HTTPError, start: int) -> None:
+        """Turn an HTTP error into what to do about it."""
+        if error.code == 416 and start:
+            raise _Restart("the server has less than what was kept") from error
+        if error.code in (408, 425, 429, 500, 502, 503, 504):
+            after = error.headers.get("Retry-After", "")
+            raise _Retry(f"the server answers {error.code} {error.reason}", float(after) if after.isdigit() else None)
+        meaning = {
+            301: "its redirects lead nowhere",
+            302: "its redirects lead nowhere",
+            401: "it asks for a login; download it by hand",
+            403: "it refuses the download; open the page by hand, its terms may have to be accepted",
+            404: "there is no such file any more; see the asset's page for a new address",
+            407: "the proxy asks for a login; set http_proxy and https_proxy",
+            410: "the file was withdrawn; see the asset's page",
+        }.get(error.code, "download it by hand, or try later")
+        raise UserError(f"{self.url}: the server answers {error.code} {error.reason}: {meaning}") from error
+
+    def _receive(self, reply: Any, kept: _Kept | None, start: int) -> None:
+        """Read one answer to its end into the partial file."""
+        if reply.status not in (200, 206):
+            raise _Retry(f"the server answers {reply.status} {reply.reason}")
+        length = _number(reply.headers.get("Content-Length"))
+        if reply.status == 206:
+            total = self._continues(reply, kept, start)
+        else:
+            start, total = 0, length
+            if reply.headers.get_content_type() == "text/html" and not self.destination.suffix.startswith(".htm"):
+                raise UserError(f"{self.url}: a web page came instead of the file; open the address in a browser, it may "
+                                "ask for something first")  # fmt: skip
+        if reply.headers.get("Content-Encoding", "identity") != "identity":
+            raise UserError(
+                f"{self.url}: the server compresses what it sends, which was not asked for; download it by hand"
+            )
+        if total is not None and self.size is not None and total != self.size:
+            raise UserError(
+                f"{self.url}: the file has {total} bytes there, the registry says {self.size}; it was replaced"
+            )
+        total = self.size or total
+        if total is None and not self.sha256:
+            raise UserError(f"{self.url}: the server does not say how long the file is, and no hash of it is known, so that a "
+                            "cut connection would go unnoticed; download it by hand")  # fmt: skip
+        if (total or 0) > self.most:
+            raise self._too_large(total or 0)
+        self._check_space((total or 0) - start)
+        named = _Kept(self.url, reply.headers.get("ETag"), reply.headers.get("Last-Modified"), total)
+        units = -(-((total or start) - start) // _UNIT)
+        label = f"{self.destination.name}, MiB" + (f" from {start // _UNIT}" if start else "")
+        with self._writing():
+            if reply.status == 200:
+                self._discard()
+            self.note.write_text(json.dumps(asdict(named)), encoding="utf-8")
+            file = open(self.part, "ab")
+        with file:
+            for _ in progress(self._blocks(reply, file, start), max(units, 1), label):
+                pass
+        got = self._present()
+        if total is not None and got < total:
+            raise _Retry(f"the connection was cut at {bytes_in_words(got)} of {bytes_in_words(total)}")
+
+    def _continues(self, reply: Any, kept: _Kept | None, start: int) -> int | None:
+        """Total size an answer 206 names; _Restart where it is not the rest of what was kept."""
+        matched = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", "").strip())
+        if kept is None or not matched or int(matched[1]) != start:
+            raise _Restart("the server sent another part than was asked for")
+        total = _number(matched[2])
+        if kept.total is not None and total is not None and kept.total != total:
+            raise _Restart("the file has another size by now")
+        tag = reply.headers.get("ETag")
+        if kept.etag and tag and kept.etag != tag:
+            raise _Restart("the file is another version by now")
+        return total if total is not None else kept.total
+
+    def _blocks(self, reply: Any, file: IO[bytes], written: int) -> Iterator[None]:
+        """Copy the answer's body, yielding once per MiB; what came before a failure is in the file."""
+        pending = 0
+        while block := reply.read1(_BLOCK):
+            written += len(block)
+            if written > self.most:
+                raise self._too_large(written)
+            with self._writing():
+                file.write(block)
+                file.flush()
+            pending += len(block)
+            if pending >= _UNIT:
+                pending -= _UNIT
+                yield
+        if pending:
+            yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Errors of the disk, told apart from those of the network."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._no_space() from error
+            raise UserError(f"cannot write {self.part}: {error.strerror or error}") from error
+
+    def _verified(self, resumed: bool) -> str:
+        """SHA-256 of the complete partial file, flushed to disk; UserError if it is not the expected one."""
+        digest = hashlib.sha256()
+        with open(self.part, "r+b") as file:
+            while block := file.read(_UNIT):
+                digest.update(block)
+            os.fsync(file.fileno())
+        found = digest.hexdigest()
+        if not found.startswith(self.sha256 or ""):
+            if resumed:
+                raise _Restart("the continued file has a wrong hash")
+            self._discard()
+            raise WrongHash(
+                f"{self.url}: what came has the SHA-256 {found}, expected was {self.sha256}; nothing was kept. The file was "
+                "replaced there or changed on the way: see the asset's page before you trust another one"
+            )
+        if self._present() == 0:
+            self._discard()
+            raise UserError(f"{self.url}: the file is empty; download it by hand")
+        return found
+
+    def _check_space(self, needed: int) -> None:
+        if needed > shutil.disk_usage(self.part.parent).free:
+            raise self._no_space(needed)
+
+    def _no_space(self, needed: int | None = None) -> UserError:
+        wanted = f"; {bytes_in_words(needed)} more are needed" if needed else ""
+        return UserError(f"cannot write {self.destination}: no space left on the disk{wanted}; make room and run again, what "
+                         "has come is kept")  # fmt: skip
+
+    def _too_large(self, found: int) -> UserError:
+        self._discard()
+        return UserError(f"{self.url}: it has {bytes_in_words(found)} or more, at most {bytes_in_words(self.most)} were "
+                         "expected; nothing was kept")  # fmt: skip
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() else None
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "the connection is silent"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection was cut"
+    return f"the connection failed ({error or type(error).__name__})"
+
+
+def fetch_asset(destination: str | os.PathLike, recipe: dict[str, Any], patience: Patience | None = None) -> None:
+    """Download one file of an asset and record its hash.
+
+    ``recipe`` is what :func:`recipe_of` makes. Where no hash is published, the one recorded when the file was
+    first used is expected. Raises UserError as :func:`download` does.
+    """
+    log.info("%s: %s, licence %s", destination, recipe["title"], recipe["licence"])
+    lock = Lock(recipe["lock"])
+    first = lock.entry(destination)
+    published = recipe["sha256"]
+    log.info(
+        "from %s%s",
+        recipe["url"],
+        "" if published else "; no published hash is known, that of this download is recorded",
+    )
+    expected = published or (first.sha256 if first else None)
+    try:
+        digest = download(recipe["url"], destination, sha256=expected, size=recipe["bytes"], max_bytes=recipe["max_bytes"],
+                          patience=patience)  # fmt: skip
+    except WrongHash as error:
+        if first and not published:
+            raise UserError(f"{error}. That hash was recorded on {first.recorded}; to take the new file: python -m evenface "
+                            f"assets accept {destination}, and run again") from error  # fmt: skip
+        raise
+    lock.record(destination, digest)
+
+
+def recipe_of(registry: Any, path: str) -> dict[str, Any]:
+    """All that decides the download of the registry's file at ``path``; values of plain types, for a rule's params."""
+    asset, file = registry.fetched("download_asset")[path]
+    return {
+        "title": asset.title,
+        "licence": asset.licence,
+        "url": file.url,
+        "sha256": file.sha256,
+        "bytes": file.bytes,
+        "max_bytes": file.max_bytes,
+        "lock": str(registry.lock_path),
+    }

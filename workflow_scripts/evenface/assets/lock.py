@@ -1,0 +1,161 @@
+"""``models/registry.lock``: which bytes were used, by path.
+
+A file's hash is recorded when it is first used and compared afterwards. Hashing gigabytes takes
+seconds, so size and modification time are kept too and a file is read again only when they
+changed. JSON, rewritten as a whole under a lock, so that jobs may record at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from evenface.assets.places import place
+from evenface.errors import UserError
+from evenface.storage.atomic import write_json
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: jobs that record in the same instant may lose one record
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("evenface")
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A recorded file: hexadecimal SHA-256, size in bytes, modification time in ns, and when it was recorded."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+    recorded: str
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a file; UserError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def md5_of(path: str | os.PathLike) -> str:
+    """Hexadecimal MD5 of a file, for comparison with published sums; it protects from nothing but accidents."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+class Lock:
+    """The recorded hashes of one working directory; a missing file is an empty record."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.entries = self._read()
+
+    def _read(self) -> dict[str, Entry]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            if content["version"] != _VERSION:
+                raise ValueError(f"version {content['version']}")
+            return {name: Entry(**entry) for name, entry in content["files"].items()}
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise UserError(f"{self.path}: the record of hashes cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{self.path}: not a record of hashes ({error}); delete it, and every file is recorded anew when it "
+                "is next used"
+            ) from error
+
+    def entry(self, path: str | os.PathLike) -> Entry | None:
+        """What is recorded for ``path``."""
+        return self.entries.get(place(path))
+
+    def unchanged(self, path: str | os.PathLike) -> Entry | None:
+        """The entry of ``path`` if the file has the recorded size and modification time, else None."""
+        entry = self.entry(path)
+        status = os.stat(path)
+        same = entry and (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return entry if same else None
+
+    def record(self, path: str | os.PathLike, sha256: str) -> None:
+        """Write down the hash of a file as it is now; safe beside other processes that record.
+
+        Where the record cannot be written (weights on a read-only disk), a warning is logged: the file is
+        then hashed at every start and compared with published hashes only.
+        """
+        status = os.stat(path)
+        recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        entry = Entry(sha256, status.st_size, status.st_mtime_ns, recorded)
+        try:
+            self._rewrite(place(path), entry)
+        except UserError as error:
+            log.warning("the hash of %s is not recorded: %s", path, error)
+            self.entries[place(path)] = entry
+
+    def forget(self, path: str | os.PathLike) -> None:
+        """Drop what is recorded for ``path``."""
+        self._rewrite(place(path), None)
+
+    def _rewrite(self, name: str, entry: Entry | None) -> None:
+        with exclusive(self.path):
+            self.entries = self._read()
+            self.entries.pop(name, None)
+            if entry:
+                self.entries[name] = entry
+            files = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
+            write_json(self.path, {"version": _VERSION, "files": files})
+
+
+@contextmanager
+def exclusive(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock named after ``path`` (a file ``.<name>.guard`` beside it) while the block runs.
+
+    Yields whether it is held; with ``wait`` false another holder gives False instead of waiting.
+    """
+    guard = Path(path).with_name(f".{Path(path).name}.guard")
+    try:
+        guard.parent.mkdir(parents=True, exist_ok=True)
+        held = _hold(guard, wait)
+    except OSError as error:
+        raise UserError(f"cannot write to {guard.parent}: {error.strerror}") from error
+    if held is None:
+        yield False
+        return
+    with held:
+        try:
+            yield True
+        finally:
+            guard.unlink(missing_ok=True)
+
+
+def _hold(guard: Path, wait: bool) -> IO[str] | None:
+    """The guard file, open and locked; None if another process holds it and ``wait`` is false."""
+    while True:
+        file = open(guard, "a")
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Who held it before has deleted it: lock the file that bears the name now.
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(guard)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            file.close()
+            return None
+        file.close()

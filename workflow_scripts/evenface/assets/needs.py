@@ -1,0 +1,196 @@
+"""Which third-party files a configuration uses: the assets' counterpart of the plan.
+
+Pure and quick, because it runs while the DAG is built: it looks at the checked settings and the
+registry and touches no file but to see which of several names exists.
+
+The registry says what serves which key (``needed_by``): ``key`` where the value of a key is the
+path, ``key=value`` and ``key!=value`` where a value calls for the asset (for a list: contains),
+joined by ``and``; ``datasets.*.reader=name`` stands for the folder of every data set in use with that reader.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from evenface.assets.annotator_files import annotator_files
+from evenface.assets.places import place
+from evenface.assets.registry import Asset, Registry
+
+#: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
+MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
+
+#: What a key for weights says where a rule of the workflow trains them.
+TRAINED_HERE = "trained_here"
+
+_READER = re.compile(r"datasets\.\*\.reader=(\w+)")
+_CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something the configuration uses.
+
+    ``key`` is the configuration key that calls for it, ``paths`` where it may lie (one is enough, may
+    hold wildcards below a data set's root), ``asset`` the registry entry whose place that is (None for a path
+    of the user's own), ``offered`` the entries that could be put there.
+    """
+
+    key: str
+    paths: tuple[str, ...]
+    asset: str | None
+    offered: tuple[str, ...]
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is part of a data set: looked for, and not hashed."""
+        return self.key.startswith("datasets.")
+
+
+def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
+    """Everything the checked ``settings`` use that the workflow does not make itself, in the order of its stages."""
+    found = [
+        *_generator(settings, registry),
+        *_screening(settings, registry),
+        *_annotators(settings, registry),
+        *_datasets(settings, registry),
+    ]
+    unique: dict[tuple[str, ...], Need] = {}
+    for need in found:
+        known = unique.get(need.paths)
+        if known and need.key not in known.key.split(", "):
+            unique[need.paths] = Need(f"{known.key}, {need.key}", need.paths, known.asset, known.offered)
+        unique.setdefault(need.paths, need)
+    return list(unique.values())
+
+
+def made_here(path: str) -> bool:
+    """Whether a configured path is one that a rule of the workflow writes, or the word for it."""
+    if path == TRAINED_HERE:
+        return True
+    parts = PurePath(place(path)).parts
+    return any(parts[: folder.count("/") + 1] == PurePath(folder).parts for folder in MADE_HERE)
+
+
+def used_annotators(settings: Mapping[str, Any]) -> list[str]:
+    """The annotators that run: those listed, and those that labels, demographics or the validation come from."""
+    annotation = settings["annotation"]
+    sources = [annotation.get("labels_from"), annotation.get("demographics_from"),
+               annotation.get("validate", {}).get("by")]  # fmt: skip
+    names = [*annotation["annotators"], *sources]
+    return list(dict.fromkeys(name for name in names if name and name != "requested"))
+
+
+def used_datasets(settings: Mapping[str, Any]) -> list[str]:
+    """The data sets that are read: those of runs, of the evaluation, and of networks trained or calibrated here."""
+    names = [run["real"] for run in settings["runs"].values() if run.get("real")]
+    names.append(settings["evaluation"]["dataset"])
+    if "trained_here" in used_annotators(settings):
+        names.append(settings["annotation"]["trained_here"]["dataset"])
+    magface = settings["screening"]["magface"]
+    own = magface["weights"] == TRAINED_HERE
+    if own:
+        names.append(magface["trained_here"]["dataset"])
+    threshold = magface["threshold"]
+    if magface["weights"] and (threshold == "calibrated" or (own and threshold == "auto")):
+        names.append(magface["reference"])
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def value_of(settings: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key, None where the configuration has no such key."""
+    value: Any = settings
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _path_need(registry: Registry, key: str, path: str) -> Iterator[Need]:
+    if made_here(path):
+        return
+    owner = registry.owner(path)
+    offered = tuple(asset.name for asset in registry if key in asset.needed_by)
+    yield Need(key, (place(path),), owner[0].name if owner else None, offered)
+
+
+def _holds(settings: Mapping[str, Any], condition: str) -> str | None:
+    """The key of a condition that holds, None for one that does not; a bare key holds by having a value."""
+    first = None
+    for clause in condition.split(" and "):
+        matched = _CLAUSE.fullmatch(clause.strip())
+        if not matched:
+            return None
+        key, relation, wanted = matched.groups()
+        value = value_of(settings, key)
+        if value is None:
+            return None
+        equal = wanted in [str(v) for v in value] if isinstance(value, list) else str(value) == wanted
+        if relation and equal != (relation == "="):
+            return None
+        first = first or key
+    return first
+
+
+def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) -> Iterator[Need]:
+    """Needs of keys below ``start``: files whose path a key gives, and assets that a value calls for."""
+    paths: dict[str, str] = {}
+    for asset in registry:
+        for condition in asset.needed_by:
+            if not condition.startswith(start) or not (key := _holds(settings, condition)):
+                continue
+            if "=" not in condition:
+                paths[key] = str(value_of(settings, key))
+                continue
+            for file in asset.files:
+                yield Need(key, (file.path,), asset.name, (asset.name,))
+    for key, path in paths.items():
+        yield from _path_need(registry, key, path)
+
+
+def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    generator = settings["generation"]["generator"]
+    yield from _by_registry(settings, registry, "generation.generator=")
+    yield from _by_registry(settings, registry, f"generation.settings.{generator}.")
+
+
+def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    yield from _by_registry(settings, registry, "screening.")
+
+
+def _annotators(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    for name in used_annotators(settings):
+        block = settings["annotation"].get(name, {})
+        for part, path in annotator_files(name, block).items():
+            key = f"annotation.{name}.{part}"
+            if value_of(settings, key) is None:  # a file of its detector, which no key of its own names
+                key = f"annotation.{name}.detector"
+            yield from _path_need(registry, key, path)
+
+
+def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    for name in used_datasets(settings):
+        dataset = settings["datasets"][name]
+        key = f"datasets.{name}"
+        demographics = dataset.get("demographics")
+        if demographics and not made_here(demographics):
+            yield Need(f"{key}.demographics", (place(demographics),), None, ())
+        if dataset.get("standin"):
+            continue
+        for asset in assets_of_reader(registry, dataset["reader"]):
+            for content in asset.contains:
+                if not content.optional:
+                    paths = tuple(f"{place(dataset['root'])}/{choice}" for choice in content.any_of)
+                    yield Need(f"{key}.root", paths, asset.name, (asset.name,))
+
+
+def assets_of_reader(registry: Registry, reader: str) -> list[Asset]:
+    """The data sets whose published files a reader takes."""
+    return [
+        asset
+        for asset in registry
+        for condition in asset.needed_by
+        if (matched := _READER.fullmatch(condition)) and matched[1] == reader
+    ]

@@ -1,0 +1,148 @@
+"""Puts stored tensors into a network, or says which one does not belong there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from evenface.checkpoints.stored import Malformed, StoredTensor
+from evenface.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+_REMEDY = "take the file as its authors publish it"
+#: A published file may hold float64 or two moments of an optimiser beside the weights, and its own descriptions.
+_SIZE_FACTOR = 4
+_SIZE_SPARE = 64 << 20
+
+#: Builds a network with fresh weights.
+Build = Callable[[], "torch.nn.Module"]
+
+
+def skeleton(build: Build) -> torch.nn.Module:
+    """The network with names, shapes and types but no memory for its tensors, so that no time goes into filling them.
+
+    A network whose construction needs numbers is built as usual.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):
+        return build()
+
+
+def size_limit(build: Build, spare_bytes: int = 0) -> int:
+    """Bytes a checkpoint of that network can plausibly have."""
+    state = skeleton(build).state_dict()
+    return _SIZE_FACTOR * sum(t.numel() * t.element_size() for t in state.values()) + _SIZE_SPARE + spare_bytes
+
+
+def shapes(build: Build) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> shape of the network, in order."""
+    return {name: tuple(tensor.shape) for name, tensor in skeleton(build).state_dict().items()}
+
+
+def fit(
+    build: Build,
+    stored: Mapping[str, StoredTensor],
+    path: str | os.PathLike,
+    hint: Callable[[Mapping[str, StoredTensor]], str] | None = None,
+) -> torch.nn.Module:
+    """The network with the ``stored`` tensors, on the CPU.
+
+    Every tensor must be there with its shape, and no other. Numbers stored as float16, bfloat16 or
+    float64 are rounded to the network's float32 and must be finite then; integers must be of the
+    network's type. Raises UserError naming the file, the first offender and a remedy, to which
+    ``hint`` may add what the file is instead.
+    """
+    import torch
+
+    network = skeleton(build)
+    expected = network.state_dict()
+    problem = _misfit(expected, stored)
+    if problem:
+        other = hint(stored) if hint else ""
+        raise UserError(f"{path}: {problem}; {other or _REMEDY}")
+    state = {name: _read(name, stored[name], like, path) for name, like in expected.items()}
+    constants = [n for n, t in expected.items() if not _is_float(t) and not n.endswith("num_batches_tracked")]
+    computed = without_drawing(build).state_dict() if constants else {}
+    for name in constants:
+        if not torch.equal(computed[name], state[name]):
+            raise UserError(f"{path}: tensor {name!r} is a constant of the network and has other values; {_REMEDY}")
+    if _without_memory(network, expected):
+        network = build()
+    network.load_state_dict(state, assign=True)
+    return network
+
+
+def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTensor]) -> str:
+    """What is wrong with names, shapes and types; empty when they fit."""
+    for name, like in expected.items():
+        if name not in stored:
+            return f"tensor {name!r} is missing; this is no checkpoint of that network"
+        tensor = stored[name]
+        if not isinstance(tensor, StoredTensor):
+            return f"entry {name!r} is no tensor"
+        if tensor.shape != tuple(like.shape):
+            return f"tensor {name!r} has shape {tensor.shape}, the network needs {tuple(like.shape)}"
+        needed = str(like.dtype).removeprefix("torch.")
+        if tensor.dtype != needed and not (_is_float(like) and "float" in tensor.dtype):
+            return f"tensor {name!r} is stored as {tensor.dtype}, the network needs {needed}"
+    extra = next((name for name in stored if name not in expected), None)
+    return "" if extra is None else f"tensor {extra!r} is unknown to that network; this is another network's checkpoint"
+
+
+def _is_float(tensor: torch.Tensor) -> bool:
+    return tensor.dtype.is_floating_point
+
+
+def _read(name: str, stored: StoredTensor, like: torch.Tensor, path: str | os.PathLike) -> torch.Tensor:
+    """One tensor in the network's type, its values checked."""
+    import torch
+
+    try:
+        tensor = stored.read().to(like.dtype)
+    except Malformed as error:
+        raise UserError(f"{path}: tensor {name!r}: {error}") from error
+    if not _is_float(like) or not tensor.numel():
+        return tensor
+    low, high = torch.aminmax(tensor)
+    if not (torch.isfinite(low) and torch.isfinite(high)):
+        raise UserError(f"{path}: tensor {name!r} holds values that are not finite numbers; {_REMEDY}")
+    if name.endswith("running_var") and low < 0:
+        raise UserError(f"{path}: tensor {name!r} holds a negative variance; {_REMEDY}")
+    return tensor
+
+
+def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:
+    """Whether tensors without memory would remain that no state dictionary lists."""
+    import torch
+
+    if any(buffer.is_meta for name, buffer in network.named_buffers() if name not in expected):
+        return True
+    return any(
+        isinstance(value, torch.Tensor) and value.is_meta
+        for module in network.modules()
+        for value in vars(module).values()
+    )
+
+
+def without_drawing(build: Build) -> torch.nn.Module:
+    """The network with its constants computed; slow draws of weights, which take seconds, give zeros."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    drawing = {torch.Tensor.uniform_, torch.Tensor.normal_}
+
+    class WithoutDrawing(TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            if function in drawing:
+                return arguments[0].zero_()  # not left as it is: truncated distributions draw until all fit
+            return function(*arguments, **(keywords or {}))
+
+    with WithoutDrawing():
+        return build()

@@ -1,0 +1,115 @@
+"""How the tensors of each published network lie in the file its authors distribute.
+
+Sources: the specifications in the authors' loaders and trainers (IrvingMeng/MagFace
+``inference/network_inf.py`` and trainers, dchen236/FairFace ``predict.py``, gtamba/pytorch-slim-cnn
+``slimnet.py``, Kartik-3004/facexformer ``inference.py``, FacePerceiver/facer, serengil/deepface,
+timesler/facenet-pytorch).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evenface.checkpoints.stored import Malformed, StoredTensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a family's tensors lie and what else a file may hold.
+
+    ``under``: keys of the outer dictionary, the first one present is taken; empty string: the file
+    itself is the dictionary of tensors. ``prefixes``: what precedes the network's own tensor names, the
+    same in the whole file. ``ignored``: pattern of whole tensor names that may be there and are not
+    read. ``spare_bytes``: room for ignored tensors beyond what :func:`size_limit` allows anyhow.
+    ``keras``: the weights also exist as Keras files.
+    """
+
+    under: tuple[str, ...] = ("",)
+    prefixes: tuple[str, ...] = ("",)
+    ignored: str | None = None
+    spare_bytes: int = 0
+    keras: bool = False
+
+    def tensors(self, content: Any) -> dict[str, Any]:
+        """The dictionary of tensors in a file's ``content``. Raises Malformed when it is not there."""
+        if not isinstance(content, Mapping):
+            raise Malformed(f"expected a dictionary, found {_kind(content)}")
+        if content and all(isinstance(value, StoredTensor) for value in content.values()):
+            return dict(content)  # a dictionary of tensors, as converted files are, needs no wrapping
+        for key in self.under:
+            inner = content.get(key) if key else content
+            if isinstance(inner, Mapping):
+                return dict(inner)
+        wanted = " or ".join(repr(key) for key in self.under if key) or "tensors"
+        held = ", ".join(ascii(str(key)[:40]) for key in list(content)[:5])
+        raise Malformed(f"key {wanted} is missing; the published file is a dictionary with it, this one has {held}")
+
+    def named(self, tensors: Mapping[Any, Any], expected: Mapping[str, Any]) -> dict[str, StoredTensor]:
+        """The tensors under the network's own names, ignorable ones left out.
+
+        ``expected`` are the network's names. Raises Malformed for an entry that is no tensor, no
+        known prefix, or several.
+        """
+        kept: dict[str, StoredTensor] = {}
+        # In a converted file, which holds the network alone, a name like an ignored one is the network's own.
+        ignored = None if set(tensors) == set(expected) else self.ignored
+        for name, tensor in tensors.items():
+            if type(name) is not str or not isinstance(tensor, StoredTensor):
+                raise Malformed(f"entry {ascii(name)[:80]} is no tensor but {_kind(tensor)}")
+            if ignored is None or not re.fullmatch(ignored, name):
+                kept[name] = tensor
+        if set(kept) == set(expected):
+            return kept
+        found: dict[str, str] = {}
+        for name in kept:
+            prefix = max((p for p in self.prefixes if name.startswith(p)), key=len, default=None)
+            if prefix is None:
+                known = ", ".join(repr(p) for p in self.prefixes)
+                raise Malformed(f"tensor {name!r} begins with none of the known prefixes ({known})")
+            found.setdefault(prefix, name)
+        if len(found) > 1:
+            (one, first), (other, second) = list(found.items())[:2]
+            raise Malformed(
+                f"tensors carry different prefixes: {first!r} begins with {one!r}, {second!r} with {other!r}; "
+                "the file was put together from several"
+            )
+        cut = len(next(iter(found), ""))
+        return {name[cut:]: tensor for name, tensor in kept.items()}
+
+
+def _kind(value: Any) -> str:
+    return {"dict": "a dictionary", "Inert": "another object"}.get(type(value).__name__, type(value).__name__)
+
+
+_MAGFACE = Layout(
+    under=("state_dict",),
+    prefixes=("features.module.", "module.features.", "features."),
+    # The class layer of the trainers, which only training needs: up to 85744 classes of 512 numbers, with momentum.
+    ignored=r"(module\.)?(parallel_)?fc\.weight|parallel_fc\.module\.weight",
+    spare_bytes=512 << 20,
+)
+_SLIM = Layout(under=("model_state_dict",))
+_BARE = Layout()
+_DEEPFACE = Layout(keras=True)
+
+#: Published name -> layout of its file.
+LAYOUTS: dict[str, Layout] = {
+    **dict.fromkeys(("magface-iresnet18", "magface-iresnet34", "magface-iresnet50", "magface-iresnet100"), _MAGFACE),
+    "fairface-7": _BARE,
+    "fairface-4": _BARE,
+    "slim-cnn": _SLIM,
+    "facexformer": Layout(under=("state_dict_backbone",)),
+    "farl-celeba": _BARE,
+    "retinaface-mobilenet": Layout(under=("state_dict", ""), prefixes=("module.", "")),
+    **dict.fromkeys(("deepface-gender", "deepface-age", "deepface-race", "deepface-emotion"), _DEEPFACE),
+    **dict.fromkeys(("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"), _BARE),
+}
+
+
+def siblings(name: str) -> list[str]:
+    """The other names of the same system, whose files a user may mix up."""
+    system = name.partition("-")[0]
+    return [other for other in LAYOUTS if other != name and other.partition("-")[0] == system]

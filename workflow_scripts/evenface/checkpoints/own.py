@@ -1,0 +1,87 @@
+"""Our own models: a safetensors file and a JSON manifest of the same stem beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenface import networks
+from evenface.checkpoints.fitting import fit, size_limit
+from evenface.checkpoints.reading import read_published
+from evenface.errors import UserError
+from evenface.storage.atomic import atomic_path, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+#: Raised when a manifest written by an older version would be misread.
+MANIFEST_VERSION = 1
+_MAX_MANIFEST_BYTES = 4 << 20
+
+
+def manifest_path(model_path: str | os.PathLike) -> Path:
+    """Where the manifest of a model lies: the same name with the suffix ``.json``."""
+    return Path(model_path).with_suffix(".json")
+
+
+def save_model(
+    path: str | os.PathLike, state: Mapping[str, torch.Tensor], manifest: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write weights and manifest, each atomically, the manifest first; returns the manifest as written.
+
+    ``manifest["network"]`` must hold ``name`` and ``settings`` as ``networks.build`` takes them. The
+    hash of the weights is added, so that a manifest beside other weights is noticed on loading.
+    """
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    record = {"manifest_version": MANIFEST_VERSION, **manifest, "weights_sha256": hashlib.sha256(data).hexdigest()}
+    write_json(manifest_path(path), record)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return record
+
+
+def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
+    """The manifest of the model at ``path``; raises UserError when it is missing or unreadable."""
+    beside = manifest_path(path)
+    try:
+        if beside.stat().st_size > _MAX_MANIFEST_BYTES:
+            raise UserError(f"{beside}: too large for a model manifest; delete it and train again")
+        manifest = json.loads(beside.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{beside}: the model's manifest cannot be read ({error.strerror}); train it again") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{beside}: not a JSON file ({error}); delete it and train again") from error
+    if not isinstance(manifest, dict) or manifest.get("manifest_version") != MANIFEST_VERSION:
+        raise UserError(f"{beside}: not a model manifest of version {MANIFEST_VERSION}; train the model again")
+    return manifest
+
+
+def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.Module, dict[str, Any]]:
+    """Network in evaluation mode and manifest of a model written by :func:`save_model`.
+
+    Raises UserError naming the file when weights or manifest are missing, belong to different
+    trainings, or do not fit the network.
+    """
+    manifest = read_manifest(path)
+    described = manifest.get("network")
+    try:
+        name, settings = described["name"], described["settings"]
+        build = lambda: networks.build(name, settings)  # noqa: E731
+        limit = size_limit(build)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{manifest_path(path)}: describes no network ({error}); train the model again") from error
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: the model cannot be read ({error.strerror}); train it again") from error
+    if found != manifest.get("weights_sha256"):
+        raise UserError(f"{path}: weights and {manifest_path(path).name} do not belong together; train the model again")
+    content = read_published(path, max_bytes=limit)
+    return fit(build, content, path).to(device).eval(), manifest

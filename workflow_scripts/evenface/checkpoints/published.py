@@ -1,0 +1,116 @@
+"""Published networks from the files their authors distribute."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenface import networks
+from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton
+from evenface.checkpoints.keras_files import keras_weights
+from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
+from evenface.checkpoints.own import save_model
+from evenface.checkpoints.reading import checked_size, is_hdf5, read_published
+from evenface.checkpoints.stored import Malformed, StoredTensor
+from evenface.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+#: Largest number in the hyper-parameters of a Slim-CNN file; a crafted file must not make us build without bound.
+_MAX_HYPER = 4096
+
+
+def load_network(
+    name: str, path: str | os.PathLike, device: str = "cpu", *, max_bytes: int | None = None
+) -> torch.nn.Module:
+    """The published network ``name`` in evaluation mode, from the file its authors distribute.
+
+    ``path`` is a file of torch.save (zip or older), the same tensors as safetensors, or for DeepFace a
+    Keras .h5 file; :data:`LAYOUTS` says which wrapping and prefixes each system has. ``max_bytes``
+    bounds the file, by default four times the network and what the system adds. Raises UserError
+    for another name, an unsafe, damaged or oversized file, and naming the first tensor that is
+    missing, unknown, of another shape or type, or not finite.
+    """
+    network, _ = _load(name, path, max_bytes)
+    return network.to(device).eval()
+
+
+def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:
+    """Write the published network's tensors as safetensors with a manifest beside it; returns the manifest.
+
+    Optimiser state and ignored layers are left behind. Both ``load_network(name, out)`` and
+    ``load_model(out)`` read the result. Raises UserError as :func:`load_network` does.
+    """
+    network, described = _load(name, path, None)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    source = {"file": Path(path).name, "sha256": digest}
+    return save_model(out, network.state_dict(), {"network": described, "published": name, "source": source})
+
+
+def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The network on the CPU, and name and settings for ``networks.build``."""
+    layout = LAYOUTS.get(name)
+    if layout is None or name not in networks.published():
+        known = ", ".join(known for known in LAYOUTS if known in networks.published())
+        raise UserError(f"no published network is called {name!r}; known: {known}")
+    described: dict[str, Any] = {"name": name, "settings": {}}
+    build: Build = lambda: networks.build(described["name"], described["settings"])  # noqa: E731
+    limit = size_limit(build, layout.spare_bytes) if max_bytes is None else max_bytes
+    checked_size(path, limit)
+    try:
+        if is_hdf5(path):
+            return _from_keras(name, layout, build, path), described
+        content = read_published(path, limit)
+        tensors = layout.tensors(content)
+        if name == "slim-cnn":
+            described.update(_slim_cnn(content, path))
+        stored = layout.named(tensors, shapes(build))
+    except Malformed as error:
+        raise UserError(f"{path}: no checkpoint of {name}: {error}") from error
+    return fit(build, stored, path, lambda found: _fitting(name, found)), described
+
+
+def _from_keras(name: str, layout: Layout, build: Build, path: str | os.PathLike) -> torch.nn.Module:
+    if not layout.keras:
+        raise Malformed("it is a Keras file, and this network is published for PyTorch only")
+    with keras_weights(Path(path), shapes(build)) as stored:
+        return fit(build, stored, path)
+
+
+def _fitting(name: str, found: Mapping[str, StoredTensor]) -> str:
+    """Which other network of the same system the tensors fit, as a remedy."""
+    have = {key: tensor.shape for key, tensor in found.items()}
+    for other in siblings(name):
+        if other in networks.published() and shapes(lambda other=other: networks.build(other)) == have:
+            return f"the file fits {other!r}, ask for that network"
+    return ""
+
+
+def _slim_cnn(content: Any, path: str | os.PathLike) -> dict[str, Any]:
+    """Name and settings of the network a Slim-CNN file describes; converted files hold the published one."""
+    if "model_state_dict" not in content:
+        return {}
+    hyper = content.get("hyper_params")
+    if not isinstance(hyper, Mapping):
+        raise UserError(f"{path}: key 'hyper_params' is missing; a Slim-CNN checkpoint has it beside model_state_dict")
+    try:
+        settings = {
+            "num_attributes": _size(hyper["num_classes"]),
+            "initial_conv": [_size(v) for v in hyper["initial_conv"]],
+            "filters": [_size(v) for v in hyper["filter_count_values"]],
+        }
+        skeleton(lambda: networks.build("slim_cnn", settings))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: hyper_params do not describe a Slim-CNN ({error!r})") from error
+    return {"name": "slim_cnn", "settings": settings}
+
+
+def _size(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= _MAX_HYPER:
+        raise ValueError(f"{value!r} is no plausible size")
+    return value

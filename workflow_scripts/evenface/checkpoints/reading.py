@@ -1,0 +1,85 @@
+"""Opens a checkpoint of any kind by its first bytes, within bounds, and without running anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from evenface.checkpoints.safetensors_files import read_safetensors
+from evenface.checkpoints.stored import Malformed, StoredTensor
+from evenface.checkpoints.torch_files import read_legacy, read_zip
+from evenface.errors import UserError
+
+#: Largest file opened when the caller knows no better bound.
+MAX_BYTES = 4 << 30
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_FOREIGN = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for; fetch the file itself"),
+    (b"<", "a web page or XML, not the file; the download went wrong, get it again"),
+    (b"{", "a JSON text, not a checkpoint; give the file with the weights"),
+    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
+    (b"\xfd7zXZ", "compressed with xz; unpack it first"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"7z\xbc\xaf", "a 7-Zip archive; unpack it first"),
+)
+
+
+def checked_size(path: str | os.PathLike, max_bytes: int) -> int:
+    """Bytes of the checkpoint at ``path``. Raises UserError when it is missing, empty or larger than ``max_bytes``."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; see `python -m evenface assets check`")
+    try:
+        size = path.stat().st_size
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
+    if not size:
+        raise UserError(f"{path}: the file is empty; download it again")
+    if size > max_bytes:
+        raise UserError(
+            f"{path}: the file has {size} bytes, more than the {max_bytes} a checkpoint of this network can need; "
+            "take the file as its authors publish it, or raise max_bytes"
+        )
+    return size
+
+
+def is_hdf5(path: str | os.PathLike) -> bool:
+    """Whether the file begins as an HDF5 file."""
+    with open(path, "rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
+    """What a file of ``torch.save`` or safetensors holds: plain values, and tensors as StoredTensor.
+
+    Nothing of a tensor is read yet. The kind is told by the first bytes, never by the name. Raises
+    UserError naming the file when it is missing, larger than ``max_bytes``, damaged, of another
+    kind, or refers to anything but tensors and plain values.
+    """
+    path = Path(path)
+    size = checked_size(path, max_bytes)
+    with open(path, "rb") as file:
+        head = file.read(64)
+    try:
+        if head.startswith(b"PK\x03\x04"):
+            return read_zip(path, size)
+        if head[8:9] == b"{":
+            return read_safetensors(path, size)
+        if head.startswith(b"\x80"):
+            return read_legacy(path, size)
+        if head.startswith(_HDF5):
+            raise Malformed("a Keras file; it is read by load_network for the networks published as such")
+        for start, what in _FOREIGN:
+            if head.startswith(start):
+                raise Malformed(what)
+        raise Malformed("neither a PyTorch nor a safetensors file; take the file as its authors publish it")
+    except Malformed as error:
+        raise UserError(f"{path}: not a readable checkpoint: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
+
+
+__all__ = ["MAX_BYTES", "StoredTensor", "checked_size", "is_hdf5", "read_published"]

@@ -1,0 +1,36 @@
+"""Where networks run and in what precision: what the machine has decides where the caller leaves it open."""
+
+from __future__ import annotations
+
+import logging
+
+log = logging.getLogger("evenface")
+
+
+def choose_device(device: str = "auto") -> str:
+    """``cpu`` or ``cuda``. ``auto`` and ``cuda`` take a GPU when there is one; a step granted a GPU runs without too."""
+    import torch
+
+    if device == "cpu":
+        return "cpu"
+    if device not in ("auto", "cuda"):
+        raise ValueError(f"device {device!r} is not one of auto, cpu, cuda")
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        log.info("no GPU here; running on the CPU")
+    return "cpu"
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """``bfloat16`` or ``float32``; ``auto`` takes bfloat16 where the processor computes in it."""
+    import torch
+
+    if precision != "auto":
+        return precision
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    native = any(
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+    return "bfloat16" if native else "float32"

@@ -1,0 +1,66 @@
+"""The magnitude below which a face counts as unusable, taken from faces that are known to be usable."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.screening.locating import aligned_crops, located
+from evenface.screening.magface import MagFace, magnitudes
+from evenface.storage.atomic import write_json
+
+#: Standard normal quantile of a two-sided 95 % interval.
+_Z = 1.959963984540054
+
+
+def calibrate(
+    faces: pd.DataFrame, landmarks: pd.DataFrame, scorer: MagFace, quantile: float, out: str | os.PathLike | None = None
+) -> dict[str, Any]:
+    """The ``quantile`` of the magnitudes of a reference set, with where it comes from; written to ``out`` as JSON.
+
+    ``landmarks`` is the set's table of :func:`evenface.screening.locating.locate_faces`. Images of the split
+    ``train`` are left out where there are others, since a network trained on them overrates them. Besides
+    ``threshold`` the record has its 95 % interval (order statistics, normal approximation), the number
+    of images, their quartiles, and the hash of the weights. Raises UserError for fewer than 2 / quantile
+    images.
+    """
+    if not 0 < quantile < 1:
+        raise UserError(f"screening.magface.quantile is {quantile}; it must be between 0 and 1")
+    kept, points = located(faces, landmarks)
+    unseen = (kept["split"] != "train").to_numpy()
+    if unseen.any():
+        kept, points = kept[unseen].reset_index(drop=True), points[unseen]
+    dataset = str(faces["dataset"].iloc[0]) if len(faces) else "the reference set"
+    if len(kept) < 2 / quantile:
+        raise UserError(
+            f"screening.magface.reference: {dataset} has {len(kept)} usable faces, too few for the quantile {quantile:g}; "
+            "choose a larger data set or a larger quantile"
+        )
+    crops = progress(aligned_crops(kept["image"], points), len(kept), f"{dataset}: magnitudes")
+    lengths = np.sort(magnitudes(np.stack(list(scorer.embed_all(crops)))).astype(np.float64))
+    half = _Z * np.sqrt(quantile * (1 - quantile) / len(lengths))
+    share = {name: float(np.clip(quantile + sign * half, 0, 1)) for name, sign in (("low", -1), ("high", 1))}
+    record = {
+        "threshold": round(float(np.quantile(lengths, quantile)), 4),
+        "quantile": quantile,
+        "interval": [round(float(np.quantile(lengths, share[k])), 4) for k in ("low", "high")],
+        "reference": dataset,
+        "splits": sorted(kept["split"].astype(str).unique()),
+        "images": len(lengths),
+        "images_without_face": int((~landmarks["accepted"]).sum()),
+        "magnitudes": {
+            "mean": round(float(lengths.mean()), 4),
+            **{f"q{round(100 * q)}": round(float(np.quantile(lengths, q)), 4) for q in (0.05, 0.25, 0.5, 0.75, 0.95)},
+        },
+        "network": scorer.network_name,
+        "weights_sha256": scorer.sha256,
+        "precision": scorer.precision,
+    }
+    if out is not None:
+        write_json(out, record)
+    return record

@@ -1,0 +1,62 @@
+"""Landmarks of a data set's faces, and the recognition crops they give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.joblog import progress
+from evenface.screening import LANDMARK_COLUMNS, alignment
+from evenface.screening.screen import Screener, screening_frame, settings_of
+from evenface.storage.images import ImageError, ImageReader
+from evenface.storage.tables import write_table
+from evenface.versions import SCREENING
+
+
+def locate_faces(
+    faces: pd.DataFrame, settings: dict[str, Any], out: str | os.PathLike, *, weights: dict[str, str] | None = None
+) -> pd.DataFrame:
+    """Write and return the screening table of a faces table: where each image's face is, or why it has none.
+
+    ``settings`` is the configuration's ``screening`` section; the largest of several faces counts, however
+    small, and no quality is judged.
+    """
+    located = {"many_faces": "largest", "min_face": 0, "quality": {}, "framing": "magface"}
+    screener = Screener(settings_of({**settings, **located}), weights)
+    label = f"{faces['dataset'].iloc[0] if len(faces) else 'faces'}: locating"
+    rows = []
+    with ImageReader() as reader:
+        for image_id, reference in progress(zip(faces["image_id"], faces["image"], strict=True), len(faces), label):
+            try:
+                image: np.ndarray | ImageError = reader.read(reference)
+            except ImageError as error:
+                image = error
+            rows.append(screener.locate(image_id, image)[0])
+    frame = screening_frame(rows)
+    write_table(frame, out, kind="screening", meta={"screening_version": SCREENING, "source": label})
+    return frame
+
+
+def landmarks_of(table: pd.DataFrame) -> np.ndarray:
+    """Landmarks float32 (n, 5, 2) of a screening table's rows; NaN where there is no face."""
+    return table[list(LANDMARK_COLUMNS)].to_numpy(np.float32).reshape(-1, 5, 2)
+
+
+def located(faces: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows of ``faces`` in whose image a face was found, and its landmarks float32 (n, 5, 2)."""
+    found = table[table["accepted"]]
+    landmarks = dict(zip(found["image_id"], landmarks_of(found), strict=True))
+    kept = faces[faces["image_id"].isin(found["image_id"])].reset_index(drop=True)
+    points = np.stack([landmarks[i] for i in kept["image_id"]]) if len(kept) else np.zeros((0, 5, 2), np.float32)
+    return kept, points
+
+
+def aligned_crops(references: pd.Series, landmarks: np.ndarray) -> Iterator[np.ndarray]:
+    """Recognition crops, RGB uint8 (112, 112, 3), of images by reference; raises ImageError."""
+    with ImageReader() as reader:
+        for reference, points in zip(references, landmarks, strict=True):
+            yield alignment.align_112(reader.read(reference), points)

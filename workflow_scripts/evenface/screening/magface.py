@@ -1,0 +1,141 @@
+"""MagFace as a judge of quality: embeddings of aligned crops, whose length says how usable a face is."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from evenface.checkpoints import load_model, load_network, manifest_path
+from evenface.errors import UserError
+from evenface.networks.device import choose_device, choose_precision
+from evenface.networks.inference import map_batches, prepare_for_inference
+from evenface.networks.iresnet import to_input
+from evenface.screening.settings import BACKBONES, PUBLISHED_THRESHOLD, is_calibrated
+
+Item = TypeVar("Item")
+
+
+class MagFace:
+    """A MagFace network that embeds 112x112 crops.
+
+    ``weights``: a published checkpoint of ``backbone``, or a network trained here (safetensors with its
+    manifest beside it, which says its shape). ``precision`` is float32, bfloat16 or auto (bfloat16 where
+    the processor computes in it). ``sha256`` identifies the weights. Raises UserError for files that
+    are missing or do not fit.
+    """
+
+    name = "magface"
+
+    def __init__(
+        self,
+        weights: str | os.PathLike,
+        *,
+        backbone: str = "iresnet100",
+        batch_size: int = 16,
+        precision: str = "float32",
+        device: str = "cpu",
+        threads: int = 1,
+    ):
+        if backbone not in BACKBONES:
+            raise UserError(f"screening.magface.backbone is {backbone!r}; allowed are {', '.join(BACKBONES)}")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.batch_size, self.threads = batch_size, threads
+        self.device = choose_device(device)
+        if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():
+            network, manifest = load_model(weights)
+            if manifest["network"]["name"] != "iresnet":
+                raise UserError(f"{weights}: this is no recognition network; screening.magface.weights needs one")
+            self.network_name, self.sha256 = "iresnet trained here", manifest["weights_sha256"]
+        else:
+            network = load_network(f"magface-{backbone}", weights)
+            self.network_name, self.sha256 = f"magface-{backbone}", sha256_of(weights)
+        self.precision = choose_precision(precision, self.device)
+        self.network = prepare_for_inference(network, self.precision).to(self.device)
+
+    def _embed(self, crops: np.ndarray) -> np.ndarray:
+        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
+        return self.network(to_input(batch)).cpu().numpy()
+
+    def embed_all(
+        self, items: Iterable[Item], crop_of: Callable[[Item], np.ndarray] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time.
+
+        ``items`` are crops, or what ``crop_of`` makes one of; it is called by the threads, so that one decodes
+        while another computes.
+        """
+
+        def embed(batch: list[Item]) -> np.ndarray:
+            return self._embed(np.stack([crop_of(item) for item in batch] if crop_of else batch))
+
+        for embeddings in map_batches(embed, _batches(items, self.batch_size), self.threads):
+            yield from embeddings
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        """Embeddings float32 (n, features), not normalised, of RGB uint8 crops (n, 112, 112, 3)."""
+        if not len(crops):
+            return np.zeros((0, 0), np.float32)
+        return np.stack(list(self.embed_all(crops)))
+
+    def score(self, crops: np.ndarray) -> np.ndarray:
+        """Magnitudes float32 (n,)."""
+        return magnitudes(self.embed(crops))
+
+
+def from_settings(
+    settings: Mapping[str, Any], weights: str | os.PathLike, gpu: int | bool = False, threads: int = 1
+) -> MagFace:
+    """The network of the configuration's ``screening.magface``, whose weights lie at ``weights``."""
+    return MagFace(
+        weights,
+        backbone=settings["backbone"],
+        batch_size=settings["batch_size"],
+        precision=settings["precision"],
+        device="cuda" if gpu else "cpu",
+        threads=threads,
+    )
+
+
+def magnitudes(embeddings: np.ndarray) -> np.ndarray:
+    """Euclidean lengths float32 (n,) of embeddings (n, features)."""
+    return np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1)).astype(np.float32)
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: Mapping[str, Any] | None) -> float:
+    """The magnitude below which faces are rejected: a number in ``settings["threshold"]``, or what was calibrated.
+
+    ``calibration`` is the record of :func:`evenface.screening.calibration.calibrate`. Raises UserError
+    when it belongs to other weights, or is needed and missing.
+    """
+    if not is_calibrated(settings):
+        return PUBLISHED_THRESHOLD if settings["threshold"] == "auto" else float(settings["threshold"])
+    if calibration is None:
+        raise UserError("screening.magface.threshold is to be calibrated; the rule calibrate_magface has not run")
+    if calibration.get("weights_sha256") != weights_sha256:
+        raise UserError(
+            "the calibrated threshold belongs to other MagFace weights; run the rule calibrate_magface again"
+        )
+    threshold = calibration.get("threshold")
+    if not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
+        raise UserError("the calibrated threshold is no number; delete the file and run calibrate_magface again")
+    return float(threshold)

@@ -1,0 +1,103 @@
+"""Quality of the screened faces of several shards by MagFace: one table of magnitudes and embeddings."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.screening import alignment
+from evenface.screening.locating import landmarks_of
+from evenface.screening.magface import MagFace, magnitudes, threshold_of
+from evenface.storage.images import decode_image
+from evenface.storage.shards import read_shard
+from evenface.storage.tables import read_table, write_table
+from evenface.versions import QUALITY
+
+
+def score_shards(
+    shards: Sequence[str | os.PathLike],
+    tables: Sequence[str | os.PathLike],
+    scorer: MagFace,
+    settings: Mapping[str, Any],
+    out: str | os.PathLike,
+    *,
+    calibration: str | os.PathLike | None = None,
+) -> pd.DataFrame:
+    """Write and return the quality table of the images that screening accepted.
+
+    ``shards`` and ``tables`` (their screening tables) are in one order; ``settings`` is the
+    configuration's ``screening.magface``; ``calibration`` the file of a calibrated threshold. Columns:
+    image_id, magnitude (float32), accepted (magnitude at least the threshold), detail (why not), and
+    embedding (list of float32, not normalised).
+    """
+    threshold = threshold_in(settings, scorer, calibration)
+    ids: list[str] = []
+
+    def faces() -> Iterator[tuple[bytes, str, np.ndarray]]:
+        for shard, table in zip(shards, tables, strict=True):
+            found = read_table(table, required=("image_id", "accepted"))
+            found = found[found["accepted"]]
+            landmarks = landmarks_of(found)
+            if np.isnan(landmarks).any():
+                raise UserError(f"{table}: it has faces without landmarks; MagFace needs screening with a detector")
+            with read_shard(shard) as source:
+                member = dict(zip(source.table["image_id"], source.table["member"], strict=True))
+                for image_id, points in zip(found["image_id"], landmarks, strict=True):
+                    if image_id not in member:
+                        raise UserError(f"{table}: image {image_id!r} is not in {shard}; delete it and run again")
+                    ids.append(image_id)
+                    yield source.image_bytes(member[image_id]), source.reference(member[image_id]), points
+
+    total = sum(int(read_table(t, required=("accepted",))["accepted"].sum()) for t in tables)
+    embeddings = list(progress(scorer.embed_all(faces(), _crop), total, "quality"))
+    lengths = magnitudes(np.stack(embeddings)) if embeddings else np.zeros(0, np.float32)
+    # Written so that a magnitude that is not a number is rejected.
+    accepted = lengths >= threshold
+    frame = pd.DataFrame(
+        {
+            "image_id": pd.Series(ids, dtype="str"),
+            "magnitude": lengths,
+            "accepted": accepted,
+            "detail": pd.Series(
+                ["" if ok else f"magnitude {v:.2f} < {threshold:g}" for v, ok in zip(lengths, accepted)], dtype="str"
+            ),
+            "embedding": pd.Series(
+                pd.array([e.tolist() for e in embeddings], dtype=pd.ArrowDtype(pa.list_(pa.float32())))
+            ),
+        }
+    )
+    meta = {
+        "quality_version": QUALITY,
+        "network": scorer.network_name,
+        "weights_sha256": scorer.sha256,
+        "precision": scorer.precision,
+        "threshold": threshold,
+    }
+    write_table(frame, out, kind="quality", meta=meta)
+    return frame
+
+
+def _crop(face: tuple[bytes, str, np.ndarray]) -> np.ndarray:
+    data, reference, points = face
+    return alignment.align_112(decode_image(data, reference), points)
+
+
+def threshold_in(settings: Mapping[str, Any], scorer: MagFace, calibration: str | os.PathLike | None) -> float:
+    """The threshold of ``settings``, read from the file ``calibration`` where it is calibrated."""
+    return threshold_of(settings, scorer.sha256, _read_json(calibration) if calibration else None)
+
+
+def _read_json(path: str | os.PathLike) -> dict[str, Any]:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable calibration ({error}); delete it and run again") from error

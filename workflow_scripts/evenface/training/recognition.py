@@ -1,0 +1,278 @@
+"""Training a MagFace network on the identities of a data set, for data sets no published network knows.
+
+It is small, and made to judge quality: part of what it sees is blurred, reduced or covered, which
+teaches it no label of quality, only that such faces are harder to tell apart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from evenface import networks
+from evenface.checkpoints import save_model
+from evenface.errors import UserError
+from evenface.joblog import progress
+from evenface.networks.iresnet import BLOCKS
+from evenface.planning.seeds import seed_from
+from evenface.screening import degradation
+from evenface.screening.locating import aligned_crops, located
+from evenface.training import runtime
+from evenface.training.class_layer import MagFaceLayer
+from evenface.training.fitting import digest_of, text_digest, write_history
+from evenface.training.loop import fit, outputs_of
+from evenface.training.margin import Margin
+from evenface.training.settings import LOOP_DEFAULTS, resolve
+
+log = logging.getLogger("evenface")
+
+#: Settings of the training; ``dataset`` only says where the faces come from.
+DEFAULTS: dict[str, Any] = {
+    **LOOP_DEFAULTS,
+    "epochs": 14,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "colour_jitter": 0.1,
+    "shift": 0.03,
+    "dataset": "celeba",
+    "network": "small",
+    "margin": {"l_a": 4.0, "u_a": 44.0, "l_m": 0.3, "u_m": 0.8, "s": 32.0, "lambda_g": 20.0},
+    "degraded": 0.6,
+    "min_verification_auc": 0.9,
+}
+
+#: The network that a processor trains in half a minute; "small" in the configuration.
+SMALL: dict[str, Any] = {
+    "blocks": [1, 1, 1, 1], "widths": [16, 32, 64, 128], "embedding": 128, "stem": 16, "stem_stride": 2, "momentum": 0.1,
+}  # fmt: skip
+
+_BATCH = 64
+#: Images a verification looks at, at most: pairs grow with the square.
+_VERIFIED = 2000
+
+
+def network_settings(name: str) -> dict[str, Any]:
+    """Settings of ``IResNet`` by the configured name: small, iresnet18, iresnet34, iresnet50 or iresnet100."""
+    known = {"small": SMALL, **{f"iresnet{depth}": {"blocks": list(blocks)} for depth, blocks in BLOCKS.items()}}
+    if name not in known:
+        raise UserError(f"screening.magface.trained_here.network is {name!r}; allowed are {', '.join(known)}")
+    return known[name]
+
+
+class Recogniser(nn.Module):
+    """A backbone and its class layer: takes the loop's input (R, G, B in [-1, 1]) and gives embeddings."""
+
+    def __init__(self, backbone: nn.Module, classes: MagFaceLayer):
+        super().__init__()
+        self.backbone, self.classes = backbone, classes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.backbone(x.flip(1).add(1).mul(0.5))
+
+
+class Recognition:
+    """The MagFace loss over training identities, and verification of others by cosine.
+
+    ``labels`` int64 (N,) are class numbers, -1 for images of no class; ``identities`` (N,) name everyone.
+    """
+
+    def __init__(self, classes: MagFaceLayer, labels: np.ndarray, identities: np.ndarray):
+        self.classes, self.labels, self.identities = classes, torch.from_numpy(labels), identities
+
+    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+        """MagFace's total loss."""
+        return self.classes(outputs, self.labels[rows].to(outputs.device)).total
+
+    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """``loss`` is the share of pairs in the wrong order, 1 - AUC; and the mean magnitude."""
+        auc = verification_auc(outputs.numpy(), self.identities[rows])["auc"]
+        return {"loss": 1 - auc, "auc": auc, "magnitude": float(outputs.norm(dim=1).mean())}
+
+
+def verification_auc(embeddings: np.ndarray, identities: np.ndarray) -> dict[str, float]:
+    """How well cosines tell pairs of one person from pairs of two: area under the ROC curve.
+
+    ``embeddings`` (n, d), ``identities`` (n,); the first 2000 images in order of identity are paired.
+    Returns auc, same and different (numbers of pairs). NaN without pairs of either kind.
+    """
+    order = np.argsort(np.asarray(identities, str), kind="stable")[:_VERIFIED]
+    unit = embeddings[order].astype(np.float64)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    first, second = np.triu_indices(len(order), 1)
+    names = np.asarray(identities, str)[order]
+    same = names[first] == names[second]
+    ranks = pd.Series((unit @ unit.T)[first, second]).rank().to_numpy()
+    positive, negative = int(same.sum()), int((~same).sum())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = np.float64(ranks[same].sum() - positive * (positive + 1) / 2) / (positive * negative)
+    return {"auc": float(auc), "same": positive, "different": negative}
+
+
+def degrade(share: float):
+    """A function (crop, random) -> crop that worsens ``share`` of the crops in one way each.
+
+    They are blurred, reduced, covered, or squeezed and enlarged as the alignment of a turned head does.
+    """
+
+    def change(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        way = 4 * random.random() / max(share, 1e-9)
+        amount = random.random()
+        if way < 1:
+            return degradation.blur(crop, 0.5 + 4.5 * amount)
+        if way < 2:
+            return degradation.reduce(crop, round(12 * 5**amount))  # 12 to 60 pixels, evenly in proportion
+        if way < 3:
+            return degradation.occlude(crop, 0.05 + 0.45 * amount, random)
+        return degradation.foreshorten(crop, 30 + 50 * amount) if way < 4 else crop
+
+    return change
+
+
+def train_recognition(
+    faces: pd.DataFrame,
+    landmarks: pd.DataFrame,
+    settings: Mapping[str, Any],
+    model_path: str | os.PathLike,
+    *,
+    log_path: str | os.PathLike,
+    seed: int,
+    threads: int = 1,
+    device: str = "auto",
+    label: str = "MagFace",
+) -> dict[str, Any]:
+    """Train a MagFace network on the split ``train``, verify it on the people of ``val`` and ``test``, write it.
+
+    ``landmarks`` is the table of :func:`evenface.screening.locating.locate_faces` for ``faces``. Writes
+    ``model_path`` (safetensors; the backbone alone, manifest beside it) and ``log_path`` (CSV per epoch), and
+    returns the manifest. The weights of the best validation AUC are kept. An interrupted training goes
+    on, as a classifier's does; the same faces, settings, seed and threads give the same bytes on the
+    same machine. Raises UserError for too few people, identities that sit in two splits, and when the
+    validation AUC is below ``min_verification_auc``; then nothing is written.
+    """
+    where = "screening.magface.trained_here"
+    settings = resolve(settings, DEFAULTS, where)
+    margin = Margin.from_settings(settings["margin"], f"{where}.margin")
+    shape = network_settings(settings["network"])
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    precision = runtime.choose_precision(settings["precision"], device)
+    partial = Path(model_path).with_suffix(".partial")
+
+    kept, points = located(faces, landmarks)
+    people = kept.groupby("split", observed=True)["identity_id"].nunique()
+    for split, least in (("train", 2), ("val", 2)):
+        if people.get(split, 0) < least:
+            raise UserError(
+                f"{where}.dataset: data set {settings['dataset']!r} shows {people.get(split, 0)} people in its split "
+                f"{split}; at least {least} are needed"
+            )
+    rows = {name: np.flatnonzero(kept["split"] == name) for name in ("train", "val", "test")}
+    names = sorted(kept["identity_id"].iloc[rows["train"]].unique())
+    labels = kept["identity_id"].map({n: i for i, n in enumerate(names)}).fillna(-1).to_numpy(np.int64)
+    shared = (labels[np.r_[rows["val"], rows["test"]]] >= 0).sum()
+    if shared:
+        raise UserError(f"{where}.dataset: {shared} validation or test images show people of the split train")
+
+    pixels = _load(kept, points, settings["cache_mb"] << 20, partial, f"{label}: aligning")
+    torch.manual_seed(seed_from(seed, "initial weights"))
+    network = Recogniser(
+        networks.build("iresnet", shape), MagFaceLayer(shape.get("embedding", 512), len(names), margin)
+    )
+    identities = kept["identity_id"].to_numpy(object)
+    data = {
+        **{f"{name}_images": len(r) for name, r in rows.items()},
+        **{f"{name}_people": int(people.get(name, 0)) for name in rows},
+        "without_face": int(len(faces) - len(kept)),
+        "image_ids_sha256": text_digest(kept["image_id"]),
+        "identities_sha256": text_digest(kept["identity_id"]),
+        "landmarks_sha256": _sha256(points),
+    }
+    computed = {k: v for k, v in settings.items() if k not in ("cache_mb", "save_seconds", "min_verification_auc")}
+    environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
+    result = fit(
+        network,
+        pixels,
+        Recognition(network.classes, labels, identities),
+        rows["train"],
+        rows["val"],
+        {key: settings[key] for key in LOOP_DEFAULTS},
+        seed=seed,
+        device=device,
+        precision=precision,
+        digest=digest_of(data, computed, seed, environment, text_digest(kept["split"])),
+        state_path=partial / "state.pt",
+        label=label,
+        degrade=degrade(settings["degraded"]),
+    )
+    network.load_state_dict(result.state)
+    verification = {
+        name: verification_auc(
+            outputs_of(network, pixels, rows[name], batch_size=_BATCH, device=device, precision="float32").numpy(),
+            identities[rows[name]],
+        )
+        for name in ("val", "test")
+        if len(rows[name])
+    }
+    _gate(verification["val"]["auc"], settings["min_verification_auc"], where, label)
+    manifest = {
+        "network": {"name": "iresnet", "settings": shape},
+        "input": {"rows": 112, "columns": 112, "channels": "BGR", "mean": [0.0] * 3, "deviation": [1.0] * 3},
+        "margin": {**margin.__dict__, "smallest_lambda_g": round(margin.smallest_lambda_g, 6)},
+        "seed": seed,
+        "settings": settings,
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "verification": {
+            name: {
+                k: round(v, 6) if k == "auc" and np.isfinite(v) else (None if k == "auc" else v) for k, v in r.items()
+            }
+            for name, r in verification.items()
+        },
+        "data": data,
+        "environment": environment,
+    }
+    write_history(result.history, log_path)
+    state = {n.removeprefix("backbone."): t for n, t in result.state.items() if n.startswith("backbone.")}
+    written = save_model(model_path, state, manifest)
+    del pixels  # a mapped file must be let go before its folder is removed
+    shutil.rmtree(partial, ignore_errors=True)
+    return written
+
+
+def _gate(auc: float, minimum: float, where: str, label: str) -> None:
+    log.info("%s: validation AUC %.4f", label, auc)
+    if not auc >= minimum:
+        raise UserError(
+            f"the MagFace network trained here tells people apart with an AUC of {auc:.3f}, below {where}."
+            f"min_verification_auc {minimum}: raise its epochs, give it more people, or lower the minimum"
+        )
+
+
+def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, label: str) -> np.ndarray:
+    """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
+    shape = (len(faces), 112, 112, 3)
+    if int(np.prod(shape, dtype=np.int64)) > budget:
+        scratch.mkdir(parents=True, exist_ok=True)
+        pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
+    else:
+        pixels = np.empty(shape, np.uint8)
+    crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)
+    for i, crop in enumerate(crops):
+        pixels[i] = crop
+    return pixels
+
+
+def _sha256(array: np.ndarray) -> str:
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

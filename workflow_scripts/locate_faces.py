@@ -1,0 +1,13 @@
+"""Find the faces of a data set's images (rule locate_faces)."""
+
+from evenface.joblog import job_log
+from evenface.screening.locating import locate_faces
+from evenface.storage.tables import read_table
+
+with job_log(snakemake.log[0], snakemake.threads):
+    locate_faces(
+        read_table(snakemake.input.faces),
+        snakemake.params.recipe["settings"],
+        snakemake.output.table,
+        weights={name: path for name, path in snakemake.input.items() if name != "faces"},
+    )
