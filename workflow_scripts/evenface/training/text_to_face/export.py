@@ -19,6 +19,7 @@ from evenface.storage.atomic import write_json, write_text
 from evenface.training.text_to_face import denoiser
 from evenface.training.text_to_face.autoencoder import DEFAULTS as AUTOENCODER_DEFAULTS
 from evenface.training.text_to_face.autoencoder import SHAPE
+from evenface.training.text_to_face.card import write_card
 from evenface.training.text_to_face.diffusion import NOISE
 from evenface.training.text_to_face.weights import load_weights
 
@@ -63,17 +64,19 @@ def assemble(
 
 
 def export_pipeline(
-    settings: Mapping[str, Any],
+    recipe: Mapping[str, Any],
     autoencoder_weights: str | os.PathLike,
     denoiser_weights: str | os.PathLike,
-    card: str,
     out: str | os.PathLike,
 ) -> None:
-    """Write the folder ``out``: what diffusers loads, in float16, and ``README.md`` with the text ``card``.
+    """Write the folder ``out``: what diffusers loads, in float16, and the card as ``README.md``.
 
-    It is written beside its place and then renamed. UserError when it is larger than ``LARGEST``.
+    ``recipe`` has ``seed``, ``renderer`` and ``settings``. The folder is written beside its place and then
+    renamed. UserError when it is larger than ``LARGEST``.
     """
-    pipeline = assemble(settings, autoencoder_weights, denoiser_weights)
+    pipeline = assemble(recipe["settings"], autoencoder_weights, denoiser_weights)
+    parts = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
+    card = write_card(recipe, sum(p.numel() for part in parts for p in part.parameters()))
     pipeline.to(dtype=torch.float16)
     out = Path(out)
     temporary = out.with_name(f".{out.name}.partial")
