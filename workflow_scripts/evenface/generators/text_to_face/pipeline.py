@@ -26,7 +26,7 @@ def load_pipeline(folder: str | os.PathLike) -> StableDiffusionPipeline:
     if not (Path(folder) / "model_index.json").is_file():
         raise UserError(f"{folder}: no diffusers model; the rule export_text_to_face writes one")
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, local_files_only=True, safety_checker=None, torch_dtype=torch.float32
+        folder, local_files_only=True, safety_checker=None, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

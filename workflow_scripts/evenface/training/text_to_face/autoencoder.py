@@ -114,7 +114,7 @@ def train_autoencoder(
         label="autoencoder",
     )
     standardise(network, pictures.pixels[rows[:_MEASURED]], device)
-    save_weights(out, network)
+    save_weights(out, {"autoencoder": network})
 
 
 @torch.no_grad()

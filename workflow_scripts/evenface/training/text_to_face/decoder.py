@@ -62,7 +62,7 @@ def train_decoder(
     runtime.prepare(threads)
     precision = runtime.choose_precision(settings["precision"], device)
     network = autoencoder(pictures.pixels.shape[1], **shape)
-    load_weights(weights, network)
+    load_weights(weights, {"autoencoder": network})
     network = network.to(device, memory_format=torch.channels_last)
     for part in (network.encoder, network.quant_conv):
         part.requires_grad_(False)
@@ -90,4 +90,4 @@ def train_decoder(
         log_path=Path(log_path),
         label="decoder",
     )
-    save_weights(out, network)
+    save_weights(out, {"autoencoder": network})

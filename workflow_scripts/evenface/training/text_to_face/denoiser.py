@@ -42,9 +42,6 @@ DEFAULTS: dict[str, Any] = {
     "precision": "auto",
 }
 
-#: How the two networks' tensors are told apart in one file.
-PREFIXES = ("unet.", "text_encoder.")
-
 
 def build(settings: Mapping[str, Any], side: int, latent_channels: int) -> tuple[nn.Module, nn.Module, CLIPTokenizer]:
     """Fresh denoiser and text encoder, and their tokenizer."""
@@ -121,4 +118,4 @@ def train_denoiser(
         log_path=Path(log_path),
         label="denoiser",
     )
-    save_weights(out, unet, text, prefixes=PREFIXES)
+    save_weights(out, {"unet": unet, "text_encoder": text})

@@ -44,10 +44,10 @@ def assemble(
     first = {**AUTOENCODER_DEFAULTS, **settings["autoencoder"]}
     second = {**denoiser.DEFAULTS, **settings["denoiser"]}
     vae = autoencoder(settings["size"], **{key: first[key] for key in SHAPE})
-    load_weights(autoencoder_weights, vae)
+    load_weights(autoencoder_weights, {"autoencoder": vae})
     side = settings["size"] >> (len(first["channels"]) - 1)
     unet, text, tokenizer = denoiser.build(second, side, first["latent_channels"])
-    load_weights(denoiser_weights, unet, text, prefixes=denoiser.PREFIXES)
+    load_weights(denoiser_weights, {"unet": unet, "text_encoder": text})
     pipeline = StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,

@@ -51,9 +51,9 @@ def encode_pictures(
     runtime.prepare(threads)
     settings = {**DEFAULTS, **settings}
     size = pictures.pixels.shape[1]
-    network = autoencoder(size, **{key: settings[key] for key in SHAPE}).to(memory_format=torch.channels_last)
-    load_weights(weights, network)
-    network = network.to(device)
+    network = autoencoder(size, **{key: settings[key] for key in SHAPE})
+    load_weights(weights, {"autoencoder": network})
+    network = network.to(device, memory_format=torch.channels_last)
     parts = []
     starts = range(0, len(pictures.pixels), _BATCH)
     for start in progress(starts, len(starts), "encoding, batches"):
