@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.annotators.trained_here import TrainedHere
+from evenface.errors import UserError
 from evenface.generators.text_to_face.faces import framing
 from evenface.generators.text_to_face.pipeline import draw, load_pipeline
 from evenface.planning.catalogue import Prompt, factorial
@@ -98,6 +99,12 @@ def evaluate(
     ``settings`` has ``images``, ``steps`` and ``guidance``; ``annotator`` is the model of ``trained_here``.
     """
     runtime.prepare(threads)
+    reader = TrainedHere(annotator, device="cpu", threads=threads)
+    unread = [name for name in HAIR_COLOURS.values() if name not in reader.attributes]
+    if unread:
+        raise UserError(
+            f"{annotator}: this annotator does not read {unread[0]}; add it to annotation.trained_here.attributes"
+        )
     pipeline = load_pipeline(model)
     catalogue = factorial(CATALOGUE, seed=seed)
     prompts = [catalogue[i % len(catalogue)] for i in range(settings["images"])]
@@ -111,7 +118,6 @@ def evaluate(
             guidance=settings["guidance"],
         )
     )
-    reader = TrainedHere(annotator, device="cpu", threads=threads)
     numbers = obedience(prompts, reader.annotate([as_annotated(picture) for picture in pictures]))
     for row in numbers[numbers["level"] == "all"].itertuples():
         log.info("%s: %.1f %% of %d faces as asked for", row.dimension, 100 * row.obeyed, row.n)

@@ -25,14 +25,15 @@ from evenface.training.text_to_face.weights import save_weights
 
 log = logging.getLogger("evenface")
 
+#: Small batches: the gradient of a few faces is clear enough, and steps are what early training lacks.
 #: ``kl`` weighs the mean Kullback-Leibler divergence per latent value against the loss per colour value.
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
     "channels": (32, 48, 96, 128),
     "latent_channels": 6,
     "layers": 1,
-    "batch_size": 16,
-    "learning_rate": 1e-3,
+    "batch_size": 4,
+    "learning_rate": 7e-4,
     "weight_decay": 1e-4,
     "kl": 5e-4,
     "precision": "auto",
