@@ -35,5 +35,4 @@ rule all:
     input:
         "results/fairness.csv",
         "results/report.html",
-        quality_study(),
     localrule: True

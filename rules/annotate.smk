@@ -54,8 +54,8 @@ rule annotate:
     threads: 1
     resources:
         gpu=annotator_gpus,
-        mem_mb=scaled_mem(1500),
-        runtime=30,
+        mem_mb=annotator_mem,
+        runtime=240,
     params:
         recipe=annotator_settings,
     script:

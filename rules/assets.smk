@@ -47,6 +47,8 @@ rule fetch_dlib_models:
         "results/logs/fetch_dlib_models/{model}.log",
     benchmark:
         "results/benchmarks/fetch_dlib_models/{model}.tsv"
+    wildcard_constraints:
+        model=one_of(Path(path).stem for path in absent(REGISTRY.fetched("fetch_dlib_models"))),
     retries: 2
     conda:
         "../envs/vision.yaml"

@@ -309,6 +309,11 @@ def generator_gpus(wildcards):
     return 0 if wildcards.generator == "parametric" else 1
 
 
+def annotator_mem(wildcards, attempt):
+    """Memory of an annotation job: the published networks are large, and so are their pictures."""
+    return attempt * (1500 if wildcards.annotator in ("ground_truth", "trained_here") else 4000)
+
+
 def annotator_gpus(wildcards):
     """GPUs an annotator can use: the generator's own truth needs no network."""
     return 0 if wildcards.annotator == "ground_truth" else 1

@@ -117,6 +117,7 @@ def run(folder: Path, count: int, keras_count: int, first: int = 0) -> dict:
                 canary.unlink()
             if problem:
                 outcome["problems"].append(f"{kind}-{number}: {problem}")
+                print(outcome["problems"][-1], file=sys.stderr, flush=True)
             outcome["slowest"] = max(outcome["slowest"], time.process_time() - start)
     outcome["grown_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     outcome["children_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

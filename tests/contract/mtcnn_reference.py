@@ -45,12 +45,22 @@ def images() -> dict[str, np.ndarray]:
     ):  # fmt: skip
         part = collage[top : top + image.shape[0], left : left + image.shape[1]]
         part[:] = image[: part.shape[0], : part.shape[1]]
+    near = np.concatenate((photo[:, :106], photo[:, 71:]), axis=1)  # two faces, each without a part
+    veil = generator(1, "input.veil").integers(0, 256, photo.shape, np.uint8)
+    covered = {}
+    for columns in (100, 104):  # one of them just a face, one just not
+        covered[columns] = photo.copy()
+        covered[columns][:, :columns] = 60
     made = {
         "photograph": photo,
         "four times": enlarged(photo, 4),
         "collage": collage,
         "at the border": enlarged(photo, 2)[60:300, 100:],
         "odd": photo[::3, ::2],
+        "overlapping": near,
+        "veiled": ((photo.astype(np.int64) * 6 + veil.astype(np.int64) * 10) // 16).astype(np.uint8),
+        "covered": covered[104],
+        "more covered": covered[100],
         "noise": generator(1, "input.noise").integers(0, 256, (120, 90, 3), np.uint8),
     }
     for path in sorted(FOLDER.glob("render-*.png")):

@@ -8,6 +8,7 @@ from contract.fill import Reference, relative_error, sample, sha256
 from evenface import networks
 from evenface.checkpoints import convert_to_safetensors, load_network
 from evenface.errors import UserError
+from evenface.networks.folded_iresnet import FoldedIResNet
 from evenface.networks.iresnet import BFLOAT16_QUALITY_TOLERANCE, BFLOAT16_TOLERANCE, IResNet
 
 TOLERANCE = 1e-5
@@ -102,6 +103,20 @@ def test_bfloat16_stays_within_its_tolerance(reference, network):
     assert relative_error(quality, reference.arrays["quality"]) <= BFLOAT16_QUALITY_TOLERANCE
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_folded_for_inference_it_is_the_same_network(reference, network, dtype):
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    with torch.inference_mode():
+        output = FoldedIResNet(network, dtype)(torch.from_numpy(reference.inputs())).numpy()
+    quality = np.linalg.norm(output, axis=1)
+    exact = dtype == torch.float32
+    tolerance, of_quality = (TOLERANCE, TOLERANCE) if exact else (BFLOAT16_TOLERANCE, BFLOAT16_QUALITY_TOLERANCE)
+    assert output.dtype == np.float32
+    assert relative_error(output, reference.arrays["output_f64"]) <= tolerance
+    assert relative_error(quality, reference.arrays["quality"]) <= of_quality
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
 def test_preprocessing(depth, reference):
     for tag in ("small-a", "small-b"):
         tensor = networks.preprocess(f"magface-iresnet{depth}", reference.arrays[f"pre/{tag}/raw_rgb"])
@@ -173,7 +188,9 @@ def test_a_small_network_has_the_same_shape_of_answer():
     ).eval()
     assert network.fc.in_features == 16 * 4 * 4
     with torch.inference_mode():
-        assert network(torch.rand(2, 3, 112, 112)).shape == (2, 32)
+        crops = torch.rand(2, 3, 112, 112)
+        assert network(crops).shape == (2, 32)
+        assert torch.allclose(FoldedIResNet(network)(crops), network(crops), atol=1e-5)
         with pytest.raises(ValueError, match="100 x 112 pixels"):
             network(torch.rand(2, 3, 100, 112))
     with pytest.raises(ValueError, match="stem_stride is 3"):

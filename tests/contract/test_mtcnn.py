@@ -127,6 +127,7 @@ def test_faces_are_the_packages(reference, detector, name):
 def test_the_pictures_have_no_one_and_one_and_many_faces_the_largest_first(reference):
     counts = {name: len(reference[1][f"{name}/boxes"]) for name in NAMES}
     assert counts["noise"] == 0 and counts["photograph"] == 1 and counts["collage"] >= 5
+    assert (counts["overlapping"], counts["covered"], counts["more covered"]) == (2, 1, 0)
     boxes, score = reference[1]["collage/boxes"], reference[1]["collage/probabilities"]
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     assert (np.diff(area) <= 0).all() and score.argmax() != 0
@@ -159,9 +160,16 @@ def test_area_sums_equal_area_resizing():
         assert torch.allclose(patch, area_resized(part, 24, 24)[0], atol=1e-4)
 
 
-def test_sums_of_a_large_image_do_not_overflow():
+def test_sums_of_a_large_image_wrap_around_without_harm():
     image = np.full((3000, 3000, 3), 255, np.uint8)
-    assert (mtcnn_detection._Pixels(image, "cpu").resized(7, 5) == 255).all()
+    image[1500:, 2000:] = (200, 100, 50)
+    pixels = mtcnn_detection._Pixels(image, "cpu")
+    assert pixels.table.min() < 0  # it did wrap
+    resized = pixels.resized(6, 3)[0]
+    assert (resized[:, :3] == 255).all() and (resized[:, :, :2] == 255).all()
+    assert (resized[:, 3:, 2] == torch.tensor([200, 100, 50])[:, None]).all()
+    patches, _ = pixels.patches(torch.tensor([[2001.0, 1501, 3000, 3000]]), 24)
+    assert (patches[0] == torch.tensor([200, 100, 50])[:, None, None]).all()
 
 
 def test_boxes_outside_the_image_leave_nothing():

@@ -40,7 +40,7 @@ def test_mutated_checkpoints(tmp_path):
 
 @pytest.mark.slow
 def test_many_mutated_checkpoints(tmp_path):
-    fuzz(tmp_path, 20_000, 400, first=1000)
+    fuzz(tmp_path, 10_000, 100, first=1000)
 
 
 #: Run in a process of its own to show that a payload does what the tests guard against.

@@ -38,6 +38,7 @@ from evenface.checkpoints import (
     load_network,
     pickled,
     read_published,
+    read_state,
     reading,
     torch_files,
 )
@@ -162,6 +163,33 @@ def test_bookkeeping_of_trainers_is_passed_over(tmp_path, state):
     assert read["optimizer"]["param_groups"][0]["lr"] == 0.001
 
 
+def test_a_training_state_is_read_whole(tmp_path, state):
+    optimiser = torch.optim.Adam([torch.nn.Parameter(torch.ones(3))])
+    content = {"network": state, "random": torch.get_rng_state(), "history": [{"loss": 0.5}], "best": None}
+    content["optimiser"] = optimiser.state_dict()
+    assert same(read_state(saved(tmp_path / "s.pt", content)), content)
+    # The layout is kept: arithmetic on another one differs in the last bit.
+    other = torch.rand(4, 5, 6, 7).to(memory_format=torch.channels_last)
+    for options in ({}, LEGACY):
+        read = read_state(saved(tmp_path / "s.pt", {"t": other, "part": other[:, 1:3]}, **options))
+        assert same(read, {"t": other, "part": other[:, 1:3]}) and read["t"].stride() == other.stride()
+
+
+def test_values_used_many_times_do_not_grow_without_bound(tmp_path):
+    nested = [0]
+    for _ in range(19):
+        nested = [nested] * 10
+    with pytest.raises(UserError, match="more than 1000000 values"):
+        read_state(saved(tmp_path / "laughs.pt", nested))
+    deep = []
+    for _ in range(30):
+        deep = [deep]
+    with pytest.raises(UserError, match="more than 20 deep"):
+        read_state(saved(tmp_path / "deep.pt", deep))
+    with pytest.raises(UserError, match="far larger than the file"):
+        read_state(saved(tmp_path / "shared.pt", [torch.zeros(1000)] * 10))
+
+
 # Pickles.
 
 
@@ -262,6 +290,15 @@ def test_tensors_that_cannot_be(tmp_path, description, message):
         read_published(path)["w"].read()
 
 
+def test_elements_that_share_a_place_are_taken_apart(tmp_path):
+    path = tmp_path / "shared.pt"
+    numbers = np.arange(8, dtype="<f4").tobytes()
+    described = tensor_pickle(elements=8, shape=(2, 2, 2), strides=(1, 1, 5))
+    path.write_bytes(zip_bytes([("a/data.pkl", described), ("a/data/0", numbers)]))
+    tensor = read_published(path)["w"].read()
+    assert tensor.is_contiguous() and tensor.flatten().tolist() == [0, 5, 1, 6, 1, 6, 2, 7]
+
+
 # Zip archives.
 
 
@@ -291,7 +328,7 @@ def test_overlapping_entries_are_refused(tmp_path):
     for place, first in ((whole.index(b"PK\x01\x02"), 20), (0, 18)):
         whole[place + first : place + first + 8] = struct.pack("<II", end, end)
     path.write_bytes(whole)
-    refused(path, "overlap")
+    refused(path, "entries of its zip archive overlap")
 
 
 def test_lengths_that_lie_are_noticed(tmp_path, state):
@@ -305,6 +342,20 @@ def test_lengths_that_lie_are_noticed(tmp_path, state):
     data[place + 24 : place + 28] = struct.pack("<I", 1 << 31)
     path.write_bytes(data)
     refused(path, "compressed")
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../up", "a//x", "a/./x", "a\\b"])
+def test_entries_with_names_that_lead_elsewhere_are_refused(tmp_path, name):
+    path = tmp_path / "names.pt"
+    path.write_bytes(zip_bytes([("a/data.pkl", b"\x80\x02}."), (name, b"x")]))
+    refused(path, "forbidden name")
+
+
+def test_the_folder_in_the_archive_may_have_any_name(tmp_path, state):
+    """torch.save names it after the file."""
+    for name in ("ein Netz, 2. Fassung.pt", "a:b.pt", "Gesichter-\u00e4\u6f22.pt"):
+        network = load_network("mtcnn-pnet", saved(tmp_path / name, state))
+        assert torch.equal(network.conv1.weight, state["conv1.weight"])
 
 
 def test_too_many_entries_are_refused(tmp_path):

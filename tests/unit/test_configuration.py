@@ -1,5 +1,7 @@
 """Mistakes in config.yaml are answered with a sentence that names the key."""
 
+import re
+
 import pytest
 
 from evenface.configuration import check_config, reference
@@ -81,3 +83,40 @@ def test_the_order_of_keys_means_nothing_but_names_keep_theirs(shipped_config, s
     for key in first:
         assert repr(first[key]) == repr(second[key]), key
     assert list(first["runs"]) == list(shipped_config["runs"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": None}, "screening.magface.reference is None, but the threshold is calibrated; datasets has"),
+        ({"weights": "m.pth", "threshold": "calibrated", "reference": "x"}, "screening.magface.reference is 'x'"),
+        ({"trained_here": {"dataset": "faces"}}, "screening.magface.trained_here.dataset is 'faces'; datasets has"),
+        ({"threshold": "automatic"}, "screening.magface.threshold"),
+        ({"backbone": "iresnet101"}, "allowed are iresnet18, iresnet34, iresnet50, iresnet100"),
+        ({"trained_here": {"margin": {"kind": "sphere"}}}, "allowed are arc, cos"),
+    ],
+)
+def test_magface_settings_are_checked(shipped_config, schema, change, message):
+    shipped_config["screening"]["magface"] |= change
+    with pytest.raises(UserError, match=re.escape(message)):
+        check_config(shipped_config, schema)
+
+
+def test_magface_needs_landmarks_and_its_data_only_where_it_acts(shipped_config, schema):
+    shipped_config["screening"] |= {"detector": "none", "framing": "square512"}
+    with pytest.raises(UserError, match=r"screening\.magface needs landmarks"):
+        check_config(shipped_config, schema)
+    shipped_config["screening"]["magface"] = {"weights": None, "reference": "absent"}
+    check_config(shipped_config, schema)
+    shipped_config["screening"] |= {"detector": "hog", "magface": {"weights": "m.pth"}}
+    assert check_config(shipped_config, schema)["screening"]["magface"]["threshold"] == "auto"
+
+
+def test_the_defaults_of_the_magface_training_are_the_schemas(config):
+    from evenface.training.recognition import DEFAULTS
+
+    trained_here = config["screening"]["magface"]["trained_here"]
+    assert {key: DEFAULTS[key] for key in trained_here if key != "margin"} == {
+        key: value for key, value in trained_here.items() if key != "margin"
+    }
+    assert DEFAULTS["margin"] == {k: v for k, v in trained_here["margin"].items() if k != "kind"}

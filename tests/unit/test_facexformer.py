@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torchvision import transforms
 
 from contract import mtcnn_reference
 from contract.facexformer_state import filled_state
+from contract.fill_base import load
 from evenface import annotators, networks
 from evenface.annotators import annotate_shards, undefined_frame
 from evenface.annotators.facexformer import DEFAULTS, FaceXFormerAnnotator
@@ -125,6 +128,33 @@ def test_answers_are_the_networks_on_the_largest_face(annotator, annotated, dete
     assert scores == pytest.approx(output.attributes[0].sigmoid().numpy(), abs=1e-5)
     races = annotated.loc[2, [f"p_race_{c}" for c in FACEXFORMER_RACE]].to_numpy(np.float64)
     assert races == pytest.approx(output.race[0].softmax(0).numpy(), abs=1e-5)
+
+
+def test_a_picture_goes_the_published_way(annotator, annotated, pictures):
+    """The published script's steps by the libraries it uses: the package's box, Pillow's crop, torchvision's transforms."""
+    _, package = load("mtcnn")
+    for number, name in ((0, "photograph"), (2, "collage"), (4, "render-beanie")):
+        image = Image.fromarray(pictures[number])
+        left, top, right, bottom = (float(v) for v in package[f"{name}/boxes"][0])
+        dx, dy = 0.25 * (right - left), 0.25 * (bottom - top)
+        box = max(0, left - dx), max(0, top - dy), min(image.width, right + dx), min(image.height, bottom + dy)
+        published = transforms.Compose(
+            [
+                transforms.Resize((224, 224), interpolation=transforms.InterpolationMode.BICUBIC),
+                transforms.ToTensor(),
+                transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+            ]
+        )
+        with torch.inference_mode():
+            output = annotator.network(published(image.crop(tuple(int(v) for v in box)))[None])
+        row = annotated.iloc[number]
+        present = output.attributes[0].sigmoid() >= 0.5
+        assert [row[f"label_{a}"] > 0 for a in CELEBA_ATTRIBUTES] == present.tolist()
+        for head, classes in (("gender", FACEXFORMER_GENDER), ("age", FACEXFORMER_AGE), ("race", FACEXFORMER_RACE)):
+            dimension = "ethnicity" if head == "race" else head
+            assert row[dimension] == list(classes.values())[int(getattr(output, head)[0].argmax())]
+            kept = [row[f"p_{head}_{c}"] for c in classes]
+            assert kept == pytest.approx(getattr(output, head)[0].softmax(0).tolist(), abs=1e-4)
 
 
 def test_answers_do_not_depend_on_the_batch(annotator, annotated, pictures):

@@ -16,6 +16,7 @@ from evenface.annotators import annotate_shards
 from evenface.annotators.fairface import DEFAULTS, FairFace, predict_csv
 from evenface.annotators.fairface_reader import FaceReader
 from evenface.annotators.fairface_table import COLUMNS, ChipNames, read_predictions_csv, write_predictions_csv
+from evenface.assets.annotator_files import annotator_files
 from evenface.errors import UserError
 from evenface.screening import LANDMARK_COLUMNS, face_chips
 from evenface.screening.detection import FaceFinder
@@ -127,6 +128,11 @@ def test_a_picture_without_height_left(maker):
         maker.chips(grey(1, 2000))
     assert caught.value.reason == "too_small"
     assert maker.chips(grey(1, 1)) == maker.chips(grey(2, 800)) == []
+    mmod = face_chips.ChipMaker("mmod", FILES)
+    for height, width in ((1, 800), (800, 2), (15, 800), (3, 400)):  # dlib's network ends the process at some of these
+        with pytest.raises(face_chips.NoChipError, match="too narrow"):
+            mmod.chips(grey(height, width))
+    assert mmod.chips(grey(16, 800)) == []
 
 
 def test_compression_changes_the_chip_a_little(photograph):
@@ -244,6 +250,16 @@ def test_shards_are_annotated(annotator, faces, tmp_path):
     table = read_table(tmp_path / "out.parquet")
     assert table["failure"].tolist() == [""] * len(faces) + ["no_face"]
     assert set(annotator.probabilities) < set(table)
+
+
+def test_it_is_made_from_the_configuration_as_the_rule_makes_it(config, weights, photograph):
+    settings = {**config["annotation"]["fairface"], **weights, "detector": "hog"}
+    files = annotator_files("fairface", settings)
+    assert set(files) == {"weights", "weights_4", "landmarks"}
+    files["landmarks"] = str(ROOT / files["landmarks"])
+    annotator = annotators.create("fairface", {**settings, "files": files, "device": "cpu", "threads": 1})
+    assert annotator.annotate([photograph])["failure"].tolist() == [""]
+    assert set(annotator_files("fairface", config["annotation"]["fairface"])) == {"weights", "landmarks", "mmod"}
 
 
 @pytest.mark.parametrize(

@@ -143,8 +143,15 @@ def test_work_is_done_side_by_side_and_a_little_ahead():
     results.close()
 
 
-def test_an_error_is_raised_where_results_are_read_and_the_thread_count_returns():
+@pytest.fixture
+def three_threads():
     before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_an_error_is_raised_where_results_are_read_and_the_thread_count_returns(three_threads):
 
     def fail(i):
         assert torch.get_num_threads() == 1 and torch.is_inference_mode_enabled()
@@ -156,4 +163,4 @@ def test_an_error_is_raised_where_results_are_read_and_the_thread_count_returns(
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(RuntimeError, match="broken batch"):
         next(results)
-    assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == 3

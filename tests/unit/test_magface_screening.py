@@ -275,7 +275,7 @@ def test_differences_in_acceptance():
         acceptance.differences(even.assign(accepted=random.random(400) < 0.8), crowd, ("gender",), permutations=99)[
             "p"
         ][0]
-        for _ in range(60)
+        for _ in range(30)
     ]
     assert 0.3 < np.mean(chance) < 0.7 and np.mean(np.array(chance) <= 0.1) < 0.25
 

@@ -82,6 +82,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(data, tmp_path)
     assert written[0] == written[1] != written[2]
 
 
+def test_a_last_batch_of_one_is_left_out(data, tmp_path):
+    # 63 training pictures: 62 would divide, one is left over.
+    settings = {**QUICK, "epochs": 1, "batch_size": 31, "min_verification_auc": 0.0}
+    path = tmp_path / "m.safetensors"
+    manifest = recognition.train_recognition(*data, settings, path, log_path=tmp_path / "l.csv", seed=1)
+    assert manifest["data"]["train_images"] == 62
+
+
 def test_a_network_that_cannot_tell_people_apart_is_not_written(data, tmp_path):
     settings = {**QUICK, "epochs": 1, "min_verification_auc": 0.9999}
     with pytest.raises(UserError, match=r"an AUC of 0\.\d+, below .*min_verification_auc 0.9999"):

@@ -150,9 +150,25 @@ def make_inputs(folder, seeds=(1, 2)):
         training_logs=logs,
         manifests=manifests,
         baseline="real",
+        **quality_files(folder),
         standins={"celeba": "celeba", "maad_face": "vggface2"},
         provenance={"config_digest": "0" * 64, "generator": "parametric"},
     )
+
+
+def quality_files(folder):
+    """Tables of the quality filter: two groupings, one group's scores, and one degradation."""
+    tables = {
+        "differences": "grouping,groups,images,lowest,lowest_rate,highest,highest_rate,difference,p\n"
+        "gender,2,40,male,0.9,female,0.95,0.05,0.25\nage,1,40,young,0.9,young,0.9,0,\n",
+        "quality": "grouping,group,images,mean,minimum,q25,median,q75,maximum\nall,all,40,8.5,5,7.25,8.4,9.1,12\n",
+        "study": "degradation,level,grouping,group,people,magnitude,low,high,change,change_low,change_high,fell,accepted\n"
+        "clean,0,all,all,36,9,8,10,0,0,0,0,0.95\nyaw,60,all,all,36,7,6,8,-2,-2.5,-1.5,0.97,0.5\n"
+        "yaw,60,gender,male,18,7,6,8,-2,-2.5,-1.5,0.97,0.5\n",
+    }
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    return {name: folder / f"{name}.csv" for name in tables}
 
 
 @pytest.fixture(scope="session")
@@ -293,3 +309,12 @@ def test_ticks_are_few_and_inside(low, high):
 def test_numbers_for_people():
     assert svg.number(-0.5) == "−0.500"
     assert svg.number(float("nan")) == "–"
+
+
+def test_the_quality_filter_is_judged(page, inputs, tmp_path):
+    assert "By gender: male 90.0 %, female 95.0 % (p = 0.250)" in page and "By age:" not in page
+    assert "head turned by 60°" in page and "−2.000 (−2.500 to −1.500)" in page
+    assert "36 rendered people" in page and page.count("head turned by") == 1
+    build_report(replace(inputs, differences=None, quality=None, study=None), tmp_path / "r.html")
+    bare = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare

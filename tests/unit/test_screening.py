@@ -123,6 +123,13 @@ def test_nothing_is_found_in_noise():
     assert finder.detect(noise(218, 178)) == []
 
 
+def test_pictures_too_narrow_for_mmod_have_no_face():
+    weights = {"dlib5": str(LANDMARK_MODEL), "mmod": str(LANDMARK_MODEL.with_name("mmod_human_face_detector.dat"))}
+    finder = FaceFinder(screen.settings_of({"detector": "mmod", "upsample": 0}), weights)
+    for height, width in ((800, 3), (800, 4), (31, 40), (1, 1)):  # dlib ends the process at the first two
+        assert finder.detect(noise(height, width)) == []
+
+
 # --- quality ---
 
 

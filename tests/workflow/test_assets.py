@@ -3,6 +3,8 @@
 import hashlib
 import os
 import random
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import yaml
 
 from evenface.assets.lock import Lock
 from web import serve
-from workflow.workflow import copy_tree, planned, run, run_and_kill
+from workflow.workflow import command, copy_tree, environment, planned, run
 
 HERE = Path(__file__).parent
 BODY = random.Random(2).randbytes(3_000_000)
@@ -95,12 +97,20 @@ def test_a_download_is_cut_resumed_verified_and_kept(tree, web, monkeypatch):
 
 
 def test_a_killed_download_goes_on_in_the_next_run(tree, web):
-    serve_model(tree, web.put("/model.pt", BODY, cuts=[1_700_000], silent=50))
+    serve_model(tree, web.put("/model.pt", BODY, cuts=[1_700_000], silent=300))
     part = tree / "models/facexformer/.model.pt.download"
-    deadline = time.monotonic() + 120
-    while not part.exists() and time.monotonic() < deadline:
-        assert run_and_kill(tree, 6, MODEL), "the run must not end by itself"
-    assert part.stat().st_size == 1_700_000 and not (tree / MODEL).exists()
+    process = subprocess.Popen(
+        command(MODEL),
+        cwd=tree,
+        env=environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+    )
+    while process.poll() is None and not (part.exists() and part.stat().st_size == 1_700_000):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL and not (tree / MODEL).exists()
     run(tree, "--unlock")
     run(tree, MODEL)
     assert web.ranges()[-1] == "bytes=1700000-" and (tree / MODEL).read_bytes() == BODY

@@ -61,8 +61,10 @@ def prompts_as_csv(tree):
 
 
 def labelled_batches(jobs):
-    """Number of annotation jobs, taken out of ``jobs``."""
-    return jobs.pop("annotate", 0)
+    """Number of batches that are labelled and judged, whose jobs are taken out of ``jobs``."""
+    batches = jobs.pop("score_quality", 0)
+    assert jobs.pop("annotate", 0) == batches
+    return batches
 
 
 def test_editing_one_prompt_rebuilds_its_shards_and_undoing_rebuilds_none(tree):
@@ -82,7 +84,7 @@ def test_editing_one_prompt_rebuilds_its_shards_and_undoing_rebuilds_none(tree):
     run(tree, target)
     after = digests(tree, "data/synthetic/parametric")
     assert {n: d for n, d in after.items() if n in before} == before
-    new = {n for n in set(after) - set(before) if "annotations/" not in n}
+    new = {n for n in set(after) - set(before) if "annotations/" not in n and "quality/" not in n}
     assert {n.split("/")[-1].split("-")[0] for n in new} == {"c1"}
     (tree / "prompts.csv").write_text(text)
     assert planned(tree, target) == {"read_synthetic": 1}

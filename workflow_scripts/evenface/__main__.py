@@ -116,28 +116,30 @@ def fairface_predict(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {faces} faces in {pictures} pictures; without a row: {lost} ({beside})")
 
 
-def workflow_settings(configfile: str) -> dict[str, Any]:
-    """The checked settings the workflow has with ``--configfile``: merged over the shipped config.yaml, key by key."""
+def workflow_config(configfile: str) -> dict[str, Any]:
+    """The configuration the workflow has with ``--configfile``: merged over the shipped config.yaml, key by key."""
 
     def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-        both = {k: merged(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
-                for k, v in above.items()}  # fmt: skip
+        both = {
+            k: merged(below[k], v) if isinstance(v, dict) and isinstance(below.get(k), dict) else v
+            for k, v in above.items()
+        }
         return {**below, **both}
 
-    config = merged(read_config(str(_ROOT / "config.yaml")), read_config(configfile))
-    return check_config(config, load_schema(_SCHEMA), name=configfile)
+    return merged(read_config(str(_ROOT / "config.yaml")), read_config(configfile))
 
 
 def registry_of(arguments: argparse.Namespace) -> Registry:
-    """The registry the configuration names; the shipped one where there is no configuration."""
-    path = Path(arguments.configfile)
-    config = read_config(arguments.configfile) if path.is_file() else {}
+    """The registry the configuration names; the shipped one where there is no configuration file."""
+    here = Path(arguments.configfile).is_file()
+    config = workflow_config(arguments.configfile) if here else {}
     return load_registry(_ROOT / str(config.get("registry") or "models/registry.yaml"))
 
 
 def assets_check(arguments: argparse.Namespace) -> int:
     """Print what the configuration needs and has; 1 if something is missing that no rule fetches."""
-    settings = workflow_settings(arguments.configfile)
+    config = workflow_config(arguments.configfile)
+    settings = check_config(config, load_schema(_SCHEMA), name=arguments.configfile)
     text, good = commands.check(settings, load_registry(_ROOT / settings["registry"]), arguments.full)
     print(text)
     return 0 if good else 1

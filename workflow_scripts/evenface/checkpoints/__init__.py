@@ -9,7 +9,7 @@ files are read by a machine that creates tensors and plain values only and execu
 from evenface.checkpoints.layouts import LAYOUTS
 from evenface.checkpoints.own import MANIFEST_VERSION, load_model, manifest_path, read_manifest, save_model
 from evenface.checkpoints.published import convert_to_safetensors, load_network
-from evenface.checkpoints.reading import read_published
+from evenface.checkpoints.reading import read_published, read_state
 from evenface.checkpoints.stored import StoredTensor
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "manifest_path",
     "read_manifest",
     "read_published",
+    "read_state",
     "save_model",
 ]

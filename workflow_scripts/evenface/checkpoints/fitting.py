@@ -105,7 +105,7 @@ def _read(name: str, stored: StoredTensor, like: torch.Tensor, path: str | os.Pa
     import torch
 
     try:
-        tensor = stored.read().to(like.dtype)
+        tensor = stored.read().to(like.dtype).contiguous()
     except Malformed as error:
         raise UserError(f"{path}: tensor {name!r}: {error}") from error
     if not _is_float(like) or not tensor.numel():

@@ -13,6 +13,8 @@ from evenface.errors import UserError
 
 #: Largest file opened when the caller knows no better bound.
 MAX_BYTES = 4 << 30
+_MAX_DEPTH = 20
+_MAX_VALUES = 1_000_000
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _FOREIGN = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for; fetch the file itself"),
@@ -82,4 +84,31 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
         raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
 
 
-__all__ = ["MAX_BYTES", "StoredTensor", "checked_size", "is_hdf5", "read_published"]
+def read_state(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
+    """Like :func:`read_published`, with every tensor read into memory: for states that a program wrote itself.
+
+    Raises UserError as it does, and when parts used many times would take far more memory than the file.
+    """
+    content = read_published(path, max_bytes)
+    left, values = 4 * checked_size(path, max_bytes), _MAX_VALUES
+
+    def read(item: Any, depth: int) -> Any:
+        nonlocal left, values
+        values -= 1
+        if depth > _MAX_DEPTH or values < 0:
+            raise Malformed(f"it has more than {_MAX_VALUES} values, or they are nested more than {_MAX_DEPTH} deep")
+        if isinstance(item, dict):
+            return {key: read(value, depth + 1) for key, value in item.items()}
+        if isinstance(item, (list, tuple)):
+            return type(item)(read(value, depth + 1) for value in item)
+        if not isinstance(item, StoredTensor):
+            return item
+        left -= item.nbytes
+        if left < 0:
+            raise Malformed("its tensors together are far larger than the file")
+        return item.read()
+
+    try:
+        return read(content, 0)
+    except Malformed as error:
+        raise UserError(f"{path}: not a readable checkpoint: {error}") from error

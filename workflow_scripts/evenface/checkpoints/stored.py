@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -116,8 +114,18 @@ class StoredTensor:
     def _extent(self) -> int:
         return 1 + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides))
 
+    @property
+    def _dense(self) -> bool:
+        """Whether the elements fill their part of the storage, each place once, in whatever order."""
+        expected = 1
+        for stride, size in sorted((t, s) for s, t in zip(self.shape, self.strides) if s != 1):
+            if stride != expected:
+                return False
+            expected *= size
+        return True
+
     def read(self) -> torch.Tensor:
-        """The tensor, contiguous, in memory of its own. Raises Malformed as :meth:`Storage.read_into` does."""
+        """The tensor in memory of its own, laid out as stored. Raises Malformed as :meth:`Storage.read_into` does."""
         import torch
 
         dtype = getattr(torch, self.dtype)
@@ -131,27 +139,10 @@ class StoredTensor:
         self.storage.read_into(target, self.offset * ITEM_BYTES[self.dtype])
         if self.dtype == "bool" and bytes(target).strip(b"\x00\x01"):
             raise Malformed("a truth value is neither 0 nor 1")
-        return flat.as_strided(self.shape, self.strides).contiguous()
+        tensor = flat.as_strided(self.shape, self.strides)
+        return tensor if self._dense else tensor.contiguous()
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides, in elements, of a tensor in row order."""
     return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
-def regular_file_size(path: str | os.PathLike) -> int | None:
-    """Bytes of a regular file, None where there is none."""
-    path = Path(path)
-    return path.stat().st_size if path.is_file() else None
-
-
-def leaves(content: object) -> Iterator[StoredTensor]:
-    """Every stored tensor of nested dictionaries, lists and tuples, without recursion."""
-    waiting, seen = [content], set()
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, StoredTensor):
-            yield item
-        elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
-            seen.add(id(item))
-            waiting.extend(item.values() if isinstance(item, dict) else item)

@@ -107,7 +107,7 @@ def _zip_entries(path: Path, size: int) -> dict[str, Storage]:
         for info in infos:
             name = info.orig_filename
             parts = name.split("/")
-            if "\\" in name or "\0" in name or ":" in name or not all(parts) or {".", ".."} & set(parts):
+            if "\\" in name or "\0" in name or not all(parts) or {".", ".."} & set(parts):
                 raise Malformed(f"its zip archive has an entry with the forbidden name {name[:80]!a}")
             if name in entries:
                 raise Malformed(f"its zip archive has the entry {name[:80]!a} twice")

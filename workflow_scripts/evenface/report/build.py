@@ -20,6 +20,7 @@ from evenface.errors import UserError
 from evenface.fairness.tables import CIRCULAR, headline
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
+from evenface.report.quality import quality_section
 from evenface.storage.atomic import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -80,6 +81,9 @@ _REQUIRED = {
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
+    "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
+    "quality": ("grouping", "group", "images", "mean", "q25", "median", "q75"),
+    "quality study": ("degradation", "level", "grouping", "group", "people", "magnitude", "change", "fell", "accepted"),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
     "confusion": ("reference", "annotator", "head", "grouping", "group", "truth", "predicted", "n", "rate"),
     "training log": ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy"),
@@ -94,6 +98,8 @@ class ReportInputs:
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
     acceptance      CSV: grouping, group, total, accepted, rate, low, high, then a column per reason
     rejected        CSV: image_id, reason
+    differences, quality, study   CSV files of :mod:`evenface.screening`: whether groups are accepted alike, their
+                    quality scores, and how the score falls with known degradations; None leaves each out
     agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
     confusion       CSV: reference, annotator, head, grouping, group, truth, predicted, n, rate
     summary         JSON of the generated set's faces table, with what validation did
@@ -117,6 +123,9 @@ class ReportInputs:
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
+    differences: str | os.PathLike | None = None
+    quality: str | os.PathLike | None = None
+    study: str | os.PathLike | None = None
     standins: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -180,6 +189,11 @@ def _context(inputs: ReportInputs) -> dict:
         "composition": composition(manifests),
         "sheet": data_uri(inputs.contact_sheet),
         "acceptance": acceptance_section(acceptance, rejected),
+        "quality": quality_section(
+            read_csv(inputs.differences, "acceptance differences") if inputs.differences else None,
+            read_csv(inputs.quality, "quality") if inputs.quality else None,
+            read_csv(inputs.study, "quality study") if inputs.study else None,
+        ),
         "agreement": annotation_section(agreement, confusion),
         "validation": _read_json(inputs.summary).get("validation"),
         "training": figures.training(logs, manifests, styles),

@@ -26,14 +26,16 @@ def reduce(crop: np.ndarray, side: int) -> np.ndarray:
 
 
 def occlude(crop: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """A plain rectangle over ``share`` of the crop, its place, proportions and colour drawn from ``random``."""
+    """A plain dull rectangle over ``share`` of the crop; ``random`` draws its place, proportions and colour."""
     rows, columns = crop.shape[:2]
     stretch = random.uniform(0.7, 1.4)
     height = min(rows, round(np.sqrt(share * rows * columns) * stretch))
     width = min(columns, round(share * rows * columns / max(height, 1)))
     top, left = random.integers(0, rows - height + 1), random.integers(0, columns - width + 1)
     covered = crop.copy()
-    covered[top : top + height, left : left + width] = random.integers(0, 256, 3)
+    # As things in front of a camera are: of any lightness and little colour.
+    colour = np.clip(random.uniform(20, 200) * (1 + 0.25 * random.standard_normal(3)), 0, 255)
+    covered[top : top + height, left : left + width] = colour.astype(np.uint8)
     return covered
 
 

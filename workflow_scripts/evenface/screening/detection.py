@@ -45,6 +45,10 @@ UPSAMPLE_BELOW = 400
 #: Side of the face box, in pixels, at which landmarks are looked for: dlib returns whole pixels.
 LANDMARK_BOX = 320
 
+#: Shorter side, in pixels after enlargement, below which MMOD is not asked. It knows faces of 80 pixels; of a
+#: picture a few pixels wide dlib's network reads outside its memory and ends the process.
+MMOD_NARROWEST = 32
+
 DETECTORS = ("hog", "mmod", "none")
 LANDMARKS = ("dlib5", "dlib68")
 
@@ -127,6 +131,8 @@ class FaceFinder:
         if upsample == "auto":
             upsample = int(max(height, width) < UPSAMPLE_BELOW)
         image = np.ascontiguousarray(image)
+        if self._mmod is not None and min(image.shape[:2]) << upsample < MMOD_NARROWEST:
+            return []
         if self._mmod is not None:
             found = [(d.rect, d.confidence) for d in self._mmod(image, upsample) if d.confidence >= self._min_score]
         else:

@@ -21,7 +21,7 @@ import dlib
 import numpy as np
 
 from evenface.errors import UserError
-from evenface.screening.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, weights_file
+from evenface.screening.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, MMOD_NARROWEST, weights_file
 from evenface.storage.images import decode_image, encode_jpeg
 
 #: Longer side, in pixels, of the picture in which faces are looked for.
@@ -108,8 +108,8 @@ def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def jpeg_roundtrip(chip: np.ndarray) -> np.ndarray:
     """The chip as it is read back from the JPEG file the published script writes: quality 75, 4:2:0, in memory.
 
-    Compressed and read by Pillow's libjpeg-turbo. dlib's own wheels carry another JPEG library, whose
-    files differ by one or two grey levels on average.
+    Compressed and read by Pillow's libjpeg-turbo, as dlib does where it was built with that. Its wheels
+    carry another JPEG library, which gives chips that differ by half a grey level on average.
     """
     return decode_image(encode_jpeg(chip, JPEG_QUALITY), "chip")
 
@@ -117,8 +117,9 @@ def jpeg_roundtrip(chip: np.ndarray) -> np.ndarray:
 class ChipMaker:
     """Detector and landmark model, loaded once.
 
-    ``detector``: ``mmod``, as published, or ``hog``, dlib's quick detector of frontal faces at least a
-    tenth of the longer side wide, for which the picture is not doubled. ``files``: paths by
+    ``detector``: ``mmod``, as published, which takes some ten seconds and two to three gigabytes a picture
+    on one core (benchmarks/face_chips.py); or ``hog``, dlib's quick detector of frontal faces at least a
+    tenth of the longer side wide, for which the picture is not doubled: 0.04 seconds. ``files``: paths by
     ``landmarks`` and ``mmod``. Raises UserError for another detector, and files that are missing or no
     models of that kind.
     """
@@ -135,8 +136,10 @@ class ChipMaker:
             self._hog = dlib.get_frontal_face_detector()
 
     def chips(self, image: np.ndarray) -> list[FaceChip]:
-        """All faces of an RGB uint8 picture, in the detector's order. Raises NoChipError for one too narrow to resize."""
+        """All faces of an RGB uint8 picture, in the detector's order. Raises NoChipError for one too narrow to look at."""
         resized = resize_longer_side(image)
+        if self._mmod is not None and 2 * min(resized.shape[:2]) < MMOD_NARROWEST:
+            raise NoChipError("too_small", f"{image.shape[1]} x {image.shape[0]} pixels are too narrow to hold a face")
         boxes = [d.rect for d in self._mmod(resized, 1)] if self._mmod is not None else self._hog(resized, 0)
         scale = np.array(image.shape[1::-1]) / resized.shape[1::-1]
         faces = []

@@ -16,7 +16,8 @@ import torch
 from evenface.checkpoints import load_model, load_network, manifest_path
 from evenface.errors import UserError
 from evenface.networks.device import choose_device, choose_precision
-from evenface.networks.inference import map_batches, prepare_for_inference
+from evenface.networks.folded_iresnet import FoldedIResNet
+from evenface.networks.inference import map_batches
 from evenface.networks.iresnet import to_input
 from evenface.screening.settings import BACKBONES, PUBLISHED_THRESHOLD, is_calibrated
 
@@ -58,7 +59,8 @@ class MagFace:
             network = load_network(f"magface-{backbone}", weights)
             self.network_name, self.sha256 = f"magface-{backbone}", sha256_of(weights)
         self.precision = choose_precision(precision, self.device)
-        self.network = prepare_for_inference(network, self.precision).to(self.device)
+        dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        self.network = FoldedIResNet(network, dtype).eval().to(self.device)
 
     def _embed(self, crops: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)

@@ -74,8 +74,8 @@ class _Pixels:
 
     def __init__(self, image: np.ndarray, device: str):
         self.height, self.width = image.shape[:2]
-        whole = self.height * self.width * 255 < 2**31
-        table = cv2.integral(image, sdepth=cv2.CV_32S if whole else cv2.CV_64F)
+        # Beyond 8 megapixels the sums wrap around; their differences, which are taken likewise, are right again.
+        table = cv2.integral(image, sdepth=cv2.CV_32S)
         self.table = torch.from_numpy(table).to(device)
 
     def _spans(self, start: Tensor, length: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evenface.checkpoints import read_state
 from evenface.errors import UserError
 from evenface.networks.slim_cnn import normalise
 from evenface.planning.seeds import seed_from
@@ -182,11 +183,11 @@ class _State:
         if self.path is None or not self.path.is_file():
             return False
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = read_state(self.path)
             if content["digest"] != self.digest:
                 log.info("%s belongs to other data or settings; starting from the beginning", self.path)
                 return False
-        except Exception as error:  # a damaged pickle fails in any way; the training can always start again
+        except (UserError, KeyError, TypeError) as error:  # the training can always start again
             log.warning("%s cannot be read (%s); starting from the beginning", self.path, error)
             return False
         self.network.load_state_dict(content["network"])

@@ -6,6 +6,7 @@ teaches it no label of quality, only that such faces are harder to tell apart.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -47,7 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "dataset": "celeba",
     "network": "small",
     "margin": {"l_a": 4.0, "u_a": 44.0, "l_m": 0.3, "u_m": 0.8, "s": 32.0, "lambda_g": 20.0},
-    "degraded": 0.6,
+    "degraded": 0.8,
     "min_verification_auc": 0.9,
 }
 
@@ -125,15 +126,15 @@ def degrade(share: float):
     """
 
     def change(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        way = 4 * random.random() / max(share, 1e-9)
+        way = random.random() / max(share, 1e-9)
         amount = random.random()
-        if way < 1:
+        if way < 0.2:
             return degradation.blur(crop, 0.5 + 4.5 * amount)
-        if way < 2:
+        if way < 0.4:
             return degradation.reduce(crop, round(12 * 5**amount))  # 12 to 60 pixels, evenly in proportion
-        if way < 3:
-            return degradation.occlude(crop, 0.05 + 0.45 * amount, random)
-        return degradation.foreshorten(crop, 30 + 50 * amount) if way < 4 else crop
+        if way < 0.8:  # the hardest to learn: a covered face that is known by heart is still easy
+            return degradation.occlude(crop, 0.05 + 0.55 * amount, random)
+        return degradation.foreshorten(crop, 30 + 50 * amount) if way < 1 else crop
 
     return change
 
@@ -177,6 +178,8 @@ def train_recognition(
                 f"{split}; at least {least} are needed"
             )
     rows = {name: np.flatnonzero(kept["split"] == name) for name in ("train", "val", "test")}
+    if len(rows["train"]) % settings["batch_size"] == 1:
+        rows["train"] = rows["train"][:-1]  # a batch of one has no statistics to normalise by
     names = sorted(kept["identity_id"].iloc[rows["train"]].unique())
     labels = kept["identity_id"].map({n: i for i, n in enumerate(names)}).fillna(-1).to_numpy(np.int64)
     shared = (labels[np.r_[rows["val"], rows["test"]]] >= 0).sum()
@@ -273,6 +276,4 @@ def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, l
 
 
 def _sha256(array: np.ndarray) -> str:
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

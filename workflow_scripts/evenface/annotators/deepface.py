@@ -1,0 +1,252 @@
+"""DeepFace: apparent age, gender, race and emotion of the largest face of a picture.
+
+The pipeline of ``DeepFace.analyze`` (serengil/deepface): a detector's face, turned level by its eyes, put
+into a black square; one network per question, each optional. A whole year is the answer for age, the
+most probable class for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from evenface.annotators import PROBABILITY, annotation_frame, map_classes
+from evenface.checkpoints import load_network
+from evenface.errors import UserError
+from evenface.networks.deepface import grey, letterbox
+from evenface.networks.inference import map_batches
+from evenface.screening.deepface_alignment import cut_face
+from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
+from evenface.training import runtime
+from evenface.versions import ANNOTATORS
+
+#: Every key of ``annotation.deepface``, with its default.
+DEFAULTS: dict[str, Any] = {
+    "weights": {
+        "age": "models/deepface/age_model_weights.pth",
+        "gender": "models/deepface/gender_model_weights.pth",
+        "race": "models/deepface/race_model_single_batch.pth",
+        "emotion": "models/deepface/facial_expression_model_weights.pth",
+    },
+    "detector": "mtcnn",
+    "batch_size": 32,
+    "precision": "float32",
+}
+
+DETECTORS = ("mtcnn", "hog", "skip")
+
+#: Head -> its classes in output order; age has a class per year from 0 on.
+CLASSES: dict[str, tuple[str, ...]] = {
+    "age": tuple(map(str, range(101))),
+    "gender": tuple(DEEPFACE_GENDER),
+    "race": tuple(DEEPFACE_RACE),
+    "emotion": DEEPFACE_EMOTION,
+}
+#: Head -> dimension it answers.
+_DIMENSIONS = {"gender": "gender", "age": "age", "race": "ethnicity"}
+_VOCABULARIES = {"gender": DEEPFACE_GENDER, "race": DEEPFACE_RACE}
+_AGE_LEVELS = np.array([age_level(years) for years in range(101)], object)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The largest face of a picture: the cut-out face or None, how many faces there are, the detector's score."""
+
+    face: np.ndarray | None
+    count: float = np.nan
+    score: float = np.nan
+
+
+#: RGB uint8 (H, W, 3) picture -> its face.
+Find = Callable[[np.ndarray], Found]
+
+
+class DeepFace:
+    """Apparent age, gender, race and emotion, each if its network is there.
+
+    Probabilities: ``p_gender_<class>``, ``p_race_<class>``, ``p_emotion_<class>`` in DeepFace's own classes, as shares
+    of 1 (DeepFace prints percent). Extras: ``apparent_age`` in years, the expected value, of which
+    DeepFace reports the whole years; ``n_faces`` and ``face_score`` of the detector, NaN with the detector ``skip``.
+    Failures: ``no_face``; ``too_small`` for a face of which the picture holds no whole pixel.
+    """
+
+    name = "deepface"
+    version = ANNOTATORS["deepface"]
+    attributes: tuple[str, ...] = ()
+    extras = ("apparent_age", "n_faces", "face_score")
+    reads = "images"
+
+    def __init__(
+        self,
+        heads: Mapping[str, nn.Module],
+        find: Find,
+        *,
+        batch_size: int = 32,
+        precision: str = "float32",
+        device: str = "cpu",
+        threads: int = 1,
+    ):
+        """``heads`` maps some keys of :data:`CLASSES` to networks that give probabilities; ``find`` is a detector."""
+        self.heads = {head: heads[head].to(device).eval() for head in CLASSES if head in heads}
+        self.dimensions = tuple(_DIMENSIONS[head] for head in _DIMENSIONS if head in heads)
+        self.probabilities = tuple(f"{PROBABILITY}{h}_{c}" for h in self.heads if h != "age" for c in CLASSES[h])
+        self.find = find
+        self.batch_size = batch_size
+        self.precision = precision
+        self.device = device
+        self.threads = threads
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
+        starts = range(0, len(images), self.batch_size)
+        batches = (images[start : start + self.batch_size] for start in starts)
+        parts = [self._empty(0), *map_batches(self._batch, batches, self.threads)]
+        answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        failed = answers["failure"] != ""
+        nothing = np.full(len(images), np.nan, np.float32)
+        demographics = {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS}
+        for head, vocabulary in _VOCABULARIES.items():
+            if head in self.heads:
+                levels, certainty = map_classes(answers[head], vocabulary)
+                demographics[_DIMENSIONS[head]] = np.where(failed, UNKNOWN, levels), certainty
+        years = nothing
+        if "age" in self.heads:
+            years, levels, certainty = _ages(answers["age"], failed)
+            demographics["age"] = levels, certainty
+        return annotation_frame(
+            {},
+            demographics,
+            probabilities={
+                f"{PROBABILITY}{head}_{c}": answers[head][:, i]
+                for head in self.heads
+                if head != "age"
+                for i, c in enumerate(CLASSES[head])
+            },
+            extras={"apparent_age": years, "n_faces": answers["n_faces"], "face_score": answers["face_score"]},
+            failures=answers["failure"],
+        )
+
+    def _empty(self, count: int) -> dict[str, np.ndarray]:
+        answers = {head: np.full((count, len(CLASSES[head])), np.nan, np.float32) for head in self.heads}
+        answers |= {name: np.full(count, np.nan, np.float32) for name in ("n_faces", "face_score")}
+        return answers | {"failure": np.full(count, "", object)}
+
+    def _batch(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Probabilities of each head (n, classes), the detector's numbers and failures of some images."""
+        answers = self._empty(len(images))
+        boxed, places = [], []
+        for place, image in enumerate(images):
+            found = self.find(image)
+            answers["n_faces"][place], answers["face_score"][place] = found.count, found.score
+            if found.face is None or not found.face.size:
+                answers["failure"][place] = "no_face" if found.face is None else "too_small"
+                continue
+            boxed.append(letterbox(found.face))
+            places.append(place)
+        if boxed:
+            colour = torch.from_numpy(np.stack(boxed).transpose(0, 3, 1, 2).copy())
+            greys = torch.from_numpy(np.stack([grey(face) for face in boxed]))[:, None]
+            for head, network in self.heads.items():
+                answers[head][places] = self._probabilities(network, greys if head == "emotion" else colour)
+        return answers
+
+    def _probabilities(self, network: nn.Module, batch: Tensor) -> np.ndarray:
+        low = self.precision == "bfloat16"
+        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
+            return network(batch.to(self.device)).float().cpu().numpy()
+
+
+def _ages(probabilities: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expected age in years, the level of its whole years, and the probability of all years of that level."""
+    years = probabilities.astype(np.float64) @ np.arange(101)
+    whole = np.where(failed, 0, years).astype(int).clip(0, 100)
+    levels = _AGE_LEVELS[whole]
+    mass = np.where(levels[:, None] == _AGE_LEVELS, probabilities, 0).sum(1)
+    return years.astype(np.float32), np.where(failed, UNKNOWN, levels), np.where(failed, np.nan, mass)
+
+
+def _mtcnn(files: Mapping[str, str], device: str) -> Find:
+    from evenface.screening.mtcnn_detection import FILES, MTCNN
+
+    detector = MTCNN({name: files[name] for name in FILES if name in files}, device)
+
+    def find(image: np.ndarray) -> Found:
+        faces = detector.detect(image)
+        if not len(faces):
+            return Found(None, 0)
+        face = cut_face(image, faces.boxes[0], faces.landmarks[0][:2])
+        return Found(face, len(faces), float(faces.probabilities[0]))
+
+    return find
+
+
+def _hog(files: Mapping[str, str]) -> Find:
+    from evenface.screening.detection import FaceFinder
+
+    settings = {"detector": "hog", "landmarks": "dlib5", "upsample": "auto", "min_score": 0.0}
+    finder = FaceFinder(settings, {"dlib5": files.get("landmarks", "")})
+
+    def find(image: np.ndarray) -> Found:
+        faces = finder.detect(image)
+        if not faces:
+            return Found(None, 0)
+        largest = max(faces, key=lambda face: (face.box[2] - face.box[0]) * (face.box[3] - face.box[1]))
+        face = cut_face(image, largest.box, finder.landmarks(image, largest)[:2])
+        return Found(face, len(faces), largest.score)
+
+    return find
+
+
+def _whole(image: np.ndarray) -> Found:
+    return Found(image)
+
+
+def create(settings: Mapping[str, Any]) -> DeepFace:
+    """The annotator from the settings of ``annotation.deepface``, ``device`` and ``threads``.
+
+    ``files`` maps ``weights.<head>``, the networks of MTCNN and dlib's ``landmarks`` to paths, over those of the
+    settings. A head without a path is left out. UserError for an unknown key or value, no head at all,
+    and weights that are missing or do not fit.
+    """
+    settings = dict(settings)
+    files = settings.pop("files", {})
+    device = settings.pop("device", "cpu")
+    threads = settings.pop("threads", 1)
+    for key in settings:
+        if key not in DEFAULTS:
+            raise UserError(f"annotation.deepface: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+    settings = {**DEFAULTS, **settings}
+    weights = {**DEFAULTS["weights"], **settings["weights"]}
+    unknown = next((head for head in weights if head not in CLASSES), None)
+    if unknown is not None:
+        raise UserError(f"annotation.deepface.weights: {unknown!r} is not known; use {', '.join(CLASSES)}")
+    paths = {head: files.get(f"weights.{head}", path) for head, path in weights.items() if path}
+    if not paths:
+        raise UserError("annotation.deepface.weights: every model is null; give at least one")
+    if settings["detector"] == "opencv":
+        raise UserError(
+            "annotation.deepface.detector: OpenCV 5 has no face cascades any more, so that opencv cannot be used; "
+            f"use {', '.join(DETECTORS)}"
+        )
+    if settings["detector"] not in DETECTORS:
+        known = ", ".join(DETECTORS)
+        raise UserError(f"annotation.deepface.detector: {settings['detector']!r} is not known; use {known}")
+    runtime.prepare(threads)
+    device = runtime.choose_device(device)
+    find = _whole
+    if settings["detector"] != "skip":
+        find = _mtcnn(files, device) if settings["detector"] == "mtcnn" else _hog(files)
+    return DeepFace(
+        {head: load_network(f"deepface-{head}", path, device) for head, path in paths.items()},
+        find,
+        batch_size=settings["batch_size"],
+        precision=runtime.choose_precision(settings["precision"], device),
+        device=device,
+        threads=threads,
+    )
