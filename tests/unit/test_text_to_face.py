@@ -26,6 +26,7 @@ from evenface.training.text_to_face import autoencoder as autoencoder_module
 from evenface.training.text_to_face import decoder as decoder_module
 from evenface.training.text_to_face import denoiser as denoiser_module
 from evenface.training.text_to_face import diffusion, export, stages
+from evenface.training.text_to_face.latents import load_latents
 from evenface.training.text_to_face.pictures import load_pictures
 from evenface.training.text_to_face.weights import load_weights
 
@@ -314,7 +315,7 @@ def test_a_damaged_or_foreign_state_is_not_continued(chain, shard, tmp_path, cap
     state = out.with_suffix(".partial") / "state.pt"
     state.parent.mkdir()
     for content, message in (
-        (b"not a state", "counts as none"),
+        (b"not a state", "cannot be read"),
         ((chain / "denoiser.partial/state.pt").read_bytes(), "belongs to other data or settings"),
     ):
         state.write_bytes(content)
@@ -337,6 +338,20 @@ def test_a_training_begun_with_fewer_steps_goes_on(chain, shard, tmp_path, caplo
     )
     assert "going on after 4 steps" in caplog.text
     assert list(pd.read_csv(tmp_path / "log.csv")["step"]) == [2, 4, 6]
+
+
+def test_the_average_of_an_unfinished_training_can_be_looked_at(chain, tmp_path):
+    from safetensors.torch import load_file
+
+    unet, text, _ = denoiser_module.build({**denoiser_module.DEFAULTS, **RECIPE["settings"]["denoiser"]}, 8, 3)
+    state = chain / "denoiser.partial/state.pt"
+    assert steps.take_averages({"unet": unet, "text_encoder": text}, state) == 4
+    finished = load_file(chain / "denoiser.safetensors")
+    assert all(torch.equal(tensor, finished[f"unet.{name}"]) for name, tensor in unet.state_dict().items())
+    with pytest.raises(UserError, match="the state of a training with other settings"):
+        steps.take_averages({"unet": unet}, state)
+    with pytest.raises(UserError, match="no such checkpoint"):
+        steps.take_averages({"unet": unet}, tmp_path / "state.pt")
 
 
 # The parts.
@@ -376,6 +391,14 @@ def test_mirrored_latents_are_those_of_mirrored_faces(chain, shard):
     pixels = load_pictures([shard], SIZE, 72).pixels[:, :, ::-1].copy()
     assert torch.allclose(latents[:, 1].float(), autoencoder_module.encode(network, pixels), atol=2e-2)
     assert not torch.allclose(latents[:, 0], latents[:, 1], atol=2e-2)
+
+
+def test_latents_and_their_table_belong_together(chain, tmp_path):
+    pd.read_parquet(chain / "l.parquet").iloc[:-1].to_parquet(tmp_path / "short.parquet")
+    with pytest.raises(UserError, match="7 faces, but .*latents.safetensors has 8; encode the faces again"):
+        load_latents(chain / "latents.safetensors", tmp_path / "short.parquet")
+    with pytest.raises(UserError, match="no latents of training faces"):
+        load_latents(chain / "decoder.safetensors", chain / "l.parquet")
 
 
 def test_noise_ends_in_nothing_but_noise_and_velocity_leads_back():

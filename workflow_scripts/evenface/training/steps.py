@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from evenface.checkpoints import read_state
 from evenface.errors import UserError
 from evenface.planning.seeds import seed_from
 from evenface.storage.atomic import atomic_path, write_bytes
@@ -124,11 +125,15 @@ class _Training:
 
     def restore(self) -> bool:
         """Take over the state on disk; False when there is none, or it is another training's."""
-        content = read_state(self.path) if self.path is not None and self.path.is_file() else None
-        if content is None:
+        if self.path is None or not self.path.is_file():
             return False
-        if content["digest"] != self.digest:
-            log.info("%s belongs to other data or settings; starting from the beginning", self.path)
+        try:
+            content = read_state(self.path)
+            if content["digest"] != self.digest:
+                log.info("%s belongs to other data or settings; starting from the beginning", self.path)
+                return False
+        except (UserError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read (%s); starting from the beginning", self.path, error)
             return False
         for name, module in self.modules.items():
             module.load_state_dict(content["modules"][name])
@@ -137,15 +142,6 @@ class _Training:
         for name in self._PLAIN:
             setattr(self, name, content[name])
         return True
-
-
-def read_state(path: Path) -> dict[str, Any] | None:
-    """What a state file holds; None, with a warning, when it is damaged."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way; the training can always start again
-        log.warning("%s cannot be read and counts as none (%s)", path, error)
-        return None
 
 
 def train_steps(
@@ -213,9 +209,7 @@ def take_averages(modules: Mapping[str, nn.Module], state_path: Path) -> int:
 
     UserError when there is no such state, or it is of other modules.
     """
-    content = read_state(state_path) if state_path.is_file() else None
-    if content is None:
-        raise UserError(f"{state_path}: no state of a training; start the training first")
+    content = read_state(state_path)
     parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
     shapes = [tuple(p.shape) for p in parameters]
     if [tuple(a.shape) for a in content["average"]] != shapes:

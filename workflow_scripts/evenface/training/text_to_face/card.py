@@ -29,7 +29,8 @@ pipeline("portrait photo of an elderly Black man with gray hair", num_inference_
 
 On {faces} faces of the parametric generator of this repository (version {renderer}, domain `studio`), the same number for
 every combination of ethnicity, gender, age and hair colour, with captions written from what the renderer
-knows. No photograph of a person was used; the renderer's assets are MakeHuman's (CC0).
+knows. No photograph of a person was used; where the renderer's assets come from, and under which licences, is
+listed in docs/dependencies.md.
 
 | part | shape | steps | batch |
 |---|---|---|---|
@@ -43,6 +44,8 @@ a caption. Seed {seed}. The whole chain, to be interrupted and continued at will
 ```
 snakemake --cores 2 results/text_to_face/evaluation.csv
 ```
+
+How often an annotator sees what a prompt asked for is in evaluation.csv, which the same command writes.
 
 ## Limits
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from evenface.checkpoints import read_state
 from evenface.errors import UserError
 from evenface.joblog import progress
 from evenface.networks.latent_diffusion import autoencoder
@@ -67,11 +68,9 @@ def encode_pictures(
 
 def load_latents(path: str | os.PathLike, table: str | os.PathLike) -> Latents:
     """Read what :func:`encode_pictures` wrote; UserError when the two files do not belong together."""
-    from pathlib import Path
-
-    from safetensors.torch import load
-
-    values = load(Path(path).read_bytes())["latents"]
+    values = read_state(path).get("latents")
+    if values is None or values.ndim != 5:
+        raise UserError(f"{path}: no latents of training faces; run the rule encode_text_to_face")
     frame = read_table(table, required=("truth", "held_out"))
     if len(frame) != len(values):
         raise UserError(f"{table}: {len(frame)} faces, but {path} has {len(values)}; encode the faces again")
