@@ -395,7 +395,7 @@ def test_mirrored_latents_are_those_of_mirrored_faces(chain, shard):
 
 def test_latents_and_their_table_belong_together(chain, tmp_path):
     pd.read_parquet(chain / "l.parquet").iloc[:-1].to_parquet(tmp_path / "short.parquet")
-    with pytest.raises(UserError, match="7 faces, but .*latents.safetensors has 8; encode the faces again"):
+    with pytest.raises(UserError, match=r"7 faces, but .*latents.safetensors has 8; encode the faces again"):
         load_latents(chain / "latents.safetensors", tmp_path / "short.parquet")
     with pytest.raises(UserError, match="no latents of training faces"):
         load_latents(chain / "decoder.safetensors", chain / "l.parquet")
