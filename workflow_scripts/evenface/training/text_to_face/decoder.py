@@ -27,7 +27,7 @@ from evenface.training.text_to_face.weights import load_weights, save_weights
 #: ``noise`` is the standard deviation of what is added to latents of variance 1: the denoiser's are never exact.
 DEFAULTS: dict[str, Any] = {
     **LOOP_DEFAULTS,
-    "batch_size": 16,
+    "batch_size": 4,
     "learning_rate": 5e-4,
     "weight_decay": 1e-4,
     "noise": 0.05,
