@@ -50,8 +50,8 @@ def pnet_state() -> dict[str, torch.Tensor]:
     return random_state("mtcnn-pnet")
 
 
-#: A small network of two layers for Keras files: PyTorch's names and shapes.
-KERAS_SHAPES = {"a.weight": (4, 3, 3, 3), "a.bias": (4,), "b.weight": (5, 4), "b.bias": (5,)}
+#: A small network of two layers for Keras files: PyTorch's names and shapes, no two sides alike.
+KERAS_SHAPES = {"a.weight": (4, 3, 2, 5), "a.bias": (4,), "b.weight": (5, 4), "b.bias": (5,)}
 
 
 def keras_state() -> dict[str, np.ndarray]:

@@ -1,10 +1,10 @@
 """DeepFace's networks compute what the original computes, from its .pth and its .h5 files."""
 
-import h5py
 import numpy as np
 import pytest
 import torch
 
+from checkpoint_files import write_keras
 from contract.fill import Reference, relative_error, sample, sha256
 from evenface.checkpoints import load_network
 from evenface.networks import build, preprocess
@@ -12,25 +12,6 @@ from evenface.networks.deepface import BFLOAT16_TOLERANCE, letterbox
 
 TOLERANCE = 1e-5
 CROPS = {"crop-a": (90, 70), "crop-b": (260, 300)}
-
-
-def write_keras(path, state, *, extra_layers=("flatten_1",)):
-    """The tensors of a state dictionary as Keras writes weights: the older HDF5 layout, kernels transposed."""
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
-    with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [name.replace(".", "_").encode() for name in (*extra_layers, *layers)]
-        file.attrs["backend"] = b"tensorflow"
-        for layer in extra_layers:
-            file.create_group(layer).attrs["weight_names"] = np.array([], "S1")
-        for layer in layers:
-            title = layer.replace(".", "_")
-            group = file.create_group(title)
-            group.attrs["weight_names"] = [f"{title}/kernel:0".encode(), f"{title}/bias:0".encode()]
-            kernel = state[f"{layer}.weight"]
-            kernel = kernel.transpose(2, 3, 1, 0) if kernel.ndim == 4 else kernel.T
-            group.create_group(title).create_dataset("kernel:0", data=kernel)
-            group[title].create_dataset("bias:0", data=state[f"{layer}.bias"])
-    return path
 
 
 class Case:

@@ -283,9 +283,10 @@ def test_the_default_needs_what_packages_carry(config, shipped):
                    "models/facer/mobilenet0.25_Final.pth": "annotation.facer.detector_weights"}),
         ("fairface", {"models/fairface/res34_fair_align_multi_7_20190809.pt": "annotation.fairface.weights",
                       "models/dlib/mmod_human_face_detector.dat": "annotation.fairface.detector"}),
-        ("deepface", {f"models/deepface/{file}.pth": f"annotation.deepface.weights.{head}" for head, file in (
+        ("deepface", {**{f"models/deepface/{file}.pth": f"annotation.deepface.weights.{head}" for head, file in (
             ("age", "age_model_weights"), ("gender", "gender_model_weights"), ("race", "race_model_single_batch"),
-            ("emotion", "facial_expression_model_weights"))}),
+            ("emotion", "facial_expression_model_weights"))},
+                      **{f"models/mtcnn/{net}.pt": "annotation.deepface.detector" for net in ("pnet", "rnet", "onet")}}),
     ],
 )  # fmt: skip
 def test_an_annotator_needs_its_weights_only_when_it_runs(config, shipped, name, paths):

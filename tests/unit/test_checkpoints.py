@@ -1,6 +1,7 @@
 """Checkpoints are read within bounds, and what does not belong is named."""
 
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -805,7 +806,7 @@ for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
-def test_what_is_not_needed_is_not_read(tmp_path, state):
+def test_what_is_not_needed_is_not_read(root, tmp_path, state):
     """300 MB of optimiser state, or of a tensor too large for its name, cost no memory."""
     big = torch.zeros(75_000_000)
     slim = networks.build("slim-cnn").state_dict()
@@ -815,7 +816,9 @@ def test_what_is_not_needed_is_not_read(tmp_path, state):
     arguments += ["slim-cnn", saved(tmp_path / "slim.pth", content)]
     arguments += ["slim-cnn", saved(tmp_path / "old.pth", content, **LEGACY)]
     arguments += ["mtcnn-pnet", saved(tmp_path / "wrong.pt", {**state, "conv1.bias": big})]
-    done = subprocess.run([sys.executable, "-c", LOAD, *arguments], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(root / "workflow_scripts")}
+    command = [sys.executable, "-c", LOAD, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     outcomes = [line.split() for line in done.stdout.splitlines()]
     assert [outcome for outcome, _ in outcomes] == ["SlimCNN", "SlimCNN", "UserError"]
     assert max(int(megabytes) for _, megabytes in outcomes) < 60

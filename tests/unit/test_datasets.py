@@ -497,6 +497,22 @@ def write_synthetic(root, shards=3, size=20):
             "aligned": lists["aligned"], "annotations": {"truth": lists["truth"]}, "labels": "truth"}  # fmt: skip
 
 
+def test_faces_of_low_quality_are_rejected_with_their_stage(tmp_path):
+    options = write_synthetic(tmp_path, shards=1)
+    names = [f"cell0-0000-{i:05d}" for i in range(20) if i % 5]
+    verdicts = pd.DataFrame({"image_id": names, "magnitude": np.float32(9), "accepted": True, "detail": ""})
+    verdicts.loc[2, ["magnitude", "accepted", "detail"]] = [np.float32(3), False, "magnitude 3.00 < 4"]
+    write_table(verdicts, tmp_path / "q.parquet", kind="quality")
+    faces, rejected, _ = read("synthetic", {**options, "quality": [str(tmp_path / "q.parquet")]})
+    assert len(faces) == 15 and len(rejected) == 5 and "quality" not in faces
+    low = rejected.set_index("image_id").loc[f"parametric/{names[2]}"]
+    assert low[["stage", "reason", "detail"]].tolist() == ["quality", "low_quality", "magnitude 3.00 < 4"]
+    assert (rejected["stage"] == "screening").sum() == 4
+    write_table(verdicts[1:], tmp_path / "q.parquet", kind="quality")
+    with pytest.raises(UserError, match=f"no row for image 'parametric/{names[0]}'"):
+        read("synthetic", {**options, "quality": [str(tmp_path / "q.parquet")]})
+
+
 def test_synthetic(tmp_path):
     options = write_synthetic(tmp_path)
     faces, rejected, summary = read("synthetic", options)

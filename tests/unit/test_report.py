@@ -255,6 +255,20 @@ def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
     assert "no agreement to report" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize("how", ["empty", "absent"])
+def test_a_validation_set_without_a_balanced_accuracy(inputs, tmp_path, how):
+    logs = {}
+    for model, path in inputs.training_logs.items():
+        log = pd.read_csv(path)
+        if model == "real-1":
+            column = "validation_balanced_accuracy"
+            log = log.drop(columns=column) if how == "absent" else log.assign(**{column: np.nan})
+        logs[model] = tmp_path / f"{model}.csv"
+        write_csv(log, logs[model])
+    build_report(replace(inputs, training_logs=logs), tmp_path / "report.html")
+    assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", (tmp_path / "report.html").read_text()))
+
+
 def test_one_seed_has_no_spread(tmp_path):
     build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
@@ -312,9 +326,14 @@ def test_numbers_for_people():
 
 
 def test_the_quality_filter_is_judged(page, inputs, tmp_path):
-    assert "By gender: male 90.0 %, female 95.0 % (p = 0.250)" in page and "By age:" not in page
+    table = page[page.index("Are groups accepted alike") : page.index("random reassignments")]
+    assert re.findall(r"<t[hd][^>]*>([^<]+)", table)[6:] == ["gender", "male", "90.0 %", "female", "95.0 %", "0.250"]
+    surer = pd.read_csv(inputs.differences).assign(p=0.0005)
+    write_csv(surer, tmp_path / "surer.csv")
+    build_report(replace(inputs, differences=tmp_path / "surer.csv"), tmp_path / "surer.html")
+    assert "&lt; 0.001</td>" in (tmp_path / "surer.html").read_text(encoding="utf-8")
     assert "head turned by 60°" in page and "−2.000 (−2.500 to −1.500)" in page
-    assert "36 rendered people" in page and page.count("head turned by") == 1
+    assert "36 rendered people" in page and page.count('<th scope="row">head turned by') == 1
     build_report(replace(inputs, differences=None, quality=None, study=None), tmp_path / "r.html")
     bare = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare

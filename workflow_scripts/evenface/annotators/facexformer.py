@@ -29,7 +29,7 @@ from evenface.versions import ANNOTATORS
 DEFAULTS: dict[str, Any] = {
     "weights": "models/facexformer/model.pt",
     "detector": "mtcnn",  # or crops: faces as screening framed them
-    "batch_size": 32,
+    "batch_size": 8,
     "precision": "float32",
 }
 
@@ -67,7 +67,7 @@ class FaceXFormerAnnotator:
         network: nn.Module,
         detector: MTCNN | None,
         *,
-        batch_size: int = 32,
+        batch_size: int = 8,
         precision: str = "float32",
         device: str = "cpu",
         threads: int = 1,

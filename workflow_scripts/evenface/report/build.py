@@ -83,10 +83,22 @@ _REQUIRED = {
     "rejected": ("image_id", "reason"),
     "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
     "quality": ("grouping", "group", "images", "mean", "q25", "median", "q75"),
-    "quality study": ("degradation", "level", "grouping", "group", "people", "magnitude", "change", "fell", "accepted"),
+    "quality study": (
+        "degradation",
+        "level",
+        "grouping",
+        "group",
+        "people",
+        "magnitude",
+        "change",
+        "change_low",
+        "change_high",
+        "fell",
+        "accepted",
+    ),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
     "confusion": ("reference", "annotator", "head", "grouping", "group", "truth", "predicted", "n", "rate"),
-    "training log": ("epoch", "train_loss", "validation_loss", "validation_balanced_accuracy"),
+    "training log": ("epoch", "train_loss", "validation_loss"),
 }
 
 
@@ -153,6 +165,7 @@ def _environment() -> jinja2.Environment:
         "number": svg.number,
         "signed": _signed,
         "share": _share,
+        "probability": _probability,
         "sentence": _sentence,
     }
     return environment
@@ -429,6 +442,10 @@ def _signed(value: float | None) -> str:
 
 def _share(value: float) -> str:
     return "–" if value is None or value != value else f"{100 * value:.1f} %"
+
+
+def _probability(value: float) -> str:
+    return "–" if value is None or value != value else "< 0.001" if value < 0.001 else svg.number(value)
 
 
 def _sentence(text: str) -> str:

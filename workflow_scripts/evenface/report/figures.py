@@ -246,7 +246,10 @@ def agreement(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> tuple[Ma
 
 
 def _points(log: pd.DataFrame, column: str) -> list[tuple[float, float]]:
-    return [(float(a), float(b)) for a, b in zip(log["epoch"], log[column], strict=True)]
+    """Defined values over epochs: a small validation set may lack one class and with it a balanced accuracy."""
+    if column not in log:
+        return []
+    return [(float(a), float(b)) for a, b in zip(log["epoch"], log[column], strict=True) if b == b]
 
 
 def _rate_span(values: Sequence[float]) -> tuple[float, float]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from markupsafe import Markup
+
+from evenface.report import figures, svg
+from evenface.taxonomy import DIMENSIONS
 
 #: What the levels of a degradation are measured in.
 UNITS = {
@@ -20,10 +25,12 @@ def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | No
     ``differences`` and ``quality`` are those of :mod:`evenface.screening.acceptance`, ``study`` that of
     :mod:`evenface.screening.quality_study`.
     """
+    shown = study is not None and len(study) > 0
     return {
         "differences": [] if differences is None else _differences(differences),
         "groups": [] if quality is None else quality.to_dict("records"),
-        "study": [] if study is None else _study(study),
+        "study": _study(study) if shown else [],
+        "figure": _figure(study) if shown else None,
     }
 
 
@@ -32,9 +39,36 @@ def _differences(table: pd.DataFrame) -> list[dict]:
     return table[table["groups"] > 1].to_dict("records")
 
 
+def _what(degradation: str, level: float) -> str:
+    return UNITS.get(degradation, "{:g}").format(level, level) or "undegraded"
+
+
 def _study(table: pd.DataFrame) -> list[dict]:
     rows = table[table["grouping"] == "all"].to_dict("records")
-    for row in rows:
-        text = UNITS.get(row["degradation"], "{:g}")
-        row["what"] = text.format(row["level"], row["level"]) or "undegraded"
-    return rows
+    return [{**row, "what": _what(row["degradation"], row["level"])} for row in rows]
+
+
+def _figure(table: pd.DataFrame) -> dict:
+    """Change of the score against the same person's undegraded picture, with its interval, by ethnicity."""
+    table = table[(table["degradation"] != "clean") & table["grouping"].isin(["all", "ethnicity"])]
+    order = ["all", *DIMENSIONS["ethnicity"]]
+    styles = {item.name: item for item in svg.series(order)}
+    rows, labels, headings, dots = [], {}, [], []
+    for degradation, mine in table.groupby("degradation", sort=False):
+        rows.append(degradation)
+        headings.append(degradation)
+        for level, here in mine.groupby("level", sort=False):
+            rows.append(name := f"{degradation}={level:g}")
+            labels[name] = _what(degradation, level)
+            for row in here[here["group"].isin(order)].itertuples():
+                note = f"{labels[name]}, {row.group}: {svg.number(row.change)}"
+                dots.append(svg.Dot(name, styles[row.group], float(row.change), float(row.change_low),
+                                    float(row.change_high), note=note))  # fmt: skip
+    ends = [v for d in dots for v in (d.value, d.low, d.high) if v == v]
+    span = (float(np.floor(min(ends, default=-1.0))), float(np.ceil(max(ends, default=0.0) * 2) / 2))
+    title = "Change of the quality score with known degradations: " + figures.read_out(dots)
+    plot = svg.dot_plot(
+        title, rows, dots, span=span, label="change of the score, 95 % interval", headings=headings, labels=labels,
+        reference=0.0, reference_label="unchanged", left=230, width=620, row_height=30,
+    )  # fmt: skip
+    return {"plot": Markup(plot), "legend": Markup(svg.legend(list(styles.values())))}
