@@ -27,6 +27,7 @@ include: "rules/datasets.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
+include: "rules/text_to_face.smk"
 
 
 rule all:

@@ -28,6 +28,8 @@ def job_log(path: str, threads: int = 1) -> Iterator[None]:
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+    # Threads that wait must sleep: spinning ones take the processor from whatever else runs. Read when OpenMP is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.stdout.flush()
     sys.stderr.flush()
     terminal = os.dup(2)

@@ -124,7 +124,8 @@ def _input(batch: _Batch, device: str) -> Tensor:
     return x
 
 
-def _autocast(device: str, precision: str) -> torch.autocast:
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Context in which a network computes in ``precision`` on ``device``."""
     return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16")
 
 
@@ -134,7 +135,7 @@ def outputs_of(
     """Outputs float32 (n, k) on the CPU of ``network`` in evaluation mode for ``pixels[rows]``."""
     network.eval()
     parts = []
-    with torch.inference_mode(), _autocast(device, precision):
+    with torch.inference_mode(), autocast(device, precision):
         for start in range(0, len(rows), batch_size):
             x = to_input(pixels[rows[start : start + batch_size]], device)
             parts.append(network(x).float().cpu())
@@ -259,7 +260,7 @@ def fit(
             rate = _rate(settings, (state.epoch - 1) * per_epoch + state.step, steps)
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            with _autocast(device, precision):
+            with autocast(device, precision):
                 outputs = network(_input(batch, device))
             loss = task.loss(outputs.float(), batch.rows)
             optimiser.zero_grad(set_to_none=True)

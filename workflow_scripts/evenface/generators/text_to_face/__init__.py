@@ -1,0 +1,1 @@
+"""What the text-to-face model learns from: parametric faces, and captions made of their ground truth."""

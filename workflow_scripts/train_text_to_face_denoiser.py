@@ -1,0 +1,16 @@
+"""Train the denoiser and its text encoder (rule train_text_to_face_denoiser)."""
+
+from evenface.joblog import job_log
+
+with job_log(snakemake.log[0], snakemake.threads):
+    from evenface.training.text_to_face.stages import denoiser_stage
+
+    denoiser_stage(
+        snakemake.params.recipe,
+        snakemake.input.latents,
+        snakemake.input.table,
+        snakemake.output.weights,
+        log_path=snakemake.output.log,
+        threads=snakemake.threads,
+        device="cuda" if snakemake.resources.gpu else "cpu",
+    )
