@@ -3,29 +3,6 @@
 snakemake --cores 2 results/text_to_face/evaluation.csv
 """
 
-T2F = SETTINGS["text_to_face"]
-T2F_FACES = [f"data/text_to_face/faces/{part}.tar" for part in range(T2F["parts"])]
-
-
-def t2f_recipe(*blocks):
-    """All that decides what a stage makes: the stages before it are known by their files."""
-    return {
-        "version": versions.TEXT_TO_FACE,
-        "seed": SETTINGS["seed"],
-        "settings": {key: T2F[key] for key in ("size", *blocks)},
-    }
-
-
-def t2f_faces_recipe(wildcards):
-    """All that decides a part of the training faces."""
-    return {
-        "version": versions.TEXT_TO_FACE,
-        "renderer": versions.GENERATORS["parametric"],
-        "seed": SETTINGS["seed"],
-        "part": int(wildcards.part),
-        "settings": {key: T2F[key] for key in ("faces", "parts", "render_size")},
-    }
-
 
 rule render_text_to_face:
     input:
