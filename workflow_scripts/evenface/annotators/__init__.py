@@ -72,6 +72,22 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Annotator:
     return importlib.import_module(f"{__name__}.{name}").create(dict(settings or {}))
 
 
+def take_settings(
+    name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """What ``create`` of a published annotator is given: its settings over ``defaults``, files, and device and threads.
+
+    Raises UserError naming an unknown key of ``annotation.<name>``.
+    """
+    own = dict(settings)
+    files = own.pop("files", {})
+    machine = {key: own.pop(key, default) for key, default in (("device", "cpu"), ("threads", 1))}
+    for key in own:
+        if key not in defaults:
+            raise UserError(f"annotation.{name}: unknown key {key!r}; known are {', '.join(defaults)}")
+    return {**defaults, **own}, files, machine
+
+
 def annotation_frame(
     scores: Mapping[str, np.ndarray],
     demographics: Mapping[str, tuple[np.ndarray, np.ndarray]],

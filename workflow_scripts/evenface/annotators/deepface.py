@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from evenface.annotators import PROBABILITY, annotation_frame, map_classes
+from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.networks.deepface import grey, letterbox
@@ -214,14 +214,8 @@ def create(settings: Mapping[str, Any]) -> DeepFace:
     settings. A head without a path is left out. UserError for an unknown key or value, no head at all,
     and weights that are missing or do not fit.
     """
-    settings = dict(settings)
-    files = settings.pop("files", {})
-    device = settings.pop("device", "cpu")
-    threads = settings.pop("threads", 1)
-    for key in settings:
-        if key not in DEFAULTS:
-            raise UserError(f"annotation.deepface: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
-    settings = {**DEFAULTS, **settings}
+    settings, files, machine = take_settings("deepface", settings, DEFAULTS)
+    device, threads = machine["device"], machine["threads"]
     weights = {**DEFAULTS["weights"], **settings["weights"]}
     unknown = next((head for head in weights if head not in CLASSES), None)
     if unknown is not None:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from evenface.annotators import annotation_frame
+from evenface.annotators import annotation_frame, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.networks.farl import normalise
@@ -147,14 +147,8 @@ def create(settings: Mapping[str, Any]) -> Facer:
     ``files`` maps ``weights`` and ``detector_weights`` to paths, over those of the settings. UserError for an
     unknown key or value, and for weights that are missing or do not fit.
     """
-    settings = dict(settings)
-    files = settings.pop("files", {})
-    device = settings.pop("device", "cpu")
-    threads = settings.pop("threads", 1)
-    for key in settings:
-        if key not in DEFAULTS:
-            raise UserError(f"annotation.facer: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
-    settings = {**DEFAULTS, **settings}
+    settings, files, machine = take_settings("facer", settings, DEFAULTS)
+    device, threads = machine["device"], machine["threads"]
     if settings["detector"] not in DETECTORS:
         raise UserError(f"annotation.facer.detector: {settings['detector']!r} is not known; use {', '.join(DETECTORS)}")
     runtime.prepare(threads)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from evenface.annotators import PROBABILITY, annotation_frame, map_classes
+from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.networks.facexformer import face_crop, preprocess
@@ -145,14 +145,8 @@ def create(settings: Mapping[str, Any]) -> FaceXFormerAnnotator:
     ``files`` maps ``weights``, ``pnet``, ``rnet`` and ``onet`` to paths. UserError for an unknown key or value, and
     for weights that are missing or do not fit.
     """
-    settings = dict(settings)
-    files = settings.pop("files", {})
-    device = settings.pop("device", "cpu")
-    threads = settings.pop("threads", 1)
-    for key in settings:
-        if key not in DEFAULTS:
-            raise UserError(f"annotation.facexformer: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
-    settings = {**DEFAULTS, **settings}
+    settings, files, machine = take_settings("facexformer", settings, DEFAULTS)
+    device, threads = machine["device"], machine["threads"]
     if settings["detector"] not in DETECTORS:
         known = ", ".join(DETECTORS)
         raise UserError(f"annotation.facexformer.detector: {settings['detector']!r} is not known; use {known}")

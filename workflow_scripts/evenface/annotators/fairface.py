@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators import annotation_frame, map_classes
+from evenface.annotators import annotation_frame, map_classes, take_settings
 from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
 from evenface.annotators.fairface_reader import FaceReader
 from evenface.errors import UserError
@@ -130,13 +130,8 @@ def create(settings: Mapping[str, Any]) -> FairFace:
     ``files`` maps ``weights``, ``weights_4``, ``landmarks`` and ``mmod`` to paths. UserError for an unknown key or
     value, and for files that are missing or do not fit.
     """
-    settings = dict(settings)
-    files = {**DLIB_FILES, **settings.pop("files", {})}
-    machine = {key: settings.pop(key) for key in ("device", "threads") if key in settings}
-    for key in settings:
-        if key not in DEFAULTS:
-            raise UserError(f"annotation.fairface: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
-    settings = {**DEFAULTS, **settings}
+    settings, given, machine = take_settings("fairface", settings, DEFAULTS)
+    files = {**DLIB_FILES, **given}
     detector = settings["detector"]
     if detector not in DETECTORS:
         raise UserError(f"annotation.fairface.detector: {detector!r} is not known; use {', '.join(DETECTORS)}")
