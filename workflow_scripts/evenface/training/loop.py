@@ -255,7 +255,6 @@ def fit(
 
     while state.epoch <= settings["epochs"] and not _exhausted(state, settings["patience"]):
         network.train()
-        rate = settings["learning_rate"]
         for batch in prefetch(_batches(pixels, train_rows, settings, seed, state.epoch, state.step, degrade)):
             rate = _rate(settings, (state.epoch - 1) * per_epoch + state.step, steps)
             for group in optimiser.param_groups:
@@ -279,6 +278,8 @@ def fit(
         outputs = outputs_of(
             network, pixels, validation_rows, batch_size=settings["batch_size"], device=device, precision=precision
         )
+        # Not the loop's own rate: a training that goes on from the end of an epoch takes no step in it.
+        rate = _rate(settings, state.epoch * per_epoch - 1, steps)
         _end_epoch(state, task.validate(outputs, validation_rows), rate, label)
     state.save()
     assert state.best is not None
