@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from evenface.errors import UserError
+from evenface.storage.metadata import Metadata
 
 #: Largest image that is decoded, in pixels; a photograph of 40 megapixels is already extreme here.
 MAX_PIXELS = 40_000_000
@@ -159,20 +160,23 @@ def read_image(reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return reader.read(reference)
 
 
-def encode_png(image: np.ndarray, *, text: dict[str, str] | None = None) -> bytes:
-    """PNG bytes of an RGB uint8 image; ``text`` becomes iTXt entries."""
+def encode_png(image: np.ndarray, *, metadata: Metadata | None = None) -> bytes:
+    """PNG bytes of an RGB uint8 image; ``metadata`` becomes text chunks and an XMP packet."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    for key, value in (text or {}).items():
-        info.add_itxt(key, value)
+    if metadata is not None:
+        info.add_itxt("XML:com.adobe.xmp", metadata.packet().decode())
+        for key, value in metadata.text().items():
+            info.add_itxt(key, value)
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=4, pnginfo=info)
     return buffer.getvalue()
 
 
-def encode_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2) -> bytes:
-    """JPEG bytes of an RGB uint8 image; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0."""
+def encode_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2, metadata: Metadata | None = None) -> bytes:
+    """JPEG bytes of an RGB uint8 image; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0; ``metadata`` becomes an XMP packet."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    more = {} if metadata is None else {"xmp": metadata.packet()}
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling, **more)
     return buffer.getvalue()
