@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -146,6 +146,7 @@ PROPERTIES = {
     "steps": "evenface:Steps",
 }
 
+
 def _property(name: str, value: str | tuple[str, ...]) -> str:
     """One property as an element. Carriage returns are escaped: XML turns bare ones into line feeds."""
     if isinstance(value, tuple):
@@ -168,18 +169,19 @@ def source_type(code: str) -> str:
     return address
 
 
-def composed(parts: Sequence[Metadata], tool: str, step: str) -> Metadata:
-    """Metadata of a picture that shows several others, such as a contact sheet.
+def composed(parts: Iterable[Metadata | None], tool: str, step: str) -> Metadata:
+    """Metadata of a picture that shows several others, such as a contact sheet; None for parts that say nothing.
 
-    It keeps the fields in which all parts agree. Pictures by algorithms alone make a picture of that
-    kind; one picture from a network makes it a composite with synthetic elements.
+    Generator, model and negative prompt are kept where all parts agree. Pictures by algorithms alone make
+    a picture of that kind; one picture from a network makes it a composite with synthetic elements.
     """
+    known = [part or Metadata("") for part in parts]
 
     def shared(field: str) -> str:
-        values = {getattr(part, field) for part in parts}
+        values = {getattr(part, field) for part in known}
         return values.pop() if len(values) == 1 else ""
 
-    types = {part.source_type for part in parts}
+    types = {part.source_type for part in known}
     if types & {TRAINED, EDITED, COMPOSITE_SYNTHETIC}:
         kind = COMPOSITE_SYNTHETIC
     else:
@@ -205,6 +207,17 @@ def read(data: bytes, reference: str = "image") -> Metadata | None:
         items = found.get(name, [])
         values[field] = tuple(items) if field == "steps" else "".join(items[:1])
     return Metadata(**values) if values["source_type"] else None
+
+
+def shown(said: Metadata) -> dict[str, str]:
+    """The fields that say something, as text for a terminal: what cannot be printed is written as its code."""
+    values = {f.name: getattr(said, f.name) for f in fields(said)}
+    texts = {name: "; ".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {
+        name: "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        for name, text in texts.items()
+        if text
+    }
 
 
 def find_packet(data: bytes) -> bytes | None:
