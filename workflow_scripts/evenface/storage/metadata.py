@@ -43,7 +43,7 @@ NAMESPACES = {
 }
 
 #: Longest packet in bytes that is written, and that is read: a JPEG file takes 65,502. The gap is room for steps.
-WRITTEN, READ = 60_000, 65_502
+WRITTEN, READ = 64_000, 65_502
 
 #: What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -91,7 +91,7 @@ class Metadata:
         return {key: value for key, value in chunks.items() if value}
 
     def packet(self) -> bytes:
-        """The XMP packet, UTF-8. UserError for characters no XML can hold, and for more than 60,000 bytes.
+        """The XMP packet, UTF-8. UserError for characters no XML can hold, and for more than 64,000 bytes.
 
         ``provenance`` is left out where the packet would be too long with it: the shard's table has it.
         """
