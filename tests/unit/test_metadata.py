@@ -225,7 +225,7 @@ HOSTILE = {
     "a local file": wrapped(SEED.format("&f;"), '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>'),
     "a document type elsewhere": wrapped(SEED.format(5), '<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">'),
     "an unknown entity": wrapped(SEED.format("&what;")),
-    "nesting": b"<a>" * 5000,
+    "nesting": wrapped(SEED.format("<a>" * 40 + "5" + "</a>" * 40)),
     "no XML": b"\xff\xfe\x00",
     "cut": wrapped(SEED.format(5))[:-30],
     "an odd encoding": b'<?xml version="1.0" encoding="rot13"?><a/>',
@@ -367,6 +367,7 @@ def test_drawing_and_encoding_run_side_by_side_and_wait_for_each_other():
     assert list(encode_ahead(items(), encode, lambda _: 10, waiting=30)) == [-n for n in range(12)]
     assert encoded == list(range(12))
     assert 2 <= max(ahead) <= 5, "three wait, one is being drawn, one encoded"
+    assert min(ahead[4:-1]) >= 2, "what is encoded makes room"
     del drawn[:], encoded[:], ahead[:]
     list(encode_ahead(items(), encode, lambda _: 100, waiting=30))
     assert max(ahead) <= 1, "an item larger than the limit is encoded before the next is drawn"
