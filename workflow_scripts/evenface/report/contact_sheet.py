@@ -112,12 +112,12 @@ def _draw_lines(faces: dict[Cell, np.ndarray], face_width: int, per_line: int = 
     """Faces in lines of ``per_line``, each above its cell in two lines of text; uint8 RGB."""
     height, width = next(iter(faces.values())).shape[:2]
     face_height = round(face_width * height / width)
-    step_x, step_y = face_width + _GROUP_GAP, face_height + 52
+    step_x, step_y = face_width + 40, face_height + 52
     lines = -(-len(faces) // per_line)
-    sheet = Image.new("RGB", (min(per_line, len(faces)) * step_x + 2, lines * step_y + 12), "white")
+    sheet = Image.new("RGB", (min(per_line, len(faces)) * step_x, lines * step_y + 12), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
     for i, (cell, face) in enumerate(faces.items()):
-        x, y = 12 + i % per_line * step_x, 12 + i // per_line * step_y
+        x, y = 20 + i % per_line * step_x, 12 + i // per_line * step_y
         sheet.paste(Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS), (x, y))
         hair = cell.hair if cell.hair == ANY_HAIR else f"{cell.hair} hair"
         for line, words in enumerate(((cell.ethnicity, cell.gender), (cell.age, hair))):
