@@ -73,8 +73,8 @@ class Pipelined:
         vae = autoencoder(SIZE, [32, 48, 96, 128], 6, 1)
         unet, text, tokenizer = denoiser.build(settings, SIZE // 8, 6)
         self.pipeline = StableDiffusionPipeline(
-            vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(), safety_checker=None,
-            feature_extractor=None, requires_safety_checker=False,
+            vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )  # fmt: skip
         self.pipeline.set_progress_bar_config(disable=True)
         for part in (vae, unet, text):
