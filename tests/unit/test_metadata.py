@@ -1,5 +1,6 @@
 """Every image says where it comes from, in standard properties, and what others wrote there does no harm."""
 
+import ast
 import io
 import json
 import struct
@@ -518,6 +519,27 @@ def test_composed_pictures():
     assert metadata.composed([a, a], "t", "s") == Metadata(ALGORITHMIC, tool="t", generator="parametric", steps=("s",))
     assert metadata.composed([a, b], "t", "s") == Metadata(COMPOSITE_SYNTHETIC, tool="t", steps=("s",))
     assert metadata.composed([a, None], "t", "s").source_type == COMPOSITE
+
+
+#: Modules that encode pictures only to decode them again at once.
+IN_MEMORY = {"generators/parametric/camera.py", "screening/face_chips.py"}
+
+
+def test_no_picture_is_written_without_a_word_on_its_origin(root):
+    """Every encoding in the library passes ``metadata``, and none goes around the two encoders."""
+    library, silent = root / "workflow_scripts/evenface", []
+    for path in library.rglob("*.py"):
+        here = path.relative_to(library).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            told = any(keyword.arg == "metadata" for keyword in node.keywords)
+            if (name in ("encode_png", "encode_jpeg") and not told and here not in IN_MEMORY) or (
+                name in ("imencode", "imwrite") and here != "storage/images.py"
+            ):
+                silent.append(f"{here}:{node.lineno}")
+    assert silent == []
 
 
 # --- the command ---
