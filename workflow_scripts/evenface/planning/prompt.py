@@ -1,0 +1,19 @@
+"""One prompt of the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt of the catalogue: its cell, its text, and what that asks for.
+
+    ``place`` says where it was written, for messages ("prompts.csv row 3").
+    """
+
+    cell: str
+    text: str
+    demographics: dict[str, str]
+    attributes: dict[str, int] = field(default_factory=dict)
+    place: str = ""
