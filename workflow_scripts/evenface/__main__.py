@@ -1,10 +1,12 @@
-"""What a person does outside the DAG: ``python -m evenface`` plan, shard, prune, assets, fairface, reference."""
+"""What a person does outside the DAG: ``python -m evenface`` plan, prompts, shard, prune, assets, fairface,
+reference."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 from collections import Counter
@@ -17,7 +19,8 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.shards import Plan, build_plan, shard_batches
+from evenface.planning.shards import Plan, build_plans, shard_batches
+from evenface.writers import commands as prompt_commands
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCHEMA = _ROOT / "schemas" / "config.schema.yaml"
@@ -43,28 +46,28 @@ def read_config(configfile: str) -> dict[str, Any]:
 
 
 def load_settings(configfile: str) -> dict[str, Any]:
-    """The checked settings of a configuration file; raises UserError as the workflow would."""
-    return check_config(read_config(configfile), load_schema(_SCHEMA), name=configfile)
+    """The checked settings the workflow has with ``--configfile``; raises UserError as it would."""
+    return check_config(workflow_config(configfile), load_schema(_SCHEMA), name=configfile)
 
 
-def load_plan(configfile: str) -> Plan:
-    """The plan of a configuration file."""
-    return build_plan(load_settings(configfile))
+def load_plans(configfile: str) -> dict[str, Plan]:
+    """The plan of every generator of a configuration file."""
+    return build_plans(load_settings(configfile))
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
     """Print how many images each group gets, and every prompt when asked."""
-    plan = load_plan(arguments.configfile)
-    images: Counter[tuple[str, str]] = Counter()
-    for recipe in plan.recipes.values():
-        for dimension in ("gender", "age", "ethnicity"):
-            images[dimension, recipe[dimension]] += recipe["count"]
-    print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
-    for (dimension, level), count in sorted(images.items()):
-        print(f"  {dimension:10} {level:12} {count:7}")
-    if arguments.prompts:
-        for name, recipe in plan.recipes.items():
-            print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
+    for plan in load_plans(arguments.configfile).values():
+        images: Counter[tuple[str, str]] = Counter()
+        for recipe in plan.recipes.values():
+            for dimension in ("gender", "age", "ethnicity"):
+                images[dimension, recipe[dimension]] += recipe["count"]
+        print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
+        for (dimension, level), count in sorted(images.items()):
+            print(f"  {dimension:10} {level:12} {count:7}")
+        if arguments.prompts:
+            for name, recipe in plan.recipes.items():
+                print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
 
 
 def shard_show(arguments: argparse.Namespace) -> None:
@@ -79,12 +82,13 @@ def shard_show(arguments: argparse.Namespace) -> None:
 def prune(arguments: argparse.Namespace) -> None:
     """List shards (and their tables) that the configuration no longer asks for; delete them with --delete."""
     settings = load_settings(arguments.configfile)
-    plan = build_plan(settings)
-    batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
-    folder = Path("data/synthetic") / plan.generator
-    stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-    for made in ("annotations", "quality"):
-        stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
+    stale = []
+    for plan in build_plans(settings).values():
+        batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
+        folder = Path("data/synthetic") / plan.generator
+        stale += [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
+        for made in ("annotations", "quality"):
+            stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
     stale.sort()
     for path in stale:
         print(path)
@@ -170,6 +174,41 @@ def assets_verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def prompts_write(arguments: argparse.Namespace) -> None:
+    """Have a language model write the prompts the configuration asks it for."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(prompt_commands.write(load_settings(arguments.configfile), arguments.device, arguments.threads))
+
+
+def prompts_check(arguments: argparse.Namespace) -> int:
+    """Print what is wrong with the prompts; 1 if they cannot be used."""
+    text, good = prompt_commands.check(load_settings(arguments.configfile))
+    print(text)
+    return 0 if good else 1
+
+
+def _prompts_parser(verbs: Any) -> None:
+    actions = verbs.add_parser("prompts", help="the prompt catalogue").add_subparsers(required=True, metavar="action")
+
+    def action(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help)
+        added.add_argument("--configfile", default=argparse.SUPPRESS)
+        added.set_defaults(run=run)
+        return added
+
+    write = action("write", prompts_write, "have the configured language model write its prompts")
+    write.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    write.add_argument("--threads", type=int, default=2)
+    action("check", prompts_check, "what is wrong with the prompts, as a table")
+    action("show", lambda a: print(prompt_commands.show(load_settings(a.configfile))), "every prompt, and who wrote it")
+    export = action(
+        "export",
+        lambda a: print(prompt_commands.export(load_settings(a.configfile), a.csv)),
+        "write the catalogue as a table to edit, for generation.prompts.file",
+    )
+    export.add_argument("csv")
+
+
 def assets_markdown(arguments: argparse.Namespace) -> None:
     """Print the table of all assets, or renew it in a page."""
     registry = load_registry(_ROOT / "models" / "registry.yaml")
@@ -236,6 +275,7 @@ def main(argv: list[str] | None = None) -> int:
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda", "auto"])
     predict.add_argument("--threads", type=int, default=1)
     predict.set_defaults(run=fairface_predict)
+    _prompts_parser(verbs)
     _assets_parser(verbs)
     keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
     keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))

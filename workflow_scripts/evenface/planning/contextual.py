@@ -97,6 +97,20 @@ def written_file(settings: Mapping[str, Any], seed: int) -> str | None:
     return f"{FOLDER}/{settings['name']}-{hashlib.sha256(text.encode()).hexdigest()[:10]}.csv"
 
 
+def prompt_writing(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """File that a language model writes for this configuration -> ``task`` and ``settings`` of the writing; or nothing."""
+    settings = config["generation"]["prompts"].get("contextual")
+    path = settings and written_file(settings, config["seed"])
+    return {path: {"task": writing_task(settings, config["seed"]), "settings": settings}} if path else {}
+
+
+def writes_prompts(files: Mapping[str, Any], arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for one of the prompt ``files`` (or is its job) and for nothing made from prompts."""
+    asked = any(Path(path).stem in argument for path in files for argument in arguments)
+    others = [a for a in arguments if a == "all" or (a.startswith(("results/", "data/")) and a not in files)]
+    return asked and not others
+
+
 def contextual(settings: Mapping[str, Any], *, seed: int, base: Path = Path(".")) -> Review:
     """The catalogue of checked settings, reviewed.
 
