@@ -173,6 +173,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
         problems.append(
             f"{key}.design is 'independent', but ask is 'prompts': each group has its own then; leave design out"
         )
+    return problems
 
 
 def _generator_problems(config: dict[str, Any]) -> list[str]:

@@ -85,6 +85,8 @@ def associations(
                     smallest = _tail(total, count, size, min(count, size))
                     if smallest <= alpha:
                         tests.append((smallest, word, axis, level, inside[level][word], size))
+    if not tests:
+        return [], 0
     smallest = sorted(test[0] for test in tests)
     number = next((k for k in range(1, len(tests) + 1) if _reachable(smallest, alpha / k) <= k), 1)
     found: dict[str, Association] = {}

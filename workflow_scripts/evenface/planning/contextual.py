@@ -242,7 +242,7 @@ def without_person(text: str, person: str) -> tuple[str, bool]:
     """``text`` without the first mention of ``person`` in any case, its article apart; and whether it had one."""
     words = person.split(" ", 1)[1]
     at = text.lower().find(words.lower())
-    return (text, False) if at < 0 else (f"{text[:at]} {text[at + len(words) :]}".strip(), True)
+    return (text, False) if at < 0 else (" ".join(f"{text[:at]} {text[at + len(words) :]}".split()), True)
 
 
 def _case(settings: Mapping[str, Any], group: Group, context: str, place: str) -> Case:

@@ -55,9 +55,7 @@ def read_table(path: Path, key: str) -> Table:
     try:
         for values in reader:
             first, line = line + 1, reader.line_num
-            if not any(value.strip() for value in values):
-                if columns and len(values) > 1:
-                    rows.append((first, dict.fromkeys(columns, "")))
+            if not values:
                 continue
             if not columns and values[0].lstrip().startswith("#"):
                 note, _, value = ",".join(values).strip().rstrip(",").lstrip("# ").partition(":")
