@@ -434,6 +434,7 @@ def test_the_words_for_the_person_are_taken_out():
         True,
     )
     assert without_person("Photo of a man", "a woman") == ("Photo of a man", False)
+    assert without_person("Photo of a woman", "a man") == ("Photo of a woman", False)
 
 
 # --- the association test ---

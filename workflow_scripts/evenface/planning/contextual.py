@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,8 +242,10 @@ def _from_prompts(
 def without_person(text: str, person: str) -> tuple[str, bool]:
     """``text`` without the first mention of ``person`` in any case, its article apart; and whether it had one."""
     words = person.split(" ", 1)[1]
-    at = text.lower().find(words.lower())
-    return (text, False) if at < 0 else (" ".join(f"{text[:at]} {text[at + len(words) :]}".split()), True)
+    found = re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)
+    if not found:
+        return text, False
+    return " ".join(f"{text[: found.start()]} {text[found.end() :]}".split()), True
 
 
 def _case(settings: Mapping[str, Any], group: Group, context: str, place: str) -> Case:

@@ -83,7 +83,7 @@ def parse_answer(answer: str, key: str, most: int) -> tuple[list[str], list[str]
     texts: list[str] = []
     refused: list[str] = []
     for number, line in enumerate((line for line in answer.split("\n") if line.strip()), 1):
-        if len(texts) == most or len(refused) >= 2 * most + 8:
+        if len(texts) == most or len(refused) >= most + 8:
             break
         reason, text = _read_line(line, key)
         if reason:

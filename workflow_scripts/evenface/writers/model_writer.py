@@ -104,9 +104,11 @@ class ModelWriter:
             seed = seed_from(self._task["seed"], "prompts", cell, len(kept), failures) & 0x7FFFFFFF
             answer = self._model.answer(instruction(wanted) + reminder(kept, refused), seed)
             self._requests += 1
-            texts, refused = parse_answer(answer, key, wanted)
+            texts, refused = parse_answer(answer, key, 2 * wanted)  # a surplus makes up for what is refused
             before = len(kept)
             for text in texts:
+                if len(kept) == before + wanted:
+                    break
                 if why := take(text):
                     refused.append(f"{text!r}: {why}")
                 else:
