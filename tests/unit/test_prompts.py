@@ -476,6 +476,20 @@ def test_a_bound_word_is_found_and_its_level_named():
     assert associations(words, [{"age": "young"}] * 40) == ([], 0)
 
 
+@pytest.mark.parametrize(("size", "enough"), [(10, 7), (30, 11), (50, 13)])
+def test_the_power_that_docs_prompts_md_states(size, enough):
+    """A word of one of two groups alone, among a hundred others."""
+    draw = random.Random(0)
+    vocabulary = [f"w{i}" for i in range(100)]
+
+    def found(count):
+        words = [set(draw.sample(vocabulary, 12)) | ({"bound"} if i < count else set()) for i in range(2 * size)]
+        tied, _ = associations(words, [{"g": "a" if i < size else "b"} for i in range(2 * size)])
+        return any(one.word == "bound" for one in tied)
+
+    assert sum(found(enough) for _ in range(5)) >= 3 and not any(found(enough - 3) for _ in range(5))
+
+
 @given(st.lists(st.tuples(st.sets(st.sampled_from("abcd")), st.sampled_from("xy"), st.sampled_from("uv")), max_size=30))
 def test_any_catalogue_can_be_tested(rows):
     found, number = associations([set(w) for w, _, _ in rows], [{"g": g, "h": h} for _, g, h in rows])
