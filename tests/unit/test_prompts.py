@@ -29,6 +29,7 @@ from evenface.planning.contextual import (
 )
 from evenface.planning.findings import ACCEPTABLE, CHECKS
 from evenface.planning.shards import build_plan, build_plans
+from evenface.planning.subset import balanced_subset
 from evenface.planning.tables import read_table, rows_digest
 from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
@@ -606,3 +607,15 @@ def test_the_plan_of_a_grammar(config, settings):
     plan = build_plan(config)
     assert len(plan.shards) == 720
     assert all(recipe[d] in DIMENSIONS[d] for recipe in plan.recipes.values() for d in DIMENSIONS)
+
+
+def test_a_subset_stays_paired_and_balanced_over_targets(settings):
+    phrases = {"Smiling": {"present": "smiling", "absent": "neutral expression, lips together"}}
+    chosen = settings(ethnicity=[], age=[], hair_colour=[], attributes=phrases, prompts_per_cell=9)
+    prompts = build_catalogue({"contextual": chosen}, seed=0)
+    few = balanced_subset(prompts, 12, seed=1)
+    assert Counter(p.crossed for p in few) == dict.fromkeys({p.crossed for p in prompts}, 3)
+    contexts = {}
+    for prompt in few:
+        contexts.setdefault(prompt.crossed, set()).add(prompt.context)
+    assert len({frozenset(c) for c in contexts.values()}) == 1

@@ -234,7 +234,7 @@ def _from_prompts(
         found += context_findings(place, context, rules, own=group.levels)
         attributes = {**read_prompt(context)[1], **group.attributes}
         cell = f"{group.cell}-{seed_from('prompt', text) & 0xFFFFFFFF:08x}"
-        prompt = Prompt(cell, text, dict(group.demographics), attributes, place)
+        prompt = Prompt(cell, text, dict(group.demographics), attributes, place, tuple(group.levels.items()))
         cases.append(Case(prompt, group.levels, context))
     return cases, found + balance_findings(cases, rules.axes, path, settings["prompts_per_cell"])
 
@@ -252,4 +252,7 @@ def _case(settings: Mapping[str, Any], group: Group, context: str, place: str) -
     text = settings["template"].format(person=group.person, context=context)
     attributes = {**read_prompt(context)[1], **group.attributes}
     cell = f"{group.cell}-{seed_from('context', context) & 0xFFFFFFFF:08x}"
-    return Case(Prompt(cell, text, dict(group.demographics), attributes, place), group.levels, context)
+    crossed = tuple(group.levels.items())
+    return Case(
+        Prompt(cell, text, dict(group.demographics), attributes, place, crossed, context), group.levels, context
+    )

@@ -17,8 +17,10 @@ from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.contextual import MissingPrompts
+from evenface.planning.generators import generators_of
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
+from evenface.planning.subset import balanced_subset
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes.
@@ -45,12 +47,6 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
     """First 10 hex digits of the SHA-256 of the recipe's canonical JSON."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def generators_of(generation: dict[str, Any]) -> list[str]:
-    """The generators ``generation.generator`` names, the main one first."""
-    named = generation["generator"]
-    return [named] if isinstance(named, str) else list(named)
 
 
 def _recipes(
@@ -95,7 +91,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
     plans = {}
     for generator in generators_of(generation):
         recipes: dict[str, dict[str, Any]] = {}
-        for prompt in prompts:
+        count = generation.get("prompt_subset", {}).get(generator, len(prompts))
+        for prompt in balanced_subset(prompts, count, seed=config["seed"]):
             recipes.update(_recipes(prompt, generation, generator, config["seed"]))
         plans[generator] = Plan(generator, recipes)
     return plans
