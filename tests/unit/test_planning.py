@@ -127,7 +127,7 @@ def test_shard_size_changes_no_image(size):
 def test_traits_do_not_depend_on_the_group(config):
     """With many prompts per cell each trait is equally frequent in every ethnicity."""
     settings = deepcopy(config["generation"]["prompts"]["factorial"])
-    settings["prompts_per_cell"] = 40
+    settings |= {"prompts_per_cell": 40, "traits_per_prompt": 3}
     prompts = factorial(settings, seed=0)
     counts = {e: Counter() for e in settings["ethnicity"]}
     for prompt in prompts:
@@ -246,3 +246,33 @@ def test_planning_time_is_linear(config):
     start = time.process_time()
     assert len(build_plan(config).shards) == 7200
     assert time.process_time() - start < 5
+
+
+def test_several_prompts_of_a_cell_differ_and_add_to_those_there_are(config):
+    """The shipped traits, one a prompt, for eight prompts a cell: every trait once."""
+    before = build_plan(config).recipes
+    config["generation"]["prompts"]["factorial"]["prompts_per_cell"] = 8
+    after = build_plan(config).recipes
+    assert len(after) == 8 * len(before) and set(before) < set(after)
+    config["generation"]["prompts"]["factorial"]["prompts_per_cell"] = 9
+    with pytest.raises(UserError, match=r"prompts_per_cell is 9, but the traits hardly give .* more than 8 different"):
+        build_plan(config)
+
+
+def test_traits_that_contradict_each_other_are_not_drawn_together(config):
+    settings = config["generation"]["prompts"]["factorial"]
+    settings |= {"traits": ["goatee", "no beard", "smiling", "bald"], "traits_per_prompt": 2, "prompts_per_cell": 3}
+    prompts = build_catalogue(config["generation"]["prompts"], seed=0)
+    assert len(prompts) == 216 and not any("bald" in p.text for p in prompts)
+    settings |= {"traits_per_prompt": 4}
+    with pytest.raises(UserError, match="the traits hardly give cell asian-female-young-black more than 0"):
+        build_catalogue(config["generation"]["prompts"], seed=0)
+
+
+def test_a_template_that_leaves_out_an_axis_says_so(config):
+    settings = config["generation"]["prompts"]["factorial"]
+    settings["template"] = "photo of a {age} {gender} with {hair}{traits}"
+    with pytest.raises(UserError, match=r"does not say \{ethnicity\}, of which there are 3 levels"):
+        build_plan(config)
+    settings["ethnicity"] = ["white"]
+    assert len(build_plan(config).shards) == 24

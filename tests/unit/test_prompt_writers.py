@@ -190,9 +190,10 @@ def test_a_cut_connection_is_tried_again(chat, settings, tmp_path):
     assert write(settings(**endpoint(chat.url)), tmp_path / "p.csv") == GOOD[:3]
 
 
+@pytest.mark.parametrize("size", [2049, 3_000_000])
 @pytest.mark.parametrize("length", [True, False])
-def test_an_answer_that_is_too_large_is_not_read(chat, settings, tmp_path, length):
-    chat.says(Reply(body=b"x" * 3_000_000, length=length))
+def test_an_answer_that_is_too_large_is_not_read(chat, settings, tmp_path, length, size):
+    chat.says(Reply(body=b"x" * size, length=length))
     with pytest.raises(UserError, match="the answer is larger than 2048 bytes"):
         write(settings(**endpoint(chat.url, max_answer_bytes=2048)), tmp_path / "p.csv")
     assert len(chat.requests) == 1

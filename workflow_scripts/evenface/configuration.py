@@ -78,6 +78,10 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {error.instance!r}; it must be {word[error.validator]} {error.validator_value}"
+    if error.validator == "pattern":
+        if place.endswith("api_key_env"):  # where somebody may have put the key itself
+            return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
+        return f"{place} is {error.instance!r}, which does not fit {error.validator_value}: {error.schema.get('description', '')}"
     return f"{place}: {error.message}"
 
 

@@ -23,6 +23,7 @@ from evenface.planning.findings import (
     case_of,
     collapsed,
     context_findings,
+    contradictions,
     defects,
 )
 from evenface.planning.prompt import Prompt
@@ -89,7 +90,8 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
 
     ``template`` may use ``{ethnicity} {gender} {age} {hair} {traits}``. Traits are drawn from
     ``traits`` (phrases of the vocabulary) with a seed made of the cell's name and the prompt's
-    number alone: never from the levels, so that no trait is tied to a group by design.
+    number alone: never from the levels, so that no trait is tied to a group by design. They are drawn again where
+    they contradict each other or the hair, or the cell has them already.
     """
     template = settings["template"]
     phrases = list(settings["traits"])
@@ -102,25 +104,28 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
             )
     prompts = []
     axes = [settings[d] for d in ("ethnicity", "gender", "age")] + [settings["hair_colour"]]
+    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)))
     for ethnicity, gender, age, hair in itertools.product(*axes):
+        taken: set[tuple[str, ...]] = set()
         for number in range(settings["prompts_per_cell"]):
             cell = f"{ethnicity}-{gender}-{age}-{hair}"
             if number:
                 cell += f"-{number}"
-            drawn = random.Random(seed_from(seed, "traits", cell)).sample(phrases, per_prompt)
-            try:
-                text = template.format(
-                    ethnicity=WORDS["ethnicity"][ethnicity],
-                    gender=WORDS["gender"][gender],
-                    age=WORDS["age"][age],
-                    hair=f"{hair} hair",
-                    traits="".join(f", {t}" for t in drawn),
-                )
-            except (KeyError, IndexError, ValueError, AttributeError) as error:
+            drawn = _draw_traits(phrases, per_prompt, hair, taken, seed, cell)
+            if drawn is None:
                 raise UserError(
-                    f"config key generation.prompts.factorial.template cannot be filled in ({error}); "
-                    "use {ethnicity}, {gender}, {age}, {hair} and {traits}"
-                ) from error
+                    f"config key generation.prompts.factorial.prompts_per_cell is {settings['prompts_per_cell']}, but the "
+                    f"traits hardly give cell {cell} more than {number} different prompts; add traits, raise "
+                    "traits_per_prompt, or raise generation.images_per_prompt instead"
+                )
+            taken.add(tuple(drawn))
+            text = template.format(
+                ethnicity=WORDS["ethnicity"][ethnicity],
+                gender=WORDS["gender"][gender],
+                age=WORDS["age"][age],
+                hair=f"{hair} hair",
+                traits="".join(f", {t}" for t in drawn),
+            )
             attributes = {HAIR_COLOURS[hair]: 1}
             for trait in drawn:
                 attributes.update(read_prompt(trait)[1])
@@ -134,6 +139,43 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
                 )
             )
     return prompts
+
+
+def _check_template(template: str, levels: dict[str, list[str]]) -> None:
+    """UserError for a template that cannot be filled in, or leaves out what the prompts differ in."""
+    key = "config key generation.prompts.factorial.template"
+    marks = {name: f"\0{name}\0" for name in (*levels, "traits")}
+    try:
+        filled = template.format(**marks)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{key} cannot be filled in ({error}); use {{ethnicity}}, {{gender}}, {{age}}, {{hair}} and {{traits}}"
+        ) from error
+    for name, listed in levels.items():
+        if len(listed) > 1 and marks[name] not in filled:
+            raise UserError(
+                f"{key}: {template!r} does not say {{{name}}}, of which there are {len(listed)} levels, so that their prompts "
+                "would be the same; put it in, or list one level"
+            )
+
+
+#: How often traits are drawn for one prompt before they are given up.
+_DRAWS = 200
+
+
+def _draw_traits(
+    phrases: list[str], count: int, hair: str, taken: set[tuple[str, ...]], seed: int, cell: str
+) -> list[str] | None:
+    """Traits that go together and with the hair and are not ``taken``; None where none are found."""
+    for attempt in range(_DRAWS):
+        again = (attempt,) if attempt else ()
+        drawn = random.Random(seed_from(seed, "traits", cell, *again)).sample(phrases, count)
+        said = f"{hair} hair, {', '.join(drawn)}"
+        if tuple(drawn) not in taken and not contradictions(said, read_prompt(said)[1]):
+            return drawn
+        if not phrases:
+            return None
+    return None
 
 
 #: The config key of plain prompt files.

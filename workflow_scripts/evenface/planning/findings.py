@@ -78,17 +78,20 @@ def defects(prompts: Iterable[Prompt]) -> list[Finding]:
         elif prompt.cell in cells:
             found.append(Finding("duplicate", where, f"cell {prompt.cell!r} is already used by {cells[prompt.cell]}"))
         seen[prompt.text] = cells[prompt.cell] = where
-        conflicts = read_prompt(prompt.text)[2]
+        conflicts = contradictions(prompt.text, prompt.attributes)
         found += [Finding("contradiction", where, f"contradiction, {conflict}") for conflict in conflicts]
-        for a, b in CONTRADICTIONS:
-            if prompt.attributes.get(a) == 1 and prompt.attributes.get(b) == 1:
-                found.append(Finding("contradiction", where, f"contradiction, {a} together with {b}"))
         tokens = clip_tokens_at_least(prompt.text)
         if tokens > CLIP_PROMPT_TOKENS:
             found.append(
                 Finding("length", where, f"at least {tokens} CLIP tokens, {CLIP_PROMPT_TOKENS} fit; shorten the prompt")
             )
     return found
+
+
+def contradictions(text: str, attributes: Mapping[str, int]) -> list[str]:
+    """Statements of a prompt that exclude each other, and attributes no face has together."""
+    pairs = [f"{a} together with {b}" for a, b in CONTRADICTIONS if attributes.get(a) == 1 == attributes.get(b)]
+    return [*read_prompt(text)[2], *pairs]
 
 
 def context_findings(place: str, text: str, rules: Rules, own: Mapping[str, str] | None = None) -> list[Finding]:

@@ -17,7 +17,7 @@ _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.S)
 _SHARED = """\
 - Vary them: kinds of places, indoors and outdoors, light, season, camera, clothing, pose, activity, background.
 - Say what is there. Never use a negation such as "no", "not" or "without".
-- English, plain and concrete, one line each."""
+- English, plain and concrete, without brackets, one line each."""
 
 
 def _forbidden(task: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.planning.contextual import without_person
-from evenface.planning.findings import Rules, context_findings
+from evenface.planning.findings import Rules, context_findings, contradictions
 from evenface.planning.seeds import seed_from
 from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, read_prompt
 from evenface.writers.instructions import contexts_instruction, parse_answer, prompts_instruction, reminder
@@ -72,7 +72,9 @@ class ModelWriter:
         own = read_prompt(person)[0] if person else None
         if found := context_findings("", context, self._rules, own):
             return found[0].text
-        if conflicts := read_prompt(text)[2]:
+        if any(sign in text for sign in "()[]{}<>\\"):
+            return "brackets are signs to some generators; leave them out"
+        if conflicts := contradictions(text, read_prompt(text)[1]):
             return conflicts[0]
         tokens = clip_tokens_at_least(text)
         return f"at least {tokens} tokens, {most} fit; shorten it" if tokens > most else ""
