@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.shards import Plan, build_plans, shard_batches
+from evenface.planning.overview import overview
+from evenface.planning.shards import build_plans, shard_batches
 from evenface.writers import commands as prompt_commands
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -50,22 +50,13 @@ def load_settings(configfile: str) -> dict[str, Any]:
     return check_config(workflow_config(configfile), load_schema(_SCHEMA), name=configfile)
 
 
-def load_plans(configfile: str) -> dict[str, Plan]:
-    """The plan of every generator of a configuration file."""
-    return build_plans(load_settings(configfile))
-
-
 def plan_show(arguments: argparse.Namespace) -> None:
-    """Print how many images each group gets, and every prompt when asked."""
-    for plan in load_plans(arguments.configfile).values():
-        images: Counter[tuple[str, str]] = Counter()
-        for recipe in plan.recipes.values():
-            for dimension in ("gender", "age", "ethnicity"):
-                images[dimension, recipe[dimension]] += recipe["count"]
-        print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
-        for (dimension, level), count in sorted(images.items()):
-            print(f"  {dimension:10} {level:12} {count:7}")
-        if arguments.prompts:
+    """Print how many images each group gets and what else is asked for, and every prompt when asked."""
+    settings = load_settings(arguments.configfile)
+    plans = build_plans(settings)
+    print(overview(plans.values(), settings["generation"]["prompts"]))
+    if arguments.prompts:
+        for plan in plans.values():
             for name, recipe in plan.recipes.items():
                 print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
 
@@ -251,10 +242,12 @@ def _assets_parser(verbs: Any) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
-    parser.add_argument("--configfile", default="config.yaml")
+    parser.add_argument("--configfile", default="config.yaml", help="merged over the shipped config.yaml")
     verbs = parser.add_subparsers(required=True, metavar="verb")
-    show = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True).add_parser("show")
-    show.add_argument("--prompts", action="store_true", help="also every prompt")
+    plan = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True, metavar="action")
+    show = plan.add_parser("show", help="how many images each group gets, and what else the prompts ask for")
+    show.add_argument("--configfile", default=argparse.SUPPRESS)
+    show.add_argument("--prompts", action="store_true", help="also every shard with its images and prompt")
     show.set_defaults(run=plan_show)
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")

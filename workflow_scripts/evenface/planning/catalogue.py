@@ -100,11 +100,11 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
         if not read_prompt(phrase)[1]:
             raise UserError(
                 f"config key generation.prompts.factorial.traits: {phrase!r} names no known attribute; "
-                "see docs/reference.md for the phrases"
+                "docs/prompts.md lists the phrases"
             )
     prompts = []
     axes = [settings[d] for d in ("ethnicity", "gender", "age")] + [settings["hair_colour"]]
-    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)))
+    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)), per_prompt)
     for ethnicity, gender, age, hair in itertools.product(*axes):
         taken: set[tuple[str, ...]] = set()
         for number in range(settings["prompts_per_cell"]):
@@ -115,7 +115,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
             if drawn is None:
                 raise UserError(
                     f"config key generation.prompts.factorial.prompts_per_cell is {settings['prompts_per_cell']}, but the "
-                    f"traits hardly give cell {cell} more than {number} different prompts; add traits, raise "
+                    f"traits hardly give cell {cell.removesuffix(f'-{number}')} more than {number} different prompts; add traits, raise "
                     "traits_per_prompt, or raise generation.images_per_prompt instead"
                 )
             taken.add(tuple(drawn))
@@ -141,7 +141,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
     return prompts
 
 
-def _check_template(template: str, levels: dict[str, list[str]]) -> None:
+def _check_template(template: str, levels: dict[str, list[str]], traits: int) -> None:
     """UserError for a template that cannot be filled in, or leaves out what the prompts differ in."""
     key = "config key generation.prompts.factorial.template"
     marks = {name: f"\0{name}\0" for name in (*levels, "traits")}
@@ -157,6 +157,8 @@ def _check_template(template: str, levels: dict[str, list[str]]) -> None:
                 f"{key}: {template!r} does not say {{{name}}}, of which there are {len(listed)} levels, so that their prompts "
                 "would be the same; put it in, or list one level"
             )
+    if traits and marks["traits"] not in filled:
+        raise UserError(f"{key}: {template!r} does not say {{traits}}; put it in, or set traits_per_prompt to 0")
 
 
 #: How often traits are drawn for one prompt before they are given up.
