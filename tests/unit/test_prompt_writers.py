@@ -457,6 +457,9 @@ def test_folders_that_hold_no_usable_model(babbling, settings, tmp_path):
     refused(broken, "the weights must be .*safetensors, there is none")
     torch.save({}, broken / "pytorch_model.bin")
     refused(broken, r"only pytorch_model\.bin, which is not opened")
+    (broken / "other.safetensors").write_bytes(data)
+    refused(broken, "transformers cannot open a causal language model there")
+    (broken / "other.safetensors").unlink()
     weights.write_bytes(data)
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(

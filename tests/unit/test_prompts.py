@@ -432,9 +432,10 @@ def test_words_tied_to_a_group_are_found_in_whole_prompts(settings, tmp_path):
 
 def test_the_words_for_the_person_are_taken_out():
     assert without_person("Photo of A Woman with black hair, outside", "a woman with black hair") == (
-        "Photo of A , outside",
+        "Photo of , outside",
         True,
     )
+    assert without_person("Photo of an elderly man outside", "an elderly man") == ("Photo of outside", True)
     assert without_person("Photo of a man", "a woman") == ("Photo of a man", False)
     assert without_person("Photo of a woman", "a man") == ("Photo of a woman", False)
 

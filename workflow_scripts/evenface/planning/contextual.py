@@ -240,9 +240,9 @@ def _from_prompts(
 
 
 def without_person(text: str, person: str) -> tuple[str, bool]:
-    """``text`` without the first mention of ``person`` in any case, its article apart; and whether it had one."""
+    """``text`` without the first mention of ``person`` in any case, with its article; and whether it had one."""
     words = person.split(" ", 1)[1]
-    found = re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE)
+    found = re.search(rf"(?<!\w)(?:(?:an?|the) )?{re.escape(words)}(?!\w)", text, re.IGNORECASE)
     if not found:
         return text, False
     return " ".join(f"{text[: found.start()]} {text[found.end() :]}".split()), True

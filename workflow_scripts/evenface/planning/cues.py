@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from evenface.planning.vocabulary import ATTRIBUTE_PHRASES
@@ -138,8 +138,12 @@ class Cue(NamedTuple):
 
 def group_cues(text: str) -> list[Cue]:
     """The words of ``text`` that point at a demographic level, in the order of the levels."""
-    text = text.lower()
-    return [Cue(m[0], dimension, level) for dimension, level, pattern in _GROUPS for m in pattern.finditer(text)]
+    return list(_group_cues(text.lower()))
+
+
+@lru_cache(maxsize=1 << 14)
+def _group_cues(text: str) -> tuple[Cue, ...]:
+    return tuple(Cue(m[0], dimension, level) for dimension, level, pattern in _GROUPS for m in pattern.finditer(text))
 
 
 @cache
