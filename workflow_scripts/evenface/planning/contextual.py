@@ -128,7 +128,8 @@ def contextual(settings: Mapping[str, Any], *, seed: int, base: Path = Path(".")
         if not (base / path).is_file():
             raise MissingPrompts(
                 f"{path}: the prompts of config key {KEY} are to be written by the writer {settings['writer']!r} and are not "
-                f"there yet; write them with: python -m evenface prompts write (or as a job: snakemake --cores 1 {path})"
+                f"there yet; write them with: python -m evenface prompts write (and the --configfile you use), or as a job: "
+                f"snakemake --cores 1 {path}"
             )
         table = read_table(base / path, KEY)
         if settings["ask"] == "contexts":
