@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from evenface.planning.association import GROUP, associations, words_of
 from evenface.planning.cues import Cue, attribute_cues, group_cues, negations
-from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, read_prompt
+from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, read_prompt, unwritable
 from evenface.taxonomy import CONTRADICTIONS, HAIR_COLOURS, UNKNOWN
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: The checks, in the order they are reported, and what each looks for.
 CHECKS: dict[str, str] = {
     "empty": "rows without text",
+    "text": "what an image's metadata cannot hold",
     "duplicate": "the same prompt or context twice",
     "contradiction": "attributes or groups that exclude each other",
     "length": f"more than the {CLIP_PROMPT_TOKENS} tokens that CLIP's text encoder reads",
@@ -72,6 +73,8 @@ def defects(prompts: Iterable[Prompt]) -> list[Finding]:
         if not prompt.text:
             found.append(Finding("empty", where, "the prompt is empty"))
             continue
+        if problem := unwritable(prompt.text):
+            found.append(Finding("text", where, problem))
         if prompt.text in seen:
             found.append(Finding("duplicate", where, f"the same prompt as {seen[prompt.text]}; write it once and raise "
                                  "generation.images_per_prompt instead"))  # fmt: skip
