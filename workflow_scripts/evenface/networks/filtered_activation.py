@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 #: Bytes of one map at the upsampled rate that are worked on at once: what a core's caches hold.
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 #: Depthwise kernels work on vectors of as many channels.
 CHANNEL_MULTIPLE = 16
 
@@ -95,7 +95,7 @@ class Resampling:
 
 
 class FilteredActivation:
-    """Upsample, leaky ReLU with a gain, clamp, downsample; both axes alike. Constants for one device and type.
+    """Upsample, leaky ReLU with a gain, clamp, downsample; both axes alike. Float32, constants on one device.
 
     ``up_filter`` float32 (up_taps,); ``down_filter`` (down_taps,) or, if it is not separable,
     (down_taps, down_taps). The gain up² of upsampling is applied here.
@@ -109,7 +109,6 @@ class FilteredActivation:
         slope: float,
         gain: float,
         clamp: float | None,
-        dtype: torch.dtype = torch.float32,
     ):
         self.axis, self.slope, self.clamp = axis, slope, clamp
         up_filter = up_filter.double().flip(0)
@@ -121,26 +120,27 @@ class FilteredActivation:
         up_filter = up_filter * axis.up * math.sqrt(gain)
         parts = [up_filter[axis.first_tap(p) :: axis.up] for p in range(axis.up)]
         self.largest_gain = max(float(part.abs().sum()) for part in parts) ** 2
-        self.up_kernels = [[torch.outer(a, b).to(dtype)[None, None] for b in parts] for a in parts]
+        self.up_kernels = [[torch.outer(a, b).float()[None, None] for b in parts] for a in parts]
         self.down_kernels = [
-            [down_filter[a :: axis.down, b :: axis.down].to(dtype)[None, None] for b in range(axis.down)]
+            [down_filter[a :: axis.down, b :: axis.down].float()[None, None] for b in range(axis.down)]
             for a in range(axis.down)
         ]
         self.start, self.end = axis.span()
 
-    def channels_at_once(self, item_bytes: int) -> int:
+    @property
+    def channels_at_once(self) -> int:
         """How many channels are worked on together on a CPU."""
-        per_channel = self.axis.phase_size**2 * item_bytes
+        per_channel = self.axis.phase_size**2 * 4
         return max(_BLOCK_BYTES // per_channel // CHANNEL_MULTIPLE, 1) * CHANNEL_MULTIPLE
 
     def __call__(self, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         """``x`` * ``scale`` + ``bias``, filtered: (N, C, size, size) -> (N, C, out, out), channels last.
 
-        ``scale`` (N, C, 1, 1) and ``bias`` (1, C, 1, 1) of the type of ``x``; C a multiple of 16.
+        ``scale`` (N, C, 1, 1) and ``bias`` (1, C, 1, 1), all float32; C a multiple of 16.
         """
         channels = x.shape[1]
         out = _empty(x, self.axis.out)
-        step = self.channels_at_once(x.element_size()) if x.device.type == "cpu" else channels
+        step = self.channels_at_once if x.device.type == "cpu" else channels
         for first in range(0, channels, step):
             part = slice(first, min(first + step, channels))
             self._block(x[:, part], scale[:, part], bias[:, part], out[:, part])

@@ -200,7 +200,6 @@ class _Constants:
     energy: Tensor | None
     bias: Tensor
     activation: FilteredActivation | None
-    dtype: torch.dtype
 
 
 class SynthesisLayer(nn.Module):
@@ -231,7 +230,7 @@ class SynthesisLayer(nn.Module):
         )  # fmt: skip
 
     def constants(self, dtype: torch.dtype) -> _Constants:
-        """What :meth:`forward` needs of the weights, in the given type."""
+        """What :meth:`forward` needs of the weights; the convolution's are of the given type."""
         plan = self.plan
         weight = self.weight.float()
         energy = activation = None
@@ -241,33 +240,33 @@ class SynthesisLayer(nn.Module):
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             energy = weight.square().sum((2, 3))
             activation = FilteredActivation(
-                self.axis, self.up_filter, self.down_filter, _SLOPE, _GAIN, self.clamp, dtype
+                self.axis, self.up_filter, self.down_filter, _SLOPE, _GAIN, self.clamp
             )
         more_in, more_out = -plan.channels_in % CHANNEL_MULTIPLE, 0 if plan.last else -plan.channels_out % CHANNEL_MULTIPLE
         kernel = F.pad(weight, (0, 0, 0, 0, 0, more_in, 0, more_out))
         bias = F.pad(self.bias.float(), (0, more_out)).view(1, -1, 1, 1)
-        kernel = kernel.to(dtype).contiguous(memory_format=torch.channels_last)
-        return _Constants(kernel, energy, bias.to(dtype), activation, dtype)
+        kernel = kernel.to(torch.float32 if plan.last else dtype).contiguous(memory_format=torch.channels_last)
+        return _Constants(kernel, energy, bias, activation)
 
     def forward(self, x: Tensor, w: Tensor, constants: _Constants) -> Tensor:
         plan = self.plan
         styles = self.affine(w.float())
         gain = self.magnitude_ema.rsqrt()
         if plan.last:
-            x = x * self._per_channel(styles * gain, constants.dtype)
-            x = F.conv2d(x, constants.kernel).float() + constants.bias.float()
+            x = F.conv2d(x * _per_channel(styles * gain), constants.kernel) + constants.bias
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
         # Of a picture's own styles, not of the batch's, so that it does not depend on its neighbours;
         # the scale of the styles cancels in the normalisation.
         styles = styles * styles.square().mean(1, keepdim=True).rsqrt()
         scale = (styles.square() @ constants.energy.t() + _EPSILON).rsqrt() * gain
-        x = x * self._per_channel(styles, constants.dtype)
-        x = F.conv2d(x, constants.kernel, padding=self.kernel - 1)
-        return constants.activation(x, self._per_channel(scale, constants.dtype), constants.bias)
+        x = (x * _per_channel(styles)).to(constants.kernel.dtype)
+        x = F.conv2d(x, constants.kernel, padding=self.kernel - 1).float()
+        return constants.activation(x, _per_channel(scale), constants.bias)
 
-    @staticmethod
-    def _per_channel(values: Tensor, dtype: torch.dtype) -> Tensor:
-        return F.pad(values, (0, -values.shape[1] % CHANNEL_MULTIPLE)).to(dtype)[:, :, None, None]
+
+def _per_channel(values: Tensor) -> Tensor:
+    """(N, C) -> (N, C padded to a multiple of 16, 1, 1)."""
+    return F.pad(values, (0, -values.shape[1] % CHANNEL_MULTIPLE))[:, :, None, None]
 
 
 class Synthesis(nn.Module):
@@ -289,7 +288,7 @@ class Synthesis(nn.Module):
         """(N, num_ws, w_dim) -> float32 (N, colours, resolution, resolution), about -1 to 1."""
         x = self.input(ws[:, 0])
         x = F.pad(x, (0, 0, 0, 0, 0, -x.shape[1] % CHANNEL_MULTIPLE))
-        x = x.to(constants[0].dtype, memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
         for number, (layer, constant) in enumerate(zip(self.layers, constants, strict=True)):
             x = layer(x, ws[:, number + 1], constant)
         return x * _OUTPUT_SCALE
@@ -355,8 +354,8 @@ class StyleGAN3(nn.Module):
     def prepare(self, precision: str = "float32") -> StyleGAN3:
         """Compute once, for many pictures, what depends on the weights alone; they must not be changed or moved after.
 
-        ``precision`` is that of the layers: ``float32``, or ``bfloat16`` (the mapping, the input map and the output
-        stay float32). Raises ValueError for another one.
+        ``precision`` is that of the convolutions: ``float32``, or ``bfloat16``, all else staying float32. Raises
+        ValueError for another one.
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision {precision!r} is not one of {', '.join(_DTYPES)}")
