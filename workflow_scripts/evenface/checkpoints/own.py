@@ -42,7 +42,9 @@ def save_model(
     """
     from safetensors.torch import save
 
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, dict(metadata or {}) or None)
+    data = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, dict(metadata or {}) or None
+    )
     record = {"manifest_version": MANIFEST_VERSION, **manifest, "weights_sha256": hashlib.sha256(data).hexdigest()}
     write_json(manifest_path(path), record)
     with atomic_path(path) as temporary:

@@ -94,5 +94,7 @@ def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
         skeleton(lambda: networks.build(NAME, settings))
     except (TypeError, ValueError) as error:
         reason = str(error).replace("StyleGAN3.__init__() ", "")
-        raise Malformed(f"its constructor's arguments describe no network that is known here ({reason[:200]})") from error
+        raise Malformed(
+            f"its constructor's arguments describe no network that is known here ({reason[:200]})"
+        ) from error
     return settings

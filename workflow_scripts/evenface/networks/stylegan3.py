@@ -209,9 +209,7 @@ class SynthesisLayer(nn.Module):
     ``plan.channels_out`` are zeros, up to a multiple of 16; the output layer has its colours alone.
     """
 
-    def __init__(
-        self, plan: LayerPlan, w_dim: int, kernel: int, filter_size: int, radial: bool, clamp: float | None
-    ):
+    def __init__(self, plan: LayerPlan, w_dim: int, kernel: int, filter_size: int, radial: bool, clamp: float | None):
         super().__init__()
         self.plan, self.clamp = plan, clamp
         self.kernel = 1 if plan.last else kernel
@@ -239,10 +237,11 @@ class SynthesisLayer(nn.Module):
         else:
             weight = weight * weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
             energy = weight.square().sum((2, 3))
-            activation = FilteredActivation(
-                self.axis, self.up_filter, self.down_filter, _SLOPE, _GAIN, self.clamp
-            )
-        more_in, more_out = -plan.channels_in % CHANNEL_MULTIPLE, 0 if plan.last else -plan.channels_out % CHANNEL_MULTIPLE
+            activation = FilteredActivation(self.axis, self.up_filter, self.down_filter, _SLOPE, _GAIN, self.clamp)
+        more_in, more_out = (
+            -plan.channels_in % CHANNEL_MULTIPLE,
+            0 if plan.last else -plan.channels_out % CHANNEL_MULTIPLE,
+        )
         kernel = F.pad(weight, (0, 0, 0, 0, 0, more_in, 0, more_out))
         bias = F.pad(self.bias.float(), (0, more_out)).view(1, -1, 1, 1)
         kernel = kernel.to(torch.float32 if plan.last else dtype).contiguous(memory_format=torch.channels_last)
@@ -363,9 +362,7 @@ class StyleGAN3(nn.Module):
             self._constants = [layer.constants(_DTYPES[precision]) for layer in self.synthesis.layers]
         return self.requires_grad_(False)
 
-    def styles(
-        self, z: Tensor, labels: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
-    ) -> Tensor:
+    def styles(self, z: Tensor, labels: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Style vectors float32 (N, num_ws, w_dim) of latents (N, z_dim) and, for a conditional network, labels (N, c_dim).
 
         ``psi`` pulls the first ``cutoff`` vectors (all by default) towards the mean: 1 leaves them, 0 gives the mean.
@@ -388,9 +385,7 @@ class StyleGAN3(nn.Module):
         constants = self._constants or [layer.constants(torch.float32) for layer in self.synthesis.layers]
         return self.synthesis(ws, constants)
 
-    def forward(
-        self, z: Tensor, labels: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None
-    ) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         return self.draw(self.styles(z, labels, psi, cutoff))
 
 

@@ -11,14 +11,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
-from evenface.planning.generators import generators_of
+from evenface.planning.generators import generators_of, obeys_prompts
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
+from evenface.taxonomy import UNKNOWN
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes.
@@ -112,7 +113,10 @@ def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
 
 
 def requests_of(recipe: dict[str, Any]) -> list[Request]:
-    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone."""
+    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone.
+
+    Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
+    """
     requests = []
     for index in range(recipe["first"], recipe["first"] + recipe["count"]):
         prompt, cell = recipe["prompt"], recipe["cell"]
@@ -126,4 +130,7 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
                 seed=seed_from(recipe["seed"], "image", cell, prompt, index),
             )
         )
+    if not obeys_prompts(recipe["generator"]):
+        nothing = {"prompt": "", "negative_prompt": "", "attributes": {}}
+        return [replace(r, demographics=dict.fromkeys(r.demographics, UNKNOWN), **nothing) for r in requests]
     return requests
