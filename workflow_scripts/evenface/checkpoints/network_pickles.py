@@ -136,7 +136,7 @@ class _NetworkMachine(Machine):
         storage = typed.storage
         elements = int.from_bytes(head[end : end + 8], "little")
         if elements * ITEM_BYTES[typed.dtype] != storage.nbytes or end + 8 + storage.nbytes != data.length:
-            raise Malformed(f"a storage has {data.length - end - 8} bytes, its description says {storage.nbytes}")
+            raise Malformed("a storage's length contradicts its description")
         storage.start = data.start + end + 8
         return typed
 
