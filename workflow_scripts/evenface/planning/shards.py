@@ -19,6 +19,7 @@ from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.generators import generators_of, obeys_prompts
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
+from evenface.planning.subset import balanced_subset
 from evenface.taxonomy import UNKNOWN
 from evenface.versions import GENERATORS
 
@@ -84,7 +85,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     plans = {}
     for generator in generators_of(generation):
         recipes: dict[str, dict[str, Any]] = {}
-        for prompt in prompts:
+        count = generation.get("prompt_subset", {}).get(generator, len(prompts))
+        for prompt in balanced_subset(prompts, count, seed=config["seed"]):
             recipes.update(_recipes(prompt, generation, generator, config["seed"]))
         plans[generator] = Plan(generator, recipes)
     return plans
