@@ -225,6 +225,16 @@ def assets_markdown(arguments: argparse.Namespace) -> None:
         print(commands.markdown(registry), end="")
 
 
+def assets_convert(arguments: argparse.Namespace) -> None:
+    """Write a published network as safetensors, so that later loads read no pickle."""
+    from evenface.checkpoints import convert_to_safetensors
+
+    if Path(arguments.out).suffix != ".safetensors":
+        raise UserError(f"{arguments.out}: give the converted file a name that ends in .safetensors")
+    manifest = convert_to_safetensors(arguments.name, arguments.path, arguments.out)
+    print(f"{arguments.out}: {arguments.name} {json.dumps(manifest['network']['settings'], sort_keys=True)}")
+
+
 def _assets_parser(verbs: Any) -> None:
     parser = verbs.add_parser("assets", help="third-party weights and data sets")
     actions = parser.add_subparsers(required=True, metavar="action")
@@ -252,6 +262,10 @@ def _assets_parser(verbs: Any) -> None:
         "accept", lambda a: print(commands.accept_all(a.names, registry_of(a))), "use changed files from now on"
     )
     accepted.add_argument("names", nargs="+", help="paths, or names of assets")
+    convert = action("convert", assets_convert, "write a published network as safetensors")
+    convert.add_argument("name", help="as load_network knows it, e.g. stylegan3")
+    convert.add_argument("path", help="the file as its authors publish it")
+    convert.add_argument("out", help="where to write; a .json of the same stem is put beside it")
     action("markdown", assets_markdown, "the table of docs/assets.md").add_argument("page", nargs="?")
 
 

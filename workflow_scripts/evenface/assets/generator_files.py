@@ -12,7 +12,14 @@ def _parametric(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"assets": f"models/makehuman/face-assets-v{FACE_ASSETS}.npz"}
 
 
-_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"parametric": _parametric}
+def _stylegan3(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"network": settings["network"]}
+
+
+_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
+    "parametric": _parametric,
+    "stylegan3": _stylegan3,
+}
 
 
 def generator_files(generator: str, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -11,18 +11,19 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.contextual import MissingPrompts
-from evenface.planning.generators import generators_of
+from evenface.planning.generators import generators_of, obeys_prompts
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.planning.subset import balanced_subset
 from evenface.planning.vocabulary import unwritable
+from evenface.taxonomy import UNKNOWN
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
@@ -125,7 +126,10 @@ def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
 
 
 def requests_of(recipe: dict[str, Any]) -> list[Request]:
-    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone."""
+    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone.
+
+    Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
+    """
     requests = []
     for index in range(recipe["first"], recipe["first"] + recipe["count"]):
         prompt, cell = recipe["prompt"], recipe["cell"]
@@ -139,4 +143,7 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
                 seed=seed_from(recipe["seed"], "image", cell, prompt, index),
             )
         )
+    if not obeys_prompts(recipe["generator"]):
+        nothing = {"prompt": "", "negative_prompt": "", "attributes": {}}
+        return [replace(r, demographics=dict.fromkeys(r.demographics, UNKNOWN), **nothing) for r in requests]
     return requests
