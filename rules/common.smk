@@ -5,6 +5,7 @@ import re
 from evenface import versions
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.check import require
+from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.download import recipe_of
 from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import needs
@@ -34,6 +35,7 @@ try:
     NEEDS = needs(SETTINGS, REGISTRY)
     if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
         require(NEEDS, REGISTRY)
+        check_diffusion(SETTINGS["generation"]["settings"], PLANS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -143,8 +145,9 @@ def generator_file_names(wildcards):
 
 
 def generator_inputs(wildcards):
-    """The same paths."""
-    return list(generator_file_names(wildcards).values())
+    """The same paths, and those of the images it starts from."""
+    initial = shard_recipe(wildcards).get("initial", [])
+    return [*generator_file_names(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
 
 def all_shards(ending):

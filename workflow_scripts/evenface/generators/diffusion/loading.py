@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -46,7 +47,10 @@ def load_pipeline(
         look_at_model(settings["model"], key, **{k: settings[k] for k in ("variant", "vae", "config")})
     import diffusers
 
+    import transformers
+
     diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory(prefix="evenface-") as scratch:
         folder = Path(scratch)
         # Pickles become safetensors once, whatever reads them afterwards.
@@ -132,12 +136,15 @@ def _from_folder(
 
     folder = settings["model"]
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
+    # Memory for two copies while loading, where the package that avoids it is missing.
+    options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
     if settings["variant"]:
         options["variant"] = settings["variant"]
     if vae is not None:
         options["vae"] = vae
     index = read_json(Path(folder) / "model_index.json")
-    if "safety_checker" in index and not settings["safety_checker"]:
+    options |= {name: None for name, value in index.items() if value == [None, None] and name not in options}
+    if "safety_checker" in index and (not settings["safety_checker"] or index["safety_checker"][0] is None):
         options |= {"safety_checker": None, "requires_safety_checker": False}
     with _told(f"{key}.model: {folder}", "get the folder again, or one of a diffusers version up to the installed one"):
         name = index["_class_name"]
