@@ -13,7 +13,7 @@ rule generate:
     priority: 10
     retries: 1
     conda:
-        "../envs/generate.yaml"
+        "../envs/diffusion.yaml"
     threads: 1
     resources:
         gpu=generator_gpus,

@@ -19,7 +19,7 @@ from evenface.assets.annotator_files import annotator_files
 from evenface.assets.generator_files import generator_files
 from evenface.assets.places import TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.planning.shards import generators_of
+from evenface.planning.generators import generators_of, source_of
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
@@ -65,9 +65,10 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     """The annotators that run: those listed, and those that labels, demographics or the validation come from."""
     annotation = settings["annotation"]
-    sources = [annotation.get("labels_from"), annotation.get("demographics_from"),
-               annotation.get("validate", {}).get("by")]  # fmt: skip
-    names = [*annotation["annotators"], *sources]
+    names = [*annotation["annotators"], annotation.get("validate", {}).get("by")]
+    for generator in generators_of(settings["generation"]):
+        block = settings["generation"]["settings"].get(generator, {})
+        names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
+from evenface.planning.generators import generators_of
 from evenface.planning.initial import InitialImages, in_order
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
@@ -45,12 +46,6 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
     """First 10 hex digits of the SHA-256 of the recipe's canonical JSON."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def generators_of(generation: dict[str, Any]) -> list[str]:
-    """The generators ``generation.generator`` names, the main one first."""
-    named = generation["generator"]
-    return [named] if isinstance(named, str) else list(named)
 
 
 def _recipes(
