@@ -35,7 +35,7 @@ def text_encoder(words, *, width: int = 32, tokens: int = 77, projected: bool = 
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
 
 
-def vae(latents: int = 4, *, levels: int = 4, seed: int = 2):
+def vae(latents: int = 4, *, levels: int = 4, seed: int = 2, **more):
     from diffusers import AutoencoderKL
 
     torch.manual_seed(seed)
@@ -43,7 +43,7 @@ def vae(latents: int = 4, *, levels: int = 4, seed: int = 2):
     return AutoencoderKL(
         block_out_channels=channels, down_block_types=["DownEncoderBlock2D"] * levels,
         up_block_types=["UpDecoderBlock2D"] * levels, latent_channels=latents, layers_per_block=2,
-        sample_size=SIZE, scaling_factor=0.18215,
+        sample_size=SIZE, scaling_factor=0.18215, **more,
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def sd3(folder: Path):
         joint_attention_dim=64, caption_projection_dim=32, pooled_projection_dim=64, out_channels=4,
     )  # fmt: skip
     return StableDiffusion3Pipeline(
-        vae=vae(), transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae(shift_factor=0.06), transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
         text_encoder=text_encoder(words, projected=True), text_encoder_2=text_encoder(words, projected=True, seed=9),
         text_encoder_3=None, tokenizer=words, tokenizer_2=words, tokenizer_3=None,
     )  # fmt: skip

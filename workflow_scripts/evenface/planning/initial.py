@@ -48,7 +48,7 @@ class InitialImages:
         ``images`` are those of the generators planned before: generator -> prompt -> references in order.
         """
         initial = settings.get("initial")
-        if not initial:
+        if initial is None:
             return None
         key = f"generation.settings.{generator}.initial"
         other, table = initial.get("generator"), initial.get("file")
@@ -83,9 +83,14 @@ class InitialImages:
         return [row.image for row in chosen]
 
 
+def sources_of(generators: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str | None]:
+    """Generator -> the one whose images it starts from."""
+    return {g: ((settings.get(g) or {}).get("initial") or {}).get("generator") for g in generators}
+
+
 def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """The generators, each after the one whose images it starts from. UserError for unknown ones and circles."""
-    sources = {g: ((settings.get(g) or {}).get("initial") or {}).get("generator") for g in generators}
+    sources = sources_of(generators, settings)
     done: list[str] = []
     for generator in generators:
         chain = [generator]

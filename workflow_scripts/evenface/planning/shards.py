@@ -17,7 +17,7 @@ from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.generators import generators_of
-from evenface.planning.initial import InitialImages, in_order
+from evenface.planning.initial import InitialImages, in_order, sources_of
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
 from evenface.versions import GENERATORS
@@ -86,6 +86,7 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     plans: dict[str, Plan] = {}
     images: dict[str, dict[str, list[str]]] = {}  # of a generator: prompt -> its images in order
     generators = generators_of(generation)
+    sources = set(sources_of(generators, generation["settings"]).values())
     # A generator that starts from another one's images is planned after it.
     for generator in in_order(generators, generation["settings"]):
         initial = InitialImages.of_settings(generator, generation["settings"].get(generator, {}), images, base=base)
@@ -93,7 +94,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
         for prompt in prompts:
             recipes.update(_recipes(prompt, generation, generator, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
-        images[generator] = _references(plans[generator])
+        if generator in sources:
+            images[generator] = _references(plans[generator])
     return {generator: plans[generator] for generator in generators}
 
 

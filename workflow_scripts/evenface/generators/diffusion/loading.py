@@ -51,6 +51,8 @@ def load_pipeline(
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+    # What its warnings tell of (cuts of long texts, slow loading) is refused here, or no concern.
+    diffusers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="evenface-") as scratch:
         folder = Path(scratch)
         # Pickles become safetensors once, whatever reads them afterwards.
@@ -110,11 +112,11 @@ def _without_pickles(path: str | os.PathLike, target: Path) -> str:
     return str(target)
 
 
-def _has_twin(pickle: Path) -> bool:
+def _has_twin(file: Path) -> bool:
     """Whether the same weights lie beside it as safetensors."""
-    stem = pickle.name.removesuffix(".bin")
+    stem = file.name.removesuffix(".bin")
     names = {stem, stem.replace("pytorch_model", "model", 1) if stem.startswith("pytorch_model") else stem}
-    return any((pickle.parent / f"{name}.safetensors").is_file() for name in names)
+    return any((file.parent / f"{name}.safetensors").is_file() for name in names)
 
 
 @contextmanager

@@ -54,15 +54,12 @@ def _is_clip(tokenizer: Any) -> bool:
 
 
 def understands_weights(pipeline: DiffusionPipeline) -> bool:
-    """Whether all text encoders are CLIP's, whose embeddings can be weighted by token."""
+    """Whether it is a pipeline of Stable Diffusion's kind with CLIP's text encoders, whose tokens can be weighted."""
     tokenizers = [c for n, c in pipeline.components.items() if n.startswith("tokenizer") and c is not None]
     encoders = [c for n, c in pipeline.components.items() if n.startswith("text_encoder") and c is not None]
     clip = all(type(encoder).__name__.startswith("CLIPTextModel") for encoder in encoders)
-    return bool(tokenizers) and clip and all(map(_is_clip, tokenizers)) and _has_embedding_arguments(pipeline)
-
-
-def _has_embedding_arguments(pipeline: DiffusionPipeline) -> bool:
-    return "prompt_embeds" in inspect.signature(type(pipeline).__call__).parameters
+    taken = "unet" in pipeline.components and "prompt_embeds" in inspect.signature(type(pipeline).__call__).parameters
+    return taken and bool(tokenizers) and clip and all(map(_is_clip, tokenizers))
 
 
 def read_prompt(text: str, what: str, pipeline: DiffusionPipeline, weights: str) -> Prompt:
