@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from evenface.storage.shards import read_shard
-from workflow.workflow import planned, run
+from workflow.workflow import copy_tree, planned, run
 
 #: Writes down every socket that a job of the rule generate makes, and that it watched.
 WATCH = """
@@ -24,6 +24,12 @@ if any(argument.endswith("generate.py") for argument in sys.orig_argv):
             log.write(f"{{event}} {{arguments[1:]}}\\n")
     sys.addaudithook(watch)
 """
+
+
+@pytest.fixture
+def tree(root, tmp_path):
+    """A tree in which nothing has run."""
+    return copy_tree(root, tmp_path / "tree", Path(__file__).with_name("tiny.yaml"))
 
 
 def use(tree, generators, images=2, **settings):
