@@ -43,6 +43,7 @@ def test_defaults_never_change_the_input(shipped_config, schema):
             "diffusion",
             "runs.synthetic.synthetic is 'diffusion'; generation.generator has para",
         ),
+        ("generation.prompt_subset", {"diffusion": 3}, "prompt_subset has 'diffusion', which generation.generator has"),
         ("datasets.parametric", {"reader": "celeba", "root": "x"}, "datasets.parametric has the name of a generator"),
         ("evaluation.baseline", "reel", "evaluation.baseline is 'reel'; runs has real"),
         ("evaluation.dataset", "maad", "evaluation.dataset is 'maad'; datasets has"),

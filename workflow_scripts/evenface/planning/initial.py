@@ -68,8 +68,9 @@ class InitialImages:
             there = self._images.get(prompt.text, ())
             if len(there) < indices.stop:
                 raise UserError(
-                    f"{self._key}: image {indices.stop} of a prompt would start from that of {self._other}, which draws "
-                    f"{len(there)}; raise generation.images_per_prompt.{self._other}, or lower this generator's"
+                    f"{self._key}: image {indices.stop} of cell {prompt.cell} would start from that of {self._other}, which "
+                    f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or prompt_subset, or "
+                    "lower this generator's"
                 )
             return [there[index] for index in indices]
         rows = [row for row in self._rows if row.suits(prompt)]

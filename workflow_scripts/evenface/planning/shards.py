@@ -20,6 +20,7 @@ from evenface.planning.generators import generators_of
 from evenface.planning.initial import InitialImages, in_order, sources_of
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
+from evenface.planning.subset import balanced_subset
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes.
@@ -91,7 +92,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     for generator in in_order(generators, generation["settings"]):
         initial = InitialImages.of_settings(generator, generation["settings"].get(generator, {}), images, base=base)
         recipes: dict[str, dict[str, Any]] = {}
-        for prompt in prompts:
+        count = generation.get("prompt_subset", {}).get(generator, len(prompts))
+        for prompt in balanced_subset(prompts, count, seed=config["seed"]):
             recipes.update(_recipes(prompt, generation, generator, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
         if generator in sources:
