@@ -374,6 +374,18 @@ def training_settings(wildcards):
     }
 
 
+def generator_mem(wildcards, attempt):
+    """Memory of a generating job: its files, twice while they are loaded and in another precision, and room for images."""
+    size = sum(Path(path).stat().st_size for path in generator_inputs(wildcards) if Path(path).is_file())
+    base = 1500 if wildcards.generator == "parametric" else 2500 + 3 * size // 10**6
+    return attempt * base
+
+
+def generator_runtime(wildcards):
+    """Minutes of a generating job: large models take long where there is no GPU."""
+    return 60 if wildcards.generator == "parametric" else 480
+
+
 def generator_gpus(wildcards):
     """GPUs a generator can use: the parametric renderer runs on the CPU."""
     return 0 if wildcards.generator == "parametric" else 1

@@ -17,8 +17,8 @@ rule generate:
     threads: 1
     resources:
         gpu=generator_gpus,
-        mem_mb=scaled_mem(1500),
-        runtime=60,
+        mem_mb=generator_mem,
+        runtime=generator_runtime,
     params:
         recipe=shard_recipe,
         files=generator_file_names,

@@ -99,7 +99,7 @@ def test_a_variant_is_loaded_when_it_is_named(diffusion_models, plain, tmp_path)
     pipeline = generator(diffusion_models).pipeline
     make.save(pipeline, tmp_path / "v", variant="fp16")
     assert np.array_equal(drawn(tmp_path, "v", variant="fp16"), plain)
-    with pytest.raises(UserError, match="variant fp16 only; set generation.settings.diffusion.variant to it"):
+    with pytest.raises(UserError, match=r"variant fp16 only; set generation.settings.diffusion.variant to it"):
         drawn(tmp_path, "v")
 
 
@@ -268,7 +268,7 @@ def test_a_long_text_is_refused_with_what_would_be_cut(loaded, diffusion_models)
     assert read_prompt(fits, "prompt", loaded.pipeline, "understand").text == fits
     with pytest.raises(UserError, match=r"has 80 tokens, the text encoder takes 77.*'woman woman woman' would be cut"):
         next(loaded.generate(requests(1, prompt=fits + "woman woman woman")))
-    with pytest.raises(UserError, match="the negative prompt .* has 79 tokens"):
+    with pytest.raises(UserError, match=r"the negative prompt .* has 79 tokens"):
         next(loaded.generate(requests(1, negative=fits + "a a")))
     with pytest.raises(UserError, match="the text encoder takes 77"):
         drawn(diffusion_models, "sdxl", wanted=requests(1, prompt=fits + "man"))
@@ -457,17 +457,17 @@ def test_a_pickled_vae_of_another_latent_size_is_refused(diffusion_models, tmp_p
     with pytest.raises(UserError, match=r"vae.pt (makes latents of 8 channels|cannot be loaded)"):
         drawn(diffusion_models, vae=tmp_path / "vae.pt")
     make.vae(8).save_pretrained(tmp_path / "folder")
-    with pytest.raises(UserError, match="makes latents of 8 channels, but the denoiser .* takes 4"):
+    with pytest.raises(UserError, match=r"makes latents of 8 channels, but the denoiser .* takes 4"):
         drawn(diffusion_models, vae=tmp_path / "folder")
 
 
 def test_a_single_file_without_its_parts_is_refused(diffusion_models, tmp_path):
     config = diffusion_models / "config"
-    with pytest.raises(UserError, match="without_vae.ckpt has no VAE; name one"):
+    with pytest.raises(UserError, match=r"without_vae.ckpt has no VAE; name one"):
         drawn(diffusion_models, "without_vae.ckpt", config=config)
     with pytest.raises(UserError, match=r"set generation.settings.diffusion.config to a folder"):
         drawn(diffusion_models, "sd.safetensors")
-    with pytest.raises(UserError, match="cannot be loaded: .*; name the configuration of this very model"):
+    with pytest.raises(UserError, match=r"cannot be loaded: .*; name the configuration of this very model"):
         drawn(diffusion_models, "sd.safetensors", config=diffusion_models / "instruct-config")
 
 

@@ -61,7 +61,11 @@ def configured(shipped_config, schema):
         raw = shipped_config
         raw["generation"] |= {"generator": generator, "images_per_prompt": 4, "images_per_shard": 2}
         factorial = raw["generation"]["prompts"]["factorial"] or {}
-        raw["generation"]["prompts"]["factorial"] = factorial | {"ethnicity": ["black"], "age": ["young"], **(prompts or {})}
+        raw["generation"]["prompts"]["factorial"] = factorial | {
+            "ethnicity": ["black"],
+            "age": ["young"],
+            **(prompts or {}),
+        }
         raw["generation"]["settings"] |= blocks
         return check_config(raw, schema)
 
@@ -265,15 +269,18 @@ def test_the_variant_must_be_one_that_the_folder_has(tmp_path):
     look_at_model(half, "k", variant="fp16")
     look_at_model(both, "k")
     look_at_model(both, "k", variant="fp16")
-    with pytest.raises(UserError, match="variant is 'fp16', which .* does not have; it has none"):
+    with pytest.raises(UserError, match=r"variant is 'fp16', which .* does not have; it has none"):
         look_at_model(plain, "k", variant="fp16")
-    with pytest.raises(UserError, match="has the variant fp16 only; set k.variant to it"):
+    with pytest.raises(UserError, match=r"has the variant fp16 only; set k.variant to it"):
         look_at_model(half, "k")
     with pytest.raises(UserError, match="it has fp16, and null"):
         look_at_model(both, "k", variant="bf16")
 
 
-WHOLE = {UNET_IN: (320, 4, 3, 3), "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (2, 768)}
+WHOLE = {
+    UNET_IN: (320, 4, 3, 3),
+    "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (2, 768),
+}
 WITH_VAE = {**WHOLE, "first_stage_model.decoder.conv_in.weight": (8, 4, 3, 3)}
 
 
@@ -338,7 +345,11 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
 @pytest.mark.parametrize(
     ("block", "prompts", "message"),
     [
-        ({"prompt_weights": "refuse"}, {"template": "a ({age}:1.4) {gender} with {hair}"}, "prompt_weights is 'refuse'"),
+        (
+            {"prompt_weights": "refuse"},
+            {"template": "a ({age}:1.4) {gender} with {hair}"},
+            "prompt_weights is 'refuse'",
+        ),
         ({}, {"template": "a ({age}:1.4 {gender} with {hair}"}, "never closed"),
         ({}, {"template": "a {age} {gender} with {hair} " + "in the sun " * 6}, "at least 2. tokens, 18 fit"),
         ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
@@ -363,7 +374,7 @@ def test_weights_do_not_count_as_tokens(configured, tmp_path):
 def test_models_that_edit_and_models_that_draw_are_not_mixed_up(configured, tmp_path):
     draws, edits = folder(tmp_path / "draws"), folder(tmp_path / "edits", inputs=8)
     fills = folder(tmp_path / "fills", inputs=9)
-    with pytest.raises(UserError, match="changes pictures by instruction.*instruct_pix2pix"):
+    with pytest.raises(UserError, match=r"changes pictures by instruction.*instruct_pix2pix"):
         checked(configured(diffusion={"model": str(edits)}))
     with pytest.raises(UserError, match="fills in parts of pictures"):
         checked(configured(diffusion={"model": str(fills)}))
@@ -371,7 +382,7 @@ def test_models_that_edit_and_models_that_draw_are_not_mixed_up(configured, tmp_
     checked(configured(["parametric", "instruct_pix2pix"], instruct_pix2pix={"model": str(edits), **block}))
     with pytest.raises(UserError, match="takes no picture to change"):
         checked(configured(["parametric", "instruct_pix2pix"], instruct_pix2pix={"model": str(draws), **block}))
-    with pytest.raises(UserError, match="instruct_pix2pix.initial is not set"):
+    with pytest.raises(UserError, match=r"instruct_pix2pix.initial is not set"):
         checked(configured(["parametric", "instruct_pix2pix"], instruct_pix2pix={"model": str(edits)}))
 
 
@@ -409,7 +420,10 @@ def test_the_files_of_a_model_are_inputs_of_its_rule(tmp_path, monkeypatch):
     assert "model/unet/diffusion_pytorch_model.safetensors" in files and files["vae"] == "v.pt"
     assert not any("README" in path or ".cache" in path for path in files.values())
     assert generator_files("diffusion", {"model": "m.ckpt"}) == {"model": "m.ckpt", "clip": CLIP_MERGES}
-    assert generator_files("diffusion", {"model": "m.ckpt", "config": "m"}).keys() >= {"model", "config/model_index.json"}
+    assert generator_files("diffusion", {"model": "m.ckpt", "config": "m"}).keys() >= {
+        "model",
+        "config/model_index.json",
+    }
     made = "results/text_to_face/model"
     folder(tmp_path / made)
     assert generator_files("instruct_pix2pix", {"model": made}) == {"model": made}
@@ -420,7 +434,9 @@ def test_a_single_file_needs_clip_s_merges_which_are_fetched(configured, root):
     config = configured(diffusion={"model": "models/diffusion/Realistic_Vision_V5.0.safetensors", "vae": "mine.pt"})
     found = {need.paths[0]: need for need in needs(config, registry)}
     assert found["models/diffusion/Realistic_Vision_V5.0.safetensors"].asset == "realistic-vision-5"
-    assert found["mine.pt"].offered == ("sd-vae-ft-mse",) and found["mine.pt"].key == "generation.settings.diffusion.vae"
+    assert (
+        found["mine.pt"].offered == ("sd-vae-ft-mse",) and found["mine.pt"].key == "generation.settings.diffusion.vae"
+    )
     assert found[CLIP_MERGES].asset == "clip-tokenizer"
     assert CLIP_MERGES not in {n.paths[0] for n in needs(configured(diffusion={"model": "folder"}), registry)}
 

@@ -29,7 +29,9 @@ def check_diffusion(settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> N
 
 def _check(key: str, settings: Mapping[str, Any], plan: Plan, *, edits: bool) -> None:
     if edits and not settings["initial"]:
-        raise UserError(f"{key}.initial is not set; name the generator or the list of files whose images are to be changed")
+        raise UserError(
+            f"{key}.initial is not set; name the generator or the list of files whose images are to be changed"
+        )
     if settings["initial"] and not edits and int(settings["steps"] * settings["strength"]) < 1:
         raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} are no step at all; raise "
                         "one of them")  # fmt: skip

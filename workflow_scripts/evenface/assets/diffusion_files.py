@@ -218,7 +218,7 @@ def _single(path: Path, key: str, vae: str | None, config: str | None) -> Facts:
 
 
 def family_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """"sd15" or "sdxl" by the published shapes of the denoiser, None for any other."""
+    """ "sd15" or "sdxl" by the published shapes of the denoiser, None for any other."""
     first = shapes.get(_UNET_IN, ())
     if first[:1] != (320,):
         return None

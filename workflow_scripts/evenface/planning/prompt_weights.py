@@ -56,7 +56,9 @@ def read_weights(prompt: str) -> tuple[str, list[Span]]:
             open_brackets.append((sign, len(pieces), place))
         elif sign in ")]":
             if not open_brackets or open_brackets[-1][0] != "(["[")]".index(sign)]:
-                raise UserError(f"prompt {_around(prompt, place)}: {sign!r} closes nothing; write \\{sign} for the sign")
+                raise UserError(
+                    f"prompt {_around(prompt, place)}: {sign!r} closes nothing; write \\{sign} for the sign"
+                )
             opened, first, _ = open_brackets.pop()
             scale(first, STEP if opened == "(" else 1 / STEP)
         elif sign == ":" and open_brackets and open_brackets[-1][0] == "(":

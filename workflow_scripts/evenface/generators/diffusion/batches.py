@@ -48,7 +48,9 @@ class Batches:
             yield from drawn[: len(batch)]
             done += len(batch)
 
-    def _tried(self, batch: Sequence[Item], draw: Callable[[Sequence[Item]], Sequence[Drawn]]) -> Sequence[Drawn] | None:
+    def _tried(
+        self, batch: Sequence[Item], draw: Callable[[Sequence[Item]], Sequence[Drawn]]
+    ) -> Sequence[Drawn] | None:
         """What was drawn; None after the size was halved."""
         try:
             return draw(batch)

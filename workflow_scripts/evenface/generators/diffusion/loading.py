@@ -46,7 +46,6 @@ def load_pipeline(
     if Path(settings["model"]).is_dir() or Path(settings["model"]).suffix.lower() == ".safetensors":
         look_at_model(settings["model"], key, **{k: settings[k] for k in ("variant", "vae", "config")})
     import diffusers
-
     import transformers
 
     diffusers.utils.logging.disable_progress_bar()
@@ -88,7 +87,9 @@ def _without_pickles(path: str | os.PathLike, target: Path) -> str:
     pickles = [p for name in wanted for p in (source / name).glob("*.bin") if not _has_twin(p)]
     # A class that newer transformers lack, in the index of the first published folders.
     outdated = index.get("feature_extractor") == ["transformers", "CLIPFeatureExtractor"]
-    gone = {name for name in components_of(index) if name not in wanted and name in ("safety_checker", "feature_extractor")}
+    gone = {
+        name for name in components_of(index) if name not in wanted and name in ("safety_checker", "feature_extractor")
+    }
     if not pickles and not outdated and not gone:
         return str(source)
     for file in source.rglob("*"):
@@ -131,9 +132,7 @@ def _told(what: str, remedy: str) -> Iterator[None]:
         raise UserError(f"{what} cannot be loaded: {' '.join(lines)[:300]}; {remedy}") from error
 
 
-def _from_folder(
-    settings: Mapping[str, Any], key: str, task: Task, dtype: torch.dtype, vae: Any
-) -> DiffusionPipeline:
+def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch.dtype, vae: Any) -> DiffusionPipeline:
     import diffusers
 
     folder = settings["model"]
@@ -264,4 +263,3 @@ def _check_latents(pipeline: DiffusionPipeline, settings: Mapping[str, Any], key
             f"{named} makes latents of {latents} channels, for which the denoiser would take {wanted}, but it takes "
             f"{inputs}; use the VAE and the kind of model that belong together"
         )
-

@@ -130,7 +130,9 @@ _CLASSES = {
 def component_configs(family: str, inputs: int) -> dict[str, dict[str, Any]]:
     """Component -> configuration of a published ``family``, with a denoiser of ``inputs`` channels (8 for editing)."""
     parts = _SDXL if family == "sdxl" else _SD15
-    return {name: {**config, "in_channels": inputs} if name == "unet" else dict(config) for name, config in parts.items()}
+    return {
+        name: {**config, "in_channels": inputs} if name == "unet" else dict(config) for name, config in parts.items()
+    }
 
 
 def write_config_folder(family: str, inputs: int, merges: str | os.PathLike, folder: str | os.PathLike) -> None:
