@@ -57,7 +57,7 @@ def plain(diffusion_models):
 @pytest.fixture(scope="module")
 def loaded(diffusion_models):
     """A generator whose model is loaded: for what needs no other settings."""
-    ready = generator(diffusion_models)
+    ready = generator(diffusion_models, batch_size=3)
     assert ready.pipeline is not None
     return ready
 
@@ -159,15 +159,18 @@ def test_an_unsuited_or_unknown_sampler_is_refused(diffusion_models):
 
 
 def test_provenance_tells_what_decided_the_pixels(diffusion_models):
-    files = {"model/unet": str(diffusion_models / "sd/unet/diffusion_pytorch_model.safetensors"), "index": "x.json"}
+    weights = str(diffusion_models / "sd/unet/diffusion_pytorch_model.safetensors")
+    files = {"unet": weights, "index": "x.json", "model": str(diffusion_models / "sd")}
     face = next(generator(diffusion_models, files=files).generate(requests(1)))
     told = json.loads(json.dumps(face.provenance))
     from evenface.assets.lock import sha256_of
 
-    assert told["weights_sha256"] == {"model/unet": sha256_of(files["model/unet"])}
+    hashes = told["weights_sha256"]
+    assert hashes["unet"] == hashes["model/unet/diffusion_pytorch_model.safetensors"] == sha256_of(weights)
+    assert len(hashes) == 4 and "model/vae/diffusion_pytorch_model.safetensors" in hashes
     assert told["pipeline"] == "StableDiffusionPipeline" and told["scheduler"] == "PNDMScheduler"
     assert told["scheduler_config"]["beta_start"] == make.NOISE["beta_start"]
-    assert (told["steps"], told["guidance"], told["precision"], told["batch_size"]) == (2, 4.0, "float32", 5)
+    assert (told["steps"], told["guidance"], told["precision"], told["batch_size"]) == (2, 4.0, "float32", 2)
     assert told["size"] == [32, 32] and told["negative_prompt_used"] and set(told["software"]) > {"torch"}
     assert told["safety_checker"] is None and told["safety_flagged"] is None
 
@@ -175,7 +178,7 @@ def test_provenance_tells_what_decided_the_pixels(diffusion_models):
 # Seeds and batches.
 
 
-def test_an_image_depends_on_nothing_drawn_beside_it(loaded):
+def test_an_image_depends_on_nothing_drawn_beside_it(loaded, caplog):
     def of(wanted):
         return {face.request.request_id: face.image.tobytes() for face in loaded.generate(wanted)}
 
@@ -186,6 +189,7 @@ def test_an_image_depends_on_nothing_drawn_beside_it(loaded):
     again = of(mixed)
     assert all(whole[f"x-{i:05d}"] == again[f"x-{i:05d}"] for i in (0, 1, 4, 5, 6))
     assert whole["x-00002"] != again["x-00002"]
+    assert "1 images fill 3 places" in caplog.text and "7 images" not in caplog.text
 
 
 def test_another_batch_size_changes_last_bits_only(diffusion_models, plain):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evenface.assets.diffusion_files import SINGLE_FILES, files_of
 from evenface.assets.lock import sha256_of
 from evenface.errors import UserError
 from evenface.generators.diffusion.batches import Batches
@@ -40,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "guidance": 4.0,
     "size": None,
     "precision": "auto",
-    "batch_size": 5,
+    "batch_size": 2,
     "attention_slicing": False,
     "offload": "none",
     "prompt_weights": "understand",
@@ -132,6 +133,9 @@ class DiffusionGenerator:
         import torch
 
         torch.set_num_threads(self.threads)
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            log.warning("no GPU that PyTorch can use: drawing on the processor")
+            self.device = "cpu"
         with ThreadPoolExecutor(1) as pool:
             hashes = pool.submit(lambda: {name: sha256_of(path) for name, path in self._weights()})
             settings = {**self.settings, "files": self.files}
@@ -142,7 +146,9 @@ class DiffusionGenerator:
         return pipeline
 
     def _weights(self) -> list[tuple[str, str]]:
-        return [(k, p) for k, p in self.files.items() if p.endswith((".safetensors", ".bin", ".ckpt", ".pt", ".pth"))]
+        """Key and path of every file of weights; a folder that the workflow made is named as a whole."""
+        files = [pair for key, path in self.files.items() for pair in files_of(path, key).items()]
+        return [(key, path) for key, path in files if path.endswith(SINGLE_FILES)]
 
     def _place(self, pipeline: DiffusionPipeline) -> None:
         """To the device, in the layout that convolutions like, with what saves memory."""
@@ -210,6 +216,9 @@ class DiffusionGenerator:
                     read_initial(reader, request, (8, 8))
             batches = Batches(self.settings["batch_size"], self._free)
             for alike in _runs(wanted):
+                if 3 * (spare := -len(alike) % batches.size) > len(alike):
+                    log.warning("%d images fill %d places: let images_per_shard be a multiple of batch_size, or lower it",
+                                len(alike), len(alike) + spare)  # fmt: skip
                 drawn = batches.run(alike, lambda batch: self._draw(batch, texts, reader))
                 for request, (image, provenance) in zip(alike, drawn, strict=True):
                     yield GeneratedFace(request, image, {**provenance, "batch_size": batches.size})
