@@ -94,7 +94,7 @@ def test_one_plan_is_drawn_changed_and_edited_without_a_network(tree, diffusion_
     assert changed_path.startswith("data/synthetic/diffusion/") and "/parametric/" in told["initial"]
     assert source["instruction"] == "give this woman (gray:1.2) hair"
     assert set(told["weights_sha256"]) == {"model", "vae"} and told["strength"] == 0.7
-    assert set(table["digital_source_type"].str.rpartition("/")[2]) == {"trainedAlgorithmicMedia"}
+    assert set(table["digital_source_type"].str.rpartition("/")[2]) == {"compositeWithTrainedAlgorithmicMedia"}
     for name in edited:
         assert (edited[name] != changed[name]).any() and edited[name].std() > 5
 

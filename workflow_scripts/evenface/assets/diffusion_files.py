@@ -25,7 +25,8 @@ SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: Components that hold no weights.
 _WEIGHTLESS = re.compile(r"scheduler|tokenizer(_\d)?|feature_extractor|(image_)?processor")
 _OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
-_WEIGHTS = re.compile(
+#: Names of files of weights, as diffusers and transformers write them.
+WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>(?!safetensors|bin)[\w-]+?))?"
     r"(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)"
 )
@@ -148,7 +149,7 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
         if library not in ("diffusers", "transformers") and name not in _OPTIONAL:
             raise UserError(f"{index_path}: {name!r} is of the library {library!r}; only diffusers and transformers are "
                             "used, code that a model brings is not run")  # fmt: skip
-        kinds = _weights_of(folder / name)
+        kinds = weights_of(folder / name)
         if not kinds and not (name == "vae" and vae):
             raise UserError(f"{key}.model: {folder / name} has no weights (.safetensors or .bin); get the folder again")
         variants[name] = {v for v, _ in kinds}
@@ -185,9 +186,9 @@ def _token_limit(folder: Path) -> int | None:
     return min(limits, default=None)
 
 
-def _weights_of(folder: Path) -> set[tuple[str | None, str]]:
+def weights_of(folder: Path) -> set[tuple[str | None, str]]:
     """(variant, kind) of the weights in a component's folder."""
-    found = (_WEIGHTS.fullmatch(path.name) for path in folder.iterdir())
+    found = (WEIGHTS.fullmatch(path.name) for path in folder.iterdir())
     return {(match["variant"], match["kind"]) for match in found if match}
 
 
@@ -245,7 +246,7 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
         if not (path / "config.json").is_file():
             hint = "; its subfolder vae is one" if (path / "vae/config.json").is_file() else ""
             raise UserError(f"{key}.vae: {path} has no config.json, it is no VAE in diffusers' form{hint}")
-        if not _weights_of(path):
+        if not weights_of(path):
             raise UserError(f"{key}.vae: {path} has no weights (.safetensors or .bin); get the folder again")
         return _count(read_json(path / "config.json").get("latent_channels"))
     if not path.is_file():

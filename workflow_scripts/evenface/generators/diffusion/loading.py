@@ -13,7 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from evenface.assets.diffusion_files import Facts, components_of, family_of, header_shapes, look_at_model, read_json
+from evenface.assets.diffusion_files import (
+    WEIGHTS,
+    Facts,
+    components_of,
+    family_of,
+    header_shapes,
+    look_at_model,
+    read_json,
+    weights_of,
+)
 from evenface.checkpoints.convert import rewrite_as_safetensors
 from evenface.errors import UserError
 from evenface.generators.diffusion.sd_configs import write_config_folder
@@ -55,7 +64,7 @@ def load_pipeline(
     with tempfile.TemporaryDirectory(prefix="evenface-") as scratch:
         folder = Path(scratch)
         # Pickles become safetensors once, whatever reads them afterwards.
-        converted = _without_pickles(settings["model"], folder / "model")
+        converted = _without_pickles(settings["model"], folder / "model", settings["variant"])
         plain = {**settings, "model": converted, "named": settings["model"]}
         try:
             facts = look_at_model(converted, key, **{k: settings[k] for k in ("variant", "vae", "config")})
@@ -74,8 +83,8 @@ def load_pipeline(
     return pipeline, facts
 
 
-def _without_pickles(path: str | os.PathLike, target: Path) -> str:
-    """The model itself, or a copy below ``target`` (links, and safetensors in place of pickles)."""
+def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None = None) -> str:
+    """The model itself, or a copy below ``target`` (links, and safetensors in place of the ``variant``'s pickles)."""
     source = Path(path)
     if source.is_file():
         if source.suffix.lower() == ".safetensors":
@@ -84,7 +93,7 @@ def _without_pickles(path: str | os.PathLike, target: Path) -> str:
         return str(target.with_suffix(".safetensors"))
     index = read_json(source / "model_index.json") if (source / "model_index.json").is_file() else {}
     wanted = {name for name in components_of(index) if (source / name).is_dir()}
-    pickles = [p for name in wanted for p in (source / name).glob("*.bin") if not _has_twin(p)]
+    pickles = [p for name in sorted(wanted) for p in _pickles_of(source / name, variant)]
     # A class that newer transformers lack, in the index of the first published folders.
     outdated = index.get("feature_extractor") == ["transformers", "CLIPFeatureExtractor"]
     gone = {
@@ -99,7 +108,7 @@ def _without_pickles(path: str | os.PathLike, target: Path) -> str:
             copy.symlink_to(file.resolve())
     for file in pickles:
         name = file.relative_to(source)
-        if ".bin.index" in file.name or "-of-" in file.name:
+        if "-of-" in file.name:
             raise UserError(f"{file}: pickled weights in several files are not read; get the folder as safetensors")
         stem = name.name.removesuffix(".bin").replace("pytorch_model", "model", 1)
         stem = stem.replace("diffusion_model", "diffusion_pytorch_model", 1)
@@ -113,11 +122,15 @@ def _without_pickles(path: str | os.PathLike, target: Path) -> str:
     return str(target)
 
 
-def _has_twin(file: Path) -> bool:
-    """Whether the same weights lie beside it as safetensors."""
-    stem = file.name.removesuffix(".bin")
-    names = {stem, stem.replace("pytorch_model", "model", 1) if stem.startswith("pytorch_model") else stem}
-    return any((file.parent / f"{name}.safetensors").is_file() for name in names)
+def _pickles_of(folder: Path, variant: str | None) -> list[Path]:
+    """The pickled weights of a component that would be read, for want of safetensors."""
+    kinds = weights_of(folder)
+    wanted = variant if variant in {v for v, _ in kinds} else None
+    if (wanted, "safetensors") in kinds:
+        return []
+    return [
+        p for p in sorted(folder.glob("*.bin")) if (match := WEIGHTS.fullmatch(p.name)) and match["variant"] == wanted
+    ]
 
 
 @contextmanager
@@ -223,8 +236,7 @@ def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.
     with _told(f"{key}.vae: {path}", "name the VAE that the model's card recommends"):
         if path.is_dir():
             copy = folder / "vae"
-            pickles = [p for p in path.glob("*.bin") if not _has_twin(p)]
-            if pickles:
+            if pickles := _pickles_of(path, None):
                 copy.mkdir()
                 shutil.copy(path / "config.json", copy)
                 rewrite_as_safetensors(pickles[0], copy / "diffusion_pytorch_model.safetensors", max_bytes=MAX_BYTES)
