@@ -65,14 +65,14 @@ rule annotate:
 rule agreement:
     input:
         images=all_shards(".tar"),
-        tables=[path for name in ANNOTATORS for path in annotations(name)],
+        tables=annotations(ANNOTATORS),
     output:
-        agreement="results/annotation/agreement.csv",
-        confusion="results/annotation/confusion.csv",
+        agreement="results/annotation/{generator}/agreement.csv",
+        confusion="results/annotation/{generator}/confusion.csv",
     log:
-        "results/logs/agreement.log",
+        "results/logs/agreement/{generator}.log",
     benchmark:
-        "results/benchmarks/agreement.tsv"
+        "results/benchmarks/agreement/{generator}.tsv"
     conda:
         "../envs/analyse.yaml"
     threads: 1

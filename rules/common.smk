@@ -6,12 +6,13 @@ from evenface import versions
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.check import require
 from evenface.assets.download import recipe_of
+from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import needs
 from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
-from evenface.planning.shards import build_plan, shard_batches
+from evenface.planning.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
@@ -25,7 +26,7 @@ LOOKING = set(
 
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
-    PLAN = build_plan(SETTINGS)
+    PLANS = build_plans(SETTINGS)
     Margin.from_settings(
         SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
     )
@@ -45,8 +46,11 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
-GENERATOR = PLAN.generator
-BATCHES = shard_batches(PLAN.shards, SETTINGS["annotation"]["shards_per_batch"])
+GENERATORS = list(PLANS)
+BATCHES = {
+    generator: shard_batches(plan.shards, SETTINGS["annotation"]["shards_per_batch"])
+    for generator, plan in PLANS.items()
+}
 STANDINS = SETTINGS["standins"]
 DATASETS = SETTINGS["datasets"]
 RUNS = SETTINGS["runs"]
@@ -105,7 +109,7 @@ def standins_of(layout):
 wildcard_constraints:
     shard=r"[a-z0-9_-]+-[0-9a-f]{10}",
     batch=r"[0-9a-f]{10}",
-    generator=r"[a-z0-9_]+",
+    generator=one_of(GENERATORS),
     annotator=one_of(ANNOTATORS),
     standin=one_of(STANDINS),
     part=r"[0-9]+",
@@ -126,17 +130,31 @@ def scaled_mem(base_mb):
 
 def shard_recipe(wildcards):
     """All that decides a shard's images; part of the DAG, so that an edit is seen."""
-    return PLAN.recipes[wildcards.shard]
+    plan = PLANS[wildcards.generator]
+    if wildcards.shard not in plan.recipes:
+        raise WorkflowError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
+    return plan.recipes[wildcards.shard]
 
 
-def generator_files(wildcards):
-    """Weights and assets the chosen generator reads."""
-    return [FACE_ASSETS] if wildcards.generator == "parametric" else []
+def generator_file_names(wildcards):
+    """File key -> path of the weights and assets a generator reads."""
+    settings = SETTINGS["generation"]["settings"].get(wildcards.generator, {})
+    return generator_files(wildcards.generator, settings)
+
+
+def generator_inputs(wildcards):
+    """The same paths."""
+    return list(generator_file_names(wildcards).values())
 
 
 def all_shards(ending):
-    """The plan's files of one kind."""
-    return [f"data/synthetic/{GENERATOR}/{shard}{ending}" for shard in PLAN.shards]
+    """Input function: files of one kind of all shards of a generator."""
+
+    def files(wildcards):
+        folder = f"data/synthetic/{wildcards.generator}"
+        return [f"{folder}/{shard}{ending}" for shard in PLANS[wildcards.generator].shards]
+
+    return files
 
 
 def batch_shards(ending):
@@ -144,14 +162,20 @@ def batch_shards(ending):
 
     def files(wildcards):
         folder = f"data/synthetic/{wildcards.generator}"
-        return [f"{folder}/{shard}{ending}" for shard in BATCHES[wildcards.batch]]
+        return [f"{folder}/{shard}{ending}" for shard in BATCHES[wildcards.generator][wildcards.batch]]
 
     return files
 
 
-def annotations(annotator):
-    """The tables of one annotator."""
-    return [f"data/synthetic/{GENERATOR}/annotations/{batch}.{annotator}.parquet" for batch in BATCHES]
+def annotations(annotators):
+    """Input function: the tables of some annotators, one annotator after the other."""
+
+    def files(wildcards):
+        folder = f"data/synthetic/{wildcards.generator}/annotations"
+        batches = BATCHES[wildcards.generator]
+        return [f"{folder}/{batch}.{annotator}.parquet" for annotator in annotators for batch in batches]
+
+    return files
 
 
 def dataset_files(wildcards):
@@ -181,7 +205,15 @@ def run_tables(wildcards):
     """The faces tables a run is trained on."""
     run = RUNS[wildcards.run]
     tables = [f"data/faces/{run['real']}.parquet"] if run["real"] else []
-    return tables + ([f"data/faces/{GENERATOR}.parquet"] if run["synthetic"] else [])
+    if run["synthetic"]:
+        chosen = GENERATORS[0] if run["synthetic"] is True else run["synthetic"]
+        tables.append(f"data/faces/{chosen}.parquet")
+    return tables
+
+
+def of_generators(pattern):
+    """One path per generator."""
+    return expand(pattern, generator=GENERATORS)
 
 
 def classifiers(pattern):
@@ -254,11 +286,28 @@ def quality_settings(*keys):
     return {"version": versions.QUALITY, "settings": {key: MAGFACE[key] for key in known}}
 
 
-def quality_tables():
+def quality_tables(wildcards):
     """MagFace's verdicts on the generated faces, where it judges."""
     if not MAGFACE["weights"]:
         return []
-    return [f"data/synthetic/{GENERATOR}/quality/{batch}.parquet" for batch in BATCHES]
+    batches = BATCHES[wildcards.generator]
+    return [f"data/synthetic/{wildcards.generator}/quality/{batch}.parquet" for batch in batches]
+
+
+def synthetic_recipe(wildcards):
+    """All that decides how a generated set is read."""
+    return {
+        "version": versions.READERS,
+        "shards": sorted(PLANS[wildcards.generator].recipes),
+        "annotators": LABEL_SOURCES,
+        "settings": {
+            "name": wildcards.generator,
+            "labels": SETTINGS["annotation"]["labels_from"],
+            "demographics": SETTINGS["annotation"]["demographics_from"],
+            "validate": SETTINGS["annotation"]["validate"],
+            "seed": SETTINGS["seed"],
+        },
+    }
 
 
 def annotator_settings(wildcards):

@@ -30,16 +30,16 @@ rule read_synthetic:
         images=all_shards(".tar"),
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
-        quality=quality_tables(),
-        annotations=[path for name in LABEL_SOURCES for path in annotations(name)],
+        quality=quality_tables,
+        annotations=annotations(LABEL_SOURCES),
     output:
-        faces=ensure(f"data/faces/{GENERATOR}.parquet", non_empty=True),
-        rejected=f"data/faces/{GENERATOR}.rejected.parquet",
-        summary=f"data/faces/{GENERATOR}.json",
+        faces=ensure("data/faces/{generator}.parquet", non_empty=True),
+        rejected="data/faces/{generator}.rejected.parquet",
+        summary="data/faces/{generator}.json",
     log:
-        "results/logs/read_synthetic.log",
+        "results/logs/read_synthetic/{generator}.log",
     benchmark:
-        "results/benchmarks/read_synthetic.tsv"
+        "results/benchmarks/read_synthetic/{generator}.tsv"
     conda:
         "../envs/analyse.yaml"
     threads: 1
@@ -47,17 +47,6 @@ rule read_synthetic:
         mem_mb=scaled_mem(2000),
         runtime=60,
     params:
-        recipe={
-            "version": versions.READERS,
-            "shards": sorted(PLAN.recipes),
-            "annotators": LABEL_SOURCES,
-            "settings": {
-                "name": GENERATOR,
-                "labels": SETTINGS["annotation"]["labels_from"],
-                "demographics": SETTINGS["annotation"]["demographics_from"],
-                "validate": SETTINGS["annotation"]["validate"],
-                "seed": SETTINGS["seed"],
-            },
-        },
+        recipe=synthetic_recipe,
     script:
         "../workflow_scripts/read_synthetic.py"

@@ -3,7 +3,7 @@
 
 rule generate:
     input:
-        files=generator_files,
+        files=generator_inputs,
     output:
         images=ensure("data/synthetic/{generator}/{shard}.tar", non_empty=True),
     log:
@@ -21,5 +21,6 @@ rule generate:
         runtime=60,
     params:
         recipe=shard_recipe,
+        files=generator_file_names,
     script:
         "../workflow_scripts/generate.py"

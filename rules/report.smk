@@ -5,11 +5,11 @@ rule contact_sheet:
     input:
         images=all_shards(".tar"),
     output:
-        sheet="results/figures/contact_sheet.jpg",
+        sheet="results/figures/contact_sheet_{generator}.jpg",
     log:
-        "results/logs/contact_sheet.log",
+        "results/logs/contact_sheet/{generator}.log",
     benchmark:
-        "results/benchmarks/contact_sheet.tsv"
+        "results/benchmarks/contact_sheet/{generator}.tsv"
     conda:
         "../envs/report.yaml"
     threads: 1
@@ -22,19 +22,19 @@ rule contact_sheet:
 
 rule report:
     input:
-        sheet="results/figures/contact_sheet.jpg",
+        sheets=of_generators("results/figures/contact_sheet_{generator}.jpg"),
         fairness="results/fairness.csv",
         groups="results/fairness/group_metrics.csv",
         gaps="results/fairness/gap_metrics.csv",
         coverage="results/fairness/label_coverage.csv",
-        acceptance=f"data/synthetic/{GENERATOR}/acceptance.csv",
-        rejected=f"data/synthetic/{GENERATOR}/rejected.csv",
-        quality=f"data/synthetic/{GENERATOR}/quality.csv",
-        differences=f"data/synthetic/{GENERATOR}/acceptance_differences.csv",
+        acceptance=of_generators("data/synthetic/{generator}/acceptance.csv"),
+        rejected=of_generators("data/synthetic/{generator}/rejected.csv"),
+        quality=of_generators("data/synthetic/{generator}/quality.csv"),
+        differences=of_generators("data/synthetic/{generator}/acceptance_differences.csv"),
+        agreement=of_generators("results/annotation/{generator}/agreement.csv"),
+        confusion=of_generators("results/annotation/{generator}/confusion.csv"),
+        summaries=of_generators("data/faces/{generator}.json"),
         study=quality_study(),
-        agreement="results/annotation/agreement.csv",
-        confusion="results/annotation/confusion.csv",
-        summary=f"data/faces/{GENERATOR}.json",
         logs=classifiers("results/models/{run}/{seed}/log.csv"),
         manifests=classifiers("results/models/{run}/{seed}/model.json"),
     output:
@@ -57,7 +57,8 @@ rule report:
         recipe={
             "version": versions.REPORT,
             "models": [f"{run}-{seed}" for run in RUNS for seed in SEEDS],
-            "provenance": {"generator": GENERATOR, "config digest": config_digest(SETTINGS)},
+            "generators": GENERATORS,
+            "provenance": {"generators": GENERATORS, "config digest": config_digest(SETTINGS)},
             "baseline": SETTINGS["evaluation"]["baseline"],
             "standins": {name: d["standin"] for name, d in DATASETS.items() if d["standin"]},
         },

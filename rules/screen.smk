@@ -157,7 +157,7 @@ rule acceptance:
     input:
         images=all_shards(".tar"),
         tables=all_shards(".screen.parquet"),
-        quality=quality_tables(),
+        quality=quality_tables,
     output:
         acceptance="data/synthetic/{generator}/acceptance.csv",
         rejected="data/synthetic/{generator}/rejected.csv",

@@ -40,7 +40,7 @@ REQUESTS = {
 def generate(size: tuple[int, int] = (178, 218)) -> dict[str, tuple[np.ndarray, str]]:
     """Picture (height, width, 3) uint8 of every request, and the SHA-256 of what is recorded beside it."""
     made = {}
-    settings = {"assets": str(ASSETS), "size": list(size)}
+    settings = {"files": {"assets": str(ASSETS)}, "size": list(size)}
     generators = {place: create("parametric", {**settings, "domain": place}) for place in DOMAINS}
     for name, (place, gender, age, ethnicity, attributes, seed) in REQUESTS.items():
         demographics = {"gender": gender, "age": age, "ethnicity": ethnicity}

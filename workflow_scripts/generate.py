@@ -8,7 +8,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.params.recipe,
         snakemake.output.images,
         {
-            "assets": str(snakemake.input.files[0]) if len(snakemake.input.files) else None,
+            "files": snakemake.params.files,
             "device": "cuda" if snakemake.resources.gpu else "cpu",
             "threads": snakemake.threads,
         },

@@ -1,25 +1,30 @@
 """Write the report (rule report)."""
 
 from evenface.joblog import job_log
-from evenface.report.build import ReportInputs, build_report
+from evenface.report.build import GeneratedSet, ReportInputs, build_report
 
 with job_log(snakemake.log[0], snakemake.threads):
     models = snakemake.params.recipe["models"]
     build_report(
         ReportInputs(
-            contact_sheet=snakemake.input.sheet,
             fairness=snakemake.input.fairness,
             group_metrics=snakemake.input.groups,
             gap_metrics=snakemake.input.gaps,
             label_coverage=snakemake.input.coverage,
-            acceptance=snakemake.input.acceptance,
-            rejected=snakemake.input.rejected,
-            differences=snakemake.input.differences,
-            quality=snakemake.input.quality,
+            generated={
+                generator: GeneratedSet(
+                    contact_sheet=snakemake.input.sheets[i],
+                    acceptance=snakemake.input.acceptance[i],
+                    rejected=snakemake.input.rejected[i],
+                    differences=snakemake.input.differences[i],
+                    quality=snakemake.input.quality[i],
+                    agreement=snakemake.input.agreement[i],
+                    confusion=snakemake.input.confusion[i],
+                    summary=snakemake.input.summaries[i],
+                )
+                for i, generator in enumerate(snakemake.params.recipe["generators"])
+            },
             study=next(iter(snakemake.input.study), None),
-            agreement=snakemake.input.agreement,
-            confusion=snakemake.input.confusion,
-            summary=snakemake.input.summary,
             training_logs=dict(zip(models, snakemake.input.logs, strict=True)),
             manifests=dict(zip(models, snakemake.input.manifests, strict=True)),
             baseline=snakemake.params.recipe["baseline"],

@@ -75,7 +75,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, schema,
 
 def test_the_schema_knows_the_settings_of_the_parametric_generator(schema):
     known = schema["properties"]["generation"]["properties"]["settings"]["properties"]["parametric"]["properties"]
-    assert set(known) == set(DEFAULTS) - {"assets"}  # the path of the assets is the workflow's business
+    assert set(known) == set(DEFAULTS)
     assert known["domain"]["enum"] == list(DOMAINS)
 
 

@@ -149,7 +149,7 @@ def test_the_camera_is_reproducible_and_keeps_the_size(name):
 
 def test_the_generator_depends_on_each_request_alone(face_assets):
     requests = [Request(f"r{i}", "", "", ANYONE, {"Brown_Hair": 1}, i) for i in range(3)]
-    generator = create("parametric", {"assets": str(face_assets)})
+    generator = create("parametric", {"files": {"assets": str(face_assets)}})
     together = {f.request.request_id: f for f in generator.generate(requests)}
     for request in reversed(requests):
         (alone,) = generator.generate([request])
@@ -164,4 +164,4 @@ def test_unknown_names_and_settings_are_refused(face_assets):
     with pytest.raises(UserError, match="unknown key 'sise'"):
         create("parametric", {"sise": 3})
     with pytest.raises(UserError, match="domain 'x'"):
-        list(create("parametric", {"domain": "x", "assets": str(face_assets)}).generate([]))
+        list(create("parametric", {"domain": "x", "files": {"assets": str(face_assets)}}).generate([]))

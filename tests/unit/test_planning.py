@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
-from evenface.planning.shards import build_plan, recipe_digest, requests_of, shard_batches
+from evenface.planning.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
 from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
@@ -47,6 +47,19 @@ def test_undoing_an_edit_finds_the_old_names(config):
     assert not set(build_plan(config).recipes) & set(build_plan(edited).recipes)
     edited["generation"]["negative_prompt"] = config["generation"]["negative_prompt"]
     assert build_plan(config).shards == build_plan(edited).shards
+
+
+def test_several_generators_draw_the_same_catalogue(config):
+    one = build_plan(config)
+    config["generation"].update(
+        generator=["parametric", "diffusion"], images_per_prompt={"parametric": 10, "diffusion": 2}
+    )
+    plans = build_plans(config)
+    assert list(plans) == ["parametric", "diffusion"] and plans["parametric"].recipes == one.recipes
+    assert build_plan(config) == plans["parametric"]
+    other = plans["diffusion"]
+    assert len(other) == 2 * 72 and not set(other.shards) & set(one.shards)
+    assert {r["prompt"] for r in other.recipes.values()} == {r["prompt"] for r in one.recipes.values()}
 
 
 def test_more_images_per_prompt_touch_no_shard(config):

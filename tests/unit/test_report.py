@@ -15,7 +15,7 @@ from evenface.annotators.summary import confusions
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
 from evenface.report import svg
-from evenface.report.build import ReportInputs, build_report
+from evenface.report.build import GeneratedSet, ReportInputs, build_report
 from evenface.report.contact_sheet import ANY_HAIR, Cell, choose_faces, write_contact_sheet
 from evenface.storage.images import encode_png, read_image
 from evenface.storage.shards import write_shard
@@ -139,21 +139,32 @@ def make_inputs(folder, seeds=(1, 2)):
     (folder / "summary.json").write_text(json.dumps({"validation": validation}))
     shards = write_shards(folder)
     write_contact_sheet(shards, folder / "sheet.jpg")
-    return ReportInputs(
+    quality = quality_files(folder)
+    made = GeneratedSet(
         contact_sheet=folder / "sheet.jpg",
-        **tables,
         acceptance=folder / "acceptance.csv",
         rejected=folder / "rejected.csv",
         agreement=folder / "agreement.csv",
         confusion=folder / "confusion.csv",
         summary=folder / "summary.json",
+        differences=quality["differences"],
+        quality=quality["quality"],
+    )
+    return ReportInputs(
+        generated={"parametric": made},
+        **tables,
         training_logs=logs,
         manifests=manifests,
         baseline="real",
-        **quality_files(folder),
+        study=quality["study"],
         standins={"celeba": "celeba", "maad_face": "vggface2"},
         provenance={"config_digest": "0" * 64, "generator": "parametric"},
     )
+
+
+def with_set(inputs, **changes):
+    """``inputs`` with other files about the generated set."""
+    return replace(inputs, generated={"parametric": replace(inputs.generated["parametric"], **changes)})
 
 
 def quality_files(folder):
@@ -246,12 +257,12 @@ def test_real_data_is_not_called_a_standin(inputs, tmp_path):
 
 
 def test_several_pairs_of_annotators_or_none(inputs, tmp_path):
-    table = pd.read_csv(inputs.agreement)
+    table = pd.read_csv(inputs.generated["parametric"].agreement)
     write_csv(pd.concat([table, table.assign(annotator_b="third")]), tmp_path / "two.csv")
-    build_report(replace(inputs, agreement=tmp_path / "two.csv"), tmp_path / "report.html")
+    build_report(with_set(inputs, agreement=tmp_path / "two.csv"), tmp_path / "report.html")
     assert "ground truth, third: Cohen" in (tmp_path / "report.html").read_text()
     write_csv(table.iloc[:0], tmp_path / "none.csv")
-    build_report(replace(inputs, agreement=tmp_path / "none.csv"), tmp_path / "report.html")
+    build_report(with_set(inputs, agreement=tmp_path / "none.csv"), tmp_path / "report.html")
     assert "no agreement to report" in (tmp_path / "report.html").read_text()
 
 
@@ -282,15 +293,27 @@ def test_same_bytes_twice(inputs, page, tmp_path):
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
+def test_every_generator_has_its_parts(inputs, page, tmp_path):
+    made = inputs.generated["parametric"]
+    fewer = pd.read_csv(made.acceptance).assign(total=100, accepted=90)
+    write_csv(fewer, tmp_path / "acceptance.csv")
+    sets = {"parametric": made, "text_to_face": replace(made, acceptance=tmp_path / "acceptance.csv")}
+    build_report(replace(inputs, generated=sets), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert text.count('class="sheet"') == 2 and page.count('class="sheet"') == 1
+    assert text.count('<h3 class="set">Text to face</h3>') == 3 and 'class="set"' not in page
+    assert "701 of 720 generated images" in text and "90 of 100 generated images" in text
+
+
 @pytest.mark.parametrize("broken", ["missing", "column", "picture"])
 def test_errors_name_the_file(inputs, tmp_path, broken):
     changes = {
         "missing": {"agreement": tmp_path / "agreement.csv"},
-        "column": {"acceptance": inputs.rejected},
-        "picture": {"contact_sheet": inputs.rejected},
+        "column": {"acceptance": inputs.generated["parametric"].rejected},
+        "picture": {"contact_sheet": inputs.generated["parametric"].rejected},
     }[broken]
     with pytest.raises(UserError, match=re.escape(str(next(iter(changes.values()))))):
-        build_report(replace(inputs, **changes), tmp_path / "report.html")
+        build_report(with_set(inputs, **changes), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
@@ -328,12 +351,12 @@ def test_numbers_for_people():
 def test_the_quality_filter_is_judged(page, inputs, tmp_path):
     table = page[page.index("Are groups accepted alike") : page.index("random reassignments")]
     assert re.findall(r"<t[hd][^>]*>([^<]+)", table)[6:] == ["gender", "male", "90.0 %", "female", "95.0 %", "0.250"]
-    surer = pd.read_csv(inputs.differences).assign(p=0.0005)
+    surer = pd.read_csv(inputs.generated["parametric"].differences).assign(p=0.0005)
     write_csv(surer, tmp_path / "surer.csv")
-    build_report(replace(inputs, differences=tmp_path / "surer.csv"), tmp_path / "surer.html")
+    build_report(with_set(inputs, differences=tmp_path / "surer.csv"), tmp_path / "surer.html")
     assert "&lt; 0.001</td>" in (tmp_path / "surer.html").read_text(encoding="utf-8")
     assert "head turned by 60°" in page and "−2.000 (−2.500 to −1.500)" in page
     assert "36 rendered people" in page and page.count('<th scope="row">head turned by') == 1
-    build_report(replace(inputs, differences=None, quality=None, study=None), tmp_path / "r.html")
+    build_report(replace(with_set(inputs, differences=None, quality=None), study=None), tmp_path / "r.html")
     bare = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare

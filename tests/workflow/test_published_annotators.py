@@ -56,7 +56,7 @@ def test_fairface_validates_what_was_asked_for(tree):
         deepface={"weights": {"age": None, "gender": None, "race": None, "emotion": paths["deepface-emotion"]},
                   "detector": "skip"},
     )  # fmt: skip
-    targets = ("results/annotation/confusion.csv", "data/faces/parametric.parquet")
+    targets = ("results/annotation/parametric/confusion.csv", "data/faces/parametric.parquet")
     jobs = planned(tree, *targets)
     assert set(jobs) == {"annotate", "agreement", "read_synthetic"}, jobs
     run(tree, *targets)
@@ -78,11 +78,11 @@ def test_fairface_validates_what_was_asked_for(tree):
     assert (rejected["reason"] == "not_as_requested").sum() == summary["dropped"] == summary["mismatched"]
     assert summary["checked"] == len(kept) + summary["dropped"]
 
-    confusion = pd.read_csv(tree / "results/annotation/confusion.csv")
+    confusion = pd.read_csv(tree / "results/annotation/parametric/confusion.csv")
     assert {"ground_truth", "requested"} == set(confusion["reference"])
     mine = confusion[(confusion["annotator"] == "fairface") & (confusion["grouping"] == "all")]
     assert set(mine["head"]) <= set(DIMENSIONS) and mine[mine["reference"] == "requested"]["n"].sum() > 0
-    assert "deepface" in set(pd.read_csv(tree / "results/annotation/agreement.csv")["annotator_b"])
+    assert "deepface" in set(pd.read_csv(tree / "results/annotation/parametric/agreement.csv")["annotator_b"])
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_attributes_by_facexformer_and_facer(tree):
         facexformer={"weights": paths["facexformer"], "detector": "crops", "batch_size": 8},
         facer={"weights": paths["farl-celeba"], "detector_weights": None, "detector": "landmarks", "batch_size": 8},
     )
-    run(tree, "results/annotation/agreement.csv", "data/faces/parametric.parquet")
+    run(tree, "results/annotation/parametric/agreement.csv", "data/faces/parametric.parquet")
     for name in ("facexformer", "facer"):
         table = annotation_of(tree, name)
         answered = table[table["failure"] == ""]
@@ -104,13 +104,13 @@ def test_attributes_by_facexformer_and_facer(tree):
         assert answered.filter(regex=r"^score_").notna().all(axis=None)
     faces = read_table(tree / "data/faces/parametric.parquet")
     assert set(faces["labels_source"]) == {"facexformer"} and (faces["Smiling"] != 0).all()
-    agreement = pd.read_csv(tree / "results/annotation/agreement.csv")
+    agreement = pd.read_csv(tree / "results/annotation/parametric/agreement.csv")
     pairs = set(zip(agreement["annotator_a"], agreement["annotator_b"], strict=True))
     assert ("facexformer", "facer") in pairs
 
 
 def test_missing_weights_stop_the_workflow_before_any_job(tree):
     use(tree, annotators=["ground_truth", "fairface"])
-    said = run(tree, "results/annotation/agreement.csv", check=False)
+    said = run(tree, "results/annotation/parametric/agreement.csv", check=False)
     assert "res34_fair_align_multi_7_20190809.pt" in said and "Traceback" not in said
     assert not list((tree / "data/synthetic/parametric/annotations").glob("*fairface*"))

@@ -17,7 +17,7 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.shards import Plan, build_plan, shard_batches
+from evenface.planning.shards import Plan, build_plans, shard_batches
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCHEMA = _ROOT / "schemas" / "config.schema.yaml"
@@ -47,24 +47,24 @@ def load_settings(configfile: str) -> dict[str, Any]:
     return check_config(read_config(configfile), load_schema(_SCHEMA), name=configfile)
 
 
-def load_plan(configfile: str) -> Plan:
-    """The plan of a configuration file."""
-    return build_plan(load_settings(configfile))
+def load_plans(configfile: str) -> dict[str, Plan]:
+    """The plan of every generator of a configuration file."""
+    return build_plans(load_settings(configfile))
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
     """Print how many images each group gets, and every prompt when asked."""
-    plan = load_plan(arguments.configfile)
-    images: Counter[tuple[str, str]] = Counter()
-    for recipe in plan.recipes.values():
-        for dimension in ("gender", "age", "ethnicity"):
-            images[dimension, recipe[dimension]] += recipe["count"]
-    print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
-    for (dimension, level), count in sorted(images.items()):
-        print(f"  {dimension:10} {level:12} {count:7}")
-    if arguments.prompts:
-        for name, recipe in plan.recipes.items():
-            print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
+    for plan in load_plans(arguments.configfile).values():
+        images: Counter[tuple[str, str]] = Counter()
+        for recipe in plan.recipes.values():
+            for dimension in ("gender", "age", "ethnicity"):
+                images[dimension, recipe[dimension]] += recipe["count"]
+        print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
+        for (dimension, level), count in sorted(images.items()):
+            print(f"  {dimension:10} {level:12} {count:7}")
+        if arguments.prompts:
+            for name, recipe in plan.recipes.items():
+                print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
 
 
 def shard_show(arguments: argparse.Namespace) -> None:
@@ -79,12 +79,13 @@ def shard_show(arguments: argparse.Namespace) -> None:
 def prune(arguments: argparse.Namespace) -> None:
     """List shards (and their tables) that the configuration no longer asks for; delete them with --delete."""
     settings = load_settings(arguments.configfile)
-    plan = build_plan(settings)
-    batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
-    folder = Path("data/synthetic") / plan.generator
-    stale = [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-    for made in ("annotations", "quality"):
-        stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
+    stale = []
+    for plan in build_plans(settings).values():
+        batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
+        folder = Path("data/synthetic") / plan.generator
+        stale += [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
+        for made in ("annotations", "quality"):
+            stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
     stale.sort()
     for path in stale:
         print(path)

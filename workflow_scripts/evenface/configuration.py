@@ -13,7 +13,9 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
+from evenface.planning.shards import generators_of
 from evenface.taxonomy import DIMENSIONS
+from evenface.versions import GENERATORS
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     prompts = config["generation"]["prompts"]
     if (prompts["file"] is None) == (prompts["factorial"] is None):
         problems.append("generation.prompts needs exactly one of 'file' and 'factorial'; set the other to null")
+    problems += _generator_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
         standin = dataset.get("standin")
@@ -145,6 +148,30 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _generator_problems(config: dict[str, Any]) -> list[str]:
+    """Generators that do not exist, numbers of images for others, and runs on faces that are not generated."""
+    generation, problems = config["generation"], []
+    generators, images = generators_of(generation), generation["images_per_prompt"]
+    for name in generators:
+        if name not in GENERATORS:
+            close = difflib.get_close_matches(name, GENERATORS, 1)
+            meant = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(GENERATORS)}"
+            problems.append(f"generation.generator has {name!r}, which is no generator{meant}")
+        if name in config["datasets"]:
+            problems.append(f"datasets.{name} has the name of a generator; rename it")
+    if isinstance(images, dict) and (odd := sorted({*images} ^ {*generators})):
+        problems.append(
+            f"generation.images_per_prompt has {', '.join(images) or 'nothing'}, generation.generator "
+            f"{', '.join(generators)}; {odd[0]!r} is not in both"
+        )
+    for key, run in config["runs"].items():
+        if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
+            problems.append(
+                f"runs.{key}.synthetic is {run['synthetic']!r}; generation.generator has {', '.join(generators)}"
+            )
+    return problems
 
 
 def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ generator and its face assets, so that a change without a raise is caught; ``pyt
 tests/update_references.py`` renews them.
 """
 
-GENERATORS: dict[str, int] = {"parametric": 5}
+GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 1, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
 SCREENING = 2
 QUALITY = 1
 RECOGNITION = 1
@@ -22,4 +22,4 @@ TEXT_TO_FACE = 1
 TRAINING = 1
 PREDICTIONS = 1
 EVALUATION = 2
-REPORT = 5
+REPORT = 6

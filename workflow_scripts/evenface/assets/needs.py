@@ -19,6 +19,7 @@ from typing import Any
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.places import place
 from evenface.assets.registry import Asset, Registry
+from evenface.planning.shards import generators_of
 
 #: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
@@ -151,9 +152,9 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
 
 
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
-    generator = settings["generation"]["generator"]
     yield from _by_registry(settings, registry, "generation.generator=")
-    yield from _by_registry(settings, registry, f"generation.settings.{generator}.")
+    for generator in generators_of(settings["generation"]):
+        yield from _by_registry(settings, registry, f"generation.settings.{generator}.")
 
 
 def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:

@@ -12,11 +12,21 @@ from evenface.versions import GENERATORS
 
 __all__ = ["GeneratedFace", "Generator", "create"]
 
-_CLASSES = {"parametric": ("evenface.generators.parametric", "ParametricGenerator")}
+_CLASSES = {
+    "parametric": ("evenface.generators.parametric", "ParametricGenerator"),
+    "diffusion": ("evenface.generators.diffusion", "DiffusionGenerator"),
+    "instruct_pix2pix": ("evenface.generators.instruct_pix2pix", "InstructPix2PixGenerator"),
+    "stylegan3": ("evenface.generators.stylegan3", "StyleGAN3Generator"),
+    "guided": ("evenface.generators.guided", "GuidedGenerator"),
+}
 
 
 def create(name: str, settings: Mapping[str, Any]) -> Generator:
-    """The generator ``name`` with its settings; UserError for unknown names or settings."""
+    """The generator ``name``; UserError for unknown names or settings.
+
+    ``settings`` are its block of ``generation.settings`` with ``files`` (file key -> path, see
+    :mod:`evenface.assets.generator_files`), ``device`` and ``threads``.
+    """
     if name not in _CLASSES:
         raise UserError(f"generator {name!r} is not one of {', '.join(GENERATORS)}")
     module, cls = _CLASSES[name]

@@ -46,9 +46,18 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _recipes(prompt: Prompt, generation: dict[str, Any], seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    generator = generation["generator"]
+def generators_of(generation: dict[str, Any]) -> list[str]:
+    """The generators ``generation.generator`` names, the main one first."""
+    named = generation["generator"]
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _recipes(
+    prompt: Prompt, generation: dict[str, Any], generator: str, seed: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
     total, size = generation["images_per_prompt"], generation["images_per_shard"]
+    if isinstance(total, dict):
+        total = total[generator]
     for number, first in enumerate(range(0, total, size)):
         recipe = {
             "recipe_version": RECIPE_VERSION,
@@ -69,14 +78,25 @@ def _recipes(prompt: Prompt, generation: dict[str, Any], seed: int) -> Iterator[
         yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
 
 
-def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
-    """The plan of ``config["generation"]``; see :func:`build_catalogue` for the errors raised."""
+def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, Plan]:
+    """The plan of every generator of ``config["generation"]``, the main one first: name -> plan.
+
+    All draw the same catalogue; see :func:`build_catalogue` for the errors raised.
+    """
     generation = config["generation"]
     prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
-    recipes: dict[str, dict[str, Any]] = {}
-    for prompt in prompts:
-        recipes.update(_recipes(prompt, generation, config["seed"]))
-    return Plan(generation["generator"], recipes)
+    plans = {}
+    for generator in generators_of(generation):
+        recipes: dict[str, dict[str, Any]] = {}
+        for prompt in prompts:
+            recipes.update(_recipes(prompt, generation, generator, config["seed"]))
+        plans[generator] = Plan(generator, recipes)
+    return plans
+
+
+def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
+    """The plan of the main generator."""
+    return next(iter(build_plans(config, base=base).values()))
 
 
 def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ from evenface.errors import UserError
 from evenface.fairness.tables import CIRCULAR, headline
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
-from evenface.report.quality import quality_section
+from evenface.report.quality import quality_section, study_section
 from evenface.storage.atomic import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -103,18 +103,36 @@ _REQUIRED = {
 
 
 @dataclass(frozen=True)
+class GeneratedSet:
+    """Files about the faces of one generator.
+
+    contact_sheet   JPEG or PNG of :mod:`evenface.report.contact_sheet`
+    acceptance      CSV: grouping, group, total, accepted, rate, low, high, then a column per reason
+    rejected        CSV: image_id, reason
+    agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
+    confusion       CSV: reference, annotator, head, grouping, group, truth, predicted, n, rate
+    summary         JSON of the set's faces table, with what validation did
+    differences, quality   CSV files of :mod:`evenface.screening`: whether groups are accepted alike, and their
+                    quality scores; None leaves each out
+    """
+
+    contact_sheet: str | os.PathLike
+    acceptance: str | os.PathLike
+    rejected: str | os.PathLike
+    agreement: str | os.PathLike
+    confusion: str | os.PathLike
+    summary: str | os.PathLike
+    differences: str | os.PathLike | None = None
+    quality: str | os.PathLike | None = None
+
+
+@dataclass(frozen=True)
 class ReportInputs:
     """Files and facts a report is made of.
 
-    contact_sheet   JPEG or PNG of :mod:`evenface.report.contact_sheet`
+    generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
-    acceptance      CSV: grouping, group, total, accepted, rate, low, high, then a column per reason
-    rejected        CSV: image_id, reason
-    differences, quality, study   CSV files of :mod:`evenface.screening`: whether groups are accepted alike, their
-                    quality scores, and how the score falls with known degradations; None leaves each out
-    agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
-    confusion       CSV: reference, annotator, head, grouping, group, truth, predicted, n, rate
-    summary         JSON of the generated set's faces table, with what validation did
+    study           CSV of :mod:`evenface.screening`: how the quality score falls with known degradations, or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
@@ -122,21 +140,14 @@ class ReportInputs:
     provenance      what to print about the run, e.g. generator and config digest
     """
 
-    contact_sheet: str | os.PathLike
+    generated: Mapping[str, GeneratedSet]
     fairness: str | os.PathLike
     group_metrics: str | os.PathLike
     gap_metrics: str | os.PathLike
     label_coverage: str | os.PathLike
-    acceptance: str | os.PathLike
-    rejected: str | os.PathLike
-    agreement: str | os.PathLike
-    confusion: str | os.PathLike
-    summary: str | os.PathLike
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
-    differences: str | os.PathLike | None = None
-    quality: str | os.PathLike | None = None
     study: str | os.PathLike | None = None
     standins: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
@@ -176,10 +187,6 @@ def _context(inputs: ReportInputs) -> dict:
     groups = read_csv(inputs.group_metrics, "group_metrics")
     gaps = read_csv(inputs.gap_metrics, "gap_metrics")
     coverage = read_csv(inputs.label_coverage, "label_coverage")
-    acceptance = read_csv(inputs.acceptance, "acceptance")
-    rejected = read_csv(inputs.rejected, "rejected")
-    agreement = read_csv(inputs.agreement, "agreement")
-    confusion = read_csv(inputs.confusion, "confusion")
     logs = {model: read_csv(path, "training log") for model, path in inputs.training_logs.items()}
     manifests = {model: _read_json(path) for model, path in inputs.manifests.items()}
 
@@ -200,15 +207,8 @@ def _context(inputs: ReportInputs) -> dict:
         "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
         "levelled": levelled_down(shown, gaps, inputs.baseline),
         "composition": composition(manifests),
-        "sheet": data_uri(inputs.contact_sheet),
-        "acceptance": acceptance_section(acceptance, rejected),
-        "quality": quality_section(
-            read_csv(inputs.differences, "acceptance differences") if inputs.differences else None,
-            read_csv(inputs.quality, "quality") if inputs.quality else None,
-            read_csv(inputs.study, "quality study") if inputs.study else None,
-        ),
-        "agreement": annotation_section(agreement, confusion),
-        "validation": _read_json(inputs.summary).get("validation"),
+        "generated": [_generated(name, files) for name, files in inputs.generated.items()],
+        "study": study_section(read_csv(inputs.study, "quality study") if inputs.study else None),
         "training": figures.training(logs, manifests, styles),
         "rates": figures.group_rates(rates, styles, groupings),
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
@@ -222,6 +222,22 @@ def _context(inputs: ReportInputs) -> dict:
         "gap_columns": list(COLUMNS.values()),
         "coverage": coverage_table(coverage, groupings),
         "provenance": provenance(inputs, manifests),
+    }
+
+
+def _generated(name: str, files: GeneratedSet) -> dict:
+    return {
+        "name": name,
+        "sheet": data_uri(files.contact_sheet),
+        "acceptance": acceptance_section(
+            read_csv(files.acceptance, "acceptance"), read_csv(files.rejected, "rejected")
+        ),
+        "quality": quality_section(
+            read_csv(files.differences, "acceptance differences") if files.differences else None,
+            read_csv(files.quality, "quality") if files.quality else None,
+        ),
+        "agreement": annotation_section(read_csv(files.agreement, "agreement"), read_csv(files.confusion, "confusion")),
+        "validation": _read_json(files.summary).get("validation"),
     }
 
 

@@ -19,19 +19,18 @@ UNITS = {
 }
 
 
-def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | None, study: pd.DataFrame | None) -> dict:
-    """Everything the template shows; each part is empty where its table is missing or has no rows.
-
-    ``differences`` and ``quality`` are those of :mod:`evenface.screening.acceptance`, ``study`` that of
-    :mod:`evenface.screening.quality_study`.
-    """
-    shown = study is not None and len(study) > 0
+def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | None) -> dict:
+    """What the template shows of the tables of :mod:`evenface.screening.acceptance`; empty where one is missing."""
     return {
         "differences": [] if differences is None else _differences(differences),
         "groups": [] if quality is None else quality.to_dict("records"),
-        "study": _study(study) if shown else [],
-        "figure": _figure(study) if shown else None,
     }
+
+
+def study_section(study: pd.DataFrame | None) -> dict:
+    """What the template shows of the table of :mod:`evenface.screening.quality_study`; empty where it is missing."""
+    shown = study is not None and len(study) > 0
+    return {"rows": _study(study) if shown else [], "figure": _figure(study) if shown else None}
 
 
 def _differences(table: pd.DataFrame) -> list[dict]:

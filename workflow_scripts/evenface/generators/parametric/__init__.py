@@ -11,12 +11,11 @@ from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.versions import GENERATORS
 
-#: Settings of the generator; ``assets`` is the distilled MakeHuman data.
-DEFAULTS: dict[str, Any] = {"size": [178, 218], "domain": "studio", "supersample": 2, "assets": None}
+DEFAULTS: dict[str, Any] = {"size": [178, 218], "domain": "studio", "supersample": 2}
 
 
 class ParametricGenerator:
-    """Renders requests; knows the truth of every face."""
+    """Renders requests; knows the truth of every face. ``files["assets"]`` is the distilled MakeHuman data."""
 
     name = "parametric"
     version = GENERATORS["parametric"]
@@ -24,16 +23,17 @@ class ParametricGenerator:
     def __init__(self, settings: Mapping[str, Any]):
         from evenface.generators.parametric.render import Renderer
 
-        known = {k: v for k, v in settings.items() if k not in ("device", "threads")}
+        known = {k: v for k, v in settings.items() if k not in ("files", "device", "threads")}
         unknown = [k for k in known if k not in DEFAULTS]
         if unknown:
             raise UserError(
                 f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
             )
         self.settings = {**DEFAULTS, **known}
-        if not self.settings["assets"]:
+        assets = settings.get("files", {}).get("assets")
+        if not assets:
             raise UserError("the parametric generator needs its assets; the rule distil_face_assets makes them")
-        self.renderer = Renderer(self.settings["assets"])
+        self.renderer = Renderer(assets)
 
     def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
         """One face per request, in order; each depends on its own request alone."""

@@ -1,0 +1,20 @@
+"""Which files a generator reads, from its settings alone: rules list them as inputs before any job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from evenface.versions import FACE_ASSETS
+
+
+def _parametric(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"assets": f"models/makehuman/face-assets-v{FACE_ASSETS}.npz"}
+
+
+_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"parametric": _parametric}
+
+
+def generator_files(generator: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """File key -> path of everything ``generator`` reads with its block of ``generation.settings``."""
+    return _FILES[generator](settings) if generator in _FILES else {}
