@@ -60,7 +60,7 @@ class GuidedGenerator:
     version = GENERATORS["guided"]
 
     def __init__(self, settings: Mapping[str, Any]):
-        own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files", "assets")}
+        own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
         for key in own:
             if key not in DEFAULTS:
                 raise UserError(f"generation.settings.guided: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
@@ -124,8 +124,6 @@ class GuidedGenerator:
             "not_guided": sorted(set(wanted) - set(guided)),
             "met": best.met,
             "scores": {factor: round(p, 6) for factor, p in best.probabilities.items()},
-            "tries": [
-                {"steps": done.steps, "length": round(done.length, 4), "stop": done.stop} for done, _ in tries
-            ],
+            "tries": [{"steps": done.steps, "length": round(done.length, 4), "stop": done.stop} for done, _ in tries],
             "latent_sha256": hashlib.sha256(np.asarray(latent, "<f4").tobytes()).hexdigest(),
         }

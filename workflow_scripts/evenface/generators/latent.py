@@ -57,5 +57,7 @@ def space_of(generator: LatentGenerator, space: str | None) -> str:
     """``space``, or the generator's first where it is None; UserError for one it has not."""
     chosen = space or generator.spaces[0]
     if chosen not in generator.spaces:
-        raise UserError(f"generator {generator.name} has no latent space {chosen!r}; it has {', '.join(generator.spaces)}")
+        raise UserError(
+            f"generator {generator.name} has no latent space {chosen!r}; it has {', '.join(generator.spaces)}"
+        )
     return chosen

@@ -287,21 +287,21 @@ class ParametricLatent:
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
-        known["assets"] = known.get("assets") or settings.get("files", {}).get("assets")
         unknown = [k for k in known if k not in DEFAULTS]
         if unknown:
             raise UserError(
                 f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
             )
         self.settings = {**DEFAULTS, **known}
+        self._assets = settings.get("files", {}).get("assets")
 
     @functools.cached_property
     def _renderer(self):
         from evenface.generators.parametric.render import Renderer
 
-        if not self.settings["assets"]:
+        if not self._assets:
             raise UserError("the parametric generator needs its assets; the rule distil_face_assets makes them")
-        return Renderer(self.settings["assets"])
+        return Renderer(self._assets)
 
     def dimension(self, space: str) -> int:
         """Coordinates of a latent."""

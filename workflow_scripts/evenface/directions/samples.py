@@ -1,0 +1,96 @@
+"""Random faces of a latent generator, with their latents."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.generators.latent import LatentGenerator, create_latent, space_of
+from evenface.joblog import progress
+from evenface.planning.seeds import seed_from
+from evenface.storage.images import encode_png
+from evenface.storage.shards import read_shard, write_shard
+
+
+def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Mapping[str, Any]) -> None:
+    """Draw every ``parts``-th of ``samples`` random faces, starting at ``part``, into a shard.
+
+    ``recipe`` has generator, settings (of the generator), space (None: its first), seed, samples, parts,
+    part, and ``pictures``: without them the rows alone are written, for annotators that look at none. A face
+    depends on the seed and its index, never on the part. The rows are those of :func:`write_faces`.
+    """
+    generator = create_latent(recipe["generator"], {**recipe["settings"], **resources})
+    space = space_of(generator, recipe["space"])
+    indices = np.arange(recipe["part"], recipe["samples"], recipe["parts"])
+    latents = generator.sample(recipe["samples"], seed_from(recipe["seed"], "latent samples"), space)[indices]
+    names = [f"{generator.name}/sample-{index:06d}" for index in indices]
+    write_faces(out, generator, space, latents, names, recipe=recipe, pictures=recipe["pictures"])
+
+
+def write_faces(
+    out: str | os.PathLike,
+    generator: LatentGenerator,
+    space: str,
+    latents: np.ndarray,
+    names: Sequence[str],
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Sequence[Any]] | None = None,
+    pictures: bool = True,
+) -> None:
+    """Draw latents (n, d) into a shard of PNG files.
+
+    Columns of its table: image_id (``names``), member, identity_id, latent (float32 list), ``truth`` (JSON) where
+    the generator knows it, and ``columns``.
+    """
+    table = pd.DataFrame({"image_id": list(names), "member": [f"{name.split('/')[-1]}.png" for name in names]})
+    table["identity_id"] = table["image_id"]
+    table["latent"] = list(np.asarray(latents, np.float32))
+    truths = known_truths(generator, latents, space)
+    if truths is not None:
+        table["truth"] = truths
+    table = table.assign(**(columns or {}))
+
+    def images() -> Iterator[tuple[str, bytes]]:
+        drawn: Iterable[np.ndarray] = generator.draw(latents, space) if pictures else ()
+        for member, image in zip(table["member"], progress(drawn, len(table), f"{generator.name} faces")):
+            yield member, encode_png(image)
+
+    write_shard(out, images(), table, dict(recipe or {}))
+
+
+def known_truths(generator: LatentGenerator, latents: np.ndarray, space: str) -> list[str] | None:
+    """What is true of each latent's face, as JSON without its description; None where the generator cannot say."""
+    truths = getattr(generator, "truths", None)
+    if truths is None:
+        return None
+    kept = ("attributes", "gender", "age", "ethnicity", "years")
+    return [json.dumps({key: t[key] for key in kept if key in t}, sort_keys=True) for t in truths(latents, space)]
+
+
+def latents_of(table: pd.DataFrame, where: str) -> np.ndarray:
+    """Float32 (n, d) of the column ``latent``; UserError where it is missing or ragged."""
+    if "latent" not in table or not len(table):
+        raise UserError(f"{where}: it holds no latents; run the rule sample_latents again")
+    widths = {len(latent) for latent in table["latent"]}
+    if len(widths) != 1:
+        raise UserError(f"{where}: its latents have several sizes; run the rule sample_latents again")
+    return np.stack([np.asarray(latent, np.float32) for latent in table["latent"]])
+
+
+def read_samples(paths: Sequence[str | os.PathLike]) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows of all parts in the order of their image ids, and their latents (n, d)."""
+    tables = []
+    for path in paths:
+        with read_shard(path) as shard:
+            tables.append(shard.table)
+    table = pd.concat(tables, ignore_index=True).sort_values("image_id", ignore_index=True)
+    if table["image_id"].duplicated().any():
+        raise UserError(f"{paths[0]}: its faces are in another part too; delete the samples and run again")
+    return table, latents_of(table, str(paths[0]))
