@@ -13,6 +13,7 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
+from evenface.planning.directions import direction_problems
 from evenface.planning.shards import generators_of
 from evenface.taxonomy import DIMENSIONS
 from evenface.versions import GENERATORS
@@ -120,6 +121,8 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     if (prompts["file"] is None) == (prompts["factorial"] is None):
         problems.append("generation.prompts needs exactly one of 'file' and 'factorial'; set the other to null")
     problems += _generator_problems(config)
+    if "guided" in generators_of(config["generation"]):
+        problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
         standin = dataset.get("standin")

@@ -12,7 +12,13 @@ def _parametric(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"assets": f"models/makehuman/face-assets-v{FACE_ASSETS}.npz"}
 
 
-_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"parametric": _parametric}
+def _guided(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the latent generator reads, and the directions fitted on it (``planning.directions.guided_settings``)."""
+    base = settings["generator"]
+    return {"directions": f"results/latent/{base}/directions.npz", **generator_files(base, settings["base"])}
+
+
+_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"parametric": _parametric, "guided": _guided}
 
 
 def generator_files(generator: str, settings: Mapping[str, Any]) -> dict[str, str]:

@@ -153,7 +153,10 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
 
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     yield from _by_registry(settings, registry, "generation.generator=")
-    for generator in generators_of(settings["generation"]):
+    generators = generators_of(settings["generation"])
+    if "guided" in generators:
+        generators.append(settings["latent_directions"]["generator"])
+    for generator in dict.fromkeys(generators):
         yield from _by_registry(settings, registry, f"generation.settings.{generator}.")
 
 

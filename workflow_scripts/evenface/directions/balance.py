@@ -171,11 +171,15 @@ def summary(candidates: pd.DataFrame, directions: Directions, kept: Mapping[str,
         accepted = int((part["reason"] == "").sum())
         low, high = wilson(accepted, len(part))
         row = {"group": group, "method": method, "tried": len(part),
-               "met": int((part["stop"] == "met").sum()) if method == GUIDED else len(part),
                "accepted": accepted, "share": accepted / len(part), "low": float(low), "high": float(high)}  # fmt: skip
         if method == GUIDED:
             x = directions.standardised(np.stack(kept[group])) if kept.get(group) else np.zeros((0, width))
-            row |= {"steps": part["steps"].mean(), "length": part["length"].mean(), "spread": spread(x)}
+            row |= {
+                "steps": part["steps"].mean(),
+                "length": part["length"].mean(),
+                "spread": spread(x),
+                "met": int((part["stop"] == "met").sum()),
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -30,7 +30,7 @@ def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Ma
     indices = np.arange(recipe["part"], recipe["samples"], recipe["parts"])
     latents = generator.sample(recipe["samples"], seed_from(recipe["seed"], "latent samples"), space)[indices]
     names = [f"{generator.name}/sample-{index:06d}" for index in indices]
-    write_faces(out, generator, space, latents, names, recipe=recipe, pictures=recipe["pictures"])
+    write_faces(out, generator, space, latents, names, recipe={**recipe, "space": space}, pictures=recipe["pictures"])
 
 
 def write_faces(

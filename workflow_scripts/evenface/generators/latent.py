@@ -45,12 +45,17 @@ _CLASSES = {
 NAMES = tuple(_CLASSES)
 
 
-def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
-    """The latent generator ``name`` with its settings and ``files``, ``device`` and ``threads``; UserError otherwise."""
+def class_of(name: str) -> type:
+    """The class of the latent generator ``name``; UserError for one that draws from no latent space."""
     if name not in _CLASSES:
         raise UserError(f"generator {name!r} draws from no latent space; {', '.join(NAMES)} do")
     module, cls = _CLASSES[name]
-    return getattr(importlib.import_module(module), cls)(settings)
+    return getattr(importlib.import_module(module), cls)
+
+
+def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
+    """The latent generator ``name`` with its settings and ``files``, ``device`` and ``threads``; UserError otherwise."""
+    return class_of(name)(settings)
 
 
 def space_of(generator: LatentGenerator, space: str | None) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
+from evenface.planning.directions import guided_settings
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.versions import GENERATORS
@@ -52,8 +53,15 @@ def generators_of(generation: dict[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
+def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:
+    """The settings a generator is created with: its block of ``generation.settings``, and what it is built on."""
+    if generator == "guided":
+        return guided_settings(config)
+    return config["generation"]["settings"].get(generator, {})
+
+
 def _recipes(
-    prompt: Prompt, generation: dict[str, Any], generator: str, seed: int
+    prompt: Prompt, generation: dict[str, Any], generator: str, settings: dict[str, Any], seed: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     total, size = generation["images_per_prompt"], generation["images_per_shard"]
     if isinstance(total, dict):
@@ -73,7 +81,7 @@ def _recipes(
             "seed": seed,
             "first": first,
             "count": min(size, total - first),
-            "settings": generation["settings"].get(generator, {}),
+            "settings": settings,
         }
         yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
 
@@ -87,9 +95,10 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
     plans = {}
     for generator in generators_of(generation):
+        settings = settings_of(config, generator)
         recipes: dict[str, dict[str, Any]] = {}
         for prompt in prompts:
-            recipes.update(_recipes(prompt, generation, generator, config["seed"]))
+            recipes.update(_recipes(prompt, generation, generator, settings, config["seed"]))
         plans[generator] = Plan(generator, recipes)
     return plans
 
