@@ -91,7 +91,7 @@ def mirrored(x: np.ndarray, scorers: Mapping[str, Scorer], factor: str, level: s
     """Standardised latents (n, d) reflected about the plane between two levels, all other factors' scores held.
 
     With (w, b) the plane and v the unit vector of what w has outside the other factors' span,
-    x' = x - 2 (w.x + b) / (w.v) v: the log odds of the two levels change sign, other factors' logits stay.
+    x' = x - 2 (w.x + b) / (w.v) v: the log odds of the two levels change sign, other factors' probabilities stay.
     UserError where the factor has no direction of its own.
     """
     normal, offset = scorers[factor].contrast(level, rival)
