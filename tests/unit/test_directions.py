@@ -351,12 +351,14 @@ def test_a_damaged_directions_file_is_refused(fitted, tmp_path):
 
 
 def test_a_held_factor_does_not_change_and_an_entangled_one_does(fitted, drawn):
-    directions = fitted.directions("parametric", 5, SPACE, {})
-    table = (
-        effects.effect_table(directions, ParametricLatent({}), drawn[2][fitted.test][:60], truth_reader(FACTORS), 2.5)
-        .set_index(["factor", "level", "kind", "measured", "value"])
-        .sort_index()
-    )
+    key = ("age", "senior")
+    directions = Directions(
+        "parametric", 5, SPACE, fitted.mean, fitted.scale, fitted.scorers, {key: fitted.normals[key]},
+        {key: fitted.conditional[key]},
+    )  # fmt: skip
+    latents = drawn[2][fitted.test][:60]
+    table = effects.effect_table(directions, ParametricLatent({}), latents, truth_reader(FACTORS), 2.5)
+    table = table.set_index(["factor", "level", "kind", "measured", "value"]).sort_index()
     senior = table.loc[("age", "senior")]
     assert senior.loc[("single", "age", "senior"), "change"] > 0.9
     assert senior.loc[("single", "hair", "gray"), "change"] > 0.5
