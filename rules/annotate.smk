@@ -65,7 +65,7 @@ rule annotate:
 rule agreement:
     input:
         images=all_shards(".tar"),
-        tables=annotations(ANNOTATORS),
+        tables=annotations(annotators_of),
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",
@@ -80,10 +80,6 @@ rule agreement:
         mem_mb=scaled_mem(1000),
         runtime=20,
     params:
-        recipe={
-            "version": versions.AGREEMENT,
-            "annotators": ANNOTATORS,
-            "attributes": SETTINGS["training"]["attributes"],
-        },
+        recipe=agreement_recipe,
     script:
         "../workflow_scripts/agreement.py"

@@ -18,7 +18,8 @@ from evenface.planning.directions import (
     fit_recipe,
     sample_recipe,
 )
-from evenface.planning.shards import build_plans, settings_of, shard_batches
+from evenface.planning.generators import REQUESTED, settings_of, source_of
+from evenface.planning.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
@@ -62,15 +63,6 @@ DATASETS = SETTINGS["datasets"]
 RUNS = SETTINGS["runs"]
 SEEDS = SETTINGS["training"]["seeds"]
 ANNOTATORS = SETTINGS["annotation"]["annotators"]
-# Annotators whose tables the generated set's labels and demographics are taken from.
-LABEL_SOURCES = sorted(
-    {
-        SETTINGS["annotation"]["labels_from"],
-        SETTINGS["annotation"]["demographics_from"],
-        SETTINGS["annotation"]["validate"]["by"] or "requested",
-    }
-    - {"requested"}
-)
 EVALUATED = SETTINGS["evaluation"]["dataset"]
 MAGFACE = SETTINGS["screening"]["magface"]
 MAGFACE_TRAINED_HERE = "results/screening/magface/model.safetensors"
@@ -172,13 +164,41 @@ def batch_shards(ending):
     return files
 
 
+def annotators_of(wildcards):
+    """The annotators that can tell something of a generator's faces."""
+    settings = settings_of(SETTINGS, wildcards.generator)
+    return [name for name in ANNOTATORS if source_of(name, wildcards.generator, settings)]
+
+
+def label_settings(wildcards):
+    """Where labels and demographics of a generator's faces come from, and what they are compared with."""
+    settings = settings_of(SETTINGS, wildcards.generator)
+    annotation = SETTINGS["annotation"]
+    labels, demographics = (
+        source_of(annotation[key], wildcards.generator, settings)
+        for key in ("labels_from", "demographics_from")
+    )
+    validate = annotation["validate"] | ({} if demographics == REQUESTED else {"by": None})
+    return {"labels": labels, "demographics": demographics, "validate": validate}
+
+
+def label_sources(wildcards):
+    """Annotators whose tables those are taken from."""
+    chosen = label_settings(wildcards)
+    return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
+
+
 def annotations(annotators):
-    """Input function: the tables of some annotators, one annotator after the other."""
+    """Input function: the tables of the annotators that an input function names, one after the other."""
 
     def files(wildcards):
         folder = f"data/synthetic/{wildcards.generator}/annotations"
         batches = BATCHES[wildcards.generator]
-        return [f"{folder}/{batch}.{annotator}.parquet" for annotator in annotators for batch in batches]
+        return [
+            f"{folder}/{batch}.{annotator}.parquet"
+            for annotator in annotators(wildcards)
+            for batch in batches
+        ]
 
     return files
 
@@ -304,12 +324,10 @@ def synthetic_recipe(wildcards):
     return {
         "version": versions.READERS,
         "shards": sorted(PLANS[wildcards.generator].recipes),
-        "annotators": LABEL_SOURCES,
+        "annotators": label_sources(wildcards),
         "settings": {
             "name": wildcards.generator,
-            "labels": SETTINGS["annotation"]["labels_from"],
-            "demographics": SETTINGS["annotation"]["demographics_from"],
-            "validate": SETTINGS["annotation"]["validate"],
+            **label_settings(wildcards),
             "seed": SETTINGS["seed"],
         },
     }
@@ -395,6 +413,15 @@ def t2f_faces_recipe(wildcards):
         "seed": SETTINGS["seed"],
         "part": int(wildcards.part),
         "settings": {key: T2F[key] for key in ("faces", "parts", "render_size")},
+    }
+
+
+def agreement_recipe(wildcards):
+    """All that decides how the annotators of a generator's faces are compared."""
+    return {
+        "version": versions.AGREEMENT,
+        "annotators": annotators_of(wildcards),
+        "attributes": SETTINGS["training"]["attributes"],
     }
 
 

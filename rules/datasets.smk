@@ -31,7 +31,7 @@ rule read_synthetic:
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
         quality=quality_tables,
-        annotations=annotations(LABEL_SOURCES),
+        annotations=annotations(label_sources),
     output:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),
         rejected="data/faces/{generator}.rejected.parquet",

@@ -6,6 +6,8 @@ import pytest
 
 from evenface.configuration import check_config, reference
 from evenface.errors import UserError
+from evenface.planning.generators import source_of
+from evenface.versions import GENERATORS
 
 
 def test_the_shipped_config_is_accepted_and_completed(shipped_config, schema):
@@ -41,6 +43,7 @@ def test_defaults_never_change_the_input(shipped_config, schema):
             "diffusion",
             "runs.synthetic.synthetic is 'diffusion'; generation.generator has para",
         ),
+        ("generation.prompt_subset", {"diffusion": 3}, "prompt_subset has 'diffusion', which generation.generator has"),
         ("datasets.parametric", {"reader": "celeba", "root": "x"}, "datasets.parametric has the name of a generator"),
         ("evaluation.baseline", "reel", "evaluation.baseline is 'reel'; runs has real"),
         ("evaluation.dataset", "maad", "evaluation.dataset is 'maad'; datasets has"),
@@ -58,6 +61,38 @@ def test_a_mistake_names_its_key(shipped_config, schema, path, value, message):
     for key in parents:
         place = place[key]
     place[last] = value
+    with pytest.raises(UserError, match=message):
+        check_config(shipped_config, schema)
+
+
+def test_labels_come_from_the_first_source_that_can_tell(shipped_config, schema):
+    assert source_of(["ground_truth", "trained_here"], "parametric", {}) == "ground_truth"
+    assert source_of(["ground_truth", "trained_here"], "diffusion", {}) == "trained_here"
+    assert source_of("requested", "diffusion", {}) == "requested"
+    assert source_of(["requested", "facer"], "stylegan3", {}) == "facer"
+    assert source_of(["requested", "ground_truth"], "stylegan3", {}) is None
+    for generator in GENERATORS:
+        shipped_config["generation"]["generator"] = generator
+        check_config(shipped_config, schema)
+
+
+@pytest.mark.parametrize(
+    ("generator", "key", "sources", "message"),
+    [
+        (
+            "diffusion",
+            "labels_from",
+            "ground_truth",
+            "labels_from is 'ground_truth', which the generator diffusion cannot",
+        ),
+        ("stylegan3", "demographics_from", ["requested"], "name an annotator behind it, e.g. .requested, trained_here"),
+        ("diffusion", "labels_from", ["ground_truth", "facer"], "labels_from has 'facer'; annotation.annotators has"),
+        ("parametric", "demographics_from", "me", "demographics_from"),
+    ],
+)
+def test_sources_that_cannot_tell_are_named(shipped_config, schema, generator, key, sources, message):
+    shipped_config["generation"]["generator"] = generator
+    shipped_config["annotation"][key] = sources
     with pytest.raises(UserError, match=message):
         check_config(shipped_config, schema)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
 from evenface.planning.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
+from evenface.planning.subset import balanced_subset
 from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
@@ -60,6 +61,35 @@ def test_several_generators_draw_the_same_catalogue(config):
     other = plans["diffusion"]
     assert len(other) == 2 * 72 and not set(other.shards) & set(one.shards)
     assert {r["prompt"] for r in other.recipes.values()} == {r["prompt"] for r in one.recipes.values()}
+
+
+def _level(prompt, dimension):
+    if dimension == "hair":
+        return next(c for c, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1)
+    return prompt.demographics[dimension]
+
+
+def test_a_subset_of_the_prompts_is_balanced_and_grows(config):
+    prompts = factorial(config["generation"]["prompts"]["factorial"], seed=1)
+    twelve = balanced_subset(prompts, 12, seed=1)
+    assert twelve == sorted(twelve, key=prompts.index)
+
+    def count(*dimensions):
+        return Counter(tuple(_level(p, d) for d in dimensions) for p in twelve)
+
+    for dimension, each in (("gender", 6), ("age", 4), ("ethnicity", 4), ("hair", 3)):
+        assert set(count(dimension).values()) == {each}
+    assert max(count("ethnicity", "hair").values()) <= 2 and max(count("gender", "ethnicity").values()) <= 3
+    for larger in (13, 30, 72, 100):
+        chosen = balanced_subset(prompts, larger, seed=1)
+        assert len(chosen) == min(larger, 72) and all(p in chosen for p in twelve)
+    assert twelve != balanced_subset(prompts, 12, seed=2)
+
+
+def test_a_generator_draws_its_subset(config):
+    config["generation"].update(generator=["parametric", "diffusion"], prompt_subset={"diffusion": 12})
+    plans = build_plans(config)
+    assert len(plans["parametric"].shards) == 72 and len(plans["diffusion"].shards) == 12
 
 
 def test_more_images_per_prompt_touch_no_shard(config):

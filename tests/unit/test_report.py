@@ -16,7 +16,7 @@ from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
 from evenface.report import svg
 from evenface.report.build import GeneratedSet, ReportInputs, build_report
-from evenface.report.contact_sheet import ANY_HAIR, Cell, choose_faces, write_contact_sheet
+from evenface.report.contact_sheet import ANY_HAIR, Cell, choose_faces, draw_sheet, write_contact_sheet
 from evenface.storage.images import encode_png, read_image
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import write_table
@@ -315,6 +315,19 @@ def test_errors_name_the_file(inputs, tmp_path, broken):
     with pytest.raises(UserError, match=re.escape(str(next(iter(changes.values()))))):
         build_report(with_set(inputs, **changes), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_sheet_of_few_cells_stands_in_lines():
+    face = np.full((40, 30, 3), 90, np.uint8)
+    levels = zip(
+        DIMENSIONS["ethnicity"] * 2, DIMENSIONS["age"] * 2, ["female", "male"] * 3, [*HAIR_COLOURS, ANY_HAIR, ANY_HAIR]
+    )
+    few = {Cell(*cell): face for cell in levels}
+    sheet = draw_sheet(few, 60)
+    tile = (sheet == 90).all(-1)
+    assert tile.sum() == len(few) * 60 * 80 and tile.any(1).sum() == 80, "six faces in one line, none cell left gray"
+    few[Cell("asian", "unknown", "male", "gray")] = face
+    assert (draw_sheet(few, 60) == 90).all(-1).any(1).sum() == 160, "a seventh begins a line"
 
 
 def test_contact_sheet_has_every_cell_and_is_deterministic(tmp_path):

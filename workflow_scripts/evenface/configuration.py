@@ -14,7 +14,7 @@ import yaml
 
 from evenface.errors import UserError
 from evenface.planning.directions import direction_problems
-from evenface.planning.shards import generators_of
+from evenface.planning.generators import REQUESTED, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
 from evenface.versions import GENERATORS
 
@@ -146,7 +146,7 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
-    problems += _annotation_problems(config["annotation"])
+    problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
@@ -168,6 +168,10 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
         problems.append(
             f"generation.images_per_prompt has {', '.join(images) or 'nothing'}, generation.generator "
             f"{', '.join(generators)}; {odd[0]!r} is not in both"
+        )
+    if odd := sorted({*generation["prompt_subset"]} - {*generators}):
+        problems.append(
+            f"generation.prompt_subset has {odd[0]!r}, which generation.generator has not: {', '.join(generators)}"
         )
     for key, run in config["runs"].items():
         if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
@@ -203,25 +207,41 @@ _NO_ATTRIBUTES = ("fairface", "deepface")
 _NO_DEMOGRAPHICS = ("facer",)
 
 
-def _annotation_problems(annotation: dict[str, Any]) -> list[str]:
+def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
+    annotation, generation = config["annotation"], config["generation"]
+    uses = [("validate.by", annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity")]
+    problems, compared = [], False
+    for generator in generators_of(generation):
+        settings = settings_of(config, generator)
+        labels, demographics = (
+            source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
+        )
+        uses += [
+            ("labels_from", labels, _NO_ATTRIBUTES, "labels no attributes"),
+            ("demographics_from", demographics, _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
+        ]
+        for key in (
+            key for key, source in (("labels_from", labels), ("demographics_from", demographics)) if not source
+        ):
+            given = annotation[key]
+            first = given if isinstance(given, str) else given[0]
+            problems.append(
+                f"annotation.{key} is {given!r}, which the generator {generator} cannot give; name an annotator "
+                f"behind it, e.g. [{first}, trained_here]"
+            )
+        compared |= demographics == REQUESTED
     running = ", ".join(annotation["annotators"])
-    uses = {
-        "labels_from": (annotation["labels_from"], _NO_ATTRIBUTES, "labels no attributes"),
-        "demographics_from": (annotation["demographics_from"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
-        "validate.by": (annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
-    }
-    problems = []
-    for key, (source, unable, why) in uses.items():
-        if source in (None, "requested"):
+    for key, source, unable, why in uses:
+        if source in (None, REQUESTED):
             continue
         if source not in annotation["annotators"]:
-            problems.append(f"annotation.{key} is {source!r}; annotation.annotators has {running}: add it there")
+            problems.append(f"annotation.{key} has {source!r}; annotation.annotators has {running}: add it there")
         elif source in unable:
-            problems.append(f"annotation.{key} is {source!r}, which {why}")
-    if annotation["validate"]["by"] and annotation["demographics_from"] != "requested":
+            problems.append(f"annotation.{key} has {source!r}, which {why}")
+    if annotation["validate"]["by"] and not compared:
         problems.append("annotation.validate compares with what was asked for: set demographics_from to requested")
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def _grouping_problems(groupings: list[str]) -> list[str]:

@@ -9,7 +9,8 @@ import pandas as pd
 
 from evenface.annotators.agreement import agreement
 from evenface.annotators.confusion import confusion
-from evenface.datasets.synthetic import REQUESTED, shard_demographics
+from evenface.datasets.synthetic import shard_demographics
+from evenface.planning.generators import REQUESTED
 from evenface.storage.atomic import atomic_path
 from evenface.storage.tables import read_table
 from evenface.taxonomy import DIMENSIONS

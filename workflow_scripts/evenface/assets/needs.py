@@ -19,7 +19,7 @@ from typing import Any
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.places import place
 from evenface.assets.registry import Asset, Registry
-from evenface.planning.shards import generators_of
+from evenface.planning.generators import generators_of, settings_of, source_of
 
 #: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
@@ -79,9 +79,10 @@ def made_here(path: str) -> bool:
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     """The annotators that run: those listed, and those that labels, demographics or the validation come from."""
     annotation = settings["annotation"]
-    sources = [annotation.get("labels_from"), annotation.get("demographics_from"),
-               annotation.get("validate", {}).get("by")]  # fmt: skip
-    names = [*annotation["annotators"], *sources]
+    names = [*annotation["annotators"], annotation.get("validate", {}).get("by")]
+    for generator in generators_of(settings["generation"]):
+        block = settings_of(settings, generator)
+        names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
 

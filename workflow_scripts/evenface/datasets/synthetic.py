@@ -11,12 +11,10 @@ import pandas as pd
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
+from evenface.planning.generators import REQUESTED
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
-
-#: Name of the source "what the prompt asked for", beside the annotators' names.
-REQUESTED = "requested"
 
 DEFAULTS: dict[str, Any] = {
     "name": ...,

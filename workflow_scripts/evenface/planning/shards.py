@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from evenface.planning.catalogue import Prompt, build_catalogue
-from evenface.planning.directions import guided_settings
+from evenface.planning.generators import generators_of, settings_of
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
+from evenface.planning.subset import balanced_subset
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes.
@@ -45,19 +46,6 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
     """First 10 hex digits of the SHA-256 of the recipe's canonical JSON."""
     text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def generators_of(generation: dict[str, Any]) -> list[str]:
-    """The generators ``generation.generator`` names, the main one first."""
-    named = generation["generator"]
-    return [named] if isinstance(named, str) else list(named)
-
-
-def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:
-    """The settings a generator is created with: its block of ``generation.settings``, and what it is built on."""
-    if generator == "guided":
-        return guided_settings(config)
-    return config["generation"]["settings"].get(generator, {})
 
 
 def _recipes(
@@ -97,7 +85,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     for generator in generators_of(generation):
         settings = settings_of(config, generator)
         recipes: dict[str, dict[str, Any]] = {}
-        for prompt in prompts:
+        count = generation.get("prompt_subset", {}).get(generator, len(prompts))
+        for prompt in balanced_subset(prompts, count, seed=config["seed"]):
             recipes.update(_recipes(prompt, generation, generator, settings, config["seed"]))
         plans[generator] = Plan(generator, recipes)
     return plans

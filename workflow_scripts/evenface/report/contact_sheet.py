@@ -57,8 +57,9 @@ def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, np.ndarray]:
 def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathLike, *, face_width: int = 132) -> None:
     """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour.
 
-    ``face_width`` is in pixels; the height follows the first face. Cells without a face are left
-    gray. UserError when no shard has an image.
+    ``face_width`` is in pixels; the height follows the first face. Cells without a face are left gray; where
+    that would be most of them, the faces stand in lines with their cells below them. UserError when no
+    shard has an image.
     """
     faces = choose_faces(shards)
     if not faces:
@@ -70,6 +71,9 @@ def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
     """The sheet as uint8 RGB."""
     rows = _ordered({(c.ethnicity, c.age) for c in faces}, DIMENSIONS["ethnicity"], DIMENSIONS["age"])
     columns = _ordered({(c.gender, c.hair) for c in faces}, DIMENSIONS["gender"], tuple(HAIR_COLOURS))
+    if 2 * len(faces) < len(rows) * len(columns):
+        cells = [Cell(*row, *column) for row in rows for column in columns]
+        return _draw_lines({cell: faces[cell] for cell in cells if cell in faces}, face_width)
     height, width = next(iter(faces.values())).shape[:2]
     face_height = round(face_width * height / width)
     large, small = ImageFont.load_default(size=21), ImageFont.load_default(size=17)
@@ -101,6 +105,25 @@ def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
             else:
                 small_face = Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS)
                 sheet.paste(small_face, (x, y))
+    return np.array(sheet)
+
+
+def _draw_lines(faces: dict[Cell, np.ndarray], face_width: int, per_line: int = 6) -> np.ndarray:
+    """Faces in lines of ``per_line``, each above its cell in two lines of text; uint8 RGB."""
+    height, width = next(iter(faces.values())).shape[:2]
+    face_height = round(face_width * height / width)
+    step_x, step_y = face_width + 40, face_height + 52
+    lines = -(-len(faces) // per_line)
+    sheet = Image.new("RGB", (min(per_line, len(faces)) * step_x, lines * step_y + 12), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    for i, (cell, face) in enumerate(faces.items()):
+        x, y = 20 + i % per_line * step_x, 12 + i // per_line * step_y
+        sheet.paste(Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS), (x, y))
+        hair = cell.hair if cell.hair == ANY_HAIR else f"{cell.hair} hair"
+        for line, words in enumerate(((cell.ethnicity, cell.gender), (cell.age, hair))):
+            text = _words(", ".join(word.replace("_", " ") for word in words if word != UNKNOWN))
+            middle = (x + face_width // 2, y + face_height + 12 + 18 * line)
+            draw.text(middle, text, (_INK, _QUIET)[line], font, anchor="mm")
     return np.array(sheet)
 
 
