@@ -30,12 +30,15 @@ from evenface.versions import GENERATORS
 
 log = logging.getLogger("evenface")
 
-#: Settings; ``generator`` draws, ``tries`` latents are walked at most, ``base`` are that generator's settings.
+#: Settings; ``generator`` draws with the settings ``base``, ``tries`` latents are walked at most.
 #: ``fitted`` stands for how the directions were fitted, so that the plan knows when they change.
 DEFAULTS: dict[str, Any] = {"generator": "parametric", "tries": 3, "base": {}, "fitted": None, **WALK_DEFAULTS}
 
 #: Levels of the factor of an attribute.
 ABSENT, PRESENT = "absent", "present"
+
+#: IPTC's digital source type of faces of a latent generator, where it is not that of trained networks.
+SOURCE_TYPES = {"parametric": "algorithmicMedia"}
 
 _BATCH = 8
 
@@ -115,8 +118,10 @@ class GuidedGenerator:
         if not best.met:
             log.warning("%s: no walk reached the target; the nearest face is given", request.request_id)
         latent = self.directions.latents(best.x) if best.steps else start
+        source = SOURCE_TYPES.get(self.base.name)
         return latent, {
             "identity": request.request_id,
+            **({"source_type": source} if source else {}),
             "base": self.base.name,
             "space": self.space,
             "directions_sha256": self.sha256,
