@@ -69,26 +69,27 @@ def balanced_set(
     groups = groups_of(settings["groups"])
     candidates, kept = [], []
     for group in progress(groups, len(groups), "balanced sets"):
-        rows, latents = _fill(group, directions, generator, reader, settings, seed)
+        rows, faces = _fill(group, directions, generator, reader, settings, seed)
         candidates += rows
-        kept += [(group, latent) for latent in latents]
-        if len(latents) < settings["per_group"]:
+        kept += [(group, *face) for face in faces]
+        if len(faces) < settings["per_group"]:
             log.warning(
                 "%s: %d of %d faces accepted from %d candidates",
-                group_name(group), len(latents), settings["per_group"], len(rows),
+                group_name(group), len(faces), settings["per_group"], len(rows),
             )  # fmt: skip
     candidates += _unguided(groups, directions, generator, reader, settings, seed)
-    latents = np.stack([latent for _, latent in kept]) if kept else np.zeros((0, len(directions.mean)), np.float32)
+    latents = np.stack([latent for _, latent, _ in kept]) if kept else np.zeros((0, len(directions.mean)), np.float32)
     counts: dict[str, int] = {}
     names = []
-    for group, _ in kept:
+    for group, _, _ in kept:
         name = group_name(group).replace("*", "-")
         counts[name] = counts.get(name, -1) + 1
         names.append(f"{generator.name}/{name}-{counts[name]:05d}")
-    columns = {factor: [group[factor] for group, _ in kept] for factor in settings["groups"]}
-    write_faces(out, generator, directions.space, latents, names, columns=columns)
+    columns = {factor: [group[factor] for group, _, _ in kept] for factor in settings["groups"]}
+    drawn = [picture for *_, picture in kept]
+    write_faces(out, generator, directions.space, latents, names, columns=columns, drawn=drawn)
     table = pd.DataFrame(candidates)
-    return table, summary(table, directions, {group_name(g): [z for h, z in kept if h == g] for g in groups})
+    return table, summary(table, directions, {group_name(g): [z for h, z, _ in kept if h == g] for g in groups})
 
 
 def _fill(
@@ -98,12 +99,12 @@ def _fill(
     reader: Reader,
     settings: Mapping[str, Any],
     seed: int,
-) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Candidates of one group in order until it is full, and the accepted latents."""
+) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, bytes | None]]]:
+    """Candidates of one group in order until it is full, and the accepted latents with their pictures if drawn."""
     own = seed_from(seed, "balanced", group_name(group))
     starts = generator.sample(settings["max_candidates"], own, directions.space)
     rows: list[dict[str, Any]] = []
-    accepted: list[np.ndarray] = []
+    accepted: list[tuple[np.ndarray, bytes | None]] = []
     at = 0
     while len(accepted) < settings["per_group"] and at < len(starts):
         # As many as are missing: an accepted face is never left out, so that the curve ends where the set is full.
@@ -122,7 +123,7 @@ def _fill(
                 row |= {f"seen_{factor}": answer[factor] for factor in group}
                 row["reason"] = verdict(group, answer)
                 if not row["reason"]:
-                    accepted.append(latent)
+                    accepted.append((latent, answer["picture"]))
             rows.append(row)
     return rows, accepted
 

@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from evenface.annotators import Annotator, annotate_shards, create
-from evenface.directions.samples import known_truths, read_samples, write_faces
+from evenface.directions.samples import read_samples, write_faces
 from evenface.errors import UserError
 from evenface.generators.guided import ABSENT, PRESENT
 from evenface.generators.latent import LatentGenerator
 from evenface.screening.screen import screen_shard
+from evenface.storage.shards import read_shard
 from evenface.storage.tables import write_table
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
@@ -122,28 +123,25 @@ class Reader:
     def read_latents(
         self, generator: LatentGenerator, space: str, latents: np.ndarray, out: str | os.PathLike | None = None
     ) -> pd.DataFrame:
-        """Levels and scores of the faces of latents (n, d); they are drawn only if the annotator looks at them.
+        """Levels and scores of the faces of latents (n, d), and ``picture``, the PNG file of each face that was drawn.
 
-        With ``out`` the faces are drawn into that shard.
+        They are drawn only if the annotator looks at them, or into the shard ``out``.
         """
-        pictures = self.annotator.reads != "record"
-        if not pictures and out is None:
-            self._check_truth(generator)
+        pictures = self.annotator.reads != "record" or out is not None
+        if self.annotator.reads == "record" and getattr(generator, "truths", None) is None:
+            raise UserError(
+                f"latent_directions: {self.name} needs a generator that knows what it draws, and {generator.name} does "
+                f"not; choose another annotator"
+            )
         names = [f"{generator.name}/face-{i:06d}" for i in range(len(latents))]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(out) if out is not None else Path(folder) / "faces.tar"
-            write_faces(path, generator, space, latents, names, pictures=pictures or out is not None)
-            return self.read_shard(path)
-
-    def _check_truth(self, generator: LatentGenerator) -> None:
-        if (
-            known_truths(generator, np.zeros((0, generator.dimension(generator.spaces[0]))), generator.spaces[0])
-            is None
-        ):
-            raise UserError(
-                f"latent_directions: {TRUTH} needs a generator that knows what it draws, and {generator.name} does "
-                f"not; choose another annotator"
-            )
+            write_faces(path, generator, space, latents, names, pictures=pictures)
+            levels = self.read_shard(path)
+            with read_shard(path) as shard:
+                members = shard.table["member"]
+                drawn = [shard.image_bytes(m) if pictures else None for m in members]
+        return levels.assign(picture=pd.Series(drawn, dtype=object))
 
 
 def label_samples(parts: Sequence[str | os.PathLike], reader: Reader, out: str | os.PathLike) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,9 @@ def write_faces(
     recipe: Mapping[str, Any] | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
     pictures: bool = True,
+    drawn: Sequence[bytes | None] | None = None,
 ) -> None:
-    """Draw latents (n, d) into a shard of PNG files.
+    """Draw latents (n, d) into a shard of PNG files; those of ``drawn`` that are there are taken as they are.
 
     Columns of its table: image_id (``names``), member, identity_id, latent (float32 list), ``truth`` (JSON) where
     the generator knows it, and ``columns``.
@@ -57,12 +58,15 @@ def write_faces(
         table["truth"] = truths
     table = table.assign(**(columns or {}))
 
-    def images() -> Iterator[tuple[str, bytes]]:
-        drawn: Iterable[np.ndarray] = generator.draw(latents, space) if pictures else ()
-        for member, image in zip(table["member"], progress(drawn, len(table), f"{generator.name} faces")):
-            yield member, encode_png(image)
+    ready = list(drawn) if drawn is not None else [None] * len(table)
+    missing = np.array([one is None for one in ready], bool)
 
-    write_shard(out, images(), table, dict(recipe or {}))
+    def images() -> Iterator[tuple[str, bytes]]:
+        new: Iterator[np.ndarray] = iter(generator.draw(np.asarray(latents)[missing], space))
+        for member, one in progress(list(zip(table["member"], ready)), len(table), f"{generator.name} faces"):
+            yield member, encode_png(next(new)) if one is None else one
+
+    write_shard(out, images() if pictures else (), table, dict(recipe or {}))
 
 
 def known_truths(generator: LatentGenerator, latents: np.ndarray, space: str) -> list[str] | None:
