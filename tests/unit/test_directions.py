@@ -9,9 +9,9 @@ import pytest
 from evenface.directions import balance, effects, fitting, labels, samples
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
-from evenface.generators.guided import GuidedGenerator, wanted_levels
+from evenface.generators.guided import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
-from evenface.generators.walks import WALK_DEFAULTS, Scorer, held_span, mirrored, orthogonal, walk
+from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
 from evenface.planning.requests import Request
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN
@@ -481,6 +481,15 @@ def test_a_request_that_cannot_be_met_is_given_and_marked(guided_files):
     face = next(generator.generate([request(0, {"gender": "male", "ethnicity": "black", "age": "senior"})]))
     assert face.provenance["met"] is False and len(face.provenance["tries"]) == 2
     assert face.image.std() > 5 and {t["stop"] for t in face.provenance["tries"]} == {"max_steps"}
+
+
+def test_a_walk_that_met_every_target_is_preferred_to_one_that_is_likelier_altogether():
+    start = np.zeros(2)
+    met = Walk(start, {"gender": 0.9, "age": 0.9, "hair": 0.9}, 3, 1.0, "met")
+    near = Walk(start, {"gender": 0.85, "age": 0.999, "hair": 0.999}, 3, 1.0, "max_steps")
+    far = Walk(start, {"gender": 0.1, "age": 0.999, "hair": 0.999}, 3, 1.0, "distance")
+    assert nearest([(near, start), (met, start), (far, start)])[0] is met and near.objective > met.objective
+    assert nearest([(far, start), (near, start)])[0] is near
 
 
 def test_what_was_not_fitted_and_wrong_files_are_refused(guided_files, fitted, tmp_path):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,11 @@ def wanted_levels(demographics: Mapping[str, str], attributes: Mapping[str, int]
         elif value:
             wanted[name] = PRESENT if value == 1 else ABSENT
     return wanted
+
+
+def nearest(tries: Sequence[tuple[Walk, np.ndarray]]) -> tuple[Walk, np.ndarray]:
+    """The walk, with its start, that met every target, or else came nearest to all of them together."""
+    return max(tries, key=lambda one: (one[0].met, one[0].objective))
 
 
 class GuidedGenerator:
@@ -114,7 +119,7 @@ class GuidedGenerator:
             tries.append((done, start))
             if done.met:
                 break
-        best, start = max(tries, key=lambda one: (one[0].met, one[0].objective))
+        best, start = nearest(tries)
         if not best.met:
             log.warning("%s: no walk reached the target; the nearest face is given", request.request_id)
         latent = self.directions.latents(best.x) if best.steps else start
