@@ -465,7 +465,7 @@ def test_requests_are_walked_to_and_recorded(guided_files):
     assert [face.request.request_id for face in faces] == ["r0", "r1", "r2"]
     for face in faces:
         p = face.provenance
-        assert p["met"] and min(p["scores"].values()) >= 0.9 and p["tries"][-1]["stop"] == "met"
+        assert p["met"] and min(p["scores"].values()) >= 0.9 and [t["stop"] for t in p["tries"]].count("met") == 1
         json.dumps(p)
         assert face.image.shape == (56, 46, 3)
     assert faces[0].provenance["wanted"] == {"gender": "male", "age": "senior", "ethnicity": "black", "hair": "blond"}
