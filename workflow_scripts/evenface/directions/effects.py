@@ -126,19 +126,21 @@ def walk_sheet(
     steps: int = 5,
     width: int = 96,
 ) -> None:
-    """A JPEG with a row per direction: a latent moved from -distance to +distance, as fitted and with others held.
+    """A JPEG with a row per direction, as fitted and with the other factors held.
 
-    Row k shows latent k modulo their number. Levels that lie between others are left out where the direction
-    turned out no better than none (they have rows of their own in the tables).
+    A row shows one latent brought to the direction's plane and then moved from -distance to +distance, so that the level
+    should appear in the middle; row k takes latent k modulo their number.
     """
     x = directions.standardised(latents)
     rows: list[tuple[str, list[np.ndarray]]] = []
-    for k, (factor, level) in enumerate(directions.normals):
+    for k, ((factor, level), (normal, offset)) in enumerate(directions.normals.items()):
         pictures: list[np.ndarray] = []
         for kind in (SINGLE, CONDITIONAL):
             direction = along(directions, factor, level, kind)
             if direction is not None:
-                path = x[k % len(x)] + np.linspace(-distance, distance, steps)[:, None] * direction
+                start = x[k % len(x)]
+                start = start - (normal @ start + offset) / (normal @ direction) * direction
+                path = start + np.linspace(-distance, distance, steps)[:, None] * direction
                 pictures += list(generator.draw(directions.latents(path), directions.space))
         rows.append((f"{factor}: {level}".replace("_", " "), pictures))
     write_bytes(out, encode_jpeg(_draw_rows(rows, steps, width), quality=88, subsampling=0))
