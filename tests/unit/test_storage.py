@@ -1,6 +1,5 @@
 """Files are complete or absent; images are decoded within bounds; shards keep what they hold."""
 
-import io
 import os
 import struct
 import zlib
@@ -208,8 +207,3 @@ def test_a_truncated_shard_is_refused(tmp_path):
     (tmp_path / "1.tar").write_bytes(data[:700])
     with pytest.raises(UserError, match=r"1\.tar"):
         read_shard(tmp_path / "1.tar")
-
-
-def test_png_text_survives(tmp_path):
-    data = encode_png(picture(), text={"Prompt": "a face"})
-    assert Image.open(io.BytesIO(data)).text["Prompt"] == "a face"

@@ -1,4 +1,4 @@
-"""What a person does outside the DAG: ``python -m evenface`` plan, shard, prune, assets, fairface, reference."""
+"""What a person does outside the DAG: ``python -m evenface`` plan, shard, image, prune, assets, fairface, reference."""
 
 from __future__ import annotations
 
@@ -74,6 +74,22 @@ def shard_show(arguments: argparse.Namespace) -> None:
     with read_shard(arguments.shard) as shard:
         print(json.dumps(shard.recipe, indent=1))
         print(shard.table.drop(columns=[c for c in shard.table if c.startswith("truth")]).to_string(max_colwidth=40))
+
+
+def image_show(arguments: argparse.Namespace) -> None:
+    """Print what an image says about its origin, a field per line."""
+    from evenface.storage import metadata
+    from evenface.storage.images import ImageReader
+
+    reference = arguments.image
+    path, _, member = reference.partition("::")
+    with ImageReader() as reader:
+        data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
+    said = metadata.read(data, reference)
+    if said is None:
+        raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
+    for field, value in metadata.shown(said).items():
+        print(f"{field:18} {value}")
 
 
 def prune(arguments: argparse.Namespace) -> None:
@@ -221,6 +237,9 @@ def main(argv: list[str] | None = None) -> int:
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")
     shard.set_defaults(run=shard_show)
+    image = verbs.add_parser("image", help="where an image comes from").add_subparsers(required=True).add_parser("show")
+    image.add_argument("image", help="a PNG, JPEG or WebP file, or shard.tar::member")
+    image.set_defaults(run=image_show)
     remove = verbs.add_parser("prune", help="shards that no configuration asks for")
     remove.add_argument("--delete", action="store_true")
     remove.set_defaults(run=prune)

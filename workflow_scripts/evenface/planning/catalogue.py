@@ -16,7 +16,7 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.planning.seeds import seed_from
-from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt
+from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt, unwritable
 from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 
@@ -184,6 +184,8 @@ def check(prompts: list[Prompt]) -> None:
         if not prompt.text:
             problems.append(f"{where}: the prompt is empty")
             continue
+        if problem := unwritable(prompt.text):
+            problems.append(f"{where}: {problem}")
         if prompt.text in seen:
             problems.append(f"{where}: the same prompt as {seen[prompt.text]}; write it once and raise "
                             "generation.images_per_prompt instead")  # fmt: skip

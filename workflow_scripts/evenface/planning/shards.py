@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.generators import generators_of, settings_of
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.planning.subset import balanced_subset
+from evenface.planning.vocabulary import unwritable
 from evenface.versions import GENERATORS
 
-#: Part of every recipe; raised when the meaning of a recipe changes.
-RECIPE_VERSION = 1
+#: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
+RECIPE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, 
     All draw the same catalogue; see :func:`build_catalogue` for the errors raised.
     """
     generation = config["generation"]
+    if problem := unwritable(generation["negative_prompt"]):
+        raise UserError(f"config key generation.negative_prompt: {problem}")
     prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
     plans = {}
     for generator in generators_of(generation):

@@ -98,6 +98,20 @@ def read_prompt(text: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
     return demographics, attributes, conflicts
 
 
+#: What XML, and so an image's metadata, cannot hold; and the most characters of a prompt that surely fit there.
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+MAX_PROMPT = 4000
+
+
+def unwritable(text: str) -> str:
+    """Why a prompt cannot be kept in the metadata of its images, with the remedy; empty when it can."""
+    if wrong := _UNWRITABLE.search(text):
+        return f"the character U+{ord(wrong.group()):04X} cannot be kept in an image's metadata; remove it"
+    if len(text) > MAX_PROMPT:
+        return f"{len(text)} characters, {MAX_PROMPT} can be kept in an image's metadata; shorten it"
+    return ""
+
+
 def clip_tokens_at_least(text: str) -> int:
     """Lower bound of the CLIP tokens of ``text``, start and end marks not counted."""
     return len(_CLIP_PIECE.findall(text))

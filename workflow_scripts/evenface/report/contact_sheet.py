@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from evenface import __version__
 from evenface.errors import UserError
+from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
-from evenface.storage.images import encode_jpeg
+from evenface.storage.images import decode_image, encode_jpeg
+from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
@@ -43,14 +46,14 @@ class Cell:
         )
 
 
-def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, np.ndarray]:
-    """The first face (uint8 RGB) of each cell, by shard name and then by row; later shards are not decoded."""
-    faces: dict[Cell, np.ndarray] = {}
+def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
+    """The first face of each cell, encoded, by shard name and then by row; later shards' images are not read."""
+    faces: dict[Cell, bytes] = {}
     for path in sorted(map(str, shards)):
         with read_shard(path) as shard:
             cell = Cell.of(shard.recipe)
             if cell not in faces and len(shard.table):
-                faces[cell] = shard.image(shard.table["member"].iloc[0])
+                faces[cell] = shard.image_bytes(shard.table["member"].iloc[0])
     return faces
 
 
@@ -58,13 +61,22 @@ def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathL
     """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour.
 
     ``face_width`` is in pixels; the height follows the first face. Cells without a face are left gray; where
-    that would be most of them, the faces stand in lines with their cells below them. UserError when no
-    shard has an image.
+    that would be most of them, the faces stand in lines with their cells below them. The sheet says of its
+    origin what its faces say. UserError when no shard has an image.
     """
     faces = choose_faces(shards)
     if not faces:
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
-    write_bytes(out, encode_jpeg(draw_sheet(faces, face_width), quality=86, subsampling=0))
+    names = {cell: f"{out}, face of {cell}" for cell in faces}
+    sheet = draw_sheet({cell: decode_image(data, names[cell]) for cell, data in faces.items()}, face_width)
+    said = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
+    write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=said))
+
+
+def sheet_metadata(faces: Iterable[Metadata | None]) -> Metadata | None:
+    """What a sheet of these faces says of its origin; None where none of them says anything."""
+    known = list(faces)
+    return metadata.composed(known, f"evenface {__version__}", "contact sheet") if any(known) else None
 
 
 def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:

@@ -16,10 +16,11 @@ from evenface.generators.text_to_face.faces import framing
 from evenface.generators.text_to_face.pipeline import draw, load_pipeline
 from evenface.planning.catalogue import Prompt, factorial
 from evenface.planning.seeds import seed_from
-from evenface.report.contact_sheet import Cell, draw_sheet
+from evenface.report.contact_sheet import Cell, draw_sheet, sheet_metadata
 from evenface.screening.alignment import frame_celeba
 from evenface.storage.atomic import atomic_path, write_bytes
 from evenface.storage.images import encode_jpeg
+from evenface.storage.metadata import TRAINED, Metadata
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 from evenface.training import runtime
 
@@ -128,4 +129,5 @@ def evaluate(
         faces.setdefault(cell, picture)
     with atomic_path(table) as temporary:
         numbers.to_csv(temporary, index=False, lineterminator="\n")
-    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0))
+    said = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
+    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=said))

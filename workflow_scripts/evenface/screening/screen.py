@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
-from evenface.joblog import progress
+from evenface.joblog import log, progress
 from evenface.screening import LANDMARK_COLUMNS, alignment, quality
-from evenface.storage.images import ImageError, ImageReader, encode_jpeg
+from evenface.storage import metadata
+from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg
+from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import write_table
 from evenface.versions import SCREENING
@@ -172,8 +174,18 @@ def screening_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return frame.astype(types)
 
 
+def _origin(data: bytes, reference: str) -> Metadata | None:
+    """What an image says of its origin, for its crop to say as well; None, with a warning, where that is damaged."""
+    try:
+        return metadata.read(data, reference)
+    except UserError as error:
+        log.warning("%s; its crop says nothing of its origin", error)
+        return None
+
+
 def _write(
     items: Iterable[tuple[str, np.ndarray | ImageError]],
+    origins: dict[str, Metadata | None],
     total: int,
     label: str,
     screener: Screener,
@@ -190,7 +202,10 @@ def _write(
             if crop is not None:
                 name = f"{len(crop_rows):06d}.jpg"
                 crop_rows.append({"image_id": row["image_id"], "member": name})
-                yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0)
+                origin = origins.get(row["image_id"])
+                if origin is not None:
+                    origin = origin.after(f"framed {settings['framing']}, {crop.shape[1]} x {crop.shape[0]} pixels")
+                yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0, metadata=origin)
 
     meta = {"screening_version": SCREENING, "settings": settings, "scorer": screener.scorer.name, "source": label}
     write_shard(out_crops, crops(), recipe=meta, rows=crop_rows)
@@ -212,19 +227,22 @@ def screen_shard(
     """Screen one image shard; write the screening table and a shard of framed crops; return the table.
 
     The crop shard holds the accepted images only, as JPEG, with the table (``image_id``,
-    ``member``). Equal input and settings give equal bytes.
+    ``member``); what an image says of its origin its crop says too. Equal input and settings give equal bytes.
     """
     screener = Screener(settings_of(settings), weights)
+    origins: dict[str, Metadata | None] = {}
     with read_shard(shard) as source:
 
         def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
             for image_id, member in zip(source.table["image_id"], source.table["member"], strict=True):
+                data, reference = source.image_bytes(member), source.reference(member)
+                origins[image_id] = _origin(data, reference)
                 try:
-                    yield image_id, source.image(member)
+                    yield image_id, decode_image(data, reference)
                 except ImageError as error:
                     yield image_id, error
 
-        return _write(items(), len(source.table), source.path.stem, screener, out_table, out_crops)
+        return _write(items(), origins, len(source.table), source.path.stem, screener, out_table, out_crops)
 
 
 def screen_faces(
@@ -238,13 +256,16 @@ def screen_faces(
     """Screen the images of a faces table (say loosely cropped VGGFace2); outputs as :func:`screen_shard`."""
     screener = Screener(settings_of(settings), weights)
     label = str(faces["dataset"].iloc[0]) if len(faces) else "faces"
+    origins: dict[str, Metadata | None] = {}
     with ImageReader() as reader:
 
         def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
             for image_id, reference in zip(faces["image_id"], faces["image"], strict=True):
                 try:
-                    yield image_id, reader.read(reference)
+                    data = reader.read_bytes(reference)
+                    origins[image_id] = _origin(data, reference)
+                    yield image_id, decode_image(data, reference)
                 except ImageError as error:
                     yield image_id, error
 
-        return _write(items(), len(faces), label, screener, out_table, out_crops)
+        return _write(items(), origins, len(faces), label, screener, out_table, out_crops)

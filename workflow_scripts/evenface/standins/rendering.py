@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from evenface import __version__
 from evenface.generators.parametric import camera, sampling, truth
 from evenface.generators.parametric.domains import domain
 from evenface.generators.parametric.face import Face, Framing
@@ -16,8 +17,10 @@ from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
 from evenface.standins.population import Member, StandinSettings, members
 from evenface.storage.images import encode_jpeg
+from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
 from evenface.taxonomy import HAIR_COLOURS
+from evenface.versions import GENERATORS, STANDINS
 
 
 def picture(settings: StandinSettings, member: Member, index: int) -> tuple[Face, int]:
@@ -77,7 +80,15 @@ def render_part(
                     "truth": json.dumps(truth.truth_of(face), sort_keys=True),
                 }
             )
-            yield file, encode_jpeg(image, quality)
+            said = Metadata(
+                ALGORITHMIC,
+                tool=f"evenface {__version__}, stand-in {name} {STANDINS}",
+                generator="parametric",
+                generator_version=str(GENERATORS["parametric"]),
+                seed=str(member.seed),
+                image_id=f"{name}/{member.number}/{index}",
+            )
+            yield file, encode_jpeg(image, quality, metadata=said)
 
     write_shard(
         out, images(), recipe={"standin": name, "seed": seed, "part": part, "settings": dict(config)}, rows=rows

@@ -7,14 +7,17 @@ shard (``data/synthetic/parametric/x.tar::images/0.png``).
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from evenface.errors import UserError
+from evenface.storage.metadata import Metadata
 
 #: Largest image that is decoded, in pixels; a photograph of 40 megapixels is already extreme here.
 MAX_PIXELS = 40_000_000
@@ -159,20 +162,37 @@ def read_image(reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return reader.read(reference)
 
 
-def encode_png(image: np.ndarray, *, text: dict[str, str] | None = None) -> bytes:
-    """PNG bytes of an RGB uint8 image; ``text`` becomes iTXt entries."""
-    from PIL.PngImagePlugin import PngInfo
+def encode_png(image: np.ndarray, *, metadata: Metadata | None = None) -> bytes:
+    """PNG bytes of an RGB or gray uint8 image; ``metadata`` becomes an XMP packet and text chunks before the pixels.
 
-    info = PngInfo()
-    for key, value in (text or {}).items():
-        info.add_itxt(key, value)
+    OpenCV with one filter and the quickest compression takes a third of Pillow's time for 2 % more bytes.
+    """
+    import cv2  # not at the top: most programs that read images write none
+
+    ordered = np.ascontiguousarray(image)
+    ordered = cv2.cvtColor(ordered, cv2.COLOR_RGB2BGR) if image.ndim == 3 else ordered
+    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    data = cv2.imencode(".png", ordered, fast)[1].tobytes()
+    if metadata is None:
+        return data
+    texts = {"XML:com.adobe.xmp": metadata.packet().decode(), **metadata.text()}
+    chunks = [_png_text(key, value) for key, value in texts.items()]
+    return b"".join([data[:_PNG_HEADER], *chunks, data[_PNG_HEADER:]])
+
+
+#: Bytes of a PNG file's signature and first chunk, which says its size.
+_PNG_HEADER = 33
+
+
+def _png_text(key: str, value: str) -> bytes:
+    """An iTXt chunk: the keyword, not compressed, no language."""
+    body = b"iTXt" + key.encode("ascii") + b"\0\0\0\0\0" + value.encode()
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def encode_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2, metadata: Metadata | None = None) -> bytes:
+    """JPEG bytes of an RGB uint8 image; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0; ``metadata`` becomes an XMP packet."""
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=4, pnginfo=info)
-    return buffer.getvalue()
-
-
-def encode_jpeg(image: np.ndarray, quality: int, *, subsampling: int = 2) -> bytes:
-    """JPEG bytes of an RGB uint8 image; ``subsampling`` 0 is 4:4:4 and 2 is 4:2:0."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
+    more = {} if metadata is None else {"xmp": metadata.packet()}
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=subsampling, **more)
     return buffer.getvalue()

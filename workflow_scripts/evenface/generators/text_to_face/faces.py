@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 
+from evenface import __version__
 from evenface.generators.parametric import camera, sampling, truth
 from evenface.generators.parametric.domains import domain
 from evenface.generators.parametric.face import Face, Framing
 from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
 from evenface.storage.images import encode_jpeg
+from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
+from evenface.versions import GENERATORS
 
 #: The demographic cells, in the order in which faces are dealt to them.
 CELLS: tuple[tuple[str, str, str, str], ...] = tuple(
@@ -136,7 +139,15 @@ def render_faces(
                     "truth": json.dumps(kept, sort_keys=True),
                 }
             )
-            yield member, encode_jpeg(image, 95, subsampling=0)
+            said = Metadata(
+                ALGORITHMIC,
+                tool=f"evenface {__version__}, training face of the text-to-face model",
+                generator="parametric",
+                generator_version=str(GENERATORS["parametric"]),
+                seed=str(request.seed),
+                image_id=f"text_to_face/{index}",
+            )
+            yield member, encode_jpeg(image, 95, subsampling=0, metadata=said)
 
     recipe = {"seed": seed, "part": part, "settings": dict(settings)}
     write_shard(out, images(), recipe=recipe, rows=rows)

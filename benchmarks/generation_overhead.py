@@ -1,0 +1,178 @@
+"""What a shard job costs beyond the pictures themselves: metadata, PNG encoding, the table and the file.
+
+python benchmarks/generation_overhead.py [images] [rounds]
+
+Two generators: a Stable Diffusion pipeline of diffusers at the size of the text-to-face model (a UNet of
+about 17 M random weights, 96 x 96 pixels, 10 steps, batches of 4) and the parametric renderer. The calls of the
+pipeline, or of the renderer, are timed inside a whole ``generate_shard``; the overhead is the rest of the job
+as a share of the calls. Loading comes before. Wall time gains from a second core, where encoding runs beside
+drawing; processor time counts all threads. Last, what starting a job costs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+import numpy as np  # noqa: E402
+
+from evenface import versions  # noqa: E402
+from evenface.generators import shards  # noqa: E402
+from evenface.generators.parametric import ParametricGenerator  # noqa: E402
+from evenface.generators.protocol import GeneratedFace  # noqa: E402
+from evenface.planning.requests import Request  # noqa: E402
+
+BATCH, STEPS, SIZE = 4, 10, 96
+ASSETS = ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
+
+
+class Clock:
+    """Wall seconds, and processor seconds of this thread, spent inside what it wraps."""
+
+    def __init__(self):
+        self.wall = self.processor = 0.0
+
+    def timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            wall, processor = time.perf_counter(), time.thread_time()
+            try:
+                return work(*arguments, **options)
+            finally:
+                self.wall += time.perf_counter() - wall
+                self.processor += time.thread_time() - processor
+
+        return run
+
+
+class Pipelined:
+    """A text-to-image pipeline as a generator: batches, a seed for each picture."""
+
+    def __init__(self, clock: Clock):
+        import torch
+        from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+        from evenface.networks.latent_diffusion import autoencoder
+        from evenface.training.text_to_face import denoiser
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        settings = {
+            "text": denoiser.DEFAULTS["text"],
+            "unet": {"channels": [128, 192], "layers": 2, "attention": [True, True], "head": 32},
+        }
+        vae = autoencoder(SIZE, [32, 48, 96, 128], 6, 1)
+        unet, text, tokenizer = denoiser.build(settings, SIZE // 8, 6)
+        self.pipeline = StableDiffusionPipeline(
+            vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        )  # fmt: skip
+        self.pipeline.set_progress_bar_config(disable=True)
+        for part in (vae, unet, text):
+            part.eval()
+        self.weights = sum(p.numel() for p in unet.parameters())
+        self.call = clock.timed(self.pipeline)
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
+        import torch
+
+        requests = list(requests)
+        for start in range(0, len(requests), BATCH):
+            batch = requests[start : start + BATCH]
+            drawn = self.call(
+                [request.prompt for request in batch],
+                negative_prompt=[request.negative_prompt for request in batch],
+                num_inference_steps=STEPS,
+                generator=[torch.Generator().manual_seed(request.seed) for request in batch],
+                output_type="np",
+            ).images
+            for request, picture in zip(batch, (drawn * 255).round().astype(np.uint8), strict=True):
+                yield GeneratedFace(request, picture, {"model": "random weights", "steps": STEPS})
+
+
+class Rendered(ParametricGenerator):
+    """The parametric generator with a clock around every face it draws."""
+
+    def __init__(self, clock: Clock):
+        super().__init__({"files": {"assets": str(ASSETS)}})
+        self.clock = clock
+
+    def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
+        face = self.clock.timed(super().generate(requests).__next__)
+        for _ in requests:
+            yield face()
+
+
+def recipe(name: str, count: int) -> dict[str, Any]:
+    return {
+        "generator": name, "generator_version": 1, "cell": "bench", "prompt": "portrait photo of a young woman",
+        "negative_prompt": "blurry", "gender": "female", "age": "young", "ethnicity": "white",
+        "attributes": {"Blond_Hair": 1}, "seed": 1, "first": 0, "count": count, "settings": {},
+    }  # fmt: skip
+
+
+def measure(name: str, generator: Any, clock: Clock, count: int, rounds: int) -> None:
+    """Print the overhead of the round in which the machine disturbed least, by either clock."""
+    shards.create = lambda *_: generator
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(rounds + 1):
+            clock.wall = clock.processor = 0.0
+            wall, processor = time.perf_counter(), time.process_time()
+            shards.generate_shard(recipe(name, count), Path(folder) / f"{number}.tar", {})
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
+            if number:  # the first warms up
+                found.append((wall, clock.wall, processor, clock.processor))
+    for label, job, calls in (("wall", 0, 1), ("processor", 2, 3)):
+        shares = sorted(row[job] / row[calls] - 1 for row in found)
+        best = min(found, key=lambda row: row[job])
+        print(
+            f"{name:11} {label:9} calls {1e3 * best[calls] / count:7.1f} ms an image, job {1e3 * best[job] / count:7.1f}"
+            f"; overhead {shares[0]:6.2%} to {shares[-1]:6.2%}, median {shares[len(shares) // 2]:6.2%}"
+        )
+
+
+def start_up(label: str, code: str) -> None:
+    """Print the seconds of a process that runs ``code`` and ends."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow_scripts")}
+    best = None
+    for _ in range(3):
+        before, wall = os.times(), time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        after = os.times()
+        used = (
+            after.children_user + after.children_system - before.children_user - before.children_system,
+            time.perf_counter() - wall,
+        )
+        best = min(best or used, used)
+    print(f"start of a job: {label:44} {best[0]:5.2f} s processor, {best[1]:5.2f} s wall")
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 24
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    clock = Clock()
+    generator = Pipelined(clock)
+    print(f"UNet of {generator.weights / 1e6:.1f} M weights, {count} images a shard, {rounds} rounds")
+    measure("diffusion", generator, clock, count, rounds)
+    clock = Clock()
+    measure("parametric", Rendered(clock), clock, count, rounds)
+    start_up("Python", "pass")
+    start_up("what every shard job imports", "import evenface.generators.shards")
+    start_up("the parametric renderer, loaded", f"from evenface.generators.parametric import ParametricGenerator as P; "
+             f"import evenface.generators.shards; P({{'files': {{'assets': {str(ASSETS)!r}}}}})")  # fmt: skip
+    start_up("diffusers' Stable Diffusion pipeline, imported", "import evenface.generators.shards\n"
+             "from diffusers import StableDiffusionPipeline")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
