@@ -13,6 +13,7 @@ from evenface.generators.guided import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
 from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
 from evenface.planning.requests import Request
+from evenface.storage import metadata
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN
 
@@ -405,6 +406,10 @@ def test_guidance_is_accepted_more_often_than_chance_and_fills_every_group(linea
         for row in shard.table.itertuples():
             truth = json.loads(row.truth)
             assert truth["gender"] == row.gender
+            said = metadata.read(shard.image_bytes(row.member))
+            assert said.source_type == metadata.ALGORITHMIC == row.digital_source_type
+            assert said.image_id == row.image_id
+            assert json.loads(said.provenance)["group"] == f"{row.gender}*{row.Smiling}"
     curve = balance.curve(candidates)
     assert (curve.groupby(["group", "method"])["tried"].max() == candidates.groupby(["group", "method"]).size()).all()
     assert (curve["accepted"] <= curve["tried"]).all()

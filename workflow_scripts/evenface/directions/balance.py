@@ -34,6 +34,10 @@ NOT_SEEN, NO_ANSWER = "another_group", "no_answer"
 GUIDED, UNGUIDED = "guided", "unguided"
 
 
+#: An image id, its latent, its picture where one was drawn, and how it was found.
+Face = tuple[str, np.ndarray, bytes | None, dict[str, Any]]
+
+
 def groups_of(factors: Sequence[str]) -> list[dict[str, str]]:
     """Every combination of the levels of ``factors``."""
     return [dict(zip(factors, levels)) for levels in itertools.product(*map(levels_of_factor, factors))]
@@ -78,18 +82,14 @@ def balanced_set(
                 group_name(group), len(faces), settings["per_group"], len(rows),
             )  # fmt: skip
     candidates += _unguided(groups, directions, generator, reader, settings, seed)
-    latents = np.stack([latent for _, latent, _ in kept]) if kept else np.zeros((0, len(directions.mean)), np.float32)
-    counts: dict[str, int] = {}
-    names = []
-    for group, _, _ in kept:
-        name = group_name(group).replace("*", "-")
-        counts[name] = counts.get(name, -1) + 1
-        names.append(f"{generator.name}/{name}-{counts[name]:05d}")
-    columns = {factor: [group[factor] for group, _, _ in kept] for factor in settings["groups"]}
-    drawn = [picture for *_, picture in kept]
-    write_faces(out, generator, directions.space, latents, names, columns=columns, drawn=drawn)
+    nothing = np.zeros((0, len(directions.mean)), np.float32)
+    latents = np.stack([latent for _, _, latent, _, _ in kept]) if kept else nothing
+    names = [name for _, name, *_ in kept]
+    columns = {factor: [group[factor] for group, *_ in kept] for factor in settings["groups"]}
+    drawn, said = [picture for *_, picture, _ in kept], [one for *_, one in kept]
+    write_faces(out, generator, directions.space, latents, names, said, columns=columns, drawn=drawn)
     table = pd.DataFrame(candidates)
-    return table, summary(table, directions, {group_name(g): [z for h, z, _ in kept if h == g] for g in groups})
+    return table, summary(table, directions, {group_name(g): [z for h, _, z, *_ in kept if h == g] for g in groups})
 
 
 def _fill(
@@ -99,12 +99,12 @@ def _fill(
     reader: Reader,
     settings: Mapping[str, Any],
     seed: int,
-) -> tuple[list[dict[str, Any]], list[tuple[np.ndarray, bytes | None]]]:
+) -> tuple[list[dict[str, Any]], list[Face]]:
     """Candidates of one group in order until it is full, and the accepted latents with their pictures if drawn."""
     own = seed_from(seed, "balanced", group_name(group))
     starts = generator.sample(settings["max_candidates"], own, directions.space)
     rows: list[dict[str, Any]] = []
-    accepted: list[tuple[np.ndarray, bytes | None]] = []
+    accepted: list[Face] = []
     at = 0
     while len(accepted) < settings["per_group"] and at < len(starts):
         # As many as are missing: an accepted face is never left out, so that the curve ends where the set is full.
@@ -113,7 +113,12 @@ def _fill(
         walks = [walk(directions.standardised(starts[i]), group, directions.scorers, settings) for i in batch]
         met = [done for done in walks if done.met]
         latents = [directions.latents(done.x) for done in met]
-        seen = reader.read_latents(generator, directions.space, np.stack(latents)) if latents else pd.DataFrame()
+        said = [_said(group, own, i, done) for i, done in zip(batch, walks) if done.met]
+        label = group_name(group).replace("*", "-")
+        names = [f"{generator.name}/{label}-{one['candidate']:05d}" for one in said]
+        seen = pd.DataFrame()
+        if latents:
+            seen = reader.read_latents(generator, directions.space, np.stack(latents), said, names)
         answers = iter(seen.to_dict("records"))
         chosen = iter(latents)
         for i, done in zip(batch, walks):
@@ -123,9 +128,14 @@ def _fill(
                 row |= {f"seen_{factor}": answer[factor] for factor in group}
                 row["reason"] = verdict(group, answer)
                 if not row["reason"]:
-                    accepted.append((latent, answer["picture"]))
+                    accepted.append((answer["image_id"], latent, answer["picture"], _said(group, own, i, done)))
             rows.append(row)
     return rows, accepted
+
+
+def _said(group: Mapping[str, str], seed: int, candidate: int, done: Walk) -> dict[str, Any]:
+    """How a face was found, for its metadata."""
+    return {"group": group_name(group), "seed": seed, "candidate": candidate, "steps": done.steps}
 
 
 def _row(group: Mapping[str, str], method: str, index: int, done: Walk | None) -> dict[str, Any]:

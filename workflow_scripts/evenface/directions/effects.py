@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from evenface import __version__
 from evenface.directions.labels import Reader, levels_of_factor
+from evenface.directions.samples import origin_of
 from evenface.generators.directions_file import Directions
 from evenface.generators.latent import LatentGenerator
 from evenface.generators.walks import mirrored
 from evenface.joblog import progress
+from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
 from evenface.storage.images import encode_jpeg
 from evenface.taxonomy import UNKNOWN
@@ -87,7 +90,10 @@ def mirror_table(
         pairs[i, 0] = x[i]
         levels = scorer.levels[first], scorer.levels[second]
         pairs[i, 1] = mirrored(x[i], directions.scorers, factor, *levels)
-    seen = reader.read_latents(generator, directions.space, directions.latents(pairs.reshape(-1, x.shape[1])), out=out)
+    said = [{"mirrored": factor, "pair": i, "side": side} for i in range(len(x)) for side in ("face", "image")]
+    names = [f"{generator.name}/mirror-{one['pair']:05d}-{one['side']}" for one in said]
+    flat = directions.latents(pairs.reshape(-1, x.shape[1]))
+    seen = reader.read_latents(generator, directions.space, flat, said, names, out)
     before, after = seen.iloc[::2].reset_index(drop=True), seen.iloc[1::2].reset_index(drop=True)
     table = pd.DataFrame(
         {
@@ -143,7 +149,12 @@ def walk_sheet(
                 path = start + np.linspace(-distance, distance, steps)[:, None] * direction
                 pictures += list(generator.draw(directions.latents(path), directions.space))
         rows.append((f"{factor}: {level}".replace("_", " "), pictures))
-    write_bytes(out, encode_jpeg(_draw_rows(rows, steps, width), quality=88, subsampling=0))
+    said = metadata.composed(
+        [origin_of(generator, directions.space, latent, "", {}) for latent in latents],
+        f"evenface {__version__}",
+        "walks along directions",
+    )
+    write_bytes(out, encode_jpeg(_draw_rows(rows, steps, width), quality=88, subsampling=0, metadata=said))
 
 
 def _draw_rows(rows: Sequence[tuple[str, list[np.ndarray]]], steps: int, width: int) -> np.ndarray:

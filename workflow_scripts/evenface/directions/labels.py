@@ -121,11 +121,18 @@ class Reader:
         )
 
     def read_latents(
-        self, generator: LatentGenerator, space: str, latents: np.ndarray, out: str | os.PathLike | None = None
+        self,
+        generator: LatentGenerator,
+        space: str,
+        latents: np.ndarray,
+        said: Sequence[Mapping[str, Any]] | None = None,
+        names: Sequence[str] | None = None,
+        out: str | os.PathLike | None = None,
     ) -> pd.DataFrame:
         """Levels and scores of the faces of latents (n, d), and ``picture``, the PNG file of each face that was drawn.
 
-        They are drawn only if the annotator looks at them, or into the shard ``out``.
+        They are drawn only if the annotator looks at them, or into the shard ``out``; ``said`` is how each was found,
+        ``names`` their image ids.
         """
         pictures = self.annotator.reads != "record" or out is not None
         if self.annotator.reads == "record" and getattr(generator, "truths", None) is None:
@@ -133,10 +140,10 @@ class Reader:
                 f"latent_directions: {self.name} needs a generator that knows what it draws, and {generator.name} does "
                 f"not; choose another annotator"
             )
-        names = [f"{generator.name}/face-{i:06d}" for i in range(len(latents))]
+        names = names or [f"{generator.name}/face-{i:06d}" for i in range(len(latents))]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(out) if out is not None else Path(folder) / "faces.tar"
-            write_faces(path, generator, space, latents, names, pictures=pictures)
+            write_faces(path, generator, space, latents, names, said or [{}] * len(names), pictures=pictures)
             levels = self.read_shard(path)
             with read_shard(path) as shard:
                 members = shard.table["member"]

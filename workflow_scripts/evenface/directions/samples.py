@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface import __version__
 from evenface.errors import UserError
 from evenface.generators.latent import LatentGenerator, create_latent, space_of
+from evenface.generators.shards import SOURCE_TYPES
 from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
 from evenface.storage.images import encode_png
+from evenface.storage.metadata import TRAINED, Metadata
 from evenface.storage.shards import read_shard, write_shard
+from evenface.versions import GENERATORS
 
 
 def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Mapping[str, Any]) -> None:
@@ -30,7 +35,10 @@ def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Ma
     indices = np.arange(recipe["part"], recipe["samples"], recipe["parts"])
     latents = generator.sample(recipe["samples"], seed_from(recipe["seed"], "latent samples"), space)[indices]
     names = [f"{generator.name}/sample-{index:06d}" for index in indices]
-    write_faces(out, generator, space, latents, names, recipe={**recipe, "space": space}, pictures=recipe["pictures"])
+    said = [{"seed": recipe["seed"], "sample": int(index)} for index in indices]
+    write_faces(
+        out, generator, space, latents, names, said, recipe={**recipe, "space": space}, pictures=recipe["pictures"]
+    )
 
 
 def write_faces(
@@ -39,6 +47,7 @@ def write_faces(
     space: str,
     latents: np.ndarray,
     names: Sequence[str],
+    said: Sequence[Mapping[str, Any]],
     *,
     recipe: Mapping[str, Any] | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
@@ -47,12 +56,17 @@ def write_faces(
 ) -> None:
     """Draw latents (n, d) into a shard of PNG files; those of ``drawn`` that are there are taken as they are.
 
-    Columns of its table: image_id (``names``), member, identity_id, latent (float32 list), ``truth`` (JSON) where
+    ``said`` is how each was found (JSON-ready), for the pictures' metadata. Columns of the table: image_id (``names``),
+    member, identity_id, latent (float32 list), generator, digital_source_type, provenance (JSON), ``truth`` (JSON) where
     the generator knows it, and ``columns``.
     """
     table = pd.DataFrame({"image_id": list(names), "member": [f"{name.split('/')[-1]}.png" for name in names]})
     table["identity_id"] = table["image_id"]
     table["latent"] = list(np.asarray(latents, np.float32))
+    origins = [origin_of(generator, space, *one) for one in zip(latents, names, said, strict=True)]
+    table["generator"] = generator.name
+    table["digital_source_type"] = [origin.source_type for origin in origins]
+    table["provenance"] = [origin.provenance for origin in origins]
     truths = known_truths(generator, latents, space)
     if truths is not None:
         table["truth"] = truths
@@ -63,10 +77,29 @@ def write_faces(
 
     def images() -> Iterator[tuple[str, bytes]]:
         new: Iterator[np.ndarray] = iter(generator.draw(np.asarray(latents)[missing], space))
-        for member, one in progress(list(zip(table["member"], ready)), len(table), f"{generator.name} faces"):
-            yield member, encode_png(next(new)) if one is None else one
+        faces = list(zip(table["member"], ready, origins, strict=True))
+        for member, one, origin in progress(faces, len(faces), f"{generator.name} faces"):
+            yield member, encode_png(next(new), metadata=origin) if one is None else one
 
     write_shard(out, images() if pictures else (), table, dict(recipe or {}))
+
+
+def origin_of(
+    generator: LatentGenerator, space: str, latent: np.ndarray, image_id: str, said: Mapping[str, Any]
+) -> Metadata:
+    """What the picture of a latent says about itself; its provenance has the latent's SHA-256 (float32, little-endian)."""
+    known = getattr(generator, "provenance", {})
+    digest = hashlib.sha256(np.asarray(latent, "<f4").tobytes()).hexdigest()
+    return Metadata(
+        source_type=SOURCE_TYPES.get(generator.name, TRAINED),
+        tool=f"evenface {__version__}, generator {generator.name} {GENERATORS[generator.name]}",
+        generator=generator.name,
+        generator_version=str(GENERATORS[generator.name]),
+        model=str(known.get("model", "")),
+        seed=str(said.get("seed", "")),
+        image_id=image_id,
+        provenance=json.dumps({**known, "space": space, "latent_sha256": digest, **said}, sort_keys=True),
+    )
 
 
 def known_truths(generator: LatentGenerator, latents: np.ndarray, space: str) -> list[str] | None:

@@ -22,6 +22,7 @@ from evenface.errors import UserError
 from evenface.generators.directions_file import read_directions
 from evenface.generators.latent import create_latent
 from evenface.generators.protocol import GeneratedFace
+from evenface.generators.shards import SOURCE_TYPES
 from evenface.generators.walks import WALK_DEFAULTS, Walk, walk
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
@@ -36,9 +37,6 @@ DEFAULTS: dict[str, Any] = {"generator": "parametric", "tries": 3, "base": {}, "
 
 #: Levels of the factor of an attribute.
 ABSENT, PRESENT = "absent", "present"
-
-#: IPTC's digital source type of faces of a latent generator, where it is not that of trained networks.
-SOURCE_TYPES = {"parametric": "algorithmicMedia"}
 
 _BATCH = 8
 
@@ -125,6 +123,7 @@ class GuidedGenerator:
         latent = self.directions.latents(best.x) if best.steps else start
         source = SOURCE_TYPES.get(self.base.name)
         return latent, {
+            **getattr(self.base, "provenance", {}),
             "identity": request.request_id,
             **({"source_type": source} if source else {}),
             "base": self.base.name,
