@@ -20,6 +20,7 @@ resource_scopes:
 include: "rules/common.smk"
 include: "rules/assets.smk"
 include: "rules/standins.smk"
+include: "rules/prompts.smk"
 include: "rules/generate.smk"
 include: "rules/screen.smk"
 include: "rules/annotate.smk"

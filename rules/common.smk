@@ -12,6 +12,7 @@ from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
+from evenface.planning.contextual import prompt_writing, writes_prompts
 from evenface.planning.directions import (
     annotator_recipe,
     direction_problems,
@@ -30,16 +31,19 @@ LOOKING = set(
     "--lint --unlock --list-rules -l --list-target-rules --lt --summary -S --detailed-summary -D --report "
     "--cleanup-metadata --cm --cleanup-shadow --delete-all-output --conda-create-envs-only --containerize".split()
 )
+LOOKING_ONLY = LOOKING & {argument.split("=")[0] for argument in sys.argv}
 
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
-    PLANS = build_plans(SETTINGS)
+    PROMPTS = prompt_writing(SETTINGS)
+    # Nothing but prompts can be made before they are written.
+    PLANS = build_plans(SETTINGS, unwritten=bool(LOOKING_ONLY) or writes_prompts(PROMPTS, sys.argv[1:]))
     Margin.from_settings(
         SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
     )
     REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
     NEEDS = needs(SETTINGS, REGISTRY)
-    if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
+    if not LOOKING_ONLY:
         require(NEEDS, REGISTRY)
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -124,6 +128,21 @@ def scaled_mem(base_mb):
         return base_mb * attempt
 
     return mem_mb
+
+
+def prompts_to_write():
+    """Name of the prompt file that a language model is to write and has not; one that is there is the user's."""
+    return [Path(path).stem for path in absent(PROMPTS)]
+
+
+def prompt_task(wildcards):
+    """All that decides what a language model writes, and how it is asked."""
+    return PROMPTS[f"data/prompts/{wildcards.catalogue}.csv"]
+
+
+def prompt_gpus(wildcards):
+    """GPUs a writer can use: an endpoint has its own."""
+    return int(prompt_task(wildcards)["task"]["writer"] == "transformers")
 
 
 def shard_recipe(wildcards):

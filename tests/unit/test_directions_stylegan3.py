@@ -1,6 +1,5 @@
 """Directions over StyleGAN3's latent spaces, with a tiny network of the published layout."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,6 @@ from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN
 
 NETWORK = Path(__file__).resolve().parents[1] / "contract/reference/stylegan3/tiny_network_snapshot.pkl"
-
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("evenface.generators.stylegan3") is None, reason="StyleGAN3 is not there yet"
-)
 
 
 @pytest.mark.parametrize("space", [pytest.param("z", marks=pytest.mark.slow), "w"])

@@ -8,6 +8,7 @@ tests/update_references.py`` renews them.
 """
 
 GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 1, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
+PROMPTS = 1
 SCREENING = 2
 QUALITY = 1
 RECOGNITION = 1

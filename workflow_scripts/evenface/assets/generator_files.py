@@ -18,7 +18,15 @@ def _guided(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"directions": f"results/latent/{base}/directions.npz", **generator_files(base, settings["base"])}
 
 
-_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {"parametric": _parametric, "guided": _guided}
+def _stylegan3(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"network": settings["network"]}
+
+
+_FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
+    "parametric": _parametric,
+    "stylegan3": _stylegan3,
+    "guided": _guided,
+}
 
 
 def generator_files(generator: str, settings: Mapping[str, Any]) -> dict[str, str]:

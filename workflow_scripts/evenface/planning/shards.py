@@ -11,17 +11,19 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
-from evenface.planning.generators import generators_of, settings_of
+from evenface.planning.contextual import MissingPrompts
+from evenface.planning.generators import generators_of, obeys_prompts, settings_of
 from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.planning.subset import balanced_subset
 from evenface.planning.vocabulary import unwritable
+from evenface.taxonomy import UNKNOWN
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
@@ -76,15 +78,21 @@ def _recipes(
         yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
 
 
-def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, Plan]:
+def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bool = False) -> dict[str, Plan]:
     """The plan of every generator of ``config["generation"]``, the main one first: name -> plan.
 
-    All draw the same catalogue; see :func:`build_catalogue` for the errors raised.
+    All draw the same catalogue; see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
+    are empty while a language model's prompts are still to be written.
     """
     generation = config["generation"]
     if problem := unwritable(generation["negative_prompt"]):
         raise UserError(f"config key generation.negative_prompt: {problem}")
-    prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+    try:
+        prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+    except MissingPrompts:
+        if not unwritten:
+            raise
+        prompts = []
     plans = {}
     for generator in generators_of(generation):
         settings = settings_of(config, generator)
@@ -119,7 +127,10 @@ def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
 
 
 def requests_of(recipe: dict[str, Any]) -> list[Request]:
-    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone."""
+    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone.
+
+    Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
+    """
     requests = []
     for index in range(recipe["first"], recipe["first"] + recipe["count"]):
         prompt, cell = recipe["prompt"], recipe["cell"]
@@ -133,4 +144,7 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
                 seed=seed_from(recipe["seed"], "image", cell, prompt, index),
             )
         )
+    if not obeys_prompts(recipe["generator"]):
+        nothing = {"prompt": "", "negative_prompt": "", "attributes": {}}
+        return [replace(r, demographics=dict.fromkeys(r.demographics, UNKNOWN), **nothing) for r in requests]
     return requests
