@@ -29,6 +29,7 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/text_to_face.smk"
+include: "rules/latent.smk"
 
 
 rule all:

@@ -13,7 +13,8 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
-from evenface.planning.generators import REQUESTED, generators_of, source_of
+from evenface.planning.directions import direction_problems
+from evenface.planning.generators import REQUESTED, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
 from evenface.versions import GENERATORS
 
@@ -122,6 +123,8 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
+    if "guided" in generators_of(config["generation"]):
+        problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
         standin = dataset.get("standin")
@@ -145,7 +148,7 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
-    problems += _annotation_problems(config["annotation"], config["generation"])
+    problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
@@ -234,12 +237,13 @@ _NO_ATTRIBUTES = ("fairface", "deepface")
 _NO_DEMOGRAPHICS = ("facer",)
 
 
-def _annotation_problems(annotation: dict[str, Any], generation: dict[str, Any]) -> list[str]:
+def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
+    annotation, generation = config["annotation"], config["generation"]
     uses = [("validate.by", annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity")]
     problems, compared = [], False
     for generator in generators_of(generation):
-        settings = generation["settings"].get(generator, {})
+        settings = settings_of(config, generator)
         labels, demographics = (
             source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
         )

@@ -18,7 +18,7 @@ from typing import Any
 from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.contextual import MissingPrompts
-from evenface.planning.generators import generators_of, obeys_prompts
+from evenface.planning.generators import generators_of, obeys_prompts, settings_of
 from evenface.planning.initial import InitialImages, in_order, sources_of
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
@@ -54,7 +54,12 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
 
 
 def _recipes(
-    prompt: Prompt, generation: dict[str, Any], generator: str, seed: int, initial: InitialImages | None
+    prompt: Prompt,
+    generation: dict[str, Any],
+    generator: str,
+    settings: dict[str, Any],
+    seed: int,
+    initial: InitialImages | None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     total, size = generation["images_per_prompt"], generation["images_per_shard"]
     if isinstance(total, dict):
@@ -74,7 +79,7 @@ def _recipes(
             "seed": seed,
             "first": first,
             "count": min(size, total - first),
-            "settings": generation["settings"].get(generator, {}),
+            "settings": settings,
         }
         if initial:
             recipe["initial"] = initial.of(prompt, range(first, first + recipe["count"]))
@@ -102,11 +107,12 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
     sources = set(sources_of(generators, generation["settings"]).values())
     # A generator that starts from another one's images is planned after it.
     for generator in in_order(generators, generation["settings"]):
-        initial = InitialImages.of_settings(generator, generation["settings"].get(generator, {}), images, base=base)
+        settings = settings_of(config, generator)
+        initial = InitialImages.of_settings(generator, settings, images, base=base)
         recipes: dict[str, dict[str, Any]] = {}
         count = generation.get("prompt_subset", {}).get(generator, len(prompts))
         for prompt in balanced_subset(prompts, count, seed=config["seed"]):
-            recipes.update(_recipes(prompt, generation, generator, config["seed"], initial))
+            recipes.update(_recipes(prompt, generation, generator, settings, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
         if generator in sources:
             images[generator] = _references(plans[generator])
