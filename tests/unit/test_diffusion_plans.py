@@ -351,7 +351,11 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
             "prompt_weights is 'refuse'",
         ),
         ({}, {"template": "a ({age}:1.4 {gender} with {hair}{traits}"}, "never closed"),
-        ({}, {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"}, "at least 2. tokens, 18 fit"),
+        (
+            {},
+            {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"},
+            "at least 2. tokens, 18 fit",
+        ),
         ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
     ],
 )

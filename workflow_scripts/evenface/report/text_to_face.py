@@ -12,9 +12,11 @@ import pandas as pd
 
 from evenface.annotators.trained_here import TrainedHere
 from evenface.errors import UserError
+from evenface.generators import create
 from evenface.generators.text_to_face.faces import framing
-from evenface.generators.text_to_face.pipeline import draw, load_pipeline
+from evenface.joblog import progress
 from evenface.planning.catalogue import Prompt, factorial
+from evenface.planning.requests import Request
 from evenface.planning.seeds import seed_from
 from evenface.report.contact_sheet import Cell, draw_sheet, sheet_metadata
 from evenface.screening.alignment import frame_celeba
@@ -38,6 +40,10 @@ CATALOGUE: dict[str, Any] = {
     ],
     "traits_per_prompt": 1,
 }  # fmt: skip
+
+
+#: Faces drawn together.
+_BATCH = 12
 
 
 def wanted_hair(prompt: Prompt) -> str:
@@ -106,19 +112,22 @@ def evaluate(
         raise UserError(
             f"{annotator}: this annotator does not read {unread[0]}; add it to annotation.trained_here.attributes"
         )
-    pipeline = load_pipeline(model)
+    how = {key: settings[key] for key in ("steps", "guidance")}
+    generator = create("diffusion", {"model": str(model), **how, "batch_size": _BATCH, "threads": threads})
     catalogue = factorial(CATALOGUE, seed=seed)
     prompts = [catalogue[i % len(catalogue)] for i in range(settings["images"])]
-    seeds = [seed_from(seed, "evaluation", i) for i in range(len(prompts))]
-    pictures = list(
-        draw(
-            pipeline,
-            [prompt.text for prompt in prompts],
-            seeds,
-            steps=settings["steps"],
-            guidance=settings["guidance"],
+    requests = [
+        Request(
+            f"evaluation-{i:05d}",
+            prompt.text,
+            "",
+            prompt.demographics,
+            prompt.attributes,
+            seed_from(seed, "evaluation", i),
         )
-    )
+        for i, prompt in enumerate(prompts)
+    ]
+    pictures = [face.image for face in progress(generator.generate(requests), len(requests), "drawing")]
     numbers = obedience(prompts, reader.annotate([as_annotated(picture) for picture in pictures]))
     for row in numbers[numbers["level"] == "all"].itertuples():
         log.info("%s: %.1f %% of %d faces as asked for", row.dimension, 100 * row.obeyed, row.n)
