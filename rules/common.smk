@@ -5,6 +5,7 @@ import re
 from evenface import versions
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.check import require
+from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.download import recipe_of
 from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import needs
@@ -45,6 +46,7 @@ try:
     NEEDS = needs(SETTINGS, REGISTRY)
     if not LOOKING_ONLY:
         require(NEEDS, REGISTRY)
+        check_diffusion(SETTINGS["generation"]["settings"], PLANS)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -159,8 +161,9 @@ def generator_file_names(wildcards):
 
 
 def generator_inputs(wildcards):
-    """The same paths."""
-    return list(generator_file_names(wildcards).values())
+    """The same paths, and those of the images it starts from."""
+    initial = shard_recipe(wildcards).get("initial", [])
+    return [*generator_file_names(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
 
 def all_shards(ending):
@@ -393,6 +396,18 @@ def training_settings(wildcards):
         "attributes": SETTINGS["training"]["attributes"],
         "settings": {k: v for k, v in SETTINGS["training"].items() if k not in ("seeds", "attributes")},
     }
+
+
+def generator_mem(wildcards, attempt):
+    """Memory of a generating job: its files, twice while they are loaded and in another precision, and room for images."""
+    size = sum(Path(path).stat().st_size for path in generator_inputs(wildcards) if Path(path).is_file())
+    base = 1500 if wildcards.generator == "parametric" else 2500 + 3 * size // 10**6
+    return attempt * base
+
+
+def generator_runtime(wildcards):
+    """Minutes of a generating job: large models take long where there is no GPU."""
+    return 60 if wildcards.generator == "parametric" else 480
 
 
 def generator_gpus(wildcards):

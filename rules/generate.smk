@@ -13,12 +13,12 @@ rule generate:
     priority: 10
     retries: 1
     conda:
-        "../envs/generate.yaml"
+        "../envs/diffusion.yaml"
     threads: 1
     resources:
         gpu=generator_gpus,
-        mem_mb=scaled_mem(1500),
-        runtime=60,
+        mem_mb=generator_mem,
+        runtime=generator_runtime,
     params:
         recipe=shard_recipe,
         files=generator_file_names,

@@ -13,6 +13,7 @@ from evenface.configuration import check_config, load_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
+CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
 DLIB = ("models/dlib/shape_predictor_5_face_landmarks.dat", "models/dlib/mmod_human_face_detector.dat")
 MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}
 
@@ -20,7 +21,7 @@ MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}
 def pytest_sessionstart(session):
     """Fetch what tests of real parts need, by the workflow's own rules, once per clone."""
     os.environ["EVENFACE_FACE_ASSETS"] = str(ROOT / FACE_ASSETS)
-    missing = [name for name in (FACE_ASSETS, *DLIB, *MTCNN.values()) if not (ROOT / name).exists()]
+    missing = [name for name in (FACE_ASSETS, CLIP_MERGES, *DLIB, *MTCNN.values()) if not (ROOT / name).exists()]
     if missing and not session.config.option.collectonly:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "all", "--", *missing]
@@ -45,6 +46,32 @@ def renderer(face_assets):
 def mtcnn_weights() -> dict[str, Path]:
     """File key -> weights of the face detector MTCNN."""
     return {net: ROOT / path for net, path in MTCNN.items()}
+
+
+@pytest.fixture(scope="session")
+def clip_merges() -> Path:
+    return ROOT / CLIP_MERGES
+
+
+@pytest.fixture(scope="session")
+def diffusion_models(tmp_path_factory) -> Path:
+    """Tiny pipelines in the published formats: sd, instruct, sdxl, sd3, sd.safetensors, without_vae.ckpt, vae.pt, config."""
+    import torch
+
+    import diffusion_models as make
+
+    folder, words = tmp_path_factory.mktemp("diffusion"), tmp_path_factory.mktemp("words")
+    kinds = {"sd": make.stable_diffusion(words), "instruct": make.stable_diffusion(words, inputs=8),
+             "sdxl": make.sdxl(words), "sd3": make.sd3(words)}  # fmt: skip
+    for name, pipeline in kinds.items():
+        make.save(pipeline, folder / name)
+    make.write_single(kinds["sd"], folder / "sd.safetensors")
+    make.write_single(kinds["sd"], folder / "without_vae.ckpt", with_vae=False)
+    make.write_single(kinds["instruct"], folder / "instruct.safetensors")
+    torch.save({"state_dict": make.vae_state(kinds["sd"].vae)}, folder / "vae.pt")
+    make.config_folder(folder / "sd", folder / "config")
+    make.config_folder(folder / "instruct", folder / "instruct-config")
+    return folder
 
 
 @pytest.fixture(scope="session")

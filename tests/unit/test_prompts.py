@@ -431,6 +431,9 @@ def test_words_tied_to_a_group_are_found_in_whole_prompts(settings, tmp_path):
     whole_prompts(path, rows("standing"))
     made = contextual(chosen, seed=0, base=tmp_path)
     assert made.findings == [] and made.tests > 0
+    own = [(cell, f"{text} over {'her' if cell == 'female' else 'his'} shoulder") for cell, text in rows("standing")]
+    whole_prompts(path, own)
+    assert contextual(chosen, seed=0, base=tmp_path).findings == [], "a group's own pronouns are no association"
 
 
 def test_the_words_for_the_person_are_taken_out():

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 
 from evenface.errors import UserError
+from evenface.generators import create
 from evenface.generators.parametric import truth
 from evenface.generators.text_to_face import captions, faces
 from evenface.generators.text_to_face.pipeline import draw, load_pipeline
 from evenface.generators.text_to_face.tokenizer import build_tokenizer, save_tokenizer
 from evenface.networks.latent_diffusion import autoencoder
 from evenface.planning.catalogue import factorial
+from evenface.planning.requests import Request
 from evenface.planning.vocabulary import WORDS, read_prompt
 from evenface.report.text_to_face import CATALOGUE, as_annotated, obedience, wanted_hair
 from evenface.screening.alignment import CELEBA_EYES_MIDPOINT
@@ -491,6 +493,18 @@ def test_the_pipeline_has_the_trained_weights(chain):
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 assert torch.equal(tensor, weights[prefix + name].half().float()), name
+
+
+def test_the_diffusion_generator_draws_the_exported_model(chain):
+    settings = {"model": str(chain / "model"), "steps": 3, "threads": 1}
+    requests = [Request(f"x-{i:05d}", prompt, "", {}, {}, seed=i) for i, prompt in enumerate(PROMPTS)]
+    images = [face.image for face in create("diffusion", settings).generate(requests)]
+    here = list(draw(load_pipeline(chain / "model"), PROMPTS, range(len(PROMPTS)), steps=3))
+    assert [image.shape for image in images] == [(SIZE, SIZE, 3)] * len(PROMPTS)
+    # Batches of another size differ in last bits.
+    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(images, here, strict=True)) <= 1
+    with pytest.raises(UserError, match=r"the text encoder takes 40, .*'photo photo photo' would be cut off"):
+        next(create("diffusion", settings).generate([Request("x", "photo " * 41, "", {})]))
 
 
 def test_a_model_beyond_the_limit_is_refused_and_leaves_nothing(chain, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evenface.assets.diffusion_files import CLIP_MERGES, files_of, is_single_file
+from evenface.assets.places import made_here
 from evenface.versions import FACE_ASSETS
 
 
@@ -22,9 +24,23 @@ def _stylegan3(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"network": settings["network"]}
 
 
+def _diffusion(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Files of the model and of what is named beside it; what the workflow itself makes stands as a whole."""
+    files = {}
+    for key in ("model", "vae", "config"):
+        if settings.get(key):
+            made = made_here(settings[key])
+            files |= {key: settings[key]} if made else files_of(settings[key], key)
+    if is_single_file(settings["model"]) and not settings.get("config"):
+        files["clip"] = CLIP_MERGES
+    return files
+
+
 _FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "parametric": _parametric,
     "stylegan3": _stylegan3,
+    "diffusion": _diffusion,
+    "instruct_pix2pix": _diffusion,
     "guided": _guided,
 }
 

@@ -13,19 +13,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from evenface.assets.annotator_files import annotator_files
-from evenface.assets.places import place
+from evenface.assets.generator_files import generator_files
+from evenface.assets.places import TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
 from evenface.planning.generators import generators_of, settings_of, source_of
-
-#: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
-MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
-
-#: What a key for weights says where a rule of the workflow trains them.
-TRAINED_HERE = "trained_here"
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
@@ -66,14 +60,6 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
             unique[need.paths] = Need(f"{known.key}, {need.key}", need.paths, known.asset, known.offered)
         unique.setdefault(need.paths, need)
     return list(unique.values())
-
-
-def made_here(path: str) -> bool:
-    """Whether a configured path is one that a rule of the workflow writes, or the word for it."""
-    if path == TRAINED_HERE:
-        return True
-    parts = PurePath(place(path)).parts
-    return any(parts[: folder.count("/") + 1] == PurePath(folder).parts for folder in MADE_HERE)
 
 
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
@@ -155,10 +141,15 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     yield from _by_registry(settings, registry, "generation.generator=")
     generators = generators_of(settings["generation"])
-    if "guided" in generators:
-        generators.append(settings["latent_directions"]["generator"])
-    for generator in dict.fromkeys(generators):
-        yield from _by_registry(settings, registry, f"generation.settings.{generator}.")
+    if "guided" in generators:  # it reads what the generator below it reads
+        generators = [*generators, settings["latent_directions"]["generator"]]
+    for generator in dict.fromkeys(one for one in generators if one != "guided"):
+        block = f"generation.settings.{generator}"
+        yield from _by_registry(settings, registry, f"{block}.")
+        values = value_of(settings, block) or {}
+        for path in generator_files(generator, values).values():
+            if registry.owner(path) and path not in values.values():  # what a model needs without a key of its own
+                yield from _path_need(registry, f"{block}.model", path)
 
 
 def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:

@@ -1,11 +1,26 @@
-"""How paths and sizes of assets are written; imports nothing, so that jobs need no parser of the registry."""
+"""How paths and sizes of assets are written; imports nothing of ours, so that jobs need no parser of the registry."""
 
 from __future__ import annotations
 
 import os
+from pathlib import PurePath
 
 #: Most bytes of a download whose size and bound the registry does not tell.
 MAX_BYTES = 20 * 10**9
+
+#: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
+MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
+
+#: What a key for weights says where a rule of the workflow trains them.
+TRAINED_HERE = "trained_here"
+
+
+def made_here(path: str) -> bool:
+    """Whether a configured path is one that a rule of the workflow writes, or the word for it."""
+    if path == TRAINED_HERE:
+        return True
+    parts = PurePath(place(path)).parts
+    return any(parts[: folder.count("/") + 1] == PurePath(folder).parts for folder in MADE_HERE)
 
 
 def place(path: str | os.PathLike) -> str:

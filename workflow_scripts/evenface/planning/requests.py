@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from evenface.planning.seeds import seed_from
+
 
 @dataclass(frozen=True)
 class Request:
@@ -21,3 +23,13 @@ class Request:
     attributes: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     initial_image: str | None = None
+
+
+def request_id(cell: str, prompt: str, index: int) -> str:
+    """Name of image ``index`` of a prompt: the same with every generator."""
+    return f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}-{index:05d}"
+
+
+def shard_path(generator: str, shard: str) -> str:
+    """Where a generator's shard lies."""
+    return f"data/synthetic/{generator}/{shard}.tar"

@@ -19,7 +19,8 @@ from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.contextual import MissingPrompts
 from evenface.planning.generators import generators_of, obeys_prompts, settings_of
-from evenface.planning.requests import Request
+from evenface.planning.initial import InitialImages, in_order, sources_of
+from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
 from evenface.planning.subset import balanced_subset
 from evenface.planning.vocabulary import unwritable
@@ -53,7 +54,12 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
 
 
 def _recipes(
-    prompt: Prompt, generation: dict[str, Any], generator: str, settings: dict[str, Any], seed: int
+    prompt: Prompt,
+    generation: dict[str, Any],
+    generator: str,
+    settings: dict[str, Any],
+    seed: int,
+    initial: InitialImages | None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     total, size = generation["images_per_prompt"], generation["images_per_shard"]
     if isinstance(total, dict):
@@ -75,6 +81,8 @@ def _recipes(
             "count": min(size, total - first),
             "settings": settings,
         }
+        if initial:
+            recipe["initial"] = initial.of(prompt, range(first, first + recipe["count"]))
         yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
 
 
@@ -93,15 +101,33 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
         if not unwritten:
             raise
         prompts = []
-    plans = {}
-    for generator in generators_of(generation):
+    plans: dict[str, Plan] = {}
+    images: dict[str, dict[str, list[str]]] = {}  # of a generator: prompt -> its images in order
+    generators = generators_of(generation)
+    sources = set(sources_of(generators, generation["settings"]).values())
+    # A generator that starts from another one's images is planned after it.
+    for generator in in_order(generators, generation["settings"]):
         settings = settings_of(config, generator)
+        initial = InitialImages.of_settings(generator, settings, images, base=base)
         recipes: dict[str, dict[str, Any]] = {}
         count = generation.get("prompt_subset", {}).get(generator, len(prompts))
         for prompt in balanced_subset(prompts, count, seed=config["seed"]):
-            recipes.update(_recipes(prompt, generation, generator, settings, config["seed"]))
+            recipes.update(_recipes(prompt, generation, generator, settings, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
-    return plans
+        if generator in sources:
+            images[generator] = _references(plans[generator])
+    return {generator: plans[generator] for generator in generators}
+
+
+def _references(plan: Plan) -> dict[str, list[str]]:
+    """Prompt -> references of the images a plan will make of it, by their numbers."""
+    found: dict[str, list[str]] = {}
+    for shard, recipe in plan.recipes.items():
+        path = shard_path(plan.generator, shard)
+        for index in range(recipe["first"], recipe["first"] + recipe["count"]):
+            name = request_id(recipe["cell"], recipe["prompt"], index)
+            found.setdefault(recipe["prompt"], []).append(f"{path}::images/{name}.png")
+    return found
 
 
 def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
@@ -132,16 +158,18 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
     Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
     """
     requests = []
-    for index in range(recipe["first"], recipe["first"] + recipe["count"]):
+    initial = recipe.get("initial") or [None] * recipe["count"]
+    for index, image in enumerate(initial, recipe["first"]):
         prompt, cell = recipe["prompt"], recipe["cell"]
         requests.append(
             Request(
-                request_id=f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}-{index:05d}",
+                request_id=request_id(cell, prompt, index),
                 prompt=prompt,
                 negative_prompt=recipe["negative_prompt"],
                 demographics={d: recipe[d] for d in ("gender", "age", "ethnicity")},
                 attributes=dict(recipe["attributes"]),
                 seed=seed_from(recipe["seed"], "image", cell, prompt, index),
+                initial_image=image,
             )
         )
     if not obeys_prompts(recipe["generator"]):

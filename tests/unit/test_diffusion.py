@@ -1,0 +1,583 @@
+"""Diffusion pipelines as generators: formats, texts, seeds and batches, initial images, and what is refused in the job."""
+
+import json
+import shutil
+from collections import OrderedDict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import diffusion_models as make
+from evenface.checkpoints.convert import rewrite_as_safetensors
+from evenface.errors import UserError
+from evenface.generators import create
+from evenface.generators.diffusion.batches import Batches, is_out_of_memory
+from evenface.generators.diffusion.generator import own_size
+from evenface.generators.diffusion.schedulers import SCHEDULERS
+from evenface.generators.diffusion.sd_configs import component_configs, write_config_folder
+from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights
+from evenface.planning.prompt_weights import read_weights
+from evenface.planning.requests import Request
+
+PROMPT = "portrait photo of a young woman with gray hair"
+WHO = {"gender": "female", "age": "young", "ethnicity": "white"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def requests(count, first=0, prompt=PROMPT, negative="blond man", **more):
+    return [
+        Request(f"x-{i:05d}", prompt, negative, WHO, {"Gray_Hair": 1}, seed=900 + i, **more)
+        for i in range(first, first + count)
+    ]
+
+
+def generator(models, name="sd", kind="diffusion", **settings):
+    settings = {"model": str(models / name), "steps": 2, "threads": 1, **settings}
+    return create(kind, {k: str(v) if hasattr(v, "parts") else v for k, v in settings.items()})
+
+
+def drawn(models, name="sd", kind="diffusion", wanted=None, **settings):
+    """Images (n, H, W, 3) as integers."""
+    faces = list(generator(models, name, kind, **settings).generate(wanted or requests(2)))
+    return np.stack([face.image for face in faces]).astype(int)
+
+
+@pytest.fixture(scope="module")
+def plain(diffusion_models):
+    return drawn(diffusion_models)
+
+
+@pytest.fixture(scope="module")
+def loaded(diffusion_models):
+    """A generator whose model is loaded: for what needs no other settings."""
+    ready = generator(diffusion_models, batch_size=3)
+    assert ready.pipeline is not None
+    return ready
+
+
+# Formats.
+
+
+def test_every_published_format_of_one_model_gives_the_same_images(diffusion_models, plain, tmp_path):
+    assert plain.shape == (2, make.SIZE, make.SIZE, 3) and plain.std() > 20 and (plain[0] != plain[1]).mean() > 0.9
+    config = diffusion_models / "config"
+    assert np.array_equal(drawn(diffusion_models, "sd.safetensors", config=config), plain)
+    beside = {"config": config, "vae": diffusion_models / "vae.pt"}
+    assert np.array_equal(drawn(diffusion_models, "without_vae.ckpt", **beside), plain)
+    # The older folder: pickled weights, an image processor and a checker that are not there.
+    older = shutil.copytree(diffusion_models / "sd", tmp_path / "older")
+    for part, stem in (("unet", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        from safetensors.torch import load_file
+
+        state = load_file(older / part / f"{stem}.safetensors")
+        torch.save(OrderedDict(state), older / part / f"{'pytorch_model' if stem == 'model' else stem}.bin")
+        (older / part / f"{stem}.safetensors").unlink()
+    make.edit_json(
+        older / "model_index.json",
+        feature_extractor=["transformers", "CLIPFeatureExtractor"],
+        safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
+    )
+    assert np.array_equal(drawn(tmp_path, "older"), plain)
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd3"])
+def test_newer_pipelines_run_through_the_same_code(diffusion_models, name):
+    images = drawn(diffusion_models, name)
+    assert images.shape == (2, make.SIZE, make.SIZE, 3) and (images[0] != images[1]).mean() > 0.9
+    other = drawn(diffusion_models, name, wanted=requests(2, prompt="elderly man"), guidance=8.0)
+    assert (images != other).any()
+
+
+def test_a_variant_is_loaded_when_it_is_named(diffusion_models, plain, tmp_path):
+    pipeline = generator(diffusion_models).pipeline
+    make.save(pipeline, tmp_path / "v", variant="fp16")
+    assert np.array_equal(drawn(tmp_path, "v", variant="fp16"), plain)
+    with pytest.raises(UserError, match=r"variant fp16 only; set generation.settings.diffusion.variant to it"):
+        drawn(tmp_path, "v")
+
+
+def test_a_vae_folder_and_file_replace_the_model_s(diffusion_models, plain, tmp_path):
+    other = make.vae(seed=77)
+    other.save_pretrained(tmp_path / "vae")
+    torch.save(make.vae_state(other), tmp_path / "bare.ckpt")
+    by_folder = drawn(diffusion_models, vae=tmp_path / "vae")
+    assert (by_folder != plain).any()
+    assert np.array_equal(drawn(diffusion_models, vae=tmp_path / "bare.ckpt"), by_folder)
+
+
+# Settings that change images, and those that do not.
+
+
+def test_size_steps_guidance_and_negative_prompt_reach_the_pipeline(diffusion_models, plain):
+    assert drawn(diffusion_models, size=[48, 40]).shape == (2, 40, 48, 3)
+    for settings in ({"steps": 3}, {"guidance": 9.0}, {"scheduler": "euler"}, {"precision": "bfloat16"}):
+        assert (drawn(diffusion_models, **settings) != plain).any(), settings
+    assert (drawn(diffusion_models, wanted=requests(2, negative="")) != plain).any()
+    unguided = drawn(diffusion_models, guidance=1.0)
+    assert np.array_equal(drawn(diffusion_models, guidance=1.0, wanted=requests(2, negative="")), unguided)
+
+
+def test_attention_slicing_changes_hardly_anything(diffusion_models, plain):
+    assert np.abs(drawn(diffusion_models, attention_slicing=True) - plain).max() <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if not name.startswith("flow")])
+def test_every_sampler_draws(loaded, name):
+    from evenface.generators.diffusion.schedulers import set_scheduler
+
+    own = loaded.pipeline.scheduler
+    try:
+        set_scheduler(loaded.pipeline, name, "k")
+        cls, options = SCHEDULERS[name]
+        assert type(loaded.pipeline.scheduler).__name__ == cls
+        config = loaded.pipeline.scheduler.config
+        assert all(config[key] == value for key, value in options.items())
+        # The schedule the model was trained with, and no clipping of latents.
+        assert config.beta_start == make.NOISE["beta_start"] and not config.get("clip_sample", False)
+        faces = list(loaded.generate(requests(1)))
+        assert faces[0].image.std() > 10
+    finally:
+        loaded.pipeline.scheduler = own
+
+
+def test_an_unsuited_or_unknown_sampler_is_refused(diffusion_models):
+    for name, model, message in (
+        ("euler", "sd3", "'euler', but the model matches flows .*use flow_euler"),
+        ("flow_euler", "sd", "'flow_euler', but the model removes noise"),
+        ("karras", "sd", "'karras'; known are ddim"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(diffusion_models, model, scheduler=name)
+    assert drawn(diffusion_models, "sd3", scheduler="flow_heun").shape[0] == 2
+
+
+def test_provenance_tells_what_decided_the_pixels(diffusion_models):
+    weights = str(diffusion_models / "sd/unet/diffusion_pytorch_model.safetensors")
+    files = {"unet": weights, "index": "x.json", "model": str(diffusion_models / "sd")}
+    face = next(generator(diffusion_models, files=files).generate(requests(1)))
+    told = json.loads(json.dumps(face.provenance))
+    from evenface.assets.lock import sha256_of
+
+    hashes = told["weights_sha256"]
+    assert hashes["unet"] == hashes["model/unet/diffusion_pytorch_model.safetensors"] == sha256_of(weights)
+    assert len(hashes) == 4 and "model/vae/diffusion_pytorch_model.safetensors" in hashes
+    assert told["pipeline"] == "StableDiffusionPipeline" and told["scheduler"] == "PNDMScheduler"
+    assert told["scheduler_config"]["beta_start"] == make.NOISE["beta_start"]
+    assert (told["steps"], told["guidance"], told["precision"], told["batch_size"]) == (2, 4.0, "float32", 2)
+    assert told["size"] == [32, 32] and told["negative_prompt_used"] and set(told["software"]) > {"torch"}
+    assert told["safety_checker"] is None and told["safety_flagged"] is None
+
+
+# Seeds and batches.
+
+
+def test_an_image_depends_on_nothing_drawn_beside_it(loaded, caplog):
+    def of(wanted):
+        return {face.request.request_id: face.image.tobytes() for face in loaded.generate(wanted)}
+
+    whole = of(requests(7))
+    for wanted in (requests(7)[::-1], requests(3, 4), requests(1, 6), requests(5, 1)[::2]):
+        assert all(whole[name] == image for name, image in of(wanted).items())
+    mixed = [*requests(2), *requests(2, 2, prompt="elderly man"), *requests(3, 4)]
+    again = of(mixed)
+    assert all(whole[f"x-{i:05d}"] == again[f"x-{i:05d}"] for i in (0, 1, 4, 5, 6))
+    assert whole["x-00002"] != again["x-00002"]
+    assert "1 images fill 3 places" in caplog.text and "7 images" not in caplog.text
+
+
+def test_another_batch_size_changes_last_bits_only(diffusion_models, plain):
+    for size in (1, 2, 7):
+        assert np.abs(drawn(diffusion_models, batch_size=size) - plain).max() <= 1
+
+
+def test_the_model_is_loaded_once_and_short_batches_are_filled_up(diffusion_models, monkeypatch):
+    ready = generator(diffusion_models, batch_size=3)
+    sizes, unet = [], ready.pipeline.unet
+    forward = type(unet).forward
+
+    def spied(self, sample, *rest, **named):
+        sizes.append(sample.shape[0])
+        return forward(self, sample, *rest, **named)
+
+    monkeypatch.setattr(type(unet), "forward", spied)
+    assert len(list(ready.generate(requests(4)))) == 4
+    assert set(sizes) == {6} and ready.pipeline.unet is unet  # three images, with and without the text
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(diffusion_models, monkeypatch, caplog, plain):
+    ready = generator(diffusion_models, batch_size=8)
+    unet, sizes = ready.pipeline.unet, []
+    forward = type(unet).forward
+
+    def hungry(self, sample, *rest, **named):
+        sizes.append(sample.shape[0] // 2)
+        if sample.shape[0] > 4:
+            torch.empty(1 << 60, dtype=torch.uint8)  # what the allocator really says
+        return forward(self, sample, *rest, **named)
+
+    monkeypatch.setattr(type(unet), "forward", hungry)
+    faces = list(ready.generate(requests(5)))
+    assert [face.request.request_id for face in faces] == [r.request_id for r in requests(5)]
+    assert sizes[:2] == [8, 4] and set(sizes[2:]) == {2}
+    assert [face.provenance["batch_size"] for face in faces] == [2] * 5
+    assert "out of memory with 8 images at a time, going on with 4" in caplog.text
+    assert np.abs(np.stack([f.image for f in faces[:2]]).astype(int) - plain).max() <= 1
+
+    monkeypatch.setattr(type(unet), "forward", lambda *_, **__: bytearray(1 << 62))
+    with pytest.raises(UserError, match="memory does not suffice for a single image"):
+        list(generator_with(ready).generate(requests(1)))
+
+
+def generator_with(ready):
+    ready.settings["batch_size"] = 2
+    return ready
+
+
+def test_out_of_memory_is_told_from_other_errors():
+    assert is_out_of_memory(MemoryError()) and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried"))
+    assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError("out of memory"))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(Batches(4).run([1], lambda _: (_ for _ in ()).throw(RuntimeError("shapes differ"))))
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 63, 1.5, True, "7"])
+def test_a_seed_out_of_range_is_refused(loaded, seed):
+    with pytest.raises(UserError, match="x-00000 has the seed"):
+        next(loaded.generate([replace(requests(1)[0], seed=seed)]))
+
+
+def test_the_largest_seed_draws(loaded):
+    face = next(loaded.generate([replace(requests(1)[0], seed=(1 << 63) - 1)]))
+    assert face.image.std() > 10
+
+
+# Texts.
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_an_empty_prompt_is_refused(loaded, text):
+    with pytest.raises(UserError, match="the prompt is empty"):
+        next(loaded.generate(requests(1, prompt=text)))
+
+
+def test_a_long_text_is_refused_with_what_would_be_cut(loaded, diffusion_models):
+    fits = "a " * 75
+    assert read_prompt(fits, "prompt", loaded.pipeline, "understand").text == fits
+    with pytest.raises(UserError, match=r"has 80 tokens, the text encoder takes 77.*'woman woman woman' would be cut"):
+        next(loaded.generate(requests(1, prompt=fits + "woman woman woman")))
+    with pytest.raises(UserError, match=r"the negative prompt .* has 79 tokens"):
+        next(loaded.generate(requests(1, negative=fits + "a a")))
+    with pytest.raises(UserError, match="the text encoder takes 77"):
+        drawn(diffusion_models, "sdxl", wanted=requests(1, prompt=fits + "man"))
+
+
+def test_nothing_is_drawn_when_a_later_request_is_at_fault(loaded, monkeypatch):
+    monkeypatch.setattr(type(loaded), "_draw", lambda *_: pytest.fail("an image was drawn"))
+    for wrong in (requests(1, 5, prompt="a " * 90), [replace(requests(1)[0], seed=-1)]):
+        with pytest.raises(UserError):
+            next(loaded.generate([*requests(5), *wrong]))
+
+
+def test_weights_are_understood_or_refused_and_never_text(diffusion_models, plain):
+    for name in ("sd", "sdxl"):
+        base = drawn(diffusion_models, name)
+        same = drawn(diffusion_models, name, wanted=requests(2, prompt=PROMPT.replace("gray", "(gray:1.0)")))
+        assert np.array_equal(base, same), name
+        heavy = drawn(diffusion_models, name, wanted=requests(2, prompt=PROMPT.replace("gray", "(gray:3)")))
+        assert (heavy != base).any(), name
+    weighted = requests(2, negative="(blond:2.5) man")
+    assert (drawn(diffusion_models, wanted=weighted) != plain).any()
+    for settings, model, message in (
+        ({"prompt_weights": "refuse"}, "sd", "negative prompt .* prompt_weights is 'refuse'"),
+        ({}, "sd3", "StableDiffusion3Pipeline do not understand"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(diffusion_models, model, wanted=weighted, **settings)
+    escaped = requests(2, prompt=PROMPT.replace("gray", "\\(gray\\)"))
+    assert np.array_equal(
+        drawn(diffusion_models, wanted=escaped, prompt_weights="refuse"),
+        drawn(diffusion_models, wanted=escaped),
+    )
+
+
+def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
+    text, spans = read_weights("a (young woman:1.5) with hair")
+    weights = list(token_weights(loaded.pipeline.tokenizer, Prompt(text, tuple(spans))))
+    assert weights[:7] == [1, 1, 1.5, 1.5, 1, 1, 1] and set(weights[7:]) == {1} and len(weights) == 77
+    given = embeddings(loaded.pipeline, [Prompt(text, tuple(spans)), Prompt(text)], [Prompt(""), Prompt("")])
+    heavy, light = given["prompt_embeds"]
+    empty = given["negative_prompt_embeds"][0]
+    own = loaded.pipeline.encode_prompt(text, "cpu", 1, False)[0][0]
+    assert torch.equal(light, own)
+    moved = (heavy != light).any(dim=1)
+    assert moved.nonzero().flatten().tolist() == [2, 3]
+    assert torch.allclose(heavy[2] - empty[2], 1.5 * (light[2] - empty[2]), atol=1e-5)
+
+
+# Initial images.
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """A portrait-shaped picture: blue above, red below, white at both sides."""
+    pixels = np.full((218, 178, 3), 255, np.uint8)
+    pixels[:109, 20:158] = (0, 0, 255)
+    pixels[109:, 20:158] = (255, 0, 0)
+    path = tmp_path_factory.mktemp("pictures") / "p.png"
+    Image.fromarray(pixels).save(path)
+    return str(path)
+
+
+FROM = {"initial": {"file": "t.csv"}}
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3", "sd.safetensors"])
+def test_images_are_changed_by_their_strength(diffusion_models, picture, name):
+    config = {"config": diffusion_models / "config"} if name.endswith("safetensors") else {}
+    wanted = requests(2, initial_image=picture)
+    ready = generator(diffusion_models, name, **FROM, **config, steps=10)
+
+    def changed(strength):
+        ready.settings["strength"] = strength
+        return np.stack([face.image for face in ready.generate(wanted)]).astype(int)
+
+    weak, strong = changed(0.1), changed(0.9)
+    assert weak.shape == (2, make.SIZE, make.SIZE, 3) and (weak != strong).mean() > 0.5
+    # Little is left to chance where little is changed.
+    assert np.abs(weak[0] - weak[1]).mean() < np.abs(strong[0] - strong[1]).mean()
+
+
+def test_the_middle_of_an_initial_image_is_taken_and_enlarged(picture):
+    from evenface.generators.diffusion.initial import read_initial
+    from evenface.storage.images import ImageReader
+
+    with ImageReader() as reader:
+        request = requests(1, initial_image=picture)[0]
+        square, digest = read_initial(reader, request, (512, 512))
+        tall, _ = read_initial(reader, request, (64, 256))
+    pixels = np.asarray(square)
+    assert pixels.shape == (512, 512, 3) and len(digest) == 64
+    assert (pixels[10, 256] == (0, 0, 255)).all() and (pixels[-10, 256] == (255, 0, 0)).all()
+    assert (pixels[100, 5] == 255).all()  # the sides are kept
+    assert (np.asarray(tall)[60, 0] == (0, 0, 255)).all()  # and cut off where the shape wants it
+
+
+def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, picture):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    ready = generator(diffusion_models, **FROM)
+    for path, message in ((None, "has no initial image"), (tmp_path / "broken.png", "broken.png of x-00001 cannot be used"),
+                          (tmp_path / "no.png", "cannot be read")):  # fmt: skip
+        wrong = requests(1, 1, initial_image=path and str(path))
+        with pytest.raises(UserError, match=message):
+            next(ready.generate([*requests(1, initial_image=picture), *wrong]))
+    with pytest.raises(UserError, match="no step at all"):
+        generator(diffusion_models, **FROM, steps=2, strength=0.4)
+
+
+def test_provenance_of_a_changed_image_names_its_source(diffusion_models, picture):
+    face = next(generator(diffusion_models, **FROM).generate(requests(1, initial_image=picture)))
+    from evenface.assets.lock import sha256_of
+
+    told = face.provenance
+    assert (told["initial"], told["initial_sha256"], told["strength"]) == (picture, sha256_of(picture), 0.6)
+    assert told["pipeline"] == "StableDiffusionImg2ImgPipeline"
+
+
+@pytest.mark.parametrize("name", ["instruct", "instruct.safetensors"])
+def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
+    config = {"config": diffusion_models / "instruct-config"} if name.endswith("safetensors") else {}
+    wanted = requests(2, initial_image=picture)
+    options = {"kind": "instruct_pix2pix", "wanted": wanted, **FROM, **config}
+    base = drawn(diffusion_models, name, **options)
+    assert base.shape == (2, make.SIZE, make.SIZE, 3)
+    assert (drawn(diffusion_models, name, **options, image_guidance=6.0) != base).any()
+    assert (drawn(diffusion_models, name, **options, instruction="make this a (smiling:2) man") != base).any()
+    ready = generator(diffusion_models, name, "instruct_pix2pix", **FROM, **config)
+    face = next(ready.generate(wanted))
+    assert face.provenance["instruction"] == "make this a portrait of a young white woman with gray hair"
+    assert face.provenance["image_guidance"] == 1.5 and "strength" not in face.provenance
+    assert np.array_equal(face.image, base[0])
+
+
+def test_models_of_another_kind_are_refused(diffusion_models):
+    for kind, name, settings, message in (
+        ("diffusion", "instruct", {}, "changes pictures and draws none from text"),
+        ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
+        ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
+        ("instruct_pix2pix", "instruct", {}, "initial is not set"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(diffusion_models, name, kind, **settings)
+
+
+# The safety checker.
+
+
+def test_what_the_safety_checker_says_is_told(tmp_path, caplog):
+    make.save(make.stable_diffusion(tmp_path, checker=True), tmp_path / "strict")
+    face = next(generator(tmp_path, "strict").generate(requests(1)))
+    assert face.provenance["safety_checker"] == "StableDiffusionSafetyChecker"
+    assert face.provenance["safety_flagged"] is True and face.image.max() == 0
+    assert "blackened x-00000" in caplog.text
+    face = next(generator(tmp_path, "strict", safety_checker=False).generate(requests(1)))
+    assert face.provenance["safety_checker"] is None and face.image.std() > 10
+
+
+# Faults of files and settings.
+
+
+def damaged(models, tmp_path, change):
+    path = shutil.copytree(models / "sd", tmp_path / "copy")
+    change(path)
+    return tmp_path, "copy"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: shutil.rmtree(p / "text_encoder"), "lacks the component 'text_encoder'"),
+        (lambda p: (p / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"version https://git-lfs"), "cannot be loaded"),
+        (lambda p: make.edit_json(p / "unet/config.json", cross_attention_dim=64), "cannot be loaded"),
+        (lambda p: make.edit_json(p / "model_index.json", _class_name="NewestPipeline"), "'NewestPipeline', which the installed"),
+        (lambda p: make.edit_json(p / "model_index.json", _class_name="AudioLDM2Pipeline"), "cannot be loaded"),
+        (lambda p: (p / "scheduler/scheduler_config.json").write_text("{"), "cannot be loaded"),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_is_refused_in_one_sentence(diffusion_models, tmp_path, change, message):
+    with pytest.raises(UserError, match=message) as caught:
+        drawn(*damaged(diffusion_models, tmp_path, change))
+    assert "\n" not in str(caught.value) and str(tmp_path / "copy") in str(caught.value)
+
+
+def test_a_pickled_vae_of_another_latent_size_is_refused(diffusion_models, tmp_path):
+    torch.save(make.vae_state(make.vae(8)), tmp_path / "vae.pt")
+    with pytest.raises(UserError, match=r"vae.pt (makes latents of 8 channels|cannot be loaded)"):
+        drawn(diffusion_models, vae=tmp_path / "vae.pt")
+    make.vae(8).save_pretrained(tmp_path / "folder")
+    with pytest.raises(UserError, match=r"makes latents of 8 channels, but the denoiser .* takes 4"):
+        drawn(diffusion_models, vae=tmp_path / "folder")
+
+
+def test_a_single_file_without_its_parts_is_refused(diffusion_models, tmp_path):
+    config = diffusion_models / "config"
+    with pytest.raises(UserError, match=r"without_vae.ckpt has no VAE; name one"):
+        drawn(diffusion_models, "without_vae.ckpt", config=config)
+    with pytest.raises(UserError, match=r"set generation.settings.diffusion.config to a folder"):
+        drawn(diffusion_models, "sd.safetensors")
+    with pytest.raises(UserError, match=r"cannot be loaded: .*; name the configuration of this very model"):
+        drawn(diffusion_models, "sd.safetensors", config=diffusion_models / "instruct-config")
+
+
+class Evil:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch /tmp/dif-evil",)
+
+
+def test_a_pickle_that_could_run_code_is_refused(diffusion_models, tmp_path):
+    torch.save({"state_dict": {"x": torch.zeros(1)}, "more": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(UserError, match=r"evil.ckpt: .*refused, it refers to posix.system"):
+        drawn(tmp_path, "evil.ckpt")
+    torch.save({"epoch": 1}, tmp_path / "empty.ckpt")
+    with pytest.raises(UserError, match="holds no dictionary of tensors"):
+        drawn(tmp_path, "empty.ckpt")
+
+
+def test_pickled_tensors_are_rewritten_as_they_are(tmp_path):
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    state = {"a": torch.randn(3, 4).T, "b": torch.randn(5).half(), "c": torch.arange(3), "d": torch.zeros(0, 2),
+             "e": torch.tensor(2.5, dtype=torch.bfloat16)}  # fmt: skip
+    torch.save({"state_dict": {"state_dict": state}, "epoch": 1}, tmp_path / "x.ckpt")
+    rewrite_as_safetensors(tmp_path / "x.ckpt", tmp_path / "x.safetensors", max_bytes=1 << 20)
+    read = load_file(tmp_path / "x.safetensors")
+    assert set(read) == set(state) and all(torch.equal(read[name], state[name]) for name in state)
+    with pytest.raises(UserError, match="bytes, more than"):
+        rewrite_as_safetensors(tmp_path / "x.ckpt", tmp_path / "y.safetensors", max_bytes=10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"stepz": 1}, "unknown key 'stepz'"), ({"precision": "float16"}, "float16, which processors"),
+     ({"precision": "fp8"}, "allowed are auto"), ({"steps": 0}, "at least 1"), ({"size": [33, 32]}, "multiples of 8"),
+     ({"model": ""}, "model is not set"), ({"model": "/no/where"}, "neither a folder nor a file")],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message):
+    with pytest.raises(UserError, match=message):
+        drawn(diffusion_models, **settings)
+
+
+def test_weights_that_overflow_are_noticed(diffusion_models, monkeypatch):
+    ready = generator(diffusion_models)
+    torch.nn.init.constant_(ready.pipeline.vae.decoder.conv_out.bias, float("nan"))
+    with pytest.raises(UserError, match="gave no numbers for x-00000; its weights overflow in float32"):
+        next(ready.generate(requests(1)))
+
+
+# What is known of the published single files.
+
+
+@pytest.mark.parametrize(
+    ("family", "inputs", "counts"),
+    [
+        ("sd15", 4, {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}),
+        ("sd15", 8, {"unet": 859_532_484}),
+        ("sdxl", 4, {"unet": 2_567_463_684, "text_encoder_2": 694_659_840}),
+    ],
+)
+def test_the_known_configurations_have_the_published_numbers_of_weights(family, inputs, counts):
+    import diffusers
+    import transformers
+
+    configs = component_configs(family, inputs)
+    for name, published in counts.items():
+        config = dict(configs[name])
+        with torch.device("meta"):
+            if name.startswith("text_encoder"):
+                cls = getattr(transformers, config["architectures"][0])
+                network = cls(transformers.CLIPTextConfig(**config))
+            else:
+                network = getattr(diffusers, config.pop("_class_name")).from_config(config)
+        assert sum(p.numel() for p in network.parameters()) == published, name
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_the_tokenizer_of_single_files_is_clip_s(family, clip_merges, tmp_path):
+    from diffusers import DiffusionPipeline
+    from transformers import CLIPTokenizer
+
+    (tmp_path / "c").mkdir()
+    write_config_folder(family, 4, clip_merges, tmp_path / "c")
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path / "c/tokenizer", local_files_only=True)
+    ids = tokenizer("a photo of a cat", padding="max_length", max_length=9).input_ids
+    assert ids == [49406, 320, 1125, 539, 320, 2368, 49407, 49407, 49407] and len(tokenizer) == 49408
+    index = DiffusionPipeline.load_config(tmp_path / "c")
+    assert index["_class_name"] == {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[family]
+    if family == "sdxl":
+        second = CLIPTokenizer.from_pretrained(tmp_path / "c/tokenizer_2", local_files_only=True)
+        assert second("a", padding="max_length", max_length=5).input_ids == [49406, 320, 49407, 0, 0]
+
+
+def test_merges_that_are_not_clip_s_are_refused(tmp_path):
+    import gzip
+
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"a b\n"))
+    (tmp_path / "b.gz").write_bytes(b"no")
+    for name, message in (("a.gz", "not CLIP's list"), ("b.gz", "not CLIP's list"), ("c.gz", "are missing")):
+        (tmp_path / f"{name}-config").mkdir()
+        with pytest.raises(UserError, match=message):
+            write_config_folder("sd15", 4, tmp_path / name, tmp_path / f"{name}-config")
+
+
+def test_own_size_of_each_kind(diffusion_models, loaded):
+    assert own_size(loaded.pipeline) == (make.SIZE, make.SIZE)
+    assert own_size(generator(diffusion_models, "sd3").pipeline) == (make.SIZE, make.SIZE)

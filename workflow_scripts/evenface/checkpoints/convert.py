@@ -1,0 +1,81 @@
+"""Whole models of unknown shape, from pickles to safetensors: for programs that read their own weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from evenface.checkpoints.reading import read_published
+from evenface.checkpoints.stored import Malformed, StoredTensor, contiguous_strides
+from evenface.errors import UserError
+from evenface.storage.atomic import atomic_path
+
+_WRAPPINGS = 4
+_CODES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+
+
+def rewrite_as_safetensors(path: str | os.PathLike, out: str | os.PathLike, *, max_bytes: int) -> None:
+    """Write the tensors of a file of ``torch.save`` (or safetensors) as safetensors, one at a time.
+
+    Tensors below ``state_dict`` (however often wrapped) are taken, what else the file holds is left behind. Two names
+    of one tensor are written twice. Raises UserError naming the file when it is unsafe, damaged, larger than
+    ``max_bytes``, or holds no tensors.
+    """
+    content: Any = read_published(path, max_bytes)
+    for _ in range(_WRAPPINGS):
+        inner = content.get("state_dict") if isinstance(content, Mapping) else None
+        if not isinstance(inner, Mapping):
+            break
+        content = inner
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {n: t for n, t in content.items() if type(n) is str and isinstance(t, StoredTensor)}
+    if not tensors:
+        raise UserError(f"{path}: holds no dictionary of tensors; take the file as its authors publish it")
+    if sum(tensor.nbytes for tensor in tensors.values()) > 2 * max_bytes:
+        raise UserError(f"{path}: its tensors together are far larger than the file; it is damaged")
+    with atomic_path(out) as temporary, open(temporary, "wb") as file:
+        header = json.dumps(_header(tensors)).encode()
+        header += b" " * (-len(header) % 8)
+        file.write(struct.pack("<Q", len(header)) + header)
+        for name, data in _data(tensors, path):
+            if file.write(data) != tensors[name].nbytes:
+                raise UserError(f"{path}: tensor {name!r} is damaged")
+
+
+def _header(tensors: Mapping[str, StoredTensor]) -> dict[str, Any]:
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, tensor in tensors.items():
+        end = start + tensor.nbytes
+        header[name] = {"dtype": _CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        start = end
+    return header
+
+
+def _data(tensors: Mapping[str, StoredTensor], path: str | os.PathLike) -> Iterator[tuple[str, memoryview]]:
+    import torch
+
+    for name, stored in tensors.items():
+        try:
+            tensor = stored.read().contiguous()
+        except Malformed as error:
+            raise UserError(f"{Path(path)}: tensor {name!r}: {error}") from error
+        flat = tensor.reshape(-1)
+        assert flat.numel() == 0 or flat.stride() == contiguous_strides((flat.numel(),))
+        yield name, memoryview(flat.view(torch.uint8).numpy() if flat.numel() else b"")
