@@ -502,7 +502,7 @@ def test_the_diffusion_generator_draws_the_exported_model(chain):
     here = list(draw(load_pipeline(chain / "model"), PROMPTS, range(len(PROMPTS)), steps=3))
     assert [image.shape for image in images] == [(SIZE, SIZE, 3)] * len(PROMPTS)
     # Batches of another size differ in last bits.
-    assert max(np.abs(a.astype(int) - b).max() for a, b in zip(images, here, strict=True)) <= 1
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(images, here, strict=True)) < 0.1
     with pytest.raises(UserError, match=r"the text encoder takes 40, .*'photo photo photo' would be cut off"):
         next(create("diffusion", settings).generate([Request("x", "photo " * 41, "", {})]))
 
