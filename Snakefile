@@ -20,6 +20,7 @@ resource_scopes:
 include: "rules/common.smk"
 include: "rules/assets.smk"
 include: "rules/standins.smk"
+include: "rules/prompts.smk"
 include: "rules/generate.smk"
 include: "rules/screen.smk"
 include: "rules/annotate.smk"
@@ -28,6 +29,7 @@ include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 include: "rules/text_to_face.smk"
+include: "rules/latent.smk"
 
 
 rule all:

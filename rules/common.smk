@@ -13,7 +13,14 @@ from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
-from evenface.planning.generators import REQUESTED, source_of
+from evenface.planning.contextual import prompt_writing, writes_prompts
+from evenface.planning.directions import (
+    annotator_recipe,
+    direction_problems,
+    fit_recipe,
+    sample_recipe,
+)
+from evenface.planning.generators import REQUESTED, settings_of, source_of
 from evenface.planning.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
@@ -25,16 +32,19 @@ LOOKING = set(
     "--lint --unlock --list-rules -l --list-target-rules --lt --summary -S --detailed-summary -D --report "
     "--cleanup-metadata --cm --cleanup-shadow --delete-all-output --conda-create-envs-only --containerize".split()
 )
+LOOKING_ONLY = LOOKING & {argument.split("=")[0] for argument in sys.argv}
 
 try:
     SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
-    PLANS = build_plans(SETTINGS)
+    PROMPTS = prompt_writing(SETTINGS)
+    # Nothing but prompts can be made before they are written.
+    PLANS = build_plans(SETTINGS, unwritten=bool(LOOKING_ONLY) or writes_prompts(PROMPTS, sys.argv[1:]))
     Margin.from_settings(
         SETTINGS["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
     )
     REGISTRY = load_registry(Path(workflow.basedir) / SETTINGS["registry"])
     NEEDS = needs(SETTINGS, REGISTRY)
-    if not LOOKING & {argument.split("=")[0] for argument in sys.argv}:
+    if not LOOKING_ONLY:
         require(NEEDS, REGISTRY)
         check_diffusion(SETTINGS["generation"]["settings"], PLANS)
 except UserError as error:
@@ -122,6 +132,21 @@ def scaled_mem(base_mb):
     return mem_mb
 
 
+def prompts_to_write():
+    """Name of the prompt file that a language model is to write and has not; one that is there is the user's."""
+    return [Path(path).stem for path in absent(PROMPTS)]
+
+
+def prompt_task(wildcards):
+    """All that decides what a language model writes, and how it is asked."""
+    return PROMPTS[f"data/prompts/{wildcards.catalogue}.csv"]
+
+
+def prompt_gpus(wildcards):
+    """GPUs a writer can use: an endpoint has its own."""
+    return int(prompt_task(wildcards)["task"]["writer"] == "transformers")
+
+
 def shard_recipe(wildcards):
     """All that decides a shard's images; part of the DAG, so that an edit is seen."""
     plan = PLANS[wildcards.generator]
@@ -132,8 +157,7 @@ def shard_recipe(wildcards):
 
 def generator_file_names(wildcards):
     """File key -> path of the weights and assets a generator reads."""
-    settings = SETTINGS["generation"]["settings"].get(wildcards.generator, {})
-    return generator_files(wildcards.generator, settings)
+    return generator_files(wildcards.generator, settings_of(SETTINGS, wildcards.generator))
 
 
 def generator_inputs(wildcards):
@@ -164,13 +188,13 @@ def batch_shards(ending):
 
 def annotators_of(wildcards):
     """The annotators that can tell something of a generator's faces."""
-    settings = SETTINGS["generation"]["settings"].get(wildcards.generator, {})
+    settings = settings_of(SETTINGS, wildcards.generator)
     return [name for name in ANNOTATORS if source_of(name, wildcards.generator, settings)]
 
 
 def label_settings(wildcards):
     """Where labels and demographics of a generator's faces come from, and what they are compared with."""
-    settings = SETTINGS["generation"]["settings"].get(wildcards.generator, {})
+    settings = settings_of(SETTINGS, wildcards.generator)
     annotation = SETTINGS["annotation"]
     labels, demographics = (
         source_of(annotation[key], wildcards.generator, settings)
@@ -433,3 +457,67 @@ def agreement_recipe(wildcards):
         "annotators": annotators_of(wildcards),
         "attributes": SETTINGS["training"]["attributes"],
     }
+
+
+# Latent directions.
+LATENT = SETTINGS["latent_directions"]
+LATENT_FOLDER = f"results/latent/{LATENT['generator']}"
+LATENT_PARTS = [f"{LATENT_FOLDER}/samples/{part}.tar" for part in range(LATENT["parts"])]
+
+
+def latent_checked(function, *arguments):
+    """``function`` of the configuration, where its block latent_directions can be used."""
+
+    def checked(wildcards):
+        if problems := direction_problems(SETTINGS):
+            raise WorkflowError("config.yaml cannot be used:\n  " + "\n  ".join(problems))
+        return function(SETTINGS, *arguments)
+
+    return checked
+
+
+def latent_files(wildcards):
+    """File key -> path of what the latent generator reads."""
+    return generator_files(LATENT["generator"], settings_of(SETTINGS, LATENT["generator"]))
+
+
+def latent_inputs(wildcards):
+    """The same paths."""
+    return list(latent_files(wildcards).values())
+
+
+def latent_reader(key):
+    """The recipe of an annotator of latent faces, and the input function of its files."""
+    name = LATENT[key]
+    files = annotator_files(name, SETTINGS["annotation"].get(name, {}))
+
+    def recipe(wildcards):
+        recipe = latent_checked(annotator_recipe, name)(wildcards)
+        return {"annotator": recipe, "files": files, "factors": LATENT["factors"]}
+
+    return recipe, list(files.values())
+
+
+def latent_recipe(*keys):
+    """Input function: all that decides what is drawn along directions, ``keys`` of the block included."""
+
+    def recipe(wildcards):
+        kept = ("version", "generator", "generator_version", "settings", "seed")
+        sampled = latent_checked(sample_recipe)(wildcards)
+        return {key: sampled[key] for key in kept} | {key: LATENT[key] for key in keys}
+
+    return recipe
+
+
+def latent_part(wildcards):
+    """All that decides one part of the samples."""
+    return {**latent_checked(sample_recipe)(wildcards), "part": int(wildcards.part)}
+
+
+def latent_gpus(wildcards):
+    """GPUs a latent generator can use: the parametric renderer runs on the CPU."""
+    return 0 if LATENT["generator"] == "parametric" else 1
+
+
+LATENT_LABELS, LATENT_LABEL_FILES = latent_reader("labels_from")
+LATENT_JUDGE, LATENT_JUDGE_FILES = latent_reader("accepted_by")

@@ -10,6 +10,7 @@ import random
 import struct
 import warnings
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -149,6 +150,74 @@ def safetensors_bytes(header, body: bytes) -> bytes:
     """A safetensors file of that header (a JSON value or the text itself) and body."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + body
+
+
+#: A network pickle of StyleGAN3's container, whose embedded program text raises when run.
+NETWORK_PICKLE = Path(__file__).parent / "contract" / "reference" / "stylegan3" / "tiny_network_snapshot.pkl"
+
+
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+
+
+def network_storage(numbers: np.ndarray) -> bytes:
+    """A storage as torch pickles it inside another pickle: bytes that are a file of their own."""
+    buffer = io.BytesIO()
+    storage = torch.from_numpy(np.ascontiguousarray(numbers, np.float32)).flatten().untyped_storage()
+    typed = torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True)
+    torch.save(typed, buffer, _use_new_zipfile_serialization=False)
+    return buffer.getvalue()
+
+
+def network_pickle(
+    tensors: dict[str, np.ndarray | None],
+    arguments: bytes,
+    *,
+    key: str = "G_ema",
+    before: bytes = b"",
+    storages: dict[str, bytes] | None = None,
+    sizes: dict[str, tuple[int, ...]] | None = None,
+) -> bytes:
+    """A network pickle written by hand: nested modules of ``tensors`` (None: absent), ``arguments`` pickled.
+
+    ``before`` is put before the network, ``storages`` and ``sizes`` replace what belongs to a tensor.
+    """
+
+    def call(module: str, name: str, *values: bytes) -> bytes:
+        return b"c" + f"{module}\n{name}\n".encode() + b"(" + b"".join(values) + b"tR"
+
+    def tensor(name: str, value: np.ndarray) -> bytes:
+        raw = (storages or {}).get(name, None) or network_storage(value)
+        storage = call("torch.storage", "_load_from_bytes", b"B" + struct.pack("<I", len(raw)) + raw)
+        shape = (sizes or {}).get(name, value.shape)
+        strides = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+        numbers = [b"(" + b"".join(b"J" + struct.pack("<i", n) for n in part) + b"t" for part in (shape, strides)]
+        whole = call("torch._utils", "_rebuild_tensor_v2", storage, b"K\0", *numbers, b"\x89", b"}")
+        return call("torch._utils", "_rebuild_parameter", whole, b"\x88", b"}")
+
+    def module(below: dict, prefix: str, more: bytes = b"") -> bytes:
+        parameters = b"".join(
+            _text(k) + (b"N" if v is None else tensor(prefix + k, v))
+            for k, v in below.items()
+            if not isinstance(v, dict)
+        )
+        modules = b"".join(_text(k) + module(v, f"{prefix}{k}.") for k, v in below.items() if isinstance(v, dict))
+        state = [_text("_parameters"), b"}(", parameters, b"u", _text("_buffers"), b"}", _text("_modules"), b"}(", modules,
+                 b"u", _text("_non_persistent_buffers_set"), b"\x8f"]  # fmt: skip
+        meta = [_text("type"), _text("class"), _text("version"), b"K\6", _text("module_src"),
+                _text("raise RuntimeError"), _text("class_name"), _text("Generator"), _text("state"), b"}(", *state, more,
+                b"u"]  # fmt: skip
+        return call("torch_utils.persistence", "_reconstruct_persistent_obj", b"}(" + b"".join(meta) + b"u")
+
+    tree: dict = {}
+    for name, value in tensors.items():
+        *path, last = name.split(".")
+        place = tree
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    network = module(tree, "", _text("_init_args") + b")" + _text("_init_kwargs") + arguments)
+    return b"\x80\x04" + before + b"}(" + _text("D") + b"N" + _text(key) + network + b"u."
 
 
 # Mutations. Each takes whole bytes and a random.Random.

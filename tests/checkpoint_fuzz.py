@@ -21,8 +21,10 @@ from safetensors.torch import save
 
 from checkpoint_files import (
     KERAS_SHAPES,
+    NETWORK_PICKLE,
     keras_state,
     mutate_bytes,
+    mutate_pickle,
     mutate_safetensors,
     mutate_zip,
     payloads,
@@ -55,22 +57,32 @@ def load_keras(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path}: {error}") from error
 
 
+def load_stylegan3(path: Path) -> dict[str, torch.Tensor]:
+    return load_network("stylegan3", path).state_dict()
+
+
+LOADERS = {"keras": load_keras, "network": load_stylegan3}
+
+
 def run(folder: Path, count: int, keras_count: int, first: int = 0) -> dict:
     torch.set_num_threads(1)
     canary = folder / "canary"
     hidden = list(payloads(str(canary)).values())
     state = pnet_state()
+    originals = {"keras": {name: torch.as_tensor(value) for name, value in keras_state().items()},
+                 "network": load_stylegan3(NETWORK_PICKLE)}  # fmt: skip
     whole = {
         "zip": torch_bytes({name: tensor.clone() for name, tensor in state.items()}),
         "legacy": torch_bytes(state, _use_new_zipfile_serialization=False),
         "safetensors": save(state),
         "keras": write_keras(folder / "whole.h5", keras_state(), chunks=True, compression="gzip").read_bytes(),
+        "network": NETWORK_PICKLE.read_bytes(),
     }
     path = folder / "mutated"
     for kind, data in whole.items():
         path.write_bytes(data)
-        original = {k: torch.as_tensor(v) for k, v in (keras_state() if kind == "keras" else state).items()}
-        assert all(torch.equal(t, original[k]) for k, t in (load_keras if kind == "keras" else load_pnet)(path).items())
+        original, load = originals.get(kind, state), LOADERS.get(kind, load_pnet)
+        assert all(torch.equal(t, original[k]) for k, t in load(path).items())
     with open("/proc/self/statm") as statm:
         taken = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + SPARE, taken + SPARE))
@@ -78,12 +90,14 @@ def run(folder: Path, count: int, keras_count: int, first: int = 0) -> dict:
 
     outcome = {"refused": 0, "loaded": 0, "problems": [], "slowest": 0.0, "messages": {}}
     for kind, data in whole.items():
-        original = {k: torch.as_tensor(v) for k, v in (keras_state() if kind == "keras" else state).items()}
-        for number in range(first, first + (keras_count if kind == "keras" else count)):
+        original, load = originals.get(kind, state), LOADERS.get(kind, load_pnet)
+        for number in range(first, first + {"keras": keras_count, "network": count // 2}.get(kind, count)):
             draw = random.Random(f"{kind}-{number}")
             structured = draw.random() < 0.5
             if structured and kind == "zip":
                 damaged = mutate_zip(data, draw, hidden)
+            elif structured and kind == "network":
+                damaged = mutate_pickle(data, draw, hidden)
             elif structured and kind == "safetensors":
                 damaged = mutate_safetensors(data, draw)
             else:
@@ -94,7 +108,7 @@ def run(folder: Path, count: int, keras_count: int, first: int = 0) -> dict:
             start = time.process_time()
             problem = ""
             try:
-                loaded = (load_keras if kind == "keras" else load_pnet)(path)
+                loaded = load(path)
                 outcome["loaded"] += 1
                 if any(t.shape != original[k].shape or not torch.isfinite(t.float()).all() for k, t in loaded.items()):
                     problem = "loaded what does not fit"

@@ -20,7 +20,8 @@ ALLOWED = {
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
     "errors", "versions", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
-    "checkpoints", "generators", "standins", "datasets", "screening", "training", "annotators", "fairness", "report",
+    "checkpoints", "writers", "generators", "standins", "datasets", "screening", "training", "annotators", "directions",
+    "fairness", "report",
     "__main__",
 ]  # fmt: skip
 

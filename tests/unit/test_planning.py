@@ -15,7 +15,7 @@ from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
 from evenface.planning.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
 from evenface.planning.subset import balanced_subset
-from evenface.planning.vocabulary import clip_tokens_at_least, read_prompt
+from evenface.planning.vocabulary import ATTRIBUTE_PHRASES, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
 
@@ -127,7 +127,7 @@ def test_shard_size_changes_no_image(size):
 def test_traits_do_not_depend_on_the_group(config):
     """With many prompts per cell each trait is equally frequent in every ethnicity."""
     settings = deepcopy(config["generation"]["prompts"]["factorial"])
-    settings["prompts_per_cell"] = 40
+    settings |= {"prompts_per_cell": 40, "traits_per_prompt": 3}
     prompts = factorial(settings, seed=0)
     counts = {e: Counter() for e in settings["ethnicity"]}
     for prompt in prompts:
@@ -246,3 +246,63 @@ def test_planning_time_is_linear(config):
     start = time.process_time()
     assert len(build_plan(config).shards) == 7200
     assert time.process_time() - start < 5
+
+
+def test_several_prompts_of_a_cell_differ_and_add_to_those_there_are(config):
+    """The shipped traits, one a prompt, for eight prompts a cell: every trait once."""
+    before = build_plan(config).recipes
+    config["generation"]["prompts"]["factorial"]["prompts_per_cell"] = 8
+    after = build_plan(config).recipes
+    assert len(after) == 8 * len(before) and set(before) < set(after)
+    config["generation"]["prompts"]["factorial"]["prompts_per_cell"] = 9
+    with pytest.raises(UserError, match=r"prompts_per_cell is 9, but the traits hardly give .* more than 8 different"):
+        build_plan(config)
+
+
+def test_traits_that_contradict_each_other_are_not_drawn_together(config):
+    settings = config["generation"]["prompts"]["factorial"]
+    settings |= {"traits": ["goatee", "no beard", "smiling", "bald"], "traits_per_prompt": 2, "prompts_per_cell": 3}
+    prompts = build_catalogue(config["generation"]["prompts"], seed=0)
+    assert len(prompts) == 216 and not any("bald" in p.text for p in prompts)
+    settings |= {"traits_per_prompt": 4}
+    with pytest.raises(UserError, match="the traits hardly give cell asian-female-young-black more than 0"):
+        build_catalogue(config["generation"]["prompts"], seed=0)
+
+
+def test_a_template_that_leaves_out_an_axis_says_so(config):
+    settings = config["generation"]["prompts"]["factorial"]
+    settings["template"] = "photo of a {age} {gender} with {hair}{traits}"
+    with pytest.raises(UserError, match=r"does not say \{ethnicity\}, of which there are 3 levels"):
+        build_plan(config)
+    settings["ethnicity"] = ["white"]
+    assert len(build_plan(config).shards) == 24
+    settings["template"] = "photo of a {age} {gender} with {hair}"
+    with pytest.raises(UserError, match=r"does not say \{traits\}; put it in, or set traits_per_prompt to 0"):
+        build_plan(config)
+
+
+def test_the_phrases_that_docs_prompts_md_lists_are_understood(root):
+    text = (root / "docs/prompts.md").read_text().split("<!-- phrases -->")[1].split("<!-- end -->")[0]
+    phrases = [" ".join(phrase.split()) for phrase in text.strip().rstrip(".").split(",")]
+    assert {a for p in phrases for a in read_prompt(p)[1]} == {a for _, a, _ in ATTRIBUTE_PHRASES}
+    assert all(read_prompt(phrase)[1] for phrase in phrases)
+
+
+def test_the_plan_is_shown_as_the_workflow_would_have_it(root, tmp_path, capsys):
+    """A configuration of a few keys is merged over the shipped one, as Snakemake does."""
+    from evenface.__main__ import main
+
+    (tmp_path / "mine.yaml").write_text("generation: {prompts: {factorial: {gender: [female], prompts_per_cell: 2}}}\n")
+    assert main(["plan", "show", "--configfile", str(tmp_path / "mine.yaml"), "--prompts"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "prompts: every combination of levels (generation.prompts.factorial)"
+    first = next(i for i, line in enumerate(lines) if line.startswith("parametric: "))
+    assert lines[first] == "parametric: 720 images of 72 prompts in 72 shards, data/synthetic/parametric/"
+    assert lines[first + 1 : first + 4] == [
+        "  gender      female 720",
+        "  age         young 240  middle_aged 240  senior 240",
+        "  ethnicity   asian 240  black 240  white 240",
+    ]
+    assert lines[first + 4].startswith("  asked for   Big_Lips ") and "Black_Hair 180" in lines[first + 4]
+    assert max(map(len, lines[: first + 6])) <= 110
+    assert sum(line.count("\t") == 2 for line in lines) >= 72

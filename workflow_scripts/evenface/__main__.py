@@ -1,13 +1,14 @@
-"""What a person does outside the DAG: ``python -m evenface`` plan, shard, image, prune, assets, fairface, reference."""
+"""What a person does outside the DAG: ``python -m evenface`` plan, prompts, shard, image, prune, assets, fairface,
+reference."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.shards import Plan, build_plans, shard_batches
+from evenface.planning.overview import overview
+from evenface.planning.shards import build_plans, shard_batches
+from evenface.writers import commands as prompt_commands
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCHEMA = _ROOT / "schemas" / "config.schema.yaml"
@@ -43,26 +46,17 @@ def read_config(configfile: str) -> dict[str, Any]:
 
 
 def load_settings(configfile: str) -> dict[str, Any]:
-    """The checked settings of a configuration file; raises UserError as the workflow would."""
-    return check_config(read_config(configfile), load_schema(_SCHEMA), name=configfile)
-
-
-def load_plans(configfile: str) -> dict[str, Plan]:
-    """The plan of every generator of a configuration file."""
-    return build_plans(load_settings(configfile))
+    """The checked settings the workflow has with ``--configfile``; raises UserError as it would."""
+    return check_config(workflow_config(configfile), load_schema(_SCHEMA), name=configfile)
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
-    """Print how many images each group gets, and every prompt when asked."""
-    for plan in load_plans(arguments.configfile).values():
-        images: Counter[tuple[str, str]] = Counter()
-        for recipe in plan.recipes.values():
-            for dimension in ("gender", "age", "ethnicity"):
-                images[dimension, recipe[dimension]] += recipe["count"]
-        print(f"generator {plan.generator}: {len(plan)} images in {len(plan.shards)} shards")
-        for (dimension, level), count in sorted(images.items()):
-            print(f"  {dimension:10} {level:12} {count:7}")
-        if arguments.prompts:
+    """Print how many images each group gets and what else is asked for, and every prompt when asked."""
+    settings = load_settings(arguments.configfile)
+    plans = build_plans(settings)
+    print(overview(plans.values(), settings["generation"]["prompts"]))
+    if arguments.prompts:
+        for plan in plans.values():
             for name, recipe in plan.recipes.items():
                 print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
 
@@ -187,6 +181,41 @@ def assets_verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def prompts_write(arguments: argparse.Namespace) -> None:
+    """Have a language model write the prompts the configuration asks it for."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print(prompt_commands.write(load_settings(arguments.configfile), arguments.device, arguments.threads))
+
+
+def prompts_check(arguments: argparse.Namespace) -> int:
+    """Print what is wrong with the prompts; 1 if they cannot be used."""
+    text, good = prompt_commands.check(load_settings(arguments.configfile))
+    print(text)
+    return 0 if good else 1
+
+
+def _prompts_parser(verbs: Any) -> None:
+    actions = verbs.add_parser("prompts", help="the prompt catalogue").add_subparsers(required=True, metavar="action")
+
+    def action(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help)
+        added.add_argument("--configfile", default=argparse.SUPPRESS)
+        added.set_defaults(run=run)
+        return added
+
+    write = action("write", prompts_write, "have the configured language model write its prompts")
+    write.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    write.add_argument("--threads", type=int, default=2)
+    action("check", prompts_check, "what is wrong with the prompts, as a table")
+    action("show", lambda a: print(prompt_commands.show(load_settings(a.configfile))), "every prompt, and who wrote it")
+    export = action(
+        "export",
+        lambda a: print(prompt_commands.export(load_settings(a.configfile), a.csv)),
+        "write the catalogue as a table to edit, for generation.prompts.file",
+    )
+    export.add_argument("csv")
+
+
 def assets_markdown(arguments: argparse.Namespace) -> None:
     """Print the table of all assets, or renew it in a page."""
     registry = load_registry(_ROOT / "models" / "registry.yaml")
@@ -194,6 +223,16 @@ def assets_markdown(arguments: argparse.Namespace) -> None:
         commands.write_page(arguments.page, registry)
     else:
         print(commands.markdown(registry), end="")
+
+
+def assets_convert(arguments: argparse.Namespace) -> None:
+    """Write a published network as safetensors, so that later loads read no pickle."""
+    from evenface.checkpoints import convert_to_safetensors
+
+    if Path(arguments.out).suffix != ".safetensors":
+        raise UserError(f"{arguments.out}: give the converted file a name that ends in .safetensors")
+    manifest = convert_to_safetensors(arguments.name, arguments.path, arguments.out)
+    print(f"{arguments.out}: {arguments.name} {json.dumps(manifest['network']['settings'], sort_keys=True)}")
 
 
 def _assets_parser(verbs: Any) -> None:
@@ -223,16 +262,22 @@ def _assets_parser(verbs: Any) -> None:
         "accept", lambda a: print(commands.accept_all(a.names, registry_of(a))), "use changed files from now on"
     )
     accepted.add_argument("names", nargs="+", help="paths, or names of assets")
+    convert = action("convert", assets_convert, "write a published network as safetensors")
+    convert.add_argument("name", help="as load_network knows it, e.g. stylegan3")
+    convert.add_argument("path", help="the file as its authors publish it")
+    convert.add_argument("out", help="where to write; a .json of the same stem is put beside it")
     action("markdown", assets_markdown, "the table of docs/assets.md").add_argument("page", nargs="?")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
-    parser.add_argument("--configfile", default="config.yaml")
+    parser.add_argument("--configfile", default="config.yaml", help="merged over the shipped config.yaml")
     verbs = parser.add_subparsers(required=True, metavar="verb")
-    show = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True).add_parser("show")
-    show.add_argument("--prompts", action="store_true", help="also every prompt")
+    plan = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True, metavar="action")
+    show = plan.add_parser("show", help="how many images each group gets, and what else the prompts ask for")
+    show.add_argument("--configfile", default=argparse.SUPPRESS)
+    show.add_argument("--prompts", action="store_true", help="also every shard with its images and prompt")
     show.set_defaults(run=plan_show)
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")
@@ -256,6 +301,7 @@ def main(argv: list[str] | None = None) -> int:
     predict.add_argument("--device", default="cpu", choices=["cpu", "cuda", "auto"])
     predict.add_argument("--threads", type=int, default=1)
     predict.set_defaults(run=fairface_predict)
+    _prompts_parser(verbs)
     _assets_parser(verbs)
     keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
     keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))

@@ -13,7 +13,8 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
-from evenface.planning.generators import REQUESTED, generators_of, source_of
+from evenface.planning.directions import direction_problems
+from evenface.planning.generators import REQUESTED, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
 from evenface.versions import GENERATORS
 
@@ -78,6 +79,10 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {error.instance!r}; it must be {word[error.validator]} {error.validator_value}"
+    if error.validator == "pattern":
+        if place.endswith("api_key_env"):  # where somebody may have put the key itself
+            return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
+        return f"{place} is {error.instance!r}, which does not fit {error.validator_value}: {error.schema.get('description', '')}"
     return f"{place}: {error.message}"
 
 
@@ -116,10 +121,10 @@ def _ordered(value: Any) -> Any:
 def _cross_check(config: dict[str, Any], name: str) -> None:
     """What a schema cannot say: names that refer to other parts of the config."""
     problems = []
-    prompts = config["generation"]["prompts"]
-    if (prompts["file"] is None) == (prompts["factorial"] is None):
-        problems.append("generation.prompts needs exactly one of 'file' and 'factorial'; set the other to null")
+    problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
+    if "guided" in generators_of(config["generation"]):
+        problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
         standin = dataset.get("standin")
@@ -143,11 +148,39 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
-    problems += _annotation_problems(config["annotation"], config["generation"])
+    problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
+    """Not exactly one form of the catalogue; a writer without what it writes with."""
+    forms = ("factorial", "contextual", "file")
+    given = [form for form in forms if prompts[form] is not None]
+    if len(given) != 1:
+        has = f"it has {' and '.join(given)}; set the others to null" if given else "it has none"
+        return [f"generation.prompts needs exactly one of {', '.join(forms[:-1])} and {forms[-1]}; {has}"]
+    settings, problems = prompts["contextual"], []
+    if settings is None:
+        return []
+    key, writer = "generation.prompts.contextual", settings["writer"]
+    if writer == "transformers" and not settings["transformers"]["folder"]:
+        problems.append(f"{key}.transformers.folder is missing; give the folder of the language model")
+    if writer == "openai":
+        problems += [
+            f"{key}.openai.{part} is missing" for part in ("base_url", "model") if not settings["openai"][part]
+        ]
+    if writer == "grammar" and settings["ask"] == "prompts":
+        problems.append(
+            f"{key}.ask is 'prompts', but the grammar writes contexts; set writer to transformers or openai"
+        )
+    if settings["ask"] == "prompts" and settings["design"] == "independent":
+        problems.append(
+            f"{key}.design is 'independent', but ask is 'prompts': each group has its own then; leave design out"
+        )
+    return problems
 
 
 def _generator_problems(config: dict[str, Any]) -> list[str]:
@@ -204,12 +237,13 @@ _NO_ATTRIBUTES = ("fairface", "deepface")
 _NO_DEMOGRAPHICS = ("facer",)
 
 
-def _annotation_problems(annotation: dict[str, Any], generation: dict[str, Any]) -> list[str]:
+def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
+    annotation, generation = config["annotation"], config["generation"]
     uses = [("validate.by", annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity")]
     problems, compared = [], False
     for generator in generators_of(generation):
-        settings = generation["settings"].get(generator, {})
+        settings = settings_of(config, generator)
         labels, demographics = (
             source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
         )

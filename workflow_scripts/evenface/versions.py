@@ -8,6 +8,7 @@ tests/update_references.py`` renews them.
 """
 
 GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 1, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
+PROMPTS = 1
 SCREENING = 2
 QUALITY = 1
 RECOGNITION = 1
@@ -19,6 +20,7 @@ STANDINS = 3
 FACE_ASSETS = 3
 READERS = 2
 TEXT_TO_FACE = 1
+DIRECTIONS = 1
 TRAINING = 1
 PREDICTIONS = 1
 EVALUATION = 2

@@ -14,6 +14,16 @@ def _parametric(settings: Mapping[str, Any]) -> dict[str, str]:
     return {"assets": f"models/makehuman/face-assets-v{FACE_ASSETS}.npz"}
 
 
+def _guided(settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the latent generator reads, and the directions fitted on it (``planning.directions.guided_settings``)."""
+    base = settings["generator"]
+    return {"directions": f"results/latent/{base}/directions.npz", **generator_files(base, settings["base"])}
+
+
+def _stylegan3(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {"network": settings["network"]}
+
+
 def _diffusion(settings: Mapping[str, Any]) -> dict[str, str]:
     """Files of the model and of what is named beside it; what the workflow itself makes stands as a whole."""
     files = {}
@@ -28,8 +38,10 @@ def _diffusion(settings: Mapping[str, Any]) -> dict[str, str]:
 
 _FILES: dict[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {
     "parametric": _parametric,
+    "stylegan3": _stylegan3,
     "diffusion": _diffusion,
     "instruct_pix2pix": _diffusion,
+    "guided": _guided,
 }
 
 

@@ -19,7 +19,7 @@ from evenface.assets.annotator_files import annotator_files
 from evenface.assets.generator_files import generator_files
 from evenface.assets.places import TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.planning.generators import generators_of, source_of
+from evenface.planning.generators import generators_of, settings_of, source_of
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
@@ -67,7 +67,7 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     annotation = settings["annotation"]
     names = [*annotation["annotators"], annotation.get("validate", {}).get("by")]
     for generator in generators_of(settings["generation"]):
-        block = settings["generation"]["settings"].get(generator, {})
+        block = settings_of(settings, generator)
         names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
@@ -140,7 +140,10 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
 
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     yield from _by_registry(settings, registry, "generation.generator=")
-    for generator in generators_of(settings["generation"]):
+    generators = generators_of(settings["generation"])
+    if "guided" in generators:  # it reads what the generator below it reads
+        generators = [*generators, settings["latent_directions"]["generator"]]
+    for generator in dict.fromkeys(one for one in generators if one != "guided"):
         block = f"generation.settings.{generator}"
         yield from _by_registry(settings, registry, f"{block}.")
         values = value_of(settings, block) or {}

@@ -2,7 +2,7 @@
 
 Our models are a safetensors file with a JSON manifest of the same stem beside it (``own``). Published
 files are read by a machine that creates tensors and plain values only and executes nothing
-(``pickled``, ``torch_files``), or as safetensors or Keras files; every tensor must fit the network
+(``pickled``, ``torch_files``; ``network_pickles`` for whole networks), or as safetensors or Keras files; every tensor must fit the network
 (``layouts``, ``fitting``).
 """
 

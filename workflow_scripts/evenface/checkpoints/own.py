@@ -29,16 +29,22 @@ def manifest_path(model_path: str | os.PathLike) -> Path:
 
 
 def save_model(
-    path: str | os.PathLike, state: Mapping[str, torch.Tensor], manifest: Mapping[str, Any]
+    path: str | os.PathLike,
+    state: Mapping[str, torch.Tensor],
+    manifest: Mapping[str, Any],
+    metadata: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write weights and manifest, each atomically, the manifest first; returns the manifest as written.
 
     ``manifest["network"]`` must hold ``name`` and ``settings`` as ``networks.build`` takes them. The
-    hash of the weights is added, so that a manifest beside other weights is noticed on loading.
+    hash of the weights is added, so that a manifest beside other weights is noticed on loading. ``metadata`` are
+    texts for the header of the weights' own file.
     """
     from safetensors.torch import save
 
-    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
+    data = save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, dict(metadata or {}) or None
+    )
     record = {"manifest_version": MANIFEST_VERSION, **manifest, "weights_sha256": hashlib.sha256(data).hexdigest()}
     write_json(manifest_path(path), record)
     with atomic_path(path) as temporary:

@@ -14,8 +14,9 @@ The language is that of Python's ``pickletools``; how tensors are laid down in i
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from mmap import mmap
+from typing import Any, ClassVar
 
 from evenface.checkpoints.stored import Malformed, Refused, Storage, StoredTensor
 
@@ -72,7 +73,7 @@ class Inert:
     __slots__ = ()
 
 
-class _Name:
+class Name:
     """A module and a name in it as a pickle states them; never imported."""
 
     __slots__ = ("name", "pair")
@@ -82,7 +83,7 @@ class _Name:
         self.name = ".".join(pair)
 
 
-class _TypedStorage:
+class TypedStorage:
     __slots__ = ("dtype", "storage")
 
     def __init__(self, dtype: str, storage: Storage):
@@ -104,7 +105,13 @@ def read_pickle(data: bytes, start: int = 0, find_storage: FindStorage | None = 
     are StoredTensor, harmless objects :data:`INERT`. Raises Refused naming what the file refers to
     beyond these, Malformed when it is no such pickle or exceeds the bounds.
     """
-    machine = _Machine(data, start, find_storage)
+    machine = Machine(data, start, find_storage)
+    return interpret(machine), machine.position
+
+
+def interpret(machine: Machine) -> Any:
+    """What the pickle of a machine makes; raises as :func:`read_pickle` does."""
+    value = None
     try:
         value = machine.run()
     except Malformed:
@@ -117,20 +124,27 @@ def read_pickle(data: bytes, start: int = 0, find_storage: FindStorage | None = 
         listed = ", ".join(sorted(machine.refused)[:_MAX_LISTED])
         more = " and others" if len(machine.refused) > _MAX_LISTED else ""
         raise Refused(f"refused, it refers to {listed}{more}, and such a file can run code when it is opened")
-    return value, machine.position
+    return value
 
 
-class _Machine:
-    """One run; ``refused`` collects the names met that are in no table."""
+class Machine:
+    """One run; ``refused`` collects the names met that are in no table.
 
-    def __init__(self, data: bytes, start: int, find_storage: FindStorage | None):
+    Readers of other containers than torch's extend ``known`` and ``actions``, and :meth:`made`.
+    """
+
+    known: ClassVar[Set[tuple[str, str]]] = _KNOWN
+    actions: ClassVar[Mapping[bytes, Callable[[Machine], None]]]
+    max_instructions: ClassVar[int] = MAX_INSTRUCTIONS
+
+    def __init__(self, data: bytes | mmap, start: int, find_storage: FindStorage | None):
         self.data = data
         self.position = start
         self.find_storage = find_storage
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.refused: set[str] = set()
-        self.left = MAX_INSTRUCTIONS
+        self.left = self.max_instructions
 
     def run(self) -> Any:
         while True:
@@ -141,7 +155,7 @@ class _Machine:
                 if self.stack or isinstance(value, _Mark):
                     raise Malformed("its pickle ends with more than one value")
                 return value
-            action = _ACTIONS.get(code)
+            action = self.actions.get(code)
             if action is None:
                 raise Malformed(f"its pickle uses the instruction {code!r}, which no checkpoint needs")
             action(self)
@@ -149,7 +163,7 @@ class _Machine:
     def spend(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            raise Malformed(f"its pickle has more than {MAX_INSTRUCTIONS} instructions")
+            raise Malformed(f"its pickle has more than {self.max_instructions} instructions")
 
     # Reading the instruction stream.
 
@@ -226,23 +240,23 @@ class _Machine:
         if pair in _DTYPES:
             self.push(INERT)
             return
-        if pair not in _KNOWN:
+        if pair not in self.known:
             self.refused.add(ascii(f"{module}.{name}"[:_MAX_NAME])[1:-1])
-        self.push(_Name(pair))
+        self.push(Name(pair))
 
     def call(self) -> None:
         arguments, function = self.value(), self.value()
         if function is INERT:
             self.push(INERT)
             return
-        if type(function) is not _Name or type(arguments) is not tuple:
+        if type(function) is not Name or type(arguments) is not tuple:
             raise Malformed("its pickle calls what cannot be called")
         self.push(self.made(function.pair, arguments))
 
     def made(self, pair: tuple[str, str], arguments: tuple) -> Any:
         if pair in _TENSORS:
             typed, offset, shape, strides = arguments[:4]
-            if type(typed) is not _TypedStorage or type(shape) is not tuple or type(strides) is not tuple:
+            if type(typed) is not TypedStorage or type(shape) is not tuple or type(strides) is not tuple:
                 raise Malformed("a tensor is described wrongly")
             return StoredTensor(typed.dtype, shape, strides, offset, typed.storage)
         if pair == _PARAMETER:
@@ -281,13 +295,13 @@ class _Machine:
         kind, storage_type, key, _, elements = identity[:5]
         if isinstance(key, int) and not isinstance(key, bool):
             key = str(key)
-        named = type(storage_type) is _Name and storage_type.pair[0] == "torch"
+        named = type(storage_type) is Name and storage_type.pair[0] == "torch"
         if kind != "storage" or not named or storage_type.pair[1] not in _STORAGES:
             raise Malformed("its pickle refers to something that is no storage of plain numbers")
         if type(key) is not str or type(elements) is not int or not 0 <= elements < 1 << 48:
             raise Malformed("a storage is described wrongly")
         dtype = _STORAGES[storage_type.pair[1]]
-        self.push(_TypedStorage(dtype, self.find_storage(dtype, key, elements, identity[5:])))
+        self.push(TypedStorage(dtype, self.find_storage(dtype, key, elements, identity[5:])))
 
     def instance(self) -> None:
         """``i``: an object of a named class from the items since the mark."""
@@ -309,63 +323,63 @@ class _Machine:
             raise Malformed("its pickle gives attributes to what has none")
 
 
-def _text(form: str) -> Callable[[_Machine], None]:
+def _text(form: str) -> Callable[[Machine], None]:
     return lambda m: m.push(m.take(m.number(form)).decode("utf-8", "surrogatepass"))
 
 
-def _raw(form: str) -> Callable[[_Machine], None]:
+def _raw(form: str) -> Callable[[Machine], None]:
     return lambda m: m.push(m.take(m.number(form)))
 
 
-def _python2_text(form: str) -> Callable[[_Machine], None]:
+def _python2_text(form: str) -> Callable[[Machine], None]:
     return lambda m: m.push(m.take(m.number(form)).decode("latin-1"))
 
 
-def _integer(form: str) -> Callable[[_Machine], None]:
+def _integer(form: str) -> Callable[[Machine], None]:
     return lambda m: m.push(int.from_bytes(m.take(m.number(form)), "little", signed=True))
 
 
-def _constant(value: Any) -> Callable[[_Machine], None]:
+def _constant(value: Any) -> Callable[[Machine], None]:
     return lambda m: m.push(value)
 
 
-def _fixed(form: str) -> Callable[[_Machine], None]:
+def _fixed(form: str) -> Callable[[Machine], None]:
     return lambda m: m.push(m.number(form))
 
 
-def _tuple(count: int) -> Callable[[_Machine], None]:
-    def action(machine: _Machine) -> None:
+def _tuple(count: int) -> Callable[[Machine], None]:
+    def action(machine: Machine) -> None:
         items = [machine.value() for _ in range(count)]
         machine.push(tuple(reversed(items)))
 
     return action
 
 
-def _set_item(machine: _Machine) -> None:
+def _set_item(machine: Machine) -> None:
     value, key = machine.value(), machine.value()
     machine.set_items([key, value])
 
 
-def _append(machine: _Machine) -> None:
+def _append(machine: Machine) -> None:
     machine.append([machine.value()])
 
 
-def _stack_name(machine: _Machine) -> None:
+def _stack_name(machine: Machine) -> None:
     name, module = machine.value(), machine.value()
     machine.name(module, name)
 
 
-def _object(machine: _Machine) -> None:
+def _object(machine: Machine) -> None:
     machine.since_mark()
     machine.push(INERT)
 
 
-def _protocol(machine: _Machine) -> None:
+def _protocol(machine: Machine) -> None:
     if (version := machine.number("<B")) > 5:
         raise Malformed(f"its pickle claims the unknown protocol {version}")
 
 
-_ACTIONS: dict[bytes, Callable[[_Machine], None]] = {
+Machine.actions = {
     b"\x80": _protocol,
     b"\x95": lambda m: m.take(8),
     b"(": lambda m: m.push(_MARK),

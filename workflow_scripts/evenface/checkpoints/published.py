@@ -15,6 +15,8 @@ from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
 from evenface.checkpoints.own import save_model
 from evenface.checkpoints.reading import checked_size, is_hdf5, read_published
 from evenface.checkpoints.stored import Malformed, StoredTensor
+from evenface.checkpoints.stylegan3_files import NAME as STYLEGAN3
+from evenface.checkpoints.stylegan3_files import file_metadata, load_stylegan3
 from evenface.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def load_network(
     """The published network ``name`` in evaluation mode, from the file its authors distribute.
 
     ``path`` is a file of torch.save (zip or older), the same tensors as safetensors, or for DeepFace a
-    Keras .h5 file; :data:`LAYOUTS` says which wrapping and prefixes each system has. ``max_bytes``
+    Keras .h5 file, or for ``stylegan3`` a network pickle; :data:`LAYOUTS` says which wrapping and prefixes each system has. ``max_bytes``
     bounds the file, by default four times the network and what the system adds. Raises UserError
     for another name, an unsafe, damaged or oversized file, and naming the first tensor that is
     missing, unknown, of another shape or type, or not finite.
@@ -46,17 +48,21 @@ def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.Pat
     ``load_model(out)`` read the result. Raises UserError as :func:`load_network` does.
     """
     network, described = _load(name, path, None)
+    metadata = file_metadata(described["settings"]) if name == STYLEGAN3 else None
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     source = {"file": Path(path).name, "sha256": digest}
-    return save_model(out, network.state_dict(), {"network": described, "published": name, "source": source})
+    return save_model(out, network.state_dict(), {"network": described, "published": name, "source": source}, metadata)
 
 
 def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network on the CPU, and name and settings for ``networks.build``."""
+    if name == STYLEGAN3:
+        network, settings = load_stylegan3(path, max_bytes)
+        return network, {"name": name, "settings": settings}
     layout = LAYOUTS.get(name)
     if layout is None or name not in networks.published():
-        known = ", ".join(known for known in LAYOUTS if known in networks.published())
+        known = ", ".join([*(known for known in LAYOUTS if known in networks.published()), STYLEGAN3])
         raise UserError(f"no published network is called {name!r}; known: {known}")
     described: dict[str, Any] = {"name": name, "settings": {}}
     build: Build = lambda: networks.build(described["name"], described["settings"])  # noqa: E731

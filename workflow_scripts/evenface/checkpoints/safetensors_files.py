@@ -39,6 +39,26 @@ _DTYPES = {
 
 def read_safetensors(path: Path, size: int) -> dict[str, StoredTensor]:
     """Tensor name -> StoredTensor of a file of ``size`` bytes, in the header's order. Raises Malformed."""
+    header, _, first = _read_header(path, size)
+    tensors = {name: _tensor(path, name, entry, first, size) for name, entry in header.items()}
+    end = first
+    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].storage.start, item[1].storage.nbytes)):
+        if tensor.storage.start != end:
+            what = "overlaps another" if tensor.storage.start < end else "leaves a gap before it"
+            raise Malformed(f"the range of the tensor {name[:120]!a} {what}")
+        end += tensor.storage.nbytes
+    if end != size:
+        raise Malformed(f"{size - end} bytes of its data belong to no tensor")
+    return tensors
+
+
+def read_metadata(path: Path, size: int) -> dict[str, str]:
+    """The texts beside the tensors of a file of ``size`` bytes. Raises Malformed."""
+    return _read_header(path, size)[1]
+
+
+def _read_header(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The entries of the tensors, the metadata, and where the data begin."""
     with open(path, "rb") as file:
         start = file.read(8)
         length = int.from_bytes(start, "little")
@@ -60,17 +80,7 @@ def read_safetensors(path: Path, size: int) -> dict[str, StoredTensor]:
         raise Malformed("its metadata is not a table of texts")
     if len(header) > _MAX_TENSORS:
         raise Malformed(f"its header lists {len(header)} tensors; no checkpoint has more than {_MAX_TENSORS}")
-    first = 8 + length
-    tensors = {name: _tensor(path, name, entry, first, size) for name, entry in header.items()}
-    end = first
-    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].storage.start, item[1].storage.nbytes)):
-        if tensor.storage.start != end:
-            what = "overlaps another" if tensor.storage.start < end else "leaves a gap before it"
-            raise Malformed(f"the range of the tensor {name[:120]!a} {what}")
-        end += tensor.storage.nbytes
-    if end != size:
-        raise Malformed(f"{size - end} bytes of its data belong to no tensor")
-    return tensors
+    return header, metadata, 8 + length
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage
 MAX_ENTRIES = 20_000
 _MAX_DIRECTORY_BYTES = 4 << 20
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_LEGACY_PROTOCOL = 1001
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+LEGACY_PROTOCOL = 1001
 
 
 class _Bounded(io.RawIOBase):
@@ -157,10 +157,10 @@ def read_legacy(path: Path, size: int) -> Any:
         data = file.read(MAX_PICKLE_BYTES)
     position = 0
     magic, position = read_pickle(data, position)
-    if magic != _LEGACY_MAGIC:
+    if magic != LEGACY_MAGIC:
         raise Malformed("a pickle, but not one that torch.save wrote")
     protocol, position = read_pickle(data, position)
-    if protocol != _LEGACY_PROTOCOL:
+    if protocol != LEGACY_PROTOCOL:
         raise Malformed(f"it claims the unknown protocol {ascii(protocol)[:40]}")
     machine, position = read_pickle(data, position)
     if not isinstance(machine, Mapping) or machine.get("little_endian") is not True:

@@ -44,7 +44,8 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Modu
     """A network with fresh weights drawn from torch's global generator.
 
     ``settings`` are the keyword arguments of our own networks: of ``SlimCNN`` for ``slim_cnn``, of
-    ``MultiTaskNet`` for ``multi_task``, of ``IResNet`` for ``iresnet``; the published names
+    ``MultiTaskNet`` for ``multi_task``, of ``IResNet`` for ``iresnet``, of ``StyleGAN3`` for ``stylegan3``
+    (published, but in several sizes: the file has its arguments); the other published names
     (``magface-iresnet100``, ...) take none.
     Raises ValueError for another name, or settings given to a published name.
     """
@@ -60,9 +61,13 @@ def build(name: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Modu
         from evenface.networks.iresnet import IResNet
 
         return IResNet(**settings or {})
+    if name == "stylegan3":
+        from evenface.networks.stylegan3 import StyleGAN3
+
+        return StyleGAN3(**settings or {})
     builder = _find("PUBLISHED", name)
     if builder is None:
-        known = ["slim_cnn", "multi_task", "iresnet", *published()]
+        known = ["slim_cnn", "multi_task", "iresnet", "stylegan3", *published()]
         raise ValueError(f"unknown network {name!r}; known: {', '.join(known)}")
     if settings:
         raise ValueError(f"the published network {name!r} takes no settings, got {', '.join(map(str, settings))}")

@@ -1,53 +1,88 @@
 """The prompt catalogue: which prompts are rendered, for which demographic cell, with which traits.
 
-Three forms, one result: a factorial over demographic levels and hair colours, a table of explicit
-rows (CSV), or a plain text file with one prompt per line.
+Four forms, one result: a factorial over demographic levels and hair colours, groups in varied contexts
+(:mod:`evenface.planning.contextual`), a table of explicit rows (CSV), or a plain text file with one prompt per line.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
 import random
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.planning.contextual import KEY, Review, contextual
+from evenface.planning.findings import (
+    Finding,
+    Rules,
+    association_findings,
+    balance_findings,
+    case_of,
+    collapsed,
+    context_findings,
+    contradictions,
+    defects,
+)
+from evenface.planning.prompt import Prompt
 from evenface.planning.seeds import seed_from
-from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt, unwritable
-from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.planning.tables import read_table, read_utf8
+from evenface.planning.vocabulary import WORDS, read_prompt
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
+__all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
 
-@dataclass(frozen=True)
-class Prompt:
-    """One prompt of the catalogue: its cell, its text, and what that asks for.
-
-    ``place`` says where it was written, for messages ("prompts.csv row 3").
-    """
-
-    cell: str
-    text: str
-    demographics: dict[str, str]
-    attributes: dict[str, int] = field(default_factory=dict)
-    place: str = ""
+#: So many findings are listed in one message.
+_LISTED = 20
 
 
 def build_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> list[Prompt]:
     """The checked catalogue of ``generation.prompts``.
 
-    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`) and ``file`` (``.csv`` or
-    ``.txt``); the other is absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
-    over-long prompts and unknown levels or attributes.
+    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`), ``contextual`` and ``file`` (``.csv`` or
+    ``.txt``); the others are absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
+    over-long prompts and unknown levels or attributes; for contextual prompts also for those that leak or are out of balance.
     """
-    if settings.get("file"):
-        path = base / settings["file"]
-        prompts = read_csv(path) if path.suffix == ".csv" else read_text(path)
-    else:
-        prompts = factorial(settings["factorial"], seed=seed)
+    if settings.get("contextual"):
+        review = contextual(settings["contextual"], seed=seed, base=base)
+        refuse(review.findings, review)
+        return [case.prompt for case in review.cases]
+    prompts = _read_catalogue(settings, seed, base)
     check(prompts)
     return prompts
+
+
+def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> Review:
+    """The catalogue with everything that any check finds.
+
+    Of a factorial or a file, only defects stop the workflow; what else is found is among the notes.
+    """
+    if settings.get("contextual"):
+        return contextual(settings["contextual"], seed=seed, base=base)
+    prompts = _read_catalogue(settings, seed, base)
+    cases = [case_of(prompt) for prompt in prompts]
+    hair = list(HAIR_COLOURS.values()) if any("hair_colour" in case.levels for case in cases) else []
+    notes: list[Finding] = []
+    for case in cases:
+        notes += context_findings(case.prompt.place, case.context, Rules(hair), own=case.levels)
+    axes = {
+        axis: list(dict.fromkeys(case.levels[axis] for case in cases))
+        for axis in ("ethnicity", "gender", "age", "hair_colour")
+        if cases and all(axis in case.levels for case in cases)
+    }
+    if axes:
+        notes += balance_findings(cases, axes, str(settings.get("file") or "config key generation.prompts.factorial"))
+    tied, tests = association_findings(cases)
+    return Review(cases, collapsed(defects(prompts)), collapsed([*notes, *tied]), tests)
+
+
+def _read_catalogue(settings: dict[str, Any], seed: int, base: Path) -> list[Prompt]:
+    if settings.get("file"):
+        path = base / settings["file"]
+        return read_csv(path) if path.suffix == ".csv" else read_text(path)
+    return factorial(settings["factorial"], seed=seed)
 
 
 def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
@@ -55,7 +90,8 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
 
     ``template`` may use ``{ethnicity} {gender} {age} {hair} {traits}``. Traits are drawn from
     ``traits`` (phrases of the vocabulary) with a seed made of the cell's name and the prompt's
-    number alone: never from the levels, so that no trait is tied to a group by design.
+    number alone: never from the levels, so that no trait is tied to a group by design. They are drawn again where
+    they contradict each other or the hair, or the cell has them already.
     """
     template = settings["template"]
     phrases = list(settings["traits"])
@@ -64,29 +100,32 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
         if not read_prompt(phrase)[1]:
             raise UserError(
                 f"config key generation.prompts.factorial.traits: {phrase!r} names no known attribute; "
-                "see docs/reference.md for the phrases"
+                "docs/prompts.md lists the phrases"
             )
     prompts = []
     axes = [settings[d] for d in ("ethnicity", "gender", "age")] + [settings["hair_colour"]]
+    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)), per_prompt)
     for ethnicity, gender, age, hair in itertools.product(*axes):
+        taken: set[tuple[str, ...]] = set()
         for number in range(settings["prompts_per_cell"]):
             cell = f"{ethnicity}-{gender}-{age}-{hair}"
             if number:
                 cell += f"-{number}"
-            drawn = random.Random(seed_from(seed, "traits", cell)).sample(phrases, per_prompt)
-            try:
-                text = template.format(
-                    ethnicity=WORDS["ethnicity"][ethnicity],
-                    gender=WORDS["gender"][gender],
-                    age=WORDS["age"][age],
-                    hair=f"{hair} hair",
-                    traits="".join(f", {t}" for t in drawn),
-                )
-            except (KeyError, IndexError, ValueError, AttributeError) as error:
+            drawn = _draw_traits(phrases, per_prompt, hair, taken, seed, cell)
+            if drawn is None:
                 raise UserError(
-                    f"config key generation.prompts.factorial.template cannot be filled in ({error}); "
-                    "use {ethnicity}, {gender}, {age}, {hair} and {traits}"
-                ) from error
+                    f"config key generation.prompts.factorial.prompts_per_cell is {settings['prompts_per_cell']}, but the "
+                    f"traits hardly give cell {cell.removesuffix(f'-{number}')} more than {number} different prompts; add traits, raise "
+                    "traits_per_prompt, or raise generation.images_per_prompt instead"
+                )
+            taken.add(tuple(drawn))
+            text = template.format(
+                ethnicity=WORDS["ethnicity"][ethnicity],
+                gender=WORDS["gender"][gender],
+                age=WORDS["age"][age],
+                hair=f"{hair} hair",
+                traits="".join(f", {t}" for t in drawn),
+            )
             attributes = {HAIR_COLOURS[hair]: 1}
             for trait in drawn:
                 attributes.update(read_prompt(trait)[1])
@@ -102,6 +141,49 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
     return prompts
 
 
+def _check_template(template: str, levels: dict[str, list[str]], traits: int) -> None:
+    """UserError for a template that cannot be filled in, or leaves out what the prompts differ in."""
+    key = "config key generation.prompts.factorial.template"
+    marks = {name: f"\0{name}\0" for name in (*levels, "traits")}
+    try:
+        filled = template.format(**marks)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{key} cannot be filled in ({error}); use {{ethnicity}}, {{gender}}, {{age}}, {{hair}} and {{traits}}"
+        ) from error
+    for name, listed in levels.items():
+        if len(listed) > 1 and marks[name] not in filled:
+            raise UserError(
+                f"{key}: {template!r} does not say {{{name}}}, of which there are {len(listed)} levels, so that their prompts "
+                "would be the same; put it in, or list one level"
+            )
+    if traits and marks["traits"] not in filled:
+        raise UserError(f"{key}: {template!r} does not say {{traits}}; put it in, or set traits_per_prompt to 0")
+
+
+#: How often traits are drawn for one prompt before they are given up.
+_DRAWS = 200
+
+
+def _draw_traits(
+    phrases: list[str], count: int, hair: str, taken: set[tuple[str, ...]], seed: int, cell: str
+) -> list[str] | None:
+    """Traits that go together and with the hair and are not ``taken``; None where none are found."""
+    for attempt in range(_DRAWS):
+        again = (attempt,) if attempt else ()
+        drawn = random.Random(seed_from(seed, "traits", cell, *again)).sample(phrases, count)
+        said = f"{hair} hair, {', '.join(drawn)}"
+        if tuple(drawn) not in taken and not contradictions(said, read_prompt(said)[1]):
+            return drawn
+        if not phrases:
+            return None
+    return None
+
+
+#: The config key of plain prompt files.
+_FILE_KEY = "generation.prompts.file"
+
+
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
@@ -113,22 +195,10 @@ def _cell_of(demographics: dict[str, str], attributes: dict[str, int], text: str
     return "-".join([*known, *hair, f"{seed_from('cell', text) & 0xFFFFFF:06x}"])
 
 
-def _read(path: Path) -> str:
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: the prompt file does not exist; see config key generation.prompts.file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    if not text.strip():
-        raise UserError(f"{path}: the prompt file is empty; write one prompt per line")
-    return text
-
-
 def read_text(path: Path) -> list[Prompt]:
     """One prompt per line, UTF-8, blank lines ignored; demographics are read off the words."""
     prompts = []
-    for number, line in enumerate(_read(path).splitlines(), 1):
+    for number, line in enumerate(read_utf8(path, _FILE_KEY).splitlines(), 1):
         text = line.strip()
         if text:
             demographics, attributes, _ = read_prompt(text)
@@ -139,8 +209,8 @@ def read_text(path: Path) -> list[Prompt]:
 
 def read_csv(path: Path) -> list[Prompt]:
     """Explicit rows: column ``prompt``; optional ``cell``, the dimensions, and CelebA attributes (1, -1 or empty)."""
-    rows = csv.DictReader(_read(path).splitlines())
-    names = rows.fieldnames or []
+    table = read_table(path, _FILE_KEY)
+    names = table.columns
     if "prompt" not in names:
         raise UserError(f"{path}: column 'prompt' is missing; the header has {', '.join(names)}")
     allowed = {"prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES}
@@ -149,20 +219,18 @@ def read_csv(path: Path) -> list[Prompt]:
         raise UserError(f"{path}: unknown column {unknown[0]!r}; allowed are prompt, cell, "
                         f"{', '.join(DIMENSIONS)} and CelebA attribute names")  # fmt: skip
     prompts = []
-    for number, row in enumerate(rows, 2):
+    for number, row in table.rows:
         place = f"{path} row {number}"
-        if any(value.strip() for value in row.get(None, ())):
-            raise UserError(f"{place}: more values than columns; put a prompt with commas into double quotes")
-        text = (row["prompt"] or "").strip()
+        text = row["prompt"]
         demographics, attributes, _ = read_prompt(text)
         for dimension, levels in DIMENSIONS.items():
-            value = (row.get(dimension) or "").strip()
+            value = row.get(dimension, "")
             if value and value not in levels:
                 raise UserError(f"{place}: {dimension} {value!r} is not one of {', '.join(levels)}")
             if value:
                 demographics[dimension] = value
         for name in CELEBA_ATTRIBUTES:
-            value = (row.get(name) or "").strip()
+            value = row.get(name, "")
             if value not in ("", "1", "-1", "0"):
                 raise UserError(f"{place}: {name} is {value!r}; write 1, -1 or leave it empty")
             if value in ("1", "-1"):
@@ -172,33 +240,20 @@ def read_csv(path: Path) -> list[Prompt]:
     return prompts
 
 
-def check(prompts: list[Prompt]) -> None:
+def check(prompts: Sequence[Prompt]) -> None:
     """Raise one UserError that lists every defect of the catalogue (at most 20 lines)."""
-    problems: list[str] = []
-    seen: dict[str, str] = {}
-    cells: dict[str, str] = {}
     if not prompts:
-        problems.append("the catalogue has no prompt")
-    for prompt in prompts:
-        where = prompt.place
-        if not prompt.text:
-            problems.append(f"{where}: the prompt is empty")
-            continue
-        if problem := unwritable(prompt.text):
-            problems.append(f"{where}: {problem}")
-        if prompt.text in seen:
-            problems.append(f"{where}: the same prompt as {seen[prompt.text]}; write it once and raise "
-                            "generation.images_per_prompt instead")  # fmt: skip
-        elif prompt.cell in cells:
-            problems.append(f"{where}: cell {prompt.cell!r} is already used by {cells[prompt.cell]}")
-        seen[prompt.text] = cells[prompt.cell] = where
-        problems.extend(f"{where}: contradiction, {conflict}" for conflict in read_prompt(prompt.text)[2])
-        for a, b in CONTRADICTIONS:
-            if prompt.attributes.get(a) == 1 and prompt.attributes.get(b) == 1:
-                problems.append(f"{where}: contradiction, {a} together with {b}")
-        tokens = clip_tokens_at_least(prompt.text)
-        if tokens > CLIP_PROMPT_TOKENS:
-            problems.append(f"{where}: at least {tokens} CLIP tokens, {CLIP_PROMPT_TOKENS} fit; shorten the prompt")
-    if problems:
-        shown = problems[:20] + ([f"... and {len(problems) - 20} more"] if len(problems) > 20 else [])
-        raise UserError("the prompt catalogue cannot be used:\n  " + "\n  ".join(shown))
+        raise UserError("the prompt catalogue cannot be used:\n  the catalogue has no prompt")
+    refuse(defects(prompts))
+
+
+def refuse(found: Sequence[Finding], review: Review | None = None) -> None:
+    """Raise one UserError that lists ``found``, if there is anything; with ``review``, what helps further."""
+    if not found:
+        return
+    lines = [f"{one.place}: {one.text}" for one in found[:_LISTED]]
+    if len(found) > _LISTED:
+        lines.append(f"... and {len(found) - _LISTED} more")
+    if review is not None:
+        lines.append(f"all as a table: python -m evenface prompts check; what you judge harmless: {KEY}.accept")
+    raise UserError("the prompt catalogue cannot be used:\n  " + "\n  ".join(lines))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: What a prompt or an annotator's name can stand for where a face's labels come from.
-REQUESTED, TRUTH = "requested", "ground_truth"
+from evenface.planning.directions import KNOWING, TRUTH, guided_settings
+
+#: Stands for what the prompt asked for, where a face's labels may come from an annotator too.
+REQUESTED = "requested"
 
 
 def generators_of(generation: Mapping[str, Any]) -> list[str]:
@@ -15,9 +17,16 @@ def generators_of(generation: Mapping[str, Any]) -> list[str]:
     return [named] if isinstance(named, str) else list(named)
 
 
+def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:
+    """The settings a generator is created with: its block of ``generation.settings``, and what it is built on."""
+    if generator == "guided":
+        return guided_settings(config)
+    return config["generation"]["settings"].get(generator, {})
+
+
 def knows_truth(generator: str, settings: Mapping[str, Any]) -> bool:
-    """Whether its shards record what is true of every face; ``settings`` is its block of ``generation.settings``."""
-    return generator == "parametric" or (generator == "guided" and settings.get("base", "parametric") == "parametric")
+    """Whether its shards record what is true of every face; ``settings`` are those of :func:`settings_of`."""
+    return generator in KNOWING or (generator == "guided" and settings.get("generator", "parametric") in KNOWING)
 
 
 def obeys_prompts(generator: str) -> bool:

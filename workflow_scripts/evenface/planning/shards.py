@@ -11,18 +11,20 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
-from evenface.planning.generators import generators_of
+from evenface.planning.contextual import MissingPrompts
+from evenface.planning.generators import generators_of, obeys_prompts, settings_of
 from evenface.planning.initial import InitialImages, in_order, sources_of
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
 from evenface.planning.subset import balanced_subset
 from evenface.planning.vocabulary import unwritable
+from evenface.taxonomy import UNKNOWN
 from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
@@ -52,7 +54,12 @@ def recipe_digest(recipe: dict[str, Any]) -> str:
 
 
 def _recipes(
-    prompt: Prompt, generation: dict[str, Any], generator: str, seed: int, initial: InitialImages | None
+    prompt: Prompt,
+    generation: dict[str, Any],
+    generator: str,
+    settings: dict[str, Any],
+    seed: int,
+    initial: InitialImages | None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     total, size = generation["images_per_prompt"], generation["images_per_shard"]
     if isinstance(total, dict):
@@ -72,33 +79,40 @@ def _recipes(
             "seed": seed,
             "first": first,
             "count": min(size, total - first),
-            "settings": generation["settings"].get(generator, {}),
+            "settings": settings,
         }
         if initial:
             recipe["initial"] = initial.of(prompt, range(first, first + recipe["count"]))
         yield f"{prompt.cell}-{number:04d}-{recipe_digest(recipe)}", recipe
 
 
-def build_plans(config: dict[str, Any], *, base: Path = Path(".")) -> dict[str, Plan]:
+def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bool = False) -> dict[str, Plan]:
     """The plan of every generator of ``config["generation"]``, the main one first: name -> plan.
 
-    All draw the same catalogue; see :func:`build_catalogue` for the errors raised.
+    All draw the same catalogue; see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
+    are empty while a language model's prompts are still to be written.
     """
     generation = config["generation"]
     if problem := unwritable(generation["negative_prompt"]):
         raise UserError(f"config key generation.negative_prompt: {problem}")
-    prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+    try:
+        prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+    except MissingPrompts:
+        if not unwritten:
+            raise
+        prompts = []
     plans: dict[str, Plan] = {}
     images: dict[str, dict[str, list[str]]] = {}  # of a generator: prompt -> its images in order
     generators = generators_of(generation)
     sources = set(sources_of(generators, generation["settings"]).values())
     # A generator that starts from another one's images is planned after it.
     for generator in in_order(generators, generation["settings"]):
-        initial = InitialImages.of_settings(generator, generation["settings"].get(generator, {}), images, base=base)
+        settings = settings_of(config, generator)
+        initial = InitialImages.of_settings(generator, settings, images, base=base)
         recipes: dict[str, dict[str, Any]] = {}
         count = generation.get("prompt_subset", {}).get(generator, len(prompts))
         for prompt in balanced_subset(prompts, count, seed=config["seed"]):
-            recipes.update(_recipes(prompt, generation, generator, config["seed"], initial))
+            recipes.update(_recipes(prompt, generation, generator, settings, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
         if generator in sources:
             images[generator] = _references(plans[generator])
@@ -139,7 +153,10 @@ def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
 
 
 def requests_of(recipe: dict[str, Any]) -> list[Request]:
-    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone."""
+    """The images of one shard. An image's seed comes from (root seed, cell, prompt, index) alone.
+
+    Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
+    """
     requests = []
     initial = recipe.get("initial") or [None] * recipe["count"]
     for index, image in enumerate(initial, recipe["first"]):
@@ -155,4 +172,7 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
                 initial_image=image,
             )
         )
+    if not obeys_prompts(recipe["generator"]):
+        nothing = {"prompt": "", "negative_prompt": "", "attributes": {}}
+        return [replace(r, demographics=dict.fromkeys(r.demographics, UNKNOWN), **nothing) for r in requests]
     return requests

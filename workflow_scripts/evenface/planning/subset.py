@@ -12,7 +12,9 @@ from evenface.taxonomy import HAIR_COLOURS
 
 
 def _levels(prompt: Prompt) -> tuple[tuple[str, str], ...]:
-    """The demographic levels and hair colour a prompt asks for."""
+    """The levels a contextual prompt was written for, else the demographic levels and hair colour it asks for."""
+    if prompt.crossed:
+        return prompt.crossed
     hair = "+".join(colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1)
     return *sorted(prompt.demographics.items()), ("hair", hair)
 
@@ -21,14 +23,14 @@ def balanced_subset(prompts: Sequence[Prompt], count: int, *, seed: int) -> list
     """``count`` of the prompts, in their order; all of them where there are no more.
 
     One after the other is taken whose levels have been taken least: first each alone, then each pair of them.
-    Lots drawn from the cell's name and ``seed`` decide between equals. A larger subset holds every
+    Lots drawn from the cell's name, or the context that groups share, and ``seed`` decide between equals. A larger subset holds every
     smaller one.
     """
     if count >= len(prompts):
         return list(prompts)
     waiting: dict[tuple, list[tuple[int, int]]] = {}
     for i, prompt in enumerate(prompts):
-        waiting.setdefault(_levels(prompt), []).append((seed_from(seed, "subset", prompt.cell), i))
+        waiting.setdefault(_levels(prompt), []).append((seed_from(seed, "subset", prompt.context or prompt.cell), i))
     for alike in waiting.values():
         alike.sort(reverse=True)  # the last one is the next
     pairs = {levels: tuple(itertools.combinations(levels, 2)) for levels in waiting}

@@ -7,6 +7,7 @@ phrase list below; what a prompt leaves open stays open.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from evenface.taxonomy import UNKNOWN
 
@@ -81,21 +82,30 @@ def read_prompt(text: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
     A dimension that the text leaves open is ``unknown``. Contradictions are sentences such as
     ``"both 'male' and 'female'"``.
     """
-    text = text.lower()
+    parts = [_stated(part) for part in text.lower().split(",")]
     demographics = {"gender": UNKNOWN, "age": UNKNOWN, "ethnicity": UNKNOWN}
     attributes: dict[str, int] = {}
     conflicts: list[str] = []
-    for pattern, dimension, level in _COMPILED_DEMOGRAPHICS:
-        if pattern.search(text):
-            if demographics[dimension] not in (UNKNOWN, level):
-                conflicts.append(f"{dimension} is both {demographics[dimension]!r} and {level!r}")
-            demographics[dimension] = level
-    for pattern, attribute, value in _COMPILED_ATTRIBUTES:
-        if pattern.search(text):
-            if attributes.get(attribute, value) != value:
-                conflicts.append(f"{attribute} is asked for and excluded")
-            attributes[attribute] = value
+    for i in sorted({i for levels, _ in parts for i in levels}):
+        _, dimension, level = _COMPILED_DEMOGRAPHICS[i]
+        if demographics[dimension] not in (UNKNOWN, level):
+            conflicts.append(f"{dimension} is both {demographics[dimension]!r} and {level!r}")
+        demographics[dimension] = level
+    for i in sorted({i for _, names in parts for i in names}):
+        _, attribute, value = _COMPILED_ATTRIBUTES[i]
+        if attributes.get(attribute, value) != value:
+            conflicts.append(f"{attribute} is asked for and excluded")
+        attributes[attribute] = value
     return demographics, attributes, conflicts
+
+
+@lru_cache(maxsize=1 << 14)
+def _stated(part: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which demographic and which attribute phrases a part between commas has; no phrase holds a comma."""
+    return (
+        tuple(i for i, (pattern, _, _) in enumerate(_COMPILED_DEMOGRAPHICS) if pattern.search(part)),
+        tuple(i for i, (pattern, _, _) in enumerate(_COMPILED_ATTRIBUTES) if pattern.search(part)),
+    )
 
 
 #: What XML, and so an image's metadata, cannot hold; and the most characters of a prompt that surely fit there.

@@ -44,6 +44,9 @@ class Person:
     #: ``nose_point``, ``cheekbones``, ``chubbiness``, ``double_chin``, ``eye_narrowness``,
     #: ``face_oval``, ``brow_thickness``, ``brow_arch``, ``eye_bags``.
     traits: dict[str, float] = field(default_factory=dict)
+    #: Coordinates of the head's shape, about standard normal each: they take the place of the draws of
+    #: ``shape_seed`` where given, so that heads can turn into each other (``latent``).
+    shape: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,10 @@ class Face:
 
     def to_dict(self) -> dict:
         """Plain nested dict (JSON-ready), inverse of :func:`face_from_dict`."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        if not self.person.shape:  # a head that is drawn from its seed
+            del values["person"]["shape"]
+        return values
 
     def digest(self) -> str:
         """Hex SHA-256 of the canonical JSON of the description."""

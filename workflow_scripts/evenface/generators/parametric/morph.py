@@ -8,6 +8,8 @@ import json
 import numpy as np
 from numba import njit
 
+from evenface.planning.seeds import seed_from
+
 from . import aging
 from .face import MACRO_ETHNICITY, Face
 
@@ -238,6 +240,20 @@ def _identity(seed: int, axes: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(rng.standard_normal(axes), -2.2, 2.2), rng.standard_normal(axes)
 
 
+@functools.lru_cache(maxsize=4)
+def _shape_mixture(coordinates: int, axes: int) -> np.ndarray:
+    """How shape coordinates move the axes and how these lean, float64 (2, axes, coordinates), rows of length 1."""
+    rng = np.random.Generator(np.random.PCG64(seed_from("shape mixture", coordinates)))
+    mixture = rng.standard_normal((2, axes, coordinates))
+    return mixture / np.sqrt((mixture**2).sum(-1, keepdims=True))
+
+
+def _shaped(shape: tuple[float, ...], axes: int) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`_identity`, from coordinates: each axis moves with a fixed mixture of them."""
+    mixed = (_shape_mixture(len(shape), axes) * np.array(shape)).sum(-1)
+    return np.clip(mixed[0], -2.2, 2.2), mixed[1]
+
+
 def person_weights(bank: TargetBank, face: Face) -> Weights:
     """Weights of a person's head at an age, without expression."""
     person, w = face.person, Weights(bank)
@@ -258,8 +274,9 @@ def person_weights(bank: TargetBank, face: Face) -> Weights:
             for m, x in muscle.items():
                 for f, y in weight.items():
                     w.add(f"macrodetails/universal-{gender}-{age}-{m}-{f}", g * a * x * y)
-    _, lean = draws = _identity(person.shape_seed, len(bank.identity_axes))
-    for axis, z, tilt in zip(bank.identity_axes, draws[0], lean, strict=True):
+    axes = len(bank.identity_axes)
+    draws, lean = _shaped(person.shape, axes) if person.shape else _identity(person.shape_seed, axes)
+    for axis, z, tilt in zip(bank.identity_axes, draws, lean, strict=True):
         spread = IDENTITY_SPREAD[axis.split("/")[0]] * person.shape_strength
         w.axis(axis, float(z) * spread, float(tilt) * 0.03 * person.shape_strength)
     feminine = 1 - 2 * person.masculinity

@@ -1,0 +1,23 @@
+"""Prompts that a language model writes, before anything that is drawn from them can be planned."""
+
+
+rule write_prompts:
+    output:
+        prompts=ensure("data/prompts/{catalogue}.csv", non_empty=True),
+    log:
+        "results/logs/write_prompts/{catalogue}.log",
+    benchmark:
+        "results/benchmarks/write_prompts/{catalogue}.tsv"
+    wildcard_constraints:
+        catalogue=one_of(prompts_to_write()),
+    conda:
+        "../envs/diffusion.yaml"
+    threads: 2
+    resources:
+        gpu=prompt_gpus,
+        mem_mb=scaled_mem(16000),
+        runtime=720,
+    params:
+        task=prompt_task,
+    script:
+        "../workflow_scripts/write_prompts.py"

@@ -1,0 +1,68 @@
+"""What a generator that draws from a latent vector gives beyond the protocol of all generators."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from evenface.errors import UserError
+
+
+@runtime_checkable
+class LatentGenerator(Protocol):
+    """Turns latent vectors into faces.
+
+    ``spaces`` are the names of its latent spaces, such as ("z", "w"), the one it draws from first. One that
+    knows what it draws also has ``truths(latents, space)``, what is true of the face of each row (as
+    ``GeneratedFace.truth``), and ``known_directions(space)``, the unit vector to each (factor, level).
+    """
+
+    name: str
+    spaces: tuple[str, ...]
+
+    def dimension(self, space: str) -> int:
+        """Coordinates of a latent of ``space``; UserError for a space it has not."""
+        ...
+
+    def sample(self, count: int, seed: int, space: str) -> np.ndarray:
+        """Latents of ``count`` random faces, float32 (count, dimension); row i depends on (seed, i) alone."""
+        ...
+
+    def draw(self, latents: np.ndarray, space: str) -> Iterator[np.ndarray]:
+        """RGB uint8 (H, W, 3) of each row of ``latents``, in order; none depends on the others."""
+        ...
+
+
+_CLASSES = {
+    "parametric": ("evenface.generators.parametric.latent", "ParametricLatent"),
+    "stylegan3": ("evenface.generators.stylegan3", "StyleGAN3Generator"),
+}
+
+#: Generators that draw from a latent vector.
+NAMES = tuple(_CLASSES)
+
+
+def class_of(name: str) -> type:
+    """The class of the latent generator ``name``; UserError for one that draws from no latent space."""
+    if name not in _CLASSES:
+        raise UserError(f"generator {name!r} draws from no latent space; {', '.join(NAMES)} do")
+    module, cls = _CLASSES[name]
+    return getattr(importlib.import_module(module), cls)
+
+
+def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
+    """The latent generator ``name`` with its settings and ``files``, ``device`` and ``threads``; UserError otherwise."""
+    return class_of(name)(settings)
+
+
+def space_of(generator: LatentGenerator, space: str | None) -> str:
+    """``space``, or the generator's first where it is None; UserError for one it has not."""
+    chosen = space or generator.spaces[0]
+    if chosen not in generator.spaces:
+        raise UserError(
+            f"generator {generator.name} has no latent space {chosen!r}; it has {', '.join(generator.spaces)}"
+        )
+    return chosen

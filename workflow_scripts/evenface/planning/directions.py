@@ -1,0 +1,118 @@
+"""What decides latent directions and guided faces, from the configuration alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evenface import versions
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
+
+#: Annotators that answer only a part of the factors.
+_NO_ATTRIBUTES = ("fairface", "deepface")
+_NO_DEMOGRAPHICS = ("facer",)
+
+#: Latent generators that know what they draw.
+KNOWING = ("parametric",)
+
+#: The annotator that reads what the generator knows.
+TRUTH = "ground_truth"
+
+
+def base_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the generator whose latent space is used."""
+    return config["generation"]["settings"].get(config["latent_directions"]["generator"], {})
+
+
+def annotator_recipe(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """All that decides an annotator's labels of latent faces, its files aside."""
+    recipe = {"name": name, "version": versions.ANNOTATORS[name], "settings": config["annotation"].get(name, {})}
+    if name != TRUTH:
+        screening = {key: value for key, value in config["screening"].items() if key != "magface"}
+        recipe["screening"] = {"version": versions.SCREENING, "settings": screening}
+    return recipe
+
+
+def sample_recipe(config: dict[str, Any]) -> dict[str, Any]:
+    """All that decides the samples, the part aside."""
+    settings = config["latent_directions"]
+    generator = settings["generator"]
+    return {
+        "version": versions.DIRECTIONS,
+        "generator": generator,
+        "generator_version": versions.GENERATORS[generator],
+        "settings": base_settings(config),
+        "space": settings["space"],
+        "seed": config["seed"],
+        "samples": settings["samples"],
+        "parts": settings["parts"],
+        "pictures": settings["labels_from"] != TRUTH,
+    }
+
+
+def fit_recipe(config: dict[str, Any]) -> dict[str, Any]:
+    """All that decides the directions, the samples and labels aside."""
+    settings = config["latent_directions"]
+    keys = ("factors", "confidence", "test_share")
+    return {"version": versions.DIRECTIONS, "seed": config["seed"], **{key: settings[key] for key in keys}}
+
+
+def guided_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the guided generator with all that decides its directions, for its recipes."""
+    sampled = {key: value for key, value in sample_recipe(config).items() if key not in ("parts", "pictures")}
+    return {
+        **config["generation"]["settings"].get("guided", {}),
+        "generator": config["latent_directions"]["generator"],
+        "base": base_settings(config),
+        "fitted": {
+            "samples": sampled,
+            "labels": annotator_recipe(config, config["latent_directions"]["labels_from"]),
+            "fit": fit_recipe(config),
+        },
+    }
+
+
+def direction_problems(config: dict[str, Any]) -> list[str]:
+    """What is wrong with ``latent_directions``: factors, and annotators that cannot label or judge them."""
+    settings, problems = config["latent_directions"], []
+    factors, key = settings["factors"], "latent_directions"
+    known = {*DIMENSIONS, "hair", *CELEBA_ATTRIBUTES} - {*HAIR_COLOURS.values()}
+    problems += [
+        f"{key}.factors has {factor!r}; allowed are {', '.join(DIMENSIONS)}, hair and CelebA attributes other than hair "
+        f"colours"
+        for factor in factors
+        if factor not in known
+    ]
+    used = [("balanced.groups", name) for name in settings["balanced"]["groups"]]
+    problems += [
+        f"{key}.{place} has {name!r}, which is not among {key}.factors"
+        for place, name in [*used, ("mirror.factor", settings["mirror"]["factor"])]
+        if name not in factors
+    ]
+    guide, judge = settings["labels_from"], settings["accepted_by"]
+    if guide == judge:
+        problems.append(f"{key}.accepted_by is {judge!r}, which also guides (labels_from); a second scorer is needed")
+    for place, name in (("labels_from", guide), ("accepted_by", judge)):
+        problems += [f"{key}.{place} is {name!r}, {why}" for why in _unable(config, name)]
+    return problems
+
+
+def _unable(config: dict[str, Any], name: str) -> list[str]:
+    """Why an annotator cannot answer the factors."""
+    settings = config["latent_directions"]
+    factors = settings["factors"]
+    attributes = [
+        name for f in factors for name in (HAIR_COLOURS.values() if f == "hair" else (f,)) if f not in DIMENSIONS
+    ]
+    if name == TRUTH:
+        known = settings["generator"] in KNOWING
+        return [] if known else [f"but {settings['generator']} does not know what it draws"]
+    if name in _NO_ATTRIBUTES and attributes:
+        return [f"which labels no attributes; the factors need {attributes[0]}"]
+    if name in _NO_DEMOGRAPHICS and any(f in DIMENSIONS for f in factors):
+        return ["which tells no gender, age or ethnicity"]
+    if name == "trained_here":
+        own = config["annotation"]["trained_here"]["attributes"]
+        missing = [a for a in attributes if a not in own]
+        if missing:
+            return [f"but annotation.trained_here.attributes has no {missing[0]}"]
+    return []

@@ -1,0 +1,91 @@
+"""CSV files that people and models write: decoded, with the line of every row, and notes above the header."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenface.errors import UserError
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file: its column names, its rows with the number of the line each begins on, and its notes.
+
+    Notes are lines ``# key: value`` before the header; other rows that begin with ``#`` are ignored there.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+    notes: dict[str, str]
+
+
+def read_utf8(path: Path, key: str) -> str:
+    """The text of a file; UserError, naming the config ``key`` it is for, where it is absent, not UTF-8 or empty."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: the prompt file does not exist; see config key {key}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path}: this is a folder, not a prompt file; see config key {key}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: the prompt file cannot be read ({error.strerror}); see config key {key}") from error
+    if not text.strip():
+        raise UserError(f"{path}: the prompt file is empty; write one prompt per line")
+    return text
+
+
+def read_table(path: Path, key: str) -> Table:
+    """Read a CSV file (comma-separated, double quotes, UTF-8); values are stripped of outer spaces.
+
+    UserError as :func:`read_utf8`, and for a row with more values than columns, repeated column names, or broken quotes.
+    """
+    reader = csv.reader(io.StringIO(read_utf8(path, key), newline=""), strict=True)
+    notes: dict[str, str] = {}
+    columns: list[str] = []
+    rows = []
+    line = 0
+    try:
+        for values in reader:
+            first, line = line + 1, reader.line_num
+            if not values:
+                continue
+            if not columns and values[0].lstrip().startswith("#"):
+                note, _, value = ",".join(values).strip().rstrip(",").lstrip("# ").partition(":")
+                notes[note.strip()] = value.strip()
+                continue
+            if not columns:
+                columns = [value.strip() for value in values]
+                continue
+            if any(value.strip() for value in values[len(columns) :]):
+                raise UserError(
+                    f"{path} row {first}: more values than columns; put a prompt with commas into double quotes"
+                )
+            padded = values + [""] * (len(columns) - len(values))
+            rows.append((first, {name: value.strip() for name, value in zip(columns, padded)}))
+    except csv.Error as error:
+        raise UserError(f"{path} row {line + 1}: not a CSV row ({error}); close every double quote") from error
+    if repeated := [name for i, name in enumerate(columns) if name in columns[:i]]:
+        raise UserError(f"{path}: column {repeated[0]!r} stands twice in the header; remove one")
+    return Table(path, columns, rows, notes)
+
+
+def written(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows as CSV text with a header and LF line ends."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def rows_digest(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    """First 16 hex digits of the SHA-256 of the rows as :func:`written`: tells an edited file from a written one."""
+    return hashlib.sha256(written(columns, rows).encode()).hexdigest()[:16]

@@ -1,0 +1,16 @@
+"""Pairs of faces that differ in one factor (rule mirror_latents)."""
+
+from evenface.joblog import job_log
+
+with job_log(snakemake.log[0], snakemake.threads):
+    from evenface.directions.steps import mirror, reader_of
+
+    machine = {"device": "cuda" if snakemake.resources.gpu else "cpu", "threads": snakemake.threads}
+    mirror(
+        snakemake.params.recipe,
+        snakemake.input.directions,
+        list(snakemake.input.parts),
+        dict(snakemake.output.items()),
+        reader_of(snakemake.params.reader, dict(snakemake.input.items()), machine),
+        {"files": snakemake.params.files, **machine},
+    )
