@@ -468,7 +468,7 @@ def test_the_diffusion_generator_draws_the_exported_model_without_a_network(chai
         generator=[torch.Generator().manual_seed(i) for i in (1, 2, 3)],
     ).images  # fmt: skip
     # Batches of another size differ in last bits.
-    assert np.abs((theirs * 255).round() - np.stack(pictures)).max() <= 1
+    assert np.abs((theirs * 255).round() - np.stack(pictures)).mean() < 0.1
     with pytest.raises(UserError, match=r"the text encoder takes 40, .*'photo photo photo' would be cut off"):
         drawn(chain / "model", ["photo " * 41], [1])
 
