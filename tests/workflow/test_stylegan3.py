@@ -16,7 +16,7 @@ def use(tree, **changes):
     config = yaml.safe_load(path.read_text())
     config["generation"] |= {"generator": ["parametric", "stylegan3"], "images_per_prompt": {"parametric": 4, "stylegan3": 3},
                              "settings": {"stylegan3": {"network": "network.pkl", "truncation_psi": 0.7}}}  # fmt: skip
-    config["screening"] = {"detector": "none", "magface": {"weights": None}}
+    config["screening"] = {"detector": "none", "framing": "squeeze", "magface": {"weights": None}}
     config["annotation"] |= {"annotators": ["ground_truth", "trained_here"], **changes}
     path.write_text(yaml.safe_dump(config))
     shutil.copyfile(NETWORK_PICKLE, tree / "network.pkl")
