@@ -347,11 +347,11 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
     [
         (
             {"prompt_weights": "refuse"},
-            {"template": "a ({age}:1.4) {gender} with {hair}"},
+            {"template": "a ({age}:1.4) {gender} with {hair}{traits}"},
             "prompt_weights is 'refuse'",
         ),
-        ({}, {"template": "a ({age}:1.4 {gender} with {hair}"}, "never closed"),
-        ({}, {"template": "a {age} {gender} with {hair} " + "in the sun " * 6}, "at least 2. tokens, 18 fit"),
+        ({}, {"template": "a ({age}:1.4 {gender} with {hair}{traits}"}, "never closed"),
+        ({}, {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"}, "at least 2. tokens, 18 fit"),
         ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
     ],
 )
@@ -365,7 +365,7 @@ def test_texts_and_settings_are_checked_while_the_dag_is_built(configured, tmp_p
 
 def test_weights_do_not_count_as_tokens(configured, tmp_path):
     model = folder(tmp_path / "m", tokens=20)
-    config = configured(prompts={"template": "((a {age}:1.4)) (({gender}:1.3)) with ({hair}:0.9)"},
+    config = configured(prompts={"template": "((a {age}:1.4)) (({gender}:1.3)) with ({hair}:0.9){traits}"},
                         diffusion={"model": str(model)})  # fmt: skip
     config["generation"]["negative_prompt"] = "ugly"
     checked(config)
@@ -403,7 +403,7 @@ def test_the_schema_has_every_sampler(schema):
     ("block", "message"),
     [({"scheduler": "euler-a"}, "did you mean 'euler_a'"), ({"steps": 0}, "at least 1"), ({"strength": 0}, "above 0"),
      ({"size": [100, 96]}, "multiple of 8"), ({"precision": "fp16"}, "float16"), ({"model": None}, "of type string"),
-     ({"initial": {"file": "x.txt"}}, "does not match"), ({"stepz": 3}, "did you mean 'steps'")],
+     ({"initial": {"file": "x.txt"}}, "does not fit"), ({"stepz": 3}, "did you mean 'steps'")],
 )  # fmt: skip
 def test_a_setting_that_cannot_be_is_refused_with_its_key(configured, block, message):
     with pytest.raises(UserError, match=r"generation.settings.diffusion[\s\S]*" + message):
