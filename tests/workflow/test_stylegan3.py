@@ -15,11 +15,11 @@ def use(tree, **changes):
     path = tree / "tiny.yaml"
     config = yaml.safe_load(path.read_text())
     config["generation"] |= {"generator": ["parametric", "stylegan3"], "images_per_prompt": {"parametric": 4, "stylegan3": 3},
-                             "settings": {"stylegan3": {"network": "network.pkl", "truncation_psi": 0.7}}}  # fmt: skip
-    config["screening"] = {"detector": "none", "magface": {"weights": None}}
+                             "settings": {"stylegan3": {"network": "tiny-stylegan3.pkl", "truncation_psi": 0.7}}}  # fmt: skip
+    config["screening"] = {"detector": "none", "framing": "squeeze", "magface": {"weights": None}}
     config["annotation"] |= {"annotators": ["ground_truth", "trained_here"], **changes}
     path.write_text(yaml.safe_dump(config))
-    shutil.copyfile(NETWORK_PICKLE, tree / "network.pkl")
+    shutil.copyfile(NETWORK_PICKLE, tree / "tiny-stylegan3.pkl")
 
 
 def shards(tree):
@@ -66,9 +66,9 @@ def test_what_it_cannot_tell_is_refused_before_any_job(tree):
     assert "labels_from is 'ground_truth', which the generator stylegan3 cannot give" in said
     assert "demographics_from is 'requested', which the generator stylegan3 cannot give" in said
     use(tree)
-    (tree / "network.pkl").unlink()
+    (tree / "tiny-stylegan3.pkl").unlink()
     said = run(tree, "data/faces/stylegan3.parquet", check=False)
-    assert "generation.settings.stylegan3.network" in said and "network.pkl" in said and "Traceback" not in said
+    assert "generation.settings.stylegan3.network" in said and "tiny-stylegan3.pkl" in said and "Traceback" not in said
     assert not shards(tree)
 
 
@@ -76,8 +76,11 @@ def test_a_damaged_network_is_named_by_the_job(tree):
     use(tree)
     data = bytearray(NETWORK_PICKLE.read_bytes())
     del data[90_000:90_100]
-    (tree / "network.pkl").write_bytes(data)
+    # Under a name of its own: the hash of a file in use is recorded, and another one under its name refused.
+    (tree / "damaged-stylegan3.pkl").write_bytes(data)
+    config = tree / "tiny.yaml"
+    config.write_text(config.read_text().replace("tiny-stylegan3.pkl", "damaged-stylegan3.pkl"))
     said = run(tree, "data/faces/stylegan3.parquet", "--retries", "0", check=False)
     logs = "".join(path.read_text() for path in (tree / "results/logs/generate/stylegan3").glob("*.log"))
-    assert "network.pkl: no StyleGAN3 network" in logs + said and "Traceback" not in logs
+    assert "damaged-stylegan3.pkl: no StyleGAN3 network" in logs + said and "Traceback" not in logs
     assert not shards(tree)
