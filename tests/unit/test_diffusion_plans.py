@@ -59,7 +59,7 @@ def configured(shipped_config, schema):
 
     def change(generator="diffusion", prompts=None, **blocks):
         raw = shipped_config
-        raw["generation"] |= {"generator": generator, "images_per_prompt": 4, "images_per_shard": 2}
+        raw["generation"] |= {"generator": generator, "also": {}, "images_per_prompt": 4, "images_per_shard": 2}
         factorial = raw["generation"]["prompts"]["factorial"] or {}
         raw["generation"]["prompts"]["factorial"] = factorial | {
             "ethnicity": ["black"],

@@ -87,9 +87,14 @@ def test_a_subset_of_the_prompts_is_balanced_and_grows(config):
 
 
 def test_a_generator_draws_its_subset(config):
-    config["generation"].update(generator=["parametric", "diffusion"], prompt_subset={"diffusion": 12})
+    config["generation"].update(generator="parametric", also={"diffusion": 12})
     plans = build_plans(config)
     assert len(plans["parametric"].shards) == 72 and len(plans["diffusion"].shards) == 12
+    config["generation"]["also"]["diffusion"] = None
+    assert len(build_plans(config)["diffusion"].shards) == 72
+    config["generation"].update(generator="diffusion", also={"diffusion": 12})
+    (plan,) = build_plans(config).values()
+    assert len(plan.shards) == 72, "the main generator draws everything"
 
 
 def test_more_images_per_prompt_touch_no_shard(config):

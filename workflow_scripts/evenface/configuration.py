@@ -199,10 +199,6 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
             f"generation.images_per_prompt has {', '.join(images) or 'nothing'}, generation.generator "
             f"{', '.join(generators)}; {odd[0]!r} is not in both"
         )
-    if odd := sorted({*generation["prompt_subset"]} - {*generators}):
-        problems.append(
-            f"generation.prompt_subset has {odd[0]!r}, which generation.generator has not: {', '.join(generators)}"
-        )
     for key, run in config["runs"].items():
         if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
             problems.append(

@@ -12,9 +12,16 @@ REQUESTED = "requested"
 
 
 def generators_of(generation: Mapping[str, Any]) -> list[str]:
-    """The generators ``generation.generator`` names, the main one first."""
+    """The generators ``generation.generator`` names, the main one first, and those that ``also`` draw."""
     named = generation["generator"]
-    return [named] if isinstance(named, str) else list(named)
+    return list(dict.fromkeys([*([named] if isinstance(named, str) else named), *(generation.get("also") or {})]))
+
+
+def prompts_drawn(generation: Mapping[str, Any], generator: str, count: int) -> int:
+    """How many of ``count`` prompts a generator draws: all, or what ``also`` says where only that names it."""
+    named = generation["generator"]
+    main = generator in ([named] if isinstance(named, str) else named)
+    return count if main else min(generation["also"][generator] or count, count)
 
 
 def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:

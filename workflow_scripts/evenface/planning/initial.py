@@ -69,7 +69,7 @@ class InitialImages:
             if len(there) < indices.stop:
                 raise UserError(
                     f"{self._key}: image {indices.stop} of cell {prompt.cell} would start from that of {self._other}, which "
-                    f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or prompt_subset, or "
+                    f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or generation.also, or "
                     "lower this generator's"
                 )
             return [there[index] for index in indices]

@@ -18,7 +18,7 @@ from typing import Any
 from evenface.errors import UserError
 from evenface.planning.catalogue import Prompt, build_catalogue
 from evenface.planning.contextual import MissingPrompts
-from evenface.planning.generators import generators_of, obeys_prompts, settings_of
+from evenface.planning.generators import generators_of, obeys_prompts, prompts_drawn, settings_of
 from evenface.planning.initial import InitialImages, in_order, sources_of
 from evenface.planning.requests import Request, request_id, shard_path
 from evenface.planning.seeds import seed_from
@@ -110,7 +110,7 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
         settings = settings_of(config, generator)
         initial = InitialImages.of_settings(generator, settings, images, base=base)
         recipes: dict[str, dict[str, Any]] = {}
-        count = generation.get("prompt_subset", {}).get(generator, len(prompts))
+        count = prompts_drawn(generation, generator, len(prompts))
         for prompt in balanced_subset(prompts, count, seed=config["seed"]):
             recipes.update(_recipes(prompt, generation, generator, settings, config["seed"], initial))
         plans[generator] = Plan(generator, recipes)
