@@ -354,6 +354,7 @@ def test_real_data_are_asked_for_once_no_standin_fills_their_folder(config, ship
 
 def test_only_data_sets_in_use_are_asked_for(config, shipped):
     changed = published(config, annotators=["ground_truth"])
+    changed["generation"]["also"] = None  # its labels come from the annotator trained here
     changed["datasets"]["annotated"] |= {"standin": None, "root": "data/annotated"}
     assert "annotated" not in used_datasets(changed) and used_annotators(changed) == ["ground_truth"]
     assert not any(need.is_data for need in needs(changed, shipped))

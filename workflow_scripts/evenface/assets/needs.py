@@ -17,7 +17,7 @@ from typing import Any
 
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.generator_files import generator_files
-from evenface.assets.places import TRAINED_HERE, made_here, place
+from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
 from evenface.planning.generators import generators_of, settings_of, source_of
 
@@ -97,7 +97,7 @@ def value_of(settings: Mapping[str, Any], key: str) -> Any:
 
 
 def _path_need(registry: Registry, key: str, path: str) -> Iterator[Need]:
-    if made_here(path):
+    if made_here(path) or place(path) == SHIPPED:
         return
     owner = registry.owner(path)
     offered = tuple(asset.name for asset in registry if key in asset.needed_by)

@@ -11,6 +11,9 @@ MAX_BYTES = 20 * 10**9
 #: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
 
+#: The model that is part of the repository.
+SHIPPED = "models/text-to-face"
+
 #: What a key for weights says where a rule of the workflow trains them.
 TRAINED_HERE = "trained_here"
 

@@ -42,7 +42,7 @@ CATALOGUE: dict[str, Any] = {
 }  # fmt: skip
 
 
-#: Faces drawn together.
+#: Faces drawn together at most.
 _BATCH = 12
 
 
@@ -112,10 +112,12 @@ def evaluate(
         raise UserError(
             f"{annotator}: this annotator does not read {unread[0]}; add it to annotation.trained_here.attributes"
         )
-    how = {key: settings[key] for key in ("steps", "guidance")}
-    generator = create("diffusion", {"model": str(model), **how, "batch_size": _BATCH, "threads": threads})
     catalogue = factorial(CATALOGUE, seed=seed)
-    prompts = [catalogue[i % len(catalogue)] for i in range(settings["images"])]
+    # One prompt after the other: what is drawn together has one prompt.
+    prompts = sorted((catalogue[i % len(catalogue)] for i in range(settings["images"])), key=catalogue.index)
+    together = min(max(settings["images"] // len(catalogue), 1), _BATCH)
+    how = {key: settings[key] for key in ("steps", "guidance")}
+    generator = create("diffusion", {"model": str(model), **how, "batch_size": together, "threads": threads})
     requests = [
         Request(
             f"evaluation-{i:05d}",
