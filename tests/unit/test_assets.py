@@ -608,9 +608,9 @@ def cli(home, capsys, monkeypatch):
 
 def test_check_fails_when_something_is_missing_that_no_rule_fetches(cli):
     assert cli("check")[0] == 0
-    status, text = cli("check", annotation={"annotators": ["ground_truth", "fairface"]})
+    status, text = cli("check", annotation={"annotators": ["ground_truth", "trained_here", "fairface"]})
     assert status == 1 and "fairface-7" in text and "things the configuration needs stand in the way" in text
-    assert cli("check", annotation={"annotators": ["ground_truth", "facer"]})[0] == 0, (
+    assert cli("check", annotation={"annotators": ["ground_truth", "trained_here", "facer"]})[0] == 0, (
         "what is downloaded is not missing"
     )
     status, text = cli("check", annotation={"annotaters": ["facer"]})
