@@ -65,7 +65,7 @@ def test_what_it_cannot_tell_is_refused_before_any_job(tree):
     said = run(tree, "data/faces/stylegan3.parquet", check=False)
     assert "labels_from is 'ground_truth', which the generator stylegan3 cannot give" in said
     assert "demographics_from is 'requested', which the generator stylegan3 cannot give" in said
-    use(tree)
+    use(tree, labels_from="trained_here", demographics_from="trained_here")
     (tree / "tiny-stylegan3.pkl").unlink()
     said = run(tree, "data/faces/stylegan3.parquet", check=False)
     assert "generation.settings.stylegan3.network" in said and "tiny-stylegan3.pkl" in said and "Traceback" not in said
