@@ -9,6 +9,7 @@ rule fetch_makehuman:
         "results/logs/fetch_makehuman.log",
     benchmark:
         "results/benchmarks/fetch_makehuman.tsv"
+    priority: 30
     retries: 2
     conda:
         "../envs/generate.yaml"
@@ -30,9 +31,11 @@ rule distil_face_assets:
         "results/logs/distil_face_assets.log",
     benchmark:
         "results/benchmarks/distil_face_assets.tsv"
+    # First, since most else waits for it, and with one thread: with two it would wait for both of two cores.
+    priority: 30
     conda:
         "../envs/generate.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=scaled_mem(2000),
         runtime=20,

@@ -165,14 +165,18 @@ def read_image(reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def encode_png(image: np.ndarray, *, metadata: Metadata | None = None) -> bytes:
     """PNG bytes of an RGB or gray uint8 image; ``metadata`` becomes an XMP packet and text chunks before the pixels.
 
-    OpenCV with one filter and the quickest compression takes a third of Pillow's time for 2 % more bytes.
+    OpenCV with one filter and run lengths takes an eighth of the time of Pillow's usual settings, for 16 % more bytes.
     """
     import cv2  # not at the top: most programs that read images write none
 
     ordered = np.ascontiguousarray(image)
     ordered = cv2.cvtColor(ordered, cv2.COLOR_RGB2BGR) if image.ndim == 3 else ordered
-    fast = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    data = cv2.imencode(".png", ordered, fast)[1].tobytes()
+    fast = {
+        cv2.IMWRITE_PNG_COMPRESSION: 1,
+        cv2.IMWRITE_PNG_FILTER: cv2.IMWRITE_PNG_FILTER_UP,
+        cv2.IMWRITE_PNG_STRATEGY: cv2.IMWRITE_PNG_STRATEGY_RLE,
+    }
+    data = cv2.imencode(".png", ordered, [number for pair in fast.items() for number in pair])[1].tobytes()
     if metadata is None:
         return data
     texts = {"XML:com.adobe.xmp": metadata.packet().decode(), **metadata.text()}
