@@ -12,7 +12,11 @@ the same pictures, whose largest difference is printed.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
 import numpy as np
 import torch
