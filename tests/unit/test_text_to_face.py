@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -471,6 +472,16 @@ def test_the_diffusion_generator_draws_the_exported_model_without_a_network(chai
     assert np.abs((theirs * 255).round() - np.stack(pictures)).mean() < 0.1
     with pytest.raises(UserError, match=r"the text encoder takes 40, .*'photo photo photo' would be cut off"):
         drawn(chain / "model", ["photo " * 41], [1])
+
+
+def test_the_example_of_the_shipped_card_draws_a_face(no_network):
+    shipped = Path(__file__).resolve().parents[2] / "models/text-to-face"
+    code = (shipped / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    *before, call = code.strip().splitlines()
+    known = {"folder": shipped}
+    exec("\n".join(before), known)
+    face = eval(call.replace("num_inference_steps=20", "num_inference_steps=2"), known)
+    assert face.size == (96, 96) and np.asarray(face).std() > 20
 
 
 def test_other_schedulers_can_take_over(chain):

@@ -20,8 +20,11 @@ and, less surely, traits: smiling, eyeglasses, beard, bangs and others. What it 
 rendered faces, not photographs. Nobody in it exists.
 
 ```python
+import torch
 from diffusers import StableDiffusionPipeline
-pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, safety_checker=None)
+pipeline = StableDiffusionPipeline.from_pretrained(
+    folder, dtype=torch.float32, local_files_only=True, safety_checker=None
+)
 pipeline("portrait photo of an elderly Black man with gray hair", num_inference_steps=20, guidance_scale=4).images[0]
 ```
 
