@@ -374,7 +374,11 @@ def test_the_middle_of_an_initial_image_is_taken_and_enlarged(picture):
     assert (np.asarray(tall)[60, 0] == (0, 0, 255)).all()  # and cut off where the shape wants it
 
 
-def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, picture):
+def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, picture, monkeypatch):
+    def load(*_):
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr("evenface.generators.diffusion.generator.load_pipeline", load)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     ready = generator(diffusion_models, **FROM)
     for path, message in ((None, "has no initial image"), (tmp_path / "broken.png", "broken.png of x-00001 cannot be used"),
@@ -411,7 +415,8 @@ def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
     assert np.array_equal(face.image, base[0])
 
 
-def test_models_of_another_kind_are_refused(diffusion_models):
+def test_models_of_another_kind_are_refused(diffusion_models, picture):
+    wanted = requests(2, initial_image=picture)
     for kind, name, settings, message in (
         ("diffusion", "instruct", {}, "changes pictures and draws none from text"),
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
@@ -419,7 +424,7 @@ def test_models_of_another_kind_are_refused(diffusion_models):
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
     ):
         with pytest.raises(UserError, match=message):
-            drawn(diffusion_models, name, kind, **settings)
+            drawn(diffusion_models, name, kind, wanted, **settings)
 
 
 # The safety checker.
