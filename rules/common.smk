@@ -8,7 +8,7 @@ from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.download import recipe_of
 from evenface.assets.generator_files import generator_files
-from evenface.assets.needs import needs
+from evenface.assets.needs import latent_needs, needs
 from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
@@ -481,9 +481,19 @@ def latent_files(wildcards):
     return generator_files(LATENT["generator"], settings_of(SETTINGS, LATENT["generator"]))
 
 
+def latent_required(key, paths):
+    """``paths``, after a look at whether what ``latent_directions`` names under ``key`` is there."""
+    if not LOOKING_ONLY:
+        try:
+            require(latent_needs(SETTINGS, REGISTRY, key), REGISTRY)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+    return list(paths)
+
+
 def latent_inputs(wildcards):
     """The same paths."""
-    return list(latent_files(wildcards).values())
+    return latent_required("generator", latent_files(wildcards).values())
 
 
 def latent_reader(key):
@@ -495,7 +505,7 @@ def latent_reader(key):
         recipe = latent_checked(annotator_recipe, name)(wildcards)
         return {"annotator": recipe, "files": files, "factors": LATENT["factors"]}
 
-    return recipe, list(files.values())
+    return recipe, lambda wildcards: latent_required(key, files.values())
 
 
 def latent_recipe(*keys):

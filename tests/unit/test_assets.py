@@ -18,7 +18,7 @@ from evenface.__main__ import main
 from evenface.assets import annotator_files, commands, dlib_models
 from evenface.assets.check import accept, judge, message, require, statuses
 from evenface.assets.lock import Lock, exclusive
-from evenface.assets.needs import needs, used_annotators, used_datasets
+from evenface.assets.needs import latent_needs, needs, used_annotators, used_datasets
 from evenface.assets.packages import fetch_wheel_member, member_recipe
 from evenface.assets.places import bytes_in_words, place
 from evenface.assets.registry import load_registry
@@ -296,6 +296,20 @@ def test_an_annotator_needs_its_weights_only_when_it_runs(config, shipped, name,
     assert {path: key for path, key in found.items() if path not in default} == paths
     for other in ({"labels_from": name}, {"demographics_from": name}, {"validate": {"by": name}}):
         assert set(paths) <= set(keys(needs(published(config, **other), shipped)))
+    config["latent_directions"] |= {"labels_from": name, "accepted_by": "ground_truth"}
+    assert not set(paths) & set(keys(needs(config, shipped)))
+    assert set(paths) <= set(keys(latent_needs(config, shipped, "labels_from")))
+    assert latent_needs(config, shipped, "accepted_by") == []
+    config["generation"]["generator"] = "guided"
+    assert set(paths) <= set(keys(needs(config, shipped)))
+
+
+def test_a_latent_generator_needs_its_network(config, shipped):
+    config["latent_directions"]["generator"] = "stylegan3"
+    (need,) = latent_needs(config, shipped, "generator")
+    assert need.key == "generation.settings.stylegan3.network" and need.paths == (
+        config["generation"]["settings"]["stylegan3"]["network"],
+    )
 
 
 def test_weights_set_to_null_are_not_needed_and_others_are_the_users(config, shipped):

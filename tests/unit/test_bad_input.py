@@ -89,7 +89,10 @@ def test_the_schema_knows_the_settings_of_the_parametric_generator(schema):
         ("prompt\na man\na woman\na man\n", r"row 4: the same prompt as p\.csv row 2"),
         ("prompt,Goatee,No_Beard\na man,1,1\n", "row 2: contradiction, Goatee together with No_Beard"),
         ("prompt,Goatee\na man with no beard,1\n", "row 2: contradiction, Goatee together with No_Beard"),
-        ("prompt,gender\n" + "very " * 90 + "old man,male\n", "row 2: at least 92 CLIP tokens, 75 fit"),
+        (
+            "prompt,gender\n" + "very " * 90 + "old man,male\n",
+            "row 2: at least 92 CLIP tokens, 75 fit; 'very .* would be cut off",
+        ),
         ("cell,gender\nx,male\n", "column 'prompt' is missing; the header has cell, gender"),
         ("", "the prompt file is empty"),
         ("prompt\n", "the catalogue has no prompt"),

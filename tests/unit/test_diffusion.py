@@ -374,7 +374,11 @@ def test_the_middle_of_an_initial_image_is_taken_and_enlarged(picture):
     assert (np.asarray(tall)[60, 0] == (0, 0, 255)).all()  # and cut off where the shape wants it
 
 
-def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, picture):
+def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, picture, monkeypatch):
+    def load(*_):
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr("evenface.generators.diffusion.generator.load_pipeline", load)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
     ready = generator(diffusion_models, **FROM)
     for path, message in ((None, "has no initial image"), (tmp_path / "broken.png", "broken.png of x-00001 cannot be used"),
@@ -411,7 +415,8 @@ def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
     assert np.array_equal(face.image, base[0])
 
 
-def test_models_of_another_kind_are_refused(diffusion_models):
+def test_models_of_another_kind_are_refused(diffusion_models, picture):
+    wanted = requests(2, initial_image=picture)
     for kind, name, settings, message in (
         ("diffusion", "instruct", {}, "changes pictures and draws none from text"),
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
@@ -419,7 +424,7 @@ def test_models_of_another_kind_are_refused(diffusion_models):
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
     ):
         with pytest.raises(UserError, match=message):
-            drawn(diffusion_models, name, kind, **settings)
+            drawn(diffusion_models, name, kind, wanted, **settings)
 
 
 # The safety checker.
@@ -463,8 +468,11 @@ def test_a_damaged_folder_is_refused_in_one_sentence(diffusion_models, tmp_path,
 
 def test_a_pickled_vae_of_another_latent_size_is_refused(diffusion_models, tmp_path):
     torch.save(make.vae_state(make.vae(8)), tmp_path / "vae.pt")
-    with pytest.raises(UserError, match=r"vae.pt (makes latents of 8 channels|cannot be loaded)"):
+    with pytest.raises(UserError, match=r"vae.pt makes latents of 8 channels, but the denoiser of .*sd takes 4"):
         drawn(diffusion_models, vae=tmp_path / "vae.pt")
+    torch.save({"x": torch.zeros(2)}, tmp_path / "no.pt")
+    with pytest.raises(UserError, match=r"vae: .*/no.pt has no tensor 'decoder.conv_in.weight'; it is no VAE"):
+        drawn(diffusion_models, vae=tmp_path / "no.pt")
     make.vae(8).save_pretrained(tmp_path / "folder")
     with pytest.raises(UserError, match=r"makes latents of 8 channels, but the denoiser .* takes 4"):
         drawn(diffusion_models, vae=tmp_path / "folder")

@@ -354,7 +354,7 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
         (
             {},
             {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"},
-            "at least 2. tokens, 18 fit",
+            "at least 2. tokens, 18 fit this model; '.*sun.*' would be cut off",
         ),
         ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
     ],
@@ -365,6 +365,38 @@ def test_texts_and_settings_are_checked_while_the_dag_is_built(configured, tmp_p
     config["generation"]["negative_prompt"] = "ugly"
     with pytest.raises(UserError, match=message):
         checked(config)
+
+
+def test_of_several_encoders_the_one_that_takes_most_decides(configured, tmp_path):
+    model = folder(tmp_path / "m", tokens=20)
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps(index | {"tokenizer_2": ["transformers", "X"]}))
+    (model / "tokenizer_2").mkdir()
+
+    def tokens(**config):
+        (model / "tokenizer_2/tokenizer_config.json").write_text(json.dumps(config))
+        return look_at_model(model, "k").tokens
+
+    assert tokens(tokenizer_class="CLIPTokenizer", model_max_length=30) == 30
+    assert tokens(tokenizer_class="T5TokenizerFast", model_max_length=512) is None
+    long = {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"}
+    checked(configured(prompts=long, diffusion={"model": str(model)}))
+
+
+def test_a_sampler_of_another_kind_than_the_model_s_is_refused(configured, tmp_path):
+    model = folder(tmp_path / "m")
+
+    def check(scheduler, **own):
+        (model / "scheduler/scheduler_config.json").write_text(json.dumps(own))
+        checked(configured(diffusion={"model": str(model), "scheduler": scheduler}))
+
+    check("euler", _class_name="PNDMScheduler")
+    check("flow_heun", _class_name="FlowMatchEulerDiscreteScheduler")
+    check(None, _class_name="FlowMatchEulerDiscreteScheduler")
+    with pytest.raises(UserError, match=r"scheduler is 'flow_euler', but the model .* removes noise; use one without"):
+        check("flow_euler", _class_name="PNDMScheduler")
+    with pytest.raises(UserError, match=r"scheduler is 'euler', but the model .* matches flows; use one of flow_"):
+        check("euler", _class_name="DPMSolverMultistepScheduler", use_flow_sigmas=True)
 
 
 def test_weights_do_not_count_as_tokens(configured, tmp_path):
@@ -406,7 +438,7 @@ def test_the_schema_has_every_sampler(schema):
 
 @pytest.mark.parametrize(
     ("block", "message"),
-    [({"scheduler": "euler-a"}, "did you mean 'euler_a'"), ({"steps": 0}, "at least 1"), ({"strength": 0}, "above 0"),
+    [({"scheduler": "euler-a"}, "allowed are null, ddim.*did you mean 'euler_a'"), ({"steps": 0}, "at least 1"), ({"strength": 0}, "above 0"),
      ({"size": [100, 96]}, "multiple of 8"), ({"precision": "fp16"}, "float16"), ({"model": None}, "of type string"),
      ({"initial": {"file": "x.txt"}}, "does not fit"), ({"stepz": 3}, "did you mean 'steps'")],
 )  # fmt: skip

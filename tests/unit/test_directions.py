@@ -10,8 +10,10 @@ from evenface.directions import balance, effects, fitting, labels, samples
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
 from evenface.generators.guided import GuidedGenerator, nearest, wanted_levels
+from evenface.generators.latent import NAMES, class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
 from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
+from evenface.planning.directions import SPACES
 from evenface.planning.requests import Request
 from evenface.storage import metadata
 from evenface.storage.shards import read_shard
@@ -182,6 +184,10 @@ def test_entangled_factors_end_a_walk():
     scorers = scorers_of()
     scorers["twin"] = Scorer("twin", ("absent", "present"), scorers["gender"].weights * 2, np.zeros(2))
     assert walk(np.zeros(WIDTH), {"gender": "male"}, scorers, WALK_DEFAULTS).stop == "entangled"
+
+
+def test_the_plan_knows_the_spaces_of_every_latent_generator():
+    assert {name: class_of(name).spaces for name in NAMES} == SPACES
 
 
 def test_an_unfitted_level_is_refused():

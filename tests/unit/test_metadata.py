@@ -565,7 +565,8 @@ def test_the_command_prints_files_and_members(monkeypatch, recipe, tmp_path, cap
 def test_the_command_says_what_is_wrong(tmp_path, capsys):
     (tmp_path / "plain.png").write_bytes(encode_png(PIXELS))
     (tmp_path / "bad.png").write_bytes(png_of(HOSTILE["cut"]))
-    for name, sentence in (("plain.png", "says nothing of its origin"), ("bad.png", "damaged"), ("no.png", "cannot")):
+    expected = {"plain.png": "says nothing of its origin", "bad.png": "damaged", "no.png": "cannot", "a.tar": "a shard"}
+    for name, sentence in expected.items():
         assert main(["image", "show", str(tmp_path / name)]) == 1
         error = capsys.readouterr().err
         assert name in error and sentence in error and "Traceback" not in error

@@ -15,7 +15,7 @@ from evenface.errors import UserError
 from evenface.planning.catalogue import build_catalogue, check, factorial
 from evenface.planning.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
 from evenface.planning.subset import balanced_subset
-from evenface.planning.vocabulary import ATTRIBUTE_PHRASES, clip_tokens_at_least, read_prompt
+from evenface.planning.vocabulary import ATTRIBUTE_PHRASES, clip_cut, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
 
@@ -207,6 +207,12 @@ def test_bad_prompt_files_are_refused_with_their_place(tmp_path, name, content, 
     with pytest.raises(UserError, match=message) as caught:
         build_catalogue({"file": name}, seed=0, base=tmp_path)
     assert name in str(caught.value)
+
+
+def test_signs_of_weights_are_not_counted_as_tokens(tmp_path):
+    (tmp_path / "p.txt").write_text("a woman, " + "(kind:1.4), " * 30 + "smiling\n")
+    assert build_catalogue({"file": "p.txt"}, seed=0, base=tmp_path)
+    assert clip_cut("one two three", 2) == "three" and clip_cut("one two three", 3) == ""
 
 
 def test_a_missing_and_a_binary_prompt_file(tmp_path):

@@ -93,6 +93,7 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         ({"factors": ["age"]}, "latent_directions.balanced.groups has 'gender', which is not among"),
         ({"accepted_by": "fairface"}, "accepted_by is 'fairface', which labels no attributes"),
         ({"accepted_by": "facer"}, "accepted_by is 'facer', which tells no gender, age or ethnicity"),
+        ({"space": "w"}, "latent_directions.space is 'w'; parametric has latent"),
         ({"samples": 3}, "latent_directions.samples is 3; it must be at least 100"),
         ({"walks": {}}, "unknown key 'walks' in latent_directions; did you mean 'walk'?"),
     ],

@@ -77,6 +77,9 @@ def image_show(arguments: argparse.Namespace) -> None:
 
     reference = arguments.image
     path, _, member = reference.partition("::")
+    if not member and path.endswith(".tar"):
+        raise UserError(f"{path}: a shard, not an image; name one of its images, {path}::<member>, as "
+                        f"`python -m evenface shard show {path}` lists them")  # fmt: skip
     with ImageReader() as reader:
         data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
     said = metadata.read(data, reference)

@@ -69,7 +69,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         missing = [k for k in error.validator_value if k not in error.instance]
         return f"{place}: key {missing[0]!r} is missing"
     if error.validator == "enum":
-        allowed = ", ".join(str(v) for v in error.validator_value)
+        allowed = ", ".join("null" if v is None else str(v) for v in error.validator_value)
         near = difflib.get_close_matches(str(error.instance), [str(v) for v in error.validator_value], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{place} is {error.instance!r}; allowed are {allowed}{hint}"

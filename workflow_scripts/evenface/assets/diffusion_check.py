@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evenface.assets.diffusion_files import Facts, is_single_file, look_at_model
+from evenface.assets.diffusion_files import Facts, is_single_file, look_at_model, read_json
 from evenface.errors import UserError
 from evenface.planning.instructions import instruction
 from evenface.planning.prompt_weights import has_weights, read_weights
 from evenface.planning.shards import Plan
-from evenface.planning.vocabulary import clip_tokens_at_least
+from evenface.planning.vocabulary import clip_cut, clip_tokens_at_least
 
 _SHOWN = 10
 
@@ -41,6 +41,7 @@ def _check(key: str, settings: Mapping[str, Any], plan: Plan, *, edits: bool) ->
     if model.exists():
         facts = look_at_model(model, key, **{k: settings[k] for k in ("variant", "vae", "config")})
         _check_kind(key, model, facts, edits)
+        _check_scheduler(key, model, settings["scheduler"])
     problems = [f"{place}: {problem}" for place, problem in _text_problems(settings, plan, facts, edits)]
     if problems:
         shown = problems[:_SHOWN] + ([f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else [])
@@ -59,6 +60,20 @@ def _check_kind(key: str, model: Path, facts: Facts, edits: bool) -> None:
         raise UserError(f"{key}.model: {model} takes no picture to change (its denoiser takes {facts.inputs} channels, "
                         f"an editing model's {2 * facts.latents}); name an editing model, or use the generator "
                         "diffusion with the key initial")  # fmt: skip
+
+
+def _check_scheduler(key: str, model: Path, name: str | None) -> None:
+    """A sampler of flow matching for a model that removes noise, and the other way round; of single files the job tells."""
+    path = model / "scheduler/scheduler_config.json"
+    if not name or not path.is_file():
+        return
+    own = read_json(path)
+    flow = str(own.get("_class_name")).startswith("FlowMatch") or bool(own.get("use_flow_sigmas")) or (
+        own.get("prediction_type") == "flow_prediction"
+    )  # fmt: skip
+    if flow != name.startswith("flow_"):
+        kind, use = ("matches flows", "one of flow_*") if flow else ("removes noise", "one without flow_")
+        raise UserError(f"{key}.scheduler is {name!r}, but the model {model} {kind}; use {use}, or null for its own")
 
 
 def _text_problems(
@@ -91,5 +106,6 @@ def _problems(text: str, settings: Mapping[str, Any], facts: Facts | None) -> It
         yield str(error)
     if has_weights(text) and settings["prompt_weights"] == "refuse":
         yield f"{text[:100]!r} has brackets, which weigh its terms, and prompt_weights is 'refuse'; write \\( for the sign"
-    if facts and facts.tokens and (count := clip_tokens_at_least(plain)) > facts.tokens - 2:
-        yield f"{text[:100]!r} has at least {count} tokens, {facts.tokens - 2} fit this model; shorten it"
+    if facts and facts.tokens and (lost := clip_cut(plain, facts.tokens - 2)):
+        yield (f"{text[:100]!r} has at least {clip_tokens_at_least(plain)} tokens, {facts.tokens - 2} fit this model; "
+               f"{lost!r} would be cut off: shorten it")  # fmt: skip

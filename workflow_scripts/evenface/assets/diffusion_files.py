@@ -41,8 +41,8 @@ class Facts:
 
     ``pipeline`` is the class its index names (None for single files), ``family`` the architecture of a single file
     ("sd15", "sdxl" or None where it is another one), ``inputs`` the channels the denoiser takes and
-    ``latents`` those its VAE gives (None where not seen), ``tokens`` the shortest limit of its tokenizers, marks
-    included, ``files`` all files it is made of, ``has_vae`` whether a single file has one.
+    ``latents`` those its VAE gives (None where not seen), ``tokens`` the limit of its tokenizers, the one that takes most, marks
+    included (None where it is not known without them), ``files`` all files it is made of, ``has_vae`` whether a single file has one.
     """
 
     pipeline: str | None = None
@@ -91,14 +91,17 @@ def look_at_model(path: str | os.PathLike, key: str, *, variant: str | None = No
     else:
         raise UserError(f"{key}.model: {path} is neither a folder nor a file; see `python -m evenface assets check`")
     latents = look_at_vae(vae, key) if vae else facts.latents
-    fitting = {latents, 2 * latents, 2 * latents + 1} if latents else set()
-    if facts.inputs and latents and facts.inputs not in fitting:
-        whose = f"{key}.vae: {vae}" if vae else f"{path}/vae"
+    check_latents(latents, facts.inputs, f"{key}.vae: {vae}" if vae else f"{path}/vae", path)
+    return Facts(facts.pipeline, facts.family, facts.inputs, latents, facts.tokens, facts.files, facts.has_vae)
+
+
+def check_latents(latents: int | None, inputs: int | None, whose: str, model: str | os.PathLike) -> None:
+    """UserError where the VAE ``whose`` makes other latents than the denoiser of ``model`` takes, as far as both are known."""
+    if latents and inputs and inputs not in (latents, 2 * latents, 2 * latents + 1):
         raise UserError(
-            f"{whose} makes latents of {latents} channels, but the denoiser of {path} takes {facts.inputs}; "
+            f"{whose} makes latents of {latents} channels, but the denoiser of {model} takes {inputs}; "
             "use the VAE the model was trained with"
         )
-    return Facts(facts.pipeline, facts.family, facts.inputs, latents, facts.tokens, facts.files, facts.has_vae)
 
 
 def read_json(path: str | os.PathLike) -> dict[str, Any]:
@@ -176,14 +179,20 @@ def _count(value: Any) -> int | None:
 
 
 def _token_limit(folder: Path) -> int | None:
-    """The fewest tokens a CLIP tokenizer of the folder takes; None where there is none."""
+    """The most tokens a tokenizer of the folder takes, where all are CLIP's; None where any is another, or none is known."""
+    used = components_of(read_json(folder / "model_index.json"))
     limits = []
-    for tokenizer in sorted(folder.glob("tokenizer*/tokenizer_config.json")):
-        content = read_json(tokenizer)
+    for name in sorted(used):
+        if not name.startswith("tokenizer"):
+            continue
+        if not (folder / name / "tokenizer_config.json").is_file():
+            return None
+        content = read_json(folder / name / "tokenizer_config.json")
         limit = _count(content.get("model_max_length"))
-        if str(content.get("tokenizer_class", "")).startswith("CLIP") and limit and limit < 10_000:
-            limits.append(limit)
-    return min(limits, default=None)
+        if not str(content.get("tokenizer_class", "")).startswith("CLIP") or not limit or limit >= 10_000:
+            return None
+        limits.append(limit)
+    return max(limits, default=None)
 
 
 def weights_of(folder: Path) -> set[tuple[str | None, str]]:

@@ -62,6 +62,12 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
     return list(unique.values())
 
 
+def latent_needs(settings: Mapping[str, Any], registry: Registry, key: str) -> list[Need]:
+    """What ``generator``, ``labels_from`` or ``accepted_by`` of ``latent_directions`` uses: asked for by no default target."""
+    name = settings["latent_directions"][key]
+    return list((_generator_files if key == "generator" else _annotator_files)(settings, registry, name))
+
+
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     """The annotators that run: those listed, and those that labels, demographics or the validation come from."""
     annotation = settings["annotation"]
@@ -69,6 +75,8 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     for generator in generators_of(settings["generation"]):
         block = settings_of(settings, generator)
         names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
+        if generator == "guided":  # its directions are fitted to an annotator's labels
+            names.append(settings["latent_directions"]["labels_from"])
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
 
@@ -144,12 +152,16 @@ def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need
     if "guided" in generators:  # it reads what the generator below it reads
         generators = [*generators, settings["latent_directions"]["generator"]]
     for generator in dict.fromkeys(one for one in generators if one != "guided"):
-        block = f"generation.settings.{generator}"
-        yield from _by_registry(settings, registry, f"{block}.")
-        values = value_of(settings, block) or {}
-        for path in generator_files(generator, values).values():
-            if registry.owner(path) and path not in values.values():  # what a model needs without a key of its own
-                yield from _path_need(registry, f"{block}.model", path)
+        yield from _generator_files(settings, registry, generator)
+
+
+def _generator_files(settings: Mapping[str, Any], registry: Registry, generator: str) -> Iterator[Need]:
+    block = f"generation.settings.{generator}"
+    yield from _by_registry(settings, registry, f"{block}.")
+    values = value_of(settings, block) or {}
+    for path in generator_files(generator, values).values():
+        if registry.owner(path) and path not in values.values():  # what a model needs without a key of its own
+            yield from _path_need(registry, f"{block}.model", path)
 
 
 def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
@@ -158,12 +170,16 @@ def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need
 
 def _annotators(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     for name in used_annotators(settings):
-        block = settings["annotation"].get(name, {})
-        for part, path in annotator_files(name, block).items():
-            key = f"annotation.{name}.{part}"
-            if value_of(settings, key) is None:  # a file of its detector, which no key of its own names
-                key = f"annotation.{name}.detector"
-            yield from _path_need(registry, key, path)
+        yield from _annotator_files(settings, registry, name)
+
+
+def _annotator_files(settings: Mapping[str, Any], registry: Registry, name: str) -> Iterator[Need]:
+    block = settings["annotation"].get(name, {})
+    for part, path in annotator_files(name, block).items():
+        key = f"annotation.{name}.{part}"
+        if value_of(settings, key) is None:  # a file of its detector, which no key of its own names
+            key = f"annotation.{name}.detector"
+        yield from _path_need(registry, key, path)
 
 
 def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:

@@ -14,6 +14,9 @@ _NO_DEMOGRAPHICS = ("facer",)
 #: Latent generators that know what they draw.
 KNOWING = ("parametric",)
 
+#: Latent spaces of the generators, the one they draw from first.
+SPACES = {"parametric": ("latent",), "stylegan3": ("z", "w")}
+
 #: The annotator that reads what the generator knows.
 TRUTH = "ground_truth"
 
@@ -88,6 +91,9 @@ def direction_problems(config: dict[str, Any]) -> list[str]:
         for place, name in [*used, ("mirror.factor", settings["mirror"]["factor"])]
         if name not in factors
     ]
+    spaces = SPACES[settings["generator"]]
+    if settings["space"] not in (None, *spaces):
+        problems.append(f"{key}.space is {settings['space']!r}; {settings['generator']} has {', '.join(spaces)}")
     guide, judge = settings["labels_from"], settings["accepted_by"]
     if guide == judge:
         problems.append(f"{key}.accepted_by is {judge!r}, which also guides (labels_from); a second scorer is needed")

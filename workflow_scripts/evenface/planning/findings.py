@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from evenface.planning.association import GROUP, associations, words_of
 from evenface.planning.cues import Cue, attribute_cues, group_cues, negations
-from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, read_prompt, unwritable
+from evenface.planning.prompt_weights import plain_text
+from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, clip_cut, clip_tokens_at_least, read_prompt, unwritable
 from evenface.taxonomy import CONTRADICTIONS, HAIR_COLOURS, UNKNOWN
 
 if TYPE_CHECKING:
@@ -83,11 +84,13 @@ def defects(prompts: Iterable[Prompt]) -> list[Finding]:
         seen[prompt.text] = cells[prompt.cell] = where
         conflicts = contradictions(prompt.text, prompt.attributes)
         found += [Finding("contradiction", where, f"contradiction, {conflict}") for conflict in conflicts]
-        tokens = clip_tokens_at_least(prompt.text)
-        if tokens > CLIP_PROMPT_TOKENS:
+        plain = plain_text(prompt.text)
+        if lost := clip_cut(plain, CLIP_PROMPT_TOKENS):
+            tokens = clip_tokens_at_least(plain)
             found.append(
-                Finding("length", where, f"at least {tokens} CLIP tokens, {CLIP_PROMPT_TOKENS} fit; shorten the prompt")
-            )
+                Finding("length", where, f"at least {tokens} CLIP tokens, {CLIP_PROMPT_TOKENS} fit; {lost!r} would be cut "
+                        "off: shorten the prompt")
+            )  # fmt: skip
     return found
 
 

@@ -125,3 +125,10 @@ def unwritable(text: str) -> str:
 def clip_tokens_at_least(text: str) -> int:
     """Lower bound of the CLIP tokens of ``text``, start and end marks not counted."""
     return len(_CLIP_PIECE.findall(text))
+
+
+def clip_cut(text: str, tokens: int) -> str:
+    """What of ``text`` surely lies beyond its first CLIP ``tokens``, shortened; empty when all of it may fit."""
+    starts = [piece.start() for piece in _CLIP_PIECE.finditer(text)]
+    lost = text[starts[tokens] :] if len(starts) > tokens else ""
+    return lost if len(lost) < 80 else f"{lost[:77]}..."

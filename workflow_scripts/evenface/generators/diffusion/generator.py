@@ -209,11 +209,11 @@ class DiffusionGenerator:
             check_seed(request)
         if not wanted:
             return
-        texts = self._texts(wanted)
         with ImageReader() as reader:
-            if self.task != "text":
+            if self.task != "text":  # before the model is loaded, which takes longest
                 for request in wanted:
                     read_initial(reader, request, (8, 8))
+            texts = self._texts(wanted)
             batches = Batches(self.settings["batch_size"], self._free)
             for alike in _runs(wanted):
                 if 3 * (spare := -len(alike) % batches.size) > len(alike):

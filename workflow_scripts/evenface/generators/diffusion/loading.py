@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from evenface.assets.diffusion_files import (
     WEIGHTS,
     Facts,
+    check_latents,
     components_of,
     family_of,
     header_shapes,
     look_at_model,
+    look_at_vae,
     read_json,
     weights_of,
 )
@@ -70,7 +72,7 @@ def load_pipeline(
             facts = look_at_model(converted, key, **{k: settings[k] for k in ("variant", "vae", "config")})
         except UserError as error:
             raise UserError(str(error).replace(converted, str(settings["model"]))) from None
-        vae = _load_vae(settings, key, folder, dtype)
+        vae = _load_vae(settings, key, folder, dtype, facts)
         if Path(plain["model"]).is_dir():
             pipeline = _from_folder(plain, key, task, dtype, vae)
         else:
@@ -226,7 +228,7 @@ def _from_single_file(
     return _suited(pipeline, f"{key}.model: {settings['named']}", task)
 
 
-def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.dtype) -> Any:
+def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.dtype, facts: Facts) -> Any:
     """The VAE that is named apart from the model, or None."""
     if not settings["vae"]:
         return None
@@ -248,6 +250,12 @@ def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.
                 path, local_files_only=True, use_safetensors=True, dtype=dtype, **options
             )
         file = Path(_without_pickles(path, folder / "vae"))
+        if file != path:
+            try:
+                latents = look_at_vae(file, key)
+            except UserError as error:
+                raise UserError(str(error).replace(str(file), str(path))) from None
+            check_latents(latents, facts.inputs, f"{key}.vae: {path}", settings["model"])
         config = folder / "vae-config"
         if settings["config"]:
             shutil.copytree(Path(settings["config"]) / "vae", config)
