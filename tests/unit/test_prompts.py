@@ -325,6 +325,14 @@ def test_a_bad_row_is_named(settings, tmp_path, row, check, message):
         build_catalogue({"contextual": chosen}, seed=0, base=tmp_path)
 
 
+def test_longer_prompts_may_be_allowed_for_encoders_that_take_more(tmp_path):
+    (tmp_path / "prompts.txt").write_text("portrait photo of a young asian woman, " + "smiling widely, " * 40)
+    chosen = {"file": "prompts.txt"}
+    with pytest.raises(UserError, match=r"75 fit; .*generation\.prompts\.max_tokens"):
+        build_catalogue(chosen, seed=0, base=tmp_path)
+    assert len(build_catalogue({**chosen, "max_tokens": 512}, seed=0, base=tmp_path)) == 1
+
+
 def test_what_the_user_accepts_is_a_note(settings, tmp_path):
     rows = ["in front of a white wall, no coat", *CONTEXTS]
     chosen = settings(**{**SMALL, "ethnicity": []}, **MODEL, prompts_per_cell=2, accept=["negation", "group", "target"])

@@ -29,7 +29,7 @@ from evenface.planning.findings import (
 from evenface.planning.prompt import Prompt
 from evenface.planning.seeds import seed_from
 from evenface.planning.tables import read_table, read_utf8
-from evenface.planning.vocabulary import WORDS, read_prompt
+from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, read_prompt
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 __all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
@@ -46,12 +46,16 @@ def build_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".
     over-long prompts and unknown levels or attributes; for contextual prompts also for those that leak or are out of balance.
     """
     if settings.get("contextual"):
-        review = contextual(settings["contextual"], seed=seed, base=base)
+        review = contextual(settings["contextual"], seed=seed, base=base, max_tokens=_limit(settings))
         refuse(review.findings, review)
         return [case.prompt for case in review.cases]
     prompts = _read_catalogue(settings, seed, base)
-    check(prompts)
+    check(prompts, _limit(settings))
     return prompts
+
+
+def _limit(settings: dict[str, Any]) -> int:
+    return settings.get("max_tokens", CLIP_PROMPT_TOKENS)
 
 
 def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> Review:
@@ -60,7 +64,7 @@ def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path("
     Of a factorial or a file, only defects stop the workflow; what else is found is among the notes.
     """
     if settings.get("contextual"):
-        return contextual(settings["contextual"], seed=seed, base=base)
+        return contextual(settings["contextual"], seed=seed, base=base, max_tokens=_limit(settings))
     prompts = _read_catalogue(settings, seed, base)
     cases = [case_of(prompt) for prompt in prompts]
     hair = list(HAIR_COLOURS.values()) if any("hair_colour" in case.levels for case in cases) else []
@@ -75,7 +79,7 @@ def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path("
     if axes:
         notes += balance_findings(cases, axes, str(settings.get("file") or "config key generation.prompts.factorial"))
     tied, tests = association_findings(cases)
-    return Review(cases, collapsed(defects(prompts)), collapsed([*notes, *tied]), tests)
+    return Review(cases, collapsed(defects(prompts, _limit(settings))), collapsed([*notes, *tied]), tests)
 
 
 def _read_catalogue(settings: dict[str, Any], seed: int, base: Path) -> list[Prompt]:
@@ -240,11 +244,11 @@ def read_csv(path: Path) -> list[Prompt]:
     return prompts
 
 
-def check(prompts: Sequence[Prompt]) -> None:
+def check(prompts: Sequence[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> None:
     """Raise one UserError that lists every defect of the catalogue (at most 20 lines)."""
     if not prompts:
         raise UserError("the prompt catalogue cannot be used:\n  the catalogue has no prompt")
-    refuse(defects(prompts))
+    refuse(defects(prompts, max_tokens))
 
 
 def refuse(found: Sequence[Finding], review: Review | None = None) -> None:

@@ -32,7 +32,7 @@ from evenface.planning.groups import Group, axes_of, groups_of, protected_attrib
 from evenface.planning.prompt import Prompt
 from evenface.planning.seeds import seed_from
 from evenface.planning.tables import Table, read_table
-from evenface.planning.vocabulary import read_prompt
+from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, read_prompt
 from evenface.versions import PROMPTS
 
 KEY = "generation.prompts.contextual"
@@ -112,7 +112,9 @@ def writes_prompts(files: Mapping[str, Any], arguments: Sequence[str]) -> bool:
     return asked and not others
 
 
-def contextual(settings: Mapping[str, Any], *, seed: int, base: Path = Path(".")) -> Review:
+def contextual(
+    settings: Mapping[str, Any], *, seed: int, base: Path = Path("."), max_tokens: int = CLIP_PROMPT_TOKENS
+) -> Review:
     """The catalogue of checked settings, reviewed.
 
     UserError for settings or files that give no catalogue at all; :class:`MissingPrompts` where the file
@@ -139,7 +141,7 @@ def contextual(settings: Mapping[str, Any], *, seed: int, base: Path = Path(".")
         if settings["ask"] == "prompts" or settings["design"] == "independent":
             tied, tests = association_findings(cases)
             found += tied
-    found = collapsed([*found, *defects(case.prompt for case in cases)])
+    found = collapsed([*found, *defects((case.prompt for case in cases), max_tokens)])
     accepted = set(settings["accept"])
     return Review(
         cases,

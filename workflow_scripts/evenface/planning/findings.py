@@ -24,7 +24,7 @@ CHECKS: dict[str, str] = {
     "text": "what an image's metadata cannot hold",
     "duplicate": "the same prompt or context twice",
     "contradiction": "attributes or groups that exclude each other",
-    "length": f"more than the {CLIP_PROMPT_TOKENS} tokens that CLIP's text encoder reads",
+    "length": f"more than generation.prompts.max_tokens, or the {CLIP_PROMPT_TOKENS} that CLIP's text encoder reads",
     "balance": "groups with fewer or more prompts than others",
     "negation": "words such as 'no' and 'without': models draw what they negate",
     "target": "words that state, deny or hide an attribute under study",
@@ -64,8 +64,11 @@ class Rules:
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def defects(prompts: Iterable[Prompt]) -> list[Finding]:
-    """Findings that no catalogue may have: empty, duplicate, contradictory and over-long prompts."""
+def defects(prompts: Iterable[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> list[Finding]:
+    """Findings that no catalogue may have: empty, duplicate, contradictory and over-long prompts.
+
+    ``max_tokens`` are CLIP's, without the marks of beginning and end.
+    """
     found: list[Finding] = []
     seen: dict[str, str] = {}
     cells: dict[str, str] = {}
@@ -85,11 +88,11 @@ def defects(prompts: Iterable[Prompt]) -> list[Finding]:
         conflicts = contradictions(prompt.text, prompt.attributes)
         found += [Finding("contradiction", where, f"contradiction, {conflict}") for conflict in conflicts]
         plain = plain_text(prompt.text)
-        if lost := clip_cut(plain, CLIP_PROMPT_TOKENS):
+        if lost := clip_cut(plain, max_tokens):
             tokens = clip_tokens_at_least(plain)
             found.append(
-                Finding("length", where, f"at least {tokens} CLIP tokens, {CLIP_PROMPT_TOKENS} fit; {lost!r} would be cut "
-                        "off: shorten the prompt")
+                Finding("length", where, f"at least {tokens} CLIP tokens, {max_tokens} fit; {lost!r} would be cut off: "
+                        "shorten the prompt, or raise generation.prompts.max_tokens where every text encoder takes more")
             )  # fmt: skip
     return found
 
