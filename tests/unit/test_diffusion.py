@@ -432,6 +432,9 @@ def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
     text, spans = read_weights("a (young woman:1.5) with hair")
     weights = list(token_weights(loaded.pipeline.tokenizer, Prompt(text, tuple(spans))))
     assert weights[:7] == [1, 1, 1.5, 1.5, 1, 1, 1] and set(weights[7:]) == {1} and len(weights) == 77
+    side, spans_of_side = read_weights("(man:2), (gray:3) hair")
+    close = list(token_weights(loaded.pipeline.tokenizer, Prompt(side, tuple(spans_of_side))))
+    assert close[:6] == [1, 2, 1, 3, 1, 1]
     given = embeddings(loaded.pipeline, [Prompt(text, tuple(spans)), Prompt(text)], [Prompt(""), Prompt("")])
     heavy, light = given["prompt_embeds"]
     empty = given["negative_prompt_embeds"][0]
@@ -451,6 +454,12 @@ def test_plain_texts_among_weighted_ones_are_embedded_as_the_pipeline_does(diffu
         own = pipeline.encode_prompt(PROMPT, device="cpu", negative_prompt=negative or (None if zeros else ""))
         given = embeddings(pipeline, [Prompt(PROMPT)], [Prompt(negative)])
         assert all(torch.equal(given[name], tensor) for name, tensor in zip(names, own, strict=True)), negative
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_a_weight_near_one_hardly_changes_an_image(diffusion_models, name):
+    near = requests(2, prompt=PROMPT.replace("gray", "(gray:1.001)"))
+    assert np.abs(drawn(diffusion_models, name, wanted=near) - drawn(diffusion_models, name)).max() <= 2
 
 
 def test_weighted_texts_keep_the_precision_of_the_model(diffusion_models):
