@@ -18,7 +18,7 @@ from evenface.generators.diffusion.batches import Batches, is_out_of_memory
 from evenface.generators.diffusion.generator import own_size
 from evenface.generators.diffusion.schedulers import SCHEDULERS
 from evenface.generators.diffusion.sd_configs import component_configs, write_config_folder
-from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights
+from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights, understands_weights
 from evenface.planning.prompt_weights import read_weights
 from evenface.planning.requests import Request
 
@@ -426,6 +426,14 @@ def test_weights_are_understood_or_refused_and_never_text(diffusion_models, plai
         drawn(diffusion_models, wanted=escaped, prompt_weights="refuse"),
         drawn(diffusion_models, wanted=escaped),
     )
+
+
+@pytest.mark.parametrize("foreign", [("tokenizer", "text_encoder"), ("tokenizer",), ("text_encoder",)])
+def test_weights_are_understood_with_clip_s_encoders_alone(tmp_path, foreign):
+    pipeline, other = make.stable_diffusion(tmp_path / "sd"), make.flux(tmp_path / "flux")
+    assert understands_weights(pipeline) and not understands_weights(other)
+    pipeline.register_modules(**{name: getattr(other, f"{name}_2") for name in foreign})
+    assert not understands_weights(pipeline)
 
 
 def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
