@@ -131,6 +131,28 @@ def sd3(folder: Path):
     )  # fmt: skip
 
 
+def flux(folder: Path):
+    """Of FLUX's kind: distilled guidance, and a second text encoder that takes more tokens than CLIP's."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
+
+    clip = tokenizer(folder / "words")
+    splitter = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<pad>", "<unk>", *WORDS])}, "<unk>"))
+    splitter.pre_tokenizer = pre_tokenizers.Whitespace()
+    words = PreTrainedTokenizerFast(tokenizer_object=splitter, pad_token="<pad>", model_max_length=10_000)
+    torch.manual_seed(10)
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=True,
+    )  # fmt: skip
+    encoder = T5EncoderModel(T5Config(vocab_size=len(words), d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4))
+    return FluxPipeline(
+        vae=vae(shift_factor=0.06), transformer=transformer, scheduler=FlowMatchEulerDiscreteScheduler(),
+        text_encoder=text_encoder(clip), tokenizer=clip, text_encoder_2=encoder, tokenizer_2=words,
+    )  # fmt: skip
+
+
 def save(pipeline, folder: Path, **options) -> Path:
     pipeline.save_pretrained(folder, safe_serialization=True, **options)
     return folder

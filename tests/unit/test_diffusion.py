@@ -18,7 +18,7 @@ from evenface.generators.diffusion.batches import Batches, is_out_of_memory
 from evenface.generators.diffusion.generator import own_size
 from evenface.generators.diffusion.schedulers import SCHEDULERS
 from evenface.generators.diffusion.sd_configs import component_configs, write_config_folder
-from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights
+from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights, understands_weights
 from evenface.planning.prompt_weights import read_weights
 from evenface.planning.requests import Request
 
@@ -65,6 +65,13 @@ def loaded(diffusion_models):
 # Formats.
 
 
+class Evil:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch /tmp/dif-evil",)
+
+
 def test_every_published_format_of_one_model_gives_the_same_images(diffusion_models, plain, tmp_path):
     assert plain.shape == (2, make.SIZE, make.SIZE, 3) and plain.std() > 20 and (plain[0] != plain[1]).mean() > 0.9
     config = diffusion_models / "config"
@@ -85,6 +92,19 @@ def test_every_published_format_of_one_model_gives_the_same_images(diffusion_mod
         safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"],
     )
     assert np.array_equal(drawn(tmp_path, "older"), plain)
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl", "sd3"])
+def test_images_are_those_the_pipeline_itself_gives(diffusion_models, name):
+    from diffusers import DiffusionPipeline
+
+    absent = {"text_encoder_3": None, "tokenizer_3": None} if name == "sd3" else {}
+    pipeline = DiffusionPipeline.from_pretrained(diffusion_models / name, local_files_only=True, **absent)
+    pipeline.set_progress_bar_config(disable=True)
+    noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests(2)]
+    told = {"prompt": [PROMPT] * 2, "negative_prompt": ["blond man"] * 2, "guidance_scale": 6.0}
+    expected = pipeline(**told, num_inference_steps=2, generator=noise).images
+    assert np.array_equal(drawn(diffusion_models, name, guidance=6.0), np.stack(expected))
 
 
 @pytest.mark.parametrize("name", ["sdxl", "sd3"])
@@ -112,6 +132,39 @@ def test_a_vae_folder_and_file_replace_the_model_s(diffusion_models, plain, tmp_
     assert np.array_equal(drawn(diffusion_models, vae=tmp_path / "bare.ckpt"), by_folder)
 
 
+def test_every_part_of_every_format_has_the_precision(diffusion_models, tmp_path):
+    make.vae().save_pretrained(tmp_path / "vae")
+    config = diffusion_models / "config"
+    for name, settings in (
+        ("sd", {"vae": tmp_path / "vae"}),
+        ("sd.safetensors", {"config": config}),
+        ("without_vae.ckpt", {"config": config, "vae": diffusion_models / "vae.pt"}),
+    ):
+        pipeline = generator(diffusion_models, name, precision="bfloat16", **settings).pipeline
+        assert {part.dtype for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)} == {torch.bfloat16}, name
+
+
+def test_pickles_are_read_for_want_of_safetensors_only(diffusion_models, plain, tmp_path):
+    from safetensors.torch import load_file
+
+    both = shutil.copytree(diffusion_models / "sd", tmp_path / "both")
+    for name in ("diffusion_pytorch_model.bin", "diffusion_pytorch_model-00001-of-00002.bin"):
+        torch.save({"more": Evil()}, both / "unet" / name)
+    assert np.array_equal(drawn(tmp_path, "both"), plain)
+
+    half = shutil.copytree(diffusion_models / "sd", tmp_path / "half")
+    weights = half / "unet/diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), half / "unet/diffusion_pytorch_model.fp16.bin")
+    torch.save({"more": Evil()}, half / "unet/diffusion_pytorch_model.bin")
+    weights.unlink()
+    assert np.array_equal(drawn(tmp_path, "half", variant="fp16"), plain)
+    (half / "unet/diffusion_pytorch_model.bin").unlink()
+    bin_file = half / "unet/diffusion_pytorch_model.fp16.bin"
+    bin_file.rename(bin_file.with_name("diffusion_pytorch_model-00001-of-00001.bin"))
+    with pytest.raises(UserError, match="pickled weights in several files are not read; get the folder as safetensors"):
+        drawn(tmp_path, "half")
+
+
 # Settings that change images, and those that do not.
 
 
@@ -122,6 +175,14 @@ def test_size_steps_guidance_and_negative_prompt_reach_the_pipeline(diffusion_mo
     assert (drawn(diffusion_models, wanted=requests(2, negative="")) != plain).any()
     unguided = drawn(diffusion_models, guidance=1.0)
     assert np.array_equal(drawn(diffusion_models, guidance=1.0, wanted=requests(2, negative="")), unguided)
+
+
+@pytest.mark.parametrize(("guidance", "negative", "used"), [(4.0, "man", True), (4.0, "", False), (1.0, "man", False)])
+def test_a_negative_prompt_without_effect_is_told(loaded, monkeypatch, caplog, guidance, negative, used):
+    monkeypatch.setitem(loaded.settings, "guidance", guidance)
+    face = next(loaded.generate(requests(1, negative=negative)))
+    assert face.provenance["negative_prompt_used"] is used
+    assert ("uses no negative prompt" in caplog.text) == (guidance == 1.0)
 
 
 def test_attention_slicing_changes_hardly_anything(diffusion_models, plain):
@@ -138,6 +199,8 @@ def test_every_sampler_draws(loaded, name):
         cls, options = SCHEDULERS[name]
         assert type(loaded.pipeline.scheduler).__name__ == cls
         config = loaded.pipeline.scheduler.config
+        assert bool(config.get("use_karras_sigmas")) == name.endswith("_karras")
+        assert (config.get("algorithm_type") == "sde-dpmsolver++") == name.startswith("dpm++_2m_sde")
         assert all(config[key] == value for key, value in options.items())
         # The schedule the model was trained with, and no clipping of latents.
         assert config.beta_start == make.NOISE["beta_start"] and not config.get("clip_sample", False)
@@ -167,12 +230,47 @@ def test_provenance_tells_what_decided_the_pixels(diffusion_models):
 
     hashes = told["weights_sha256"]
     assert hashes["unet"] == hashes["model/unet/diffusion_pytorch_model.safetensors"] == sha256_of(weights)
-    assert len(hashes) == 4 and "model/vae/diffusion_pytorch_model.safetensors" in hashes
+    vae = "vae/diffusion_pytorch_model.safetensors"
+    assert len(hashes) == 4 and hashes[f"model/{vae}"] == sha256_of(diffusion_models / "sd" / vae)
     assert told["pipeline"] == "StableDiffusionPipeline" and told["scheduler"] == "PNDMScheduler"
     assert told["scheduler_config"]["beta_start"] == make.NOISE["beta_start"]
     assert (told["steps"], told["guidance"], told["precision"], told["batch_size"]) == (2, 4.0, "float32", 2)
     assert told["size"] == [32, 32] and told["negative_prompt_used"] and set(told["software"]) > {"torch"}
     assert told["safety_checker"] is None and told["safety_flagged"] is None
+
+
+def test_a_distilled_model_looks_at_the_prompt_alone(tmp_path, caplog):
+    """FLUX: its guidance_scale is an input of the network, and a negative prompt is for its true_cfg_scale."""
+    make.save(make.flux(tmp_path), tmp_path / "flux")
+    ready = generator(tmp_path, "flux", size=[32, 32], guidance=4.0)
+
+    def of(**asked):
+        return next(ready.generate(requests(1, **asked)))
+
+    excluding, plain = of(), of(negative="")
+    assert "FluxPipeline uses no negative prompt" in caplog.text
+    assert np.array_equal(excluding.image, plain.image) and not excluding.provenance["negative_prompt_used"]
+    ready.settings["guidance"] = 9.0
+    assert (of().image != excluding.image).any()
+    # The encoder that takes most decides how long a text may be.
+    assert of(prompt="a " * 200).image.std() > 5
+    with pytest.raises(UserError, match="has 600 tokens, the text encoder takes 512"):
+        of(prompt="a " * 600)
+
+
+@pytest.mark.parametrize("name", ["QwenImagePipeline", "QwenImage21Pipeline"])
+def test_a_model_that_is_guided_by_true_cfg_always_gets_a_negative_prompt(diffusion_models, name):
+    """Without one, diffusers would not guide it at all."""
+    import diffusers
+
+    ready = generator(diffusion_models, guidance=5.0)
+    ready._pipeline = object.__new__(getattr(diffusers, name))  # its call is all that is asked
+    assert ready._how() == {"num_inference_steps": 2, "true_cfg_scale": 5.0}
+    assert ready._told([Prompt("man")], [Prompt("")]) == {"prompt": ["man"], "negative_prompt": [" "]}
+    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"], "negative_prompt": ["hat"]}
+    assert ready._asked(requests(1)[0])["negative_prompt_used"]
+    ready.settings["guidance"] = 1.0
+    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"]}
 
 
 # Seeds and batches.
@@ -190,6 +288,15 @@ def test_an_image_depends_on_nothing_drawn_beside_it(loaded, caplog):
     assert all(whole[f"x-{i:05d}"] == again[f"x-{i:05d}"] for i in (0, 1, 4, 5, 6))
     assert whole["x-00002"] != again["x-00002"]
     assert "1 images fill 3 places" in caplog.text and "7 images" not in caplog.text
+
+
+def test_requests_with_and_without_a_negative_prompt_are_drawn_apart(diffusion_models):
+    """SDXL has zeros for none, other than an empty text's embedding."""
+    ready = generator(diffusion_models, "sdxl")
+    wanted = [requests(1)[0], requests(1, negative="")[0]]
+    alone = [next(ready.generate([request])).image for request in wanted]
+    assert (alone[0] != alone[1]).any()
+    assert np.array_equal(np.stack([face.image for face in ready.generate(wanted)]), np.stack(alone))
 
 
 def test_another_batch_size_changes_last_bits_only(diffusion_models, plain):
@@ -245,6 +352,20 @@ def test_out_of_memory_is_told_from_other_errors():
     assert not is_out_of_memory(RuntimeError("shapes differ")) and not is_out_of_memory(ValueError("out of memory"))
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(Batches(4).run([1], lambda _: (_ for _ in ()).throw(RuntimeError("shapes differ"))))
+
+
+def test_memory_is_freed_before_every_smaller_batch():
+    happened = []
+
+    def draw(batch):
+        happened.append(len(batch))
+        if len(batch) > 1:
+            raise MemoryError
+        return batch
+
+    batches = Batches(4, lambda: happened.append("freed"))
+    assert list(batches.run("ab", draw)) == ["a", "b"] and batches.size == 1
+    assert happened == [4, "freed", 2, "freed", 1, 1]
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 63, 1.5, True, "7"])
@@ -307,10 +428,21 @@ def test_weights_are_understood_or_refused_and_never_text(diffusion_models, plai
     )
 
 
+@pytest.mark.parametrize("foreign", [("tokenizer", "text_encoder"), ("tokenizer",), ("text_encoder",)])
+def test_weights_are_understood_with_clip_s_encoders_alone(tmp_path, foreign):
+    pipeline, other = make.stable_diffusion(tmp_path / "sd"), make.flux(tmp_path / "flux")
+    assert understands_weights(pipeline) and not understands_weights(other)
+    pipeline.register_modules(**{name: getattr(other, f"{name}_2") for name in foreign})
+    assert not understands_weights(pipeline)
+
+
 def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
     text, spans = read_weights("a (young woman:1.5) with hair")
     weights = list(token_weights(loaded.pipeline.tokenizer, Prompt(text, tuple(spans))))
     assert weights[:7] == [1, 1, 1.5, 1.5, 1, 1, 1] and set(weights[7:]) == {1} and len(weights) == 77
+    side, spans_of_side = read_weights("(man:2), (gray:3) hair")
+    close = list(token_weights(loaded.pipeline.tokenizer, Prompt(side, tuple(spans_of_side))))
+    assert close[:6] == [1, 2, 1, 3, 1, 1]
     given = embeddings(loaded.pipeline, [Prompt(text, tuple(spans)), Prompt(text)], [Prompt(""), Prompt("")])
     heavy, light = given["prompt_embeds"]
     empty = given["negative_prompt_embeds"][0]
@@ -319,6 +451,30 @@ def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
     moved = (heavy != light).any(dim=1)
     assert moved.nonzero().flatten().tolist() == [2, 3]
     assert torch.allclose(heavy[2] - empty[2], 1.5 * (light[2] - empty[2]), atol=1e-5)
+
+
+def test_plain_texts_among_weighted_ones_are_embedded_as_the_pipeline_does(diffusion_models):
+    """A negative prompt that excludes nothing is zeros where the model was trained so."""
+    pipeline = generator(diffusion_models, "sdxl").pipeline
+    names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+    for negative, zeros in (("", True), ("blond man", False), ("", False)):
+        pipeline.register_to_config(force_zeros_for_empty_prompt=zeros)
+        own = pipeline.encode_prompt(PROMPT, device="cpu", negative_prompt=negative or (None if zeros else ""))
+        given = embeddings(pipeline, [Prompt(PROMPT)], [Prompt(negative)])
+        assert all(torch.equal(given[name], tensor) for name, tensor in zip(names, own, strict=True)), negative
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_a_weight_near_one_hardly_changes_an_image(diffusion_models, name):
+    near = requests(2, prompt=PROMPT.replace("gray", "(gray:1.001)"))
+    assert np.abs(drawn(diffusion_models, name, wanted=near) - drawn(diffusion_models, name)).max() <= 2
+
+
+def test_weighted_texts_keep_the_precision_of_the_model(diffusion_models):
+    ready = generator(diffusion_models, precision="bfloat16")
+    text, spans = read_weights("a (woman:1.5)")
+    given = embeddings(ready.pipeline, [Prompt(text, tuple(spans))], [Prompt("")])
+    assert {tensor.dtype for tensor in given.values()} == {torch.bfloat16}
 
 
 # Initial images.
@@ -399,6 +555,31 @@ def test_provenance_of_a_changed_image_names_its_source(diffusion_models, pictur
     assert told["pipeline"] == "StableDiffusionImg2ImgPipeline"
 
 
+def test_every_image_of_a_batch_starts_from_its_own(diffusion_models, tmp_path):
+    from diffusers import AutoPipelineForImage2Image
+
+    from evenface.assets.lock import sha256_of
+
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for number, path in enumerate(paths):
+        pixels = np.random.default_rng(number).integers(0, 256, (48, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    wanted = [replace(request, initial_image=str(path)) for request, path in zip(requests(2), paths)]
+    ready = generator(diffusion_models, **FROM, size=[40, 48], steps=4, strength=0.5)
+    faces = list(ready.generate(wanted))
+    pipeline = AutoPipelineForImage2Image.from_pretrained(diffusion_models / "sd", local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    expected = pipeline(
+        prompt=[PROMPT] * 2, negative_prompt=["blond man"] * 2, image=[Image.open(path) for path in paths],
+        strength=0.5, num_inference_steps=4, guidance_scale=4.0,
+        generator=[torch.Generator("cpu").manual_seed(request.seed) for request in wanted],
+    ).images  # fmt: skip
+    assert np.array_equal(np.stack([face.image for face in faces]), np.stack(expected))
+    for face, path in zip(faces, paths, strict=True):
+        assert (face.provenance["initial"], face.provenance["initial_sha256"]) == (str(path), sha256_of(path))
+        assert face.provenance["size"] == [40, 48]
+
+
 @pytest.mark.parametrize("name", ["instruct", "instruct.safetensors"])
 def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
     config = {"config": diffusion_models / "instruct-config"} if name.endswith("safetensors") else {}
@@ -422,9 +603,28 @@ def test_models_of_another_kind_are_refused(diffusion_models, picture):
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
         ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
+        ("instruct_pix2pix", "instruct", {**FROM, "image_guidance": 0.9}, "image_guidance is 0.9; below 1"),
     ):
         with pytest.raises(UserError, match=message):
             drawn(diffusion_models, name, kind, wanted, **settings)
+
+
+def test_a_model_that_its_index_calls_another_kind_is_refused(diffusion_models, tmp_path):
+    path = shutil.copytree(diffusion_models / "instruct", tmp_path / "mislabelled")
+    make.edit_json(path / "model_index.json", _class_name="StableDiffusionPipeline")
+    with pytest.raises(UserError, match=r"latents of 4 channels, for which the denoiser would take 4, but it takes 8"):
+        drawn(tmp_path, "mislabelled")
+
+
+def test_a_model_that_takes_no_prompt_is_refused(tmp_path):
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    unet = UNet2DModel(
+        sample_size=8, block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
+    )
+    make.save(DDPMPipeline(unet, DDPMScheduler()), tmp_path / "faces")
+    with pytest.raises(UserError, match="is a DDPMPipeline, which takes no prompt or no seed"):
+        drawn(tmp_path, "faces")
 
 
 # The safety checker.
@@ -438,6 +638,35 @@ def test_what_the_safety_checker_says_is_told(tmp_path, caplog):
     assert "blackened x-00000" in caplog.text
     face = next(generator(tmp_path, "strict", safety_checker=False).generate(requests(1)))
     assert face.provenance["safety_checker"] is None and face.image.std() > 10
+
+
+def test_every_image_has_the_safety_checker_s_own_word(tmp_path):
+    make.save(make.stable_diffusion(tmp_path, checker=True), tmp_path / "strict")
+    ready = generator(tmp_path, "strict")
+    thresholds = ready.pipeline.safety_checker.concept_embeds_weights.data
+
+    def judged(threshold):
+        thresholds.fill_(threshold)
+        faces = list(ready.generate(requests(2)))
+        return [face.image for face in faces], [face.provenance["safety_flagged"] for face in faces]
+
+    images, flagged = judged(2.0)  # beyond any likeness
+    assert flagged == [False, False] and min(image.std() for image in images) > 10
+    likeness = concept_likeness(ready.pipeline, images)
+    images, flagged = judged(sum(likeness) / 2)
+    assert sorted(flagged) == [False, True] and flagged[0] == (likeness[0] > likeness[1])
+    assert [image.max() == 0 for image in images] == flagged
+
+
+def concept_likeness(pipeline, images):
+    """The largest cosine of every picture with the checker's concepts."""
+    checker = pipeline.safety_checker
+    pixels = pipeline.feature_extractor([Image.fromarray(image) for image in images], return_tensors="pt").pixel_values
+    with torch.no_grad():
+        seen = checker.visual_projection(checker.vision_model(pixels)[1])
+        return (
+            torch.nn.functional.cosine_similarity(seen[:, None], checker.concept_embeds[None], dim=-1).amax(1).tolist()
+        )
 
 
 # Faults of files and settings.
@@ -486,13 +715,6 @@ def test_a_single_file_without_its_parts_is_refused(diffusion_models, tmp_path):
         drawn(diffusion_models, "sd.safetensors")
     with pytest.raises(UserError, match=r"cannot be loaded: .*; name the configuration of this very model"):
         drawn(diffusion_models, "sd.safetensors", config=diffusion_models / "instruct-config")
-
-
-class Evil:
-    def __reduce__(self):
-        import os
-
-        return os.system, ("touch /tmp/dif-evil",)
 
 
 def test_a_pickle_that_could_run_code_is_refused(diffusion_models, tmp_path):
@@ -563,6 +785,19 @@ def test_the_known_configurations_have_the_published_numbers_of_weights(family, 
         assert sum(p.numel() for p in network.parameters()) == published, name
 
 
+def test_the_known_configurations_have_the_published_settings():
+    """Those that no number of weights depends on, as in the published folders."""
+    base, edits, large = (component_configs(*kind) for kind in (("sd15", 4), ("sd15", 8), ("sdxl", 4)))
+    assert [c["vae"]["scaling_factor"] for c in (base, edits, large)] == [0.18215, 0.18215, 0.13025]
+    assert [c["unet"]["in_channels"] for c in (base, edits, large)] == [4, 8, 4]
+    for configs in (base, edits, large):
+        noise = configs["scheduler"]
+        assert (noise["beta_schedule"], noise["beta_start"], noise["beta_end"]) == ("scaled_linear", 0.00085, 0.012)
+        assert (noise["prediction_type"], noise["num_train_timesteps"]) == ("epsilon", 1000)
+        assert configs["text_encoder"]["hidden_act"] == "quick_gelu"
+    assert large["text_encoder_2"]["hidden_act"] == "gelu" and large["vae"]["force_upcast"]
+
+
 @pytest.mark.parametrize("family", ["sd15", "sdxl"])
 def test_the_tokenizer_of_single_files_is_clip_s(family, clip_merges, tmp_path):
     from diffusers import DiffusionPipeline
@@ -575,7 +810,12 @@ def test_the_tokenizer_of_single_files_is_clip_s(family, clip_merges, tmp_path):
     assert ids == [49406, 320, 1125, 539, 320, 2368, 49407, 49407, 49407] and len(tokenizer) == 49408
     index = DiffusionPipeline.load_config(tmp_path / "c")
     assert index["_class_name"] == {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[family]
+    (tmp_path / "edits").mkdir()
+    write_config_folder(family, 8, clip_merges, tmp_path / "edits")
+    edits = DiffusionPipeline.load_config(tmp_path / "edits")["_class_name"]
+    assert edits == index["_class_name"].replace("Pipeline", "InstructPix2PixPipeline")
     if family == "sdxl":
+        assert index["force_zeros_for_empty_prompt"] is True
         second = CLIPTokenizer.from_pretrained(tmp_path / "c/tokenizer_2", local_files_only=True)
         assert second("a", padding="max_length", max_length=5).input_ids == [49406, 320, 49407, 0, 0]
 

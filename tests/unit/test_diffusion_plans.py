@@ -1,6 +1,7 @@
 """What is known of diffusion models before any job: weights in prompts, initial images, files, early refusals."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from evenface.assets.diffusion_check import check_diffusion
-from evenface.assets.diffusion_files import CLIP_MERGES, header_shapes, look_at_model
+from evenface.assets.diffusion_files import CLIP_MERGES, family_of, header_shapes, is_single_file, look_at_model
 from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import needs
 from evenface.assets.registry import load_registry
@@ -254,6 +255,8 @@ def write(name, text):
         (write("model_index.json", '{"_class_name": "P", "tokenizer": ["transformers", "X"], "unet": ["own", "Net"]}'),
          "code that a model brings is not run"),
         (write("vae/config.json", '{"latent_channels": 16}'), "latents of 16 channels, but the denoiser"),
+        (write("model_index.json", "[]"), "no JSON object"),
+        (lambda path: os.truncate(path / "model_index.json", 17 << 20), "too large for a configuration"),
     ],
 )  # fmt: skip
 def test_a_folder_with_a_fault_is_refused(tmp_path, change, message):
@@ -261,6 +264,39 @@ def test_a_folder_with_a_fault_is_refused(tmp_path, change, message):
     change(path)
     with pytest.raises(UserError, match=message):
         look_at_model(path, "generation.settings.diffusion")
+
+
+def test_a_part_of_a_folder_is_named_for_its_whole(tmp_path):
+    with pytest.raises(UserError, match=r"unet has no model_index.json \(its parent is the model\)"):
+        look_at_model(folder(tmp_path / "m") / "unet", "k")
+
+
+def test_a_checker_that_was_not_downloaded_is_not_missed(tmp_path):
+    model = folder(tmp_path / "m")
+    index = json.loads((model / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (model / "model_index.json").write_text(json.dumps(index))
+    assert look_at_model(model, "k").inputs == 4
+
+
+@pytest.mark.parametrize("change", [without("vae"), unlink("vae/diffusion_pytorch_model.safetensors")])
+def test_a_vae_apart_stands_in_for_one_that_lacks(tmp_path, change):
+    model, other = folder(tmp_path / "m"), folder(tmp_path / "other") / "vae"
+    change(model)
+    assert look_at_model(model, "k", vae=str(other)).latents == 4
+
+
+def test_the_shortest_tokenizer_of_clip_counts(tmp_path):
+    model = folder(tmp_path / "m")
+    for number, (cls, tokens) in enumerate(
+        [("CLIPTokenizerFast", 60), ("T5TokenizerFast", 20), ("CLIPTokenizer", 10**30)]
+    ):
+        (model / f"tokenizer_{number}").mkdir()
+        said = {"tokenizer_class": cls, "model_max_length": tokens}
+        (model / f"tokenizer_{number}/tokenizer_config.json").write_text(json.dumps(said))
+    assert look_at_model(model, "k").tokens == 60
+    unbounded = folder(tmp_path / "unbounded", tokens=10**30)
+    assert look_at_model(unbounded, "k").tokens is None
 
 
 def test_the_variant_must_be_one_that_the_folder_has(tmp_path):
@@ -290,6 +326,56 @@ def test_a_single_file_is_told_by_its_shapes(tmp_path):
     assert facts.files["clip"] == CLIP_MERGES
 
 
+CROSS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+@pytest.mark.parametrize(
+    ("first", "cross", "family"),
+    [
+        (320, {1: 768}, "sd15"),
+        (320, {1: 1024}, None),  # Stable Diffusion 2
+        (320, {4: 2048}, "sdxl"),
+        (384, {4: 1280}, None),  # SDXL's refiner
+        (320, {4: 1280}, None),
+        (320, {1: 2048, 4: 2048}, None),
+    ],
+)
+def test_published_families_are_told_from_their_kin(first, cross, family):
+    shapes = {CROSS.format(block): (2, width) for block, width in cross.items()}
+    assert family_of({UNET_IN: (first, 4, 3, 3), **shapes}) == family
+
+
+@pytest.mark.parametrize("prefix", ["first_stage_model.", "vae."])
+def test_a_vae_within_a_single_file_is_seen(tmp_path, prefix):
+    facts = look_at_model(
+        single(tmp_path / "m.safetensors", **WHOLE, **{f"{prefix}decoder.conv_in.weight": (8, 4, 3, 3)}), "k"
+    )
+    assert facts.has_vae and facts.latents == 4
+
+
+def test_a_single_file_with_its_configuration_needs_nothing_more(tmp_path):
+    config, file = folder(tmp_path / "c", tokens=20), single(tmp_path / "m.safetensors", **WITH_VAE)
+    facts = look_at_model(file, "k", config=str(config))
+    assert facts.tokens == 20 and "clip" not in facts.files and "config/unet/config.json" in facts.files
+    index = json.loads((config / "model_index.json").read_text()) | {"safety_checker": ["stable_diffusion", "Checker"]}
+    (config / "model_index.json").write_text(json.dumps(index))
+    assert look_at_model(file, "k", config=str(config)).tokens == 20
+    without("text_encoder")(config)
+    with pytest.raises(UserError, match=r"k.config: .* lacks the folder 'text_encoder'"):
+        look_at_model(file, "k", config=str(config))
+    with pytest.raises(UserError, match=r"k.config: .* has no model_index.json"):
+        look_at_model(file, "k", config=str(config / "unet"))
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("m.safetensors", True), ("M.SAFETENSORS", True), ("m.ckpt", True), ("m.pt", True), ("m.pth", True), ("m.bin", True),
+     ("m.json", False), ("m", False)],
+)  # fmt: skip
+def test_single_files_are_told_by_their_endings(name, whole):
+    assert is_single_file(name) == whole
+
+
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
@@ -317,17 +403,28 @@ def test_a_vae_of_another_latent_size_is_refused(tmp_path):
         look_at_model(model, "k", vae=str(single(tmp_path / "no.safetensors", x=(2,))))
     with pytest.raises(UserError, match="its subfolder vae is one"):
         look_at_model(model, "k", vae=str(folder(tmp_path / "whole")))
+    with pytest.raises(UserError, match=r"k.vae: .*empty/vae has no weights"):
+        look_at_model(model, "k", vae=str(folder(tmp_path / "empty", variants=()) / "vae"))
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [(b"<html>", "not a safetensors file"), (b"\xff\xff\xff\x7f\0\0\0\0{", "claims 2147483647 bytes"),
-     (b"\x09\0\0\0\0\0\0\0{nothing}", "header cannot be read"), (b"", "not a safetensors file")],
+     (b"\x09\0\0\0\0\0\0\0{nothing}", "header cannot be read"), (b"", "not a safetensors file"),
+     (b"\x09\0\0\0\0\0\0\0{}", "claims 9 bytes")],
 )  # fmt: skip
 def test_a_damaged_file_is_refused_by_its_header(tmp_path, data, message):
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(UserError, match=message):
         header_shapes(tmp_path / "m.safetensors")
+
+
+def test_a_header_is_read_anew_when_its_file_was_replaced(tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_file({"a": torch.zeros(2)}, path, metadata={"format": "pt"})
+    assert header_shapes(path) == {"a": (2,)}
+    save_file({"a": torch.zeros(2, 3)}, path)
+    assert header_shapes(path) == {"a": (2, 3)}
 
 
 # The plan and the model together.
@@ -453,8 +550,11 @@ def test_the_files_of_a_model_are_inputs_of_its_rule(tmp_path, monkeypatch):
     (model / "README.md").write_text("card")
     (model / ".cache").mkdir()
     (model / ".cache/x.json").write_text("{}")
+    (model / "tokenizer/merges.txt").write_text("")
+    (model / "tokenizer/chat_template.jinja").write_text("")
     files = generator_files("diffusion", {"model": "m", "vae": "v.pt"})
     assert "model/unet/diffusion_pytorch_model.safetensors" in files and files["vae"] == "v.pt"
+    assert {"model/tokenizer/merges.txt", "model/tokenizer/chat_template.jinja"} <= files.keys()
     assert not any("README" in path or ".cache" in path for path in files.values())
     assert generator_files("diffusion", {"model": "m.ckpt"}) == {"model": "m.ckpt", "clip": CLIP_MERGES}
     assert generator_files("diffusion", {"model": "m.ckpt", "config": "m"}).keys() >= {

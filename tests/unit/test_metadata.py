@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 import zlib
@@ -31,7 +32,15 @@ from evenface.report.contact_sheet import write_contact_sheet
 from evenface.screening import screen
 from evenface.storage import metadata
 from evenface.storage.images import encode_jpeg, encode_png
-from evenface.storage.metadata import ALGORITHMIC, COMPOSITE, COMPOSITE_SYNTHETIC, EDITED, TRAINED, Metadata
+from evenface.storage.metadata import (
+    ALGORITHMIC,
+    COMPOSITE,
+    COMPOSITE_SYNTHETIC,
+    EDITED,
+    SOURCE_TYPES,
+    TRAINED,
+    Metadata,
+)
 from evenface.storage.shards import read_shard, write_shard
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
@@ -124,6 +133,8 @@ def test_the_longest_prompts_fit_into_a_jpeg_with_room_for_steps(character):
 def test_a_long_provenance_stays_in_the_table_alone():
     said = metadata.read(encode_png(PIXELS, metadata=Metadata(TRAINED, prompt="p", provenance="x" * 70_000)))
     assert said == Metadata(TRAINED, prompt="p")
+    room = metadata.WRITTEN - len(Metadata(TRAINED, provenance="x").packet()) + 1
+    assert len(Metadata(TRAINED, provenance="x" * room).packet()) == metadata.WRITTEN
     with pytest.raises(UserError, match="64000 may be; shorten the prompt"):
         Metadata(TRAINED, prompt="x" * 70_000).packet()
 
@@ -160,7 +171,24 @@ def test_other_programs_read_standard_properties(kind):
     assert item.get("{http://www.w3.org/XML/1998/namespace}lang") == "x-default"
     assert [e.text for e in resource.findall(f"{ours}Steps/{rdf}Seq/{rdf}li")] == list(FULL.steps)
     if kind == "png":
-        assert texts["Description"] == FULL.prompt and texts["Seed"] == FULL.seed and texts["Software"] == FULL.tool
+        assert {name: text for name, text in texts.items() if name != "XML:com.adobe.xmp"} == {
+            "DigitalSourceType": TRAINED,
+            "Software": FULL.tool,
+            "Description": FULL.prompt,
+            "Seed": FULL.seed,
+            "Recipe": FULL.recipe,
+        }
+
+
+def test_the_source_types_are_those_of_iptc_s_vocabulary():
+    codes = {
+        ALGORITHMIC: "algorithmicMedia",
+        TRAINED: "trainedAlgorithmicMedia",
+        EDITED: "compositeWithTrainedAlgorithmicMedia",
+        COMPOSITE_SYNTHETIC: "compositeSynthetic",
+        COMPOSITE: "composite",
+    }
+    assert codes == {t: t.removeprefix("http://cv.iptc.org/newscodes/digitalsourcetype/") for t in SOURCE_TYPES}
 
 
 def test_a_program_that_is_no_network_claims_no_ai_system():
@@ -209,6 +237,22 @@ def test_a_packet_behind_the_pixels_is_found():
     chunk = struct.pack(">I4s", len(text), b"iTXt") + text + struct.pack(">I", zlib.crc32(b"iTXt" + text))
     assert metadata.read(plain[:-12] + chunk + plain[-12:]) == Metadata(TRAINED)
     assert metadata.read(plain + chunk) is None
+
+
+def test_other_chunks_and_fill_bytes_before_a_packet_are_passed_over():
+    buffer = io.BytesIO()
+    Image.fromarray(PIXELS).save(buffer, "WEBP", exif=b"odd", xmp=FULL.packet())
+    assert b"EXIF\3\0\0\0odd\0XMP " in buffer.getvalue() and metadata.read(buffer.getvalue()) == FULL
+    jpeg = encode_jpeg(PIXELS, 50, metadata=FULL)
+    for filled in (b"\xff", b"\xff\xff", b"\xff\x01"):
+        assert metadata.read(jpeg[:2] + filled + jpeg[2:]) == FULL
+
+
+def test_a_list_within_an_item_adds_no_items():
+    nested = "<rdf:li><dc:subject><rdf:Bag><rdf:li>no step</rdf:li></rdf:Bag></dc:subject></rdf:li>"
+    steps = f"<evenface:Steps><rdf:Seq><rdf:li>framed</rdf:li>{nested}</rdf:Seq></evenface:Steps>"
+    body = f'<rdf:Description Iptc4xmpExt:DigitalSourceType="{TRAINED}">{steps}</rdf:Description>'
+    assert metadata.read(png_of(wrapped(body))).steps == ("framed", "")
 
 
 @pytest.mark.parametrize(
@@ -355,7 +399,7 @@ def test_timing_changes_neither_order_nor_bytes(monkeypatch, recipe, tmp_path):
 
 
 def test_drawing_and_encoding_run_side_by_side_and_wait_for_each_other():
-    drawn, encoded, ahead = [], [], []
+    drawn, encoded, ahead, threads = [], [], [], set()
 
     def items():
         for number in range(12):
@@ -366,15 +410,29 @@ def test_drawing_and_encoding_run_side_by_side_and_wait_for_each_other():
     def encode(number):
         time.sleep(0.005)
         encoded.append(number)
+        threads.add(threading.get_ident())
         return -number
 
     assert list(encode_ahead(items(), encode, lambda _: 10, waiting=30)) == [-n for n in range(12)]
-    assert encoded == list(range(12))
+    assert encoded == list(range(12)) and len(threads) == 1
     assert 2 <= max(ahead) <= 5, "three wait, one is being drawn, one encoded"
     assert min(ahead[4:-1]) >= 2, "what is encoded makes room"
     del drawn[:], encoded[:], ahead[:]
     list(encode_ahead(items(), encode, lambda _: 100, waiting=30))
     assert max(ahead) <= 1, "an item larger than the limit is encoded before the next is drawn"
+
+
+def test_what_is_encoded_is_given_before_more_is_drawn():
+    drawn = []
+
+    def items():
+        for number in range(4):
+            drawn.append(number)
+            yield number
+            time.sleep(0.02)  # the thread is done with it by then
+
+    assert next(encode_ahead(items(), str, lambda _: 1)) == "0"
+    assert len(drawn) < 4
 
 
 def failing_at(number, of):
@@ -521,6 +579,11 @@ def test_composed_pictures():
     a, b = Metadata(ALGORITHMIC, generator="parametric", seed="1"), Metadata(TRAINED, generator="diffusion")
     assert metadata.composed([a, a], "t", "s") == Metadata(ALGORITHMIC, tool="t", generator="parametric", steps=("s",))
     assert metadata.composed([a, b], "t", "s") == Metadata(COMPOSITE_SYNTHETIC, tool="t", steps=("s",))
+    for part in (Metadata(EDITED), Metadata(COMPOSITE_SYNTHETIC)):
+        assert metadata.composed([a, part], "t", "s").source_type == COMPOSITE_SYNTHETIC
+    kept = {"generator": "diffusion", "generator_version": "1", "model": "m", "negative_prompt": "ugly"}
+    parts = [Metadata(TRAINED, **kept, seed=seed, prompt="p") for seed in "12"]
+    assert metadata.composed(parts, "t", "s") == Metadata(COMPOSITE_SYNTHETIC, tool="t", steps=("s",), **kept)
     assert metadata.composed([a, None], "t", "s").source_type == COMPOSITE
 
 

@@ -7,7 +7,7 @@ generator and its face assets, so that a change without a raise is caught; ``pyt
 tests/update_references.py`` renews them.
 """
 
-GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 1, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
+GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 2, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
 PROMPTS = 1
 SCREENING = 2
 QUALITY = 1

@@ -52,7 +52,8 @@ DEFAULTS: dict[str, Any] = {
 _MACHINE = ("device", "threads", "files")
 _PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 _OFFLOADS = ("none", "model", "sequential")
-#: Seeds are those of requests: 63 bits, which every generator of random numbers takes.
+#: Seeds are those of requests: 63 bits, which every generator of random numbers takes, though PyTorch's on the CPU
+#: reads the lower 32 alone.
 _SEEDS = 1 << 63
 
 
@@ -239,7 +240,16 @@ class DiffusionGenerator:
 
     def _takes_negative(self) -> bool:
         """Whether a negative prompt has any effect: models distilled to need no guidance ignore it."""
-        return "negative_prompt" in self._parameters() and self.settings["guidance"] > 1
+        parameters = self._parameters()
+        if "true_cfg_scale" in parameters and not self._guides_by_true_cfg():
+            return False  # distilled (FLUX): what is told as guidance_scale looks at the prompt alone
+        return "negative_prompt" in parameters and self.settings["guidance"] > 1
+
+    def _guides_by_true_cfg(self) -> bool:
+        """Whether the guidance is called ``true_cfg_scale``, as Qwen-Image and its kin do."""
+        parameters = self._parameters()
+        true = parameters.get("true_cfg_scale")
+        return true is not None and (true.default > 1 or "guidance_scale" not in parameters)
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(type(self.pipeline).__call__).parameters
@@ -298,16 +308,16 @@ class DiffusionGenerator:
             given = embeddings(self.pipeline, prompts, negatives)
             return {name: value for name, value in given.items() if name in self._parameters()}
         told: dict[str, Any] = {"prompt": [prompt.text for prompt in prompts]}
-        if negative and any(prompt.text for prompt in negatives):
-            told["negative_prompt"] = [prompt.text for prompt in negatives]
+        # Pipelines with a true_cfg_scale are not guided at all unless they are given a negative prompt, be it a blank.
+        blank = " " if self._guides_by_true_cfg() else ""
+        if negative and (blank or any(prompt.text for prompt in negatives)):
+            told["negative_prompt"] = [prompt.text or blank for prompt in negatives]
         return told
 
     def _how(self) -> dict[str, Any]:
         """Steps, guidance and strength under the names this pipeline has for them."""
         parameters, settings = self._parameters(), self.settings
-        # Qwen-Image and its kin keep "guidance_scale" for distilled models and guide by another name.
-        true = parameters.get("true_cfg_scale")
-        guidance = "true_cfg_scale" if true is not None and true.default > 1 else "guidance_scale"
+        guidance = "true_cfg_scale" if self._guides_by_true_cfg() else "guidance_scale"
         wanted = {"num_inference_steps": settings["steps"], guidance: settings["guidance"]}
         if self.task == "image":
             wanted["strength"] = settings["strength"]
