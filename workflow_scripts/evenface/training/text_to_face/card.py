@@ -25,7 +25,7 @@ from diffusers import StableDiffusionPipeline
 pipeline = StableDiffusionPipeline.from_pretrained(
     folder, dtype=torch.float32, local_files_only=True, safety_checker=None
 )
-pipeline("portrait photo of an elderly Black man with gray hair", num_inference_steps=20, guidance_scale=4).images[0]
+pipeline("portrait photo of an elderly Black man with gray hair", num_inference_steps=20, guidance_scale=2).images[0]
 ```
 
 ## How it was trained
