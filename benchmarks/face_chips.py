@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from evenface.screening.face_chips import ChipMaker, chip_of_landmarks, jpeg_roundtrip
+from evenface.faces.face_chips import ChipMaker, chip_of_landmarks, jpeg_roundtrip
 
 FILES = {
     "landmarks": "models/dlib/shape_predictor_5_face_landmarks.dat",

@@ -28,9 +28,9 @@ from torch import nn
 
 from evenface import networks
 from evenface.annotators.facer import Facer
+from evenface.faces import farl_alignment
+from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks import farl, retinaface
-from evenface.screening import farl_alignment
-from evenface.screening.retinaface_detection import RetinaFaceFinder
 from evenface.storage.images import encode_jpeg, read_image
 from evenface.taxonomy import CELEBA_ATTRIBUTES
 from evenface.training import runtime

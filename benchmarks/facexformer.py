@@ -30,10 +30,10 @@ from torch.nn import functional
 from contract import mtcnn_reference
 from evenface import networks
 from evenface.annotators.facexformer import FaceXFormerAnnotator
+from evenface.faces import mtcnn_detection
+from evenface.faces.mtcnn_detection import FILES, MTCNN
 from evenface.networks import mtcnn
 from evenface.networks.facexformer import face_crop
-from evenface.screening import mtcnn_detection
-from evenface.screening.mtcnn_detection import FILES, MTCNN
 from evenface.storage.images import encode_jpeg, read_image
 from evenface.training import runtime
 

@@ -31,7 +31,7 @@ from evenface.generators import shards  # noqa: E402
 from evenface.generators.diffusion.generator import DEFAULTS, DiffusionGenerator  # noqa: E402
 from evenface.generators.parametric import ParametricGenerator  # noqa: E402
 from evenface.generators.protocol import GeneratedFace  # noqa: E402
-from evenface.planning.requests import Request  # noqa: E402
+from evenface.plan.requests import Request  # noqa: E402
 
 BATCH, STEPS = 5, 12
 ASSETS = ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"

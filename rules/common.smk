@@ -13,15 +13,15 @@ from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
-from evenface.planning.contextual import prompt_writing, writes_prompts
-from evenface.planning.directions import (
+from evenface.prompts.contextual import prompt_writing, writes_prompts
+from evenface.plan.directions import (
     annotator_recipe,
     direction_problems,
     fit_recipe,
     sample_recipe,
 )
-from evenface.planning.generators import REQUESTED, settings_of, source_of
-from evenface.planning.shards import build_plans, shard_batches
+from evenface.plan.generators import REQUESTED, settings_of, source_of
+from evenface.plan.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin

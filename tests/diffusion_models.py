@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from evenface.generators.text_to_face.tokenizer import save_tokenizer
+from evenface.text_to_face.tokenizer import save_tokenizer
 
 WORDS = "a an the portrait photo of person woman man with hair black blond brown gray young elderly asian white smiling make this middle aged".split()
 SIZE = 32  # pixels that the UNet-based ones draw: latents of 4 x 4

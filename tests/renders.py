@@ -15,7 +15,7 @@ from evenface import versions
 from evenface.generators import create
 from evenface.generators.parametric import camera, textures
 from evenface.generators.parametric.domains import DOMAINS
-from evenface.planning.requests import Request
+from evenface.plan.requests import Request
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"

@@ -1,6 +1,6 @@
 """Compare the annotators with each other and with the truth (rule agreement)."""
 
-from evenface.annotators.summary import write_comparison
+from evenface.audit.annotation import write_comparison
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):

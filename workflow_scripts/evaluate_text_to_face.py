@@ -3,7 +3,7 @@
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
-    from evenface.report.text_to_face import evaluate
+    from evenface.text_to_face.evaluation import evaluate
 
     evaluate(
         snakemake.input.model,

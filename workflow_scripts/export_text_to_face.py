@@ -3,7 +3,7 @@
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
-    from evenface.training.text_to_face.export import export_pipeline
+    from evenface.text_to_face.export import export_pipeline
 
     export_pipeline(
         snakemake.params.recipe,

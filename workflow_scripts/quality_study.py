@@ -1,8 +1,8 @@
 """Measure how the magnitude falls with blur, resolution, occlusion and pose (rule quality_study)."""
 
+from evenface.audit.quality_study import write_study
 from evenface.joblog import job_log
 from evenface.screening.magface import from_settings
-from evenface.screening.quality_study import write_study
 from evenface.screening.scoring import threshold_in
 
 with job_log(snakemake.log[0], snakemake.threads):

@@ -3,7 +3,7 @@
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
-    from evenface.training.text_to_face.stages import denoiser_stage
+    from evenface.text_to_face.stages import denoiser_stage
 
     denoiser_stage(
         snakemake.params.recipe,

@@ -1,7 +1,7 @@
 """Have a language model write its prompts (rule write_prompts)."""
 
 from evenface.joblog import job_log
-from evenface.writers.writing import write_catalogue
+from evenface.prompts.writers.writing import write_catalogue
 
 with job_log(snakemake.log[0], snakemake.threads):
     write_catalogue(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evenface.screening.alignment import TEMPLATE_112, align_112, similarity
+from evenface.faces.alignment import TEMPLATE_112, align_112, similarity
 
 FOLDER = Path(__file__).parent / "reference/magface-align"
 MANIFEST = json.loads((FOLDER / "manifest.json").read_text())

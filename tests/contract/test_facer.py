@@ -6,8 +6,8 @@ import torch
 
 from contract.fill_base import digests, fill, generator, load, raw_stream, relative_error
 from evenface import networks
+from evenface.faces import farl_alignment
 from evenface.networks import farl, retinaface
-from evenface.screening import farl_alignment
 
 TOLERANCE = 1e-5
 SEED = 1

@@ -13,9 +13,9 @@ from contract.fill_base import fill, load, raw_stream, relative_error
 from evenface import networks
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces import mtcnn_detection
+from evenface.faces.mtcnn_detection import FILES, MTCNN, scales
 from evenface.networks.mtcnn import area_resized, convolved, max_pool
-from evenface.screening import mtcnn_detection
-from evenface.screening.mtcnn_detection import FILES, MTCNN, scales
 
 #: Pixels; of boxes of up to 500.
 BOX_BAR = 1e-3

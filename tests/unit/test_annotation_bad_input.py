@@ -24,9 +24,9 @@ from evenface.annotators.fairface_reader import FaceReader
 from evenface.annotators.ground_truth import GroundTruth
 from evenface.annotators.trained_here import SIZE, TrainedHere
 from evenface.checkpoints import save_model
-from evenface.screening import face_chips
-from evenface.screening.mtcnn_detection import MTCNN
-from evenface.screening.retinaface_detection import RetinaFaceFinder
+from evenface.faces import face_chips
+from evenface.faces.mtcnn_detection import MTCNN
+from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.storage.images import encode_jpeg, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table

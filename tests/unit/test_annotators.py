@@ -11,11 +11,11 @@ import pytest
 
 from evenface import annotators
 from evenface.annotators import annotate_shards, trained_here
-from evenface.annotators.agreement import agreement, cohens_kappa
 from evenface.annotators.confusion import UNDEFINED
-from evenface.annotators.summary import confusions
+from evenface.audit.agreement import agreement, cohens_kappa
+from evenface.audit.annotation import confusions
 from evenface.errors import UserError
-from evenface.screening import LANDMARK_COLUMNS
+from evenface.faces import LANDMARK_COLUMNS
 from evenface.storage.images import encode_png, read_image
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table, table_meta, write_table
@@ -92,7 +92,7 @@ def test_unknown_annotators_and_settings():
 
 def test_ground_truth_does_not_import_torch(root):
     code = (
-        "import sys; from evenface import annotators; import evenface.annotators.agreement; "
+        "import sys; from evenface import annotators; import evenface.audit.agreement; "
         "annotators.create('ground_truth'); assert 'torch' not in sys.modules"
     )
     environment = {**os.environ, "PYTHONPATH": str(root / "workflow_scripts")}

@@ -17,8 +17,8 @@ from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.generators.parametric import DEFAULTS
 from evenface.generators.parametric.domains import DOMAINS
-from evenface.planning.catalogue import build_catalogue
-from evenface.planning.shards import build_plan
+from evenface.plan.shards import build_plan
+from evenface.prompts.catalogue import build_catalogue
 from evenface.storage.atomic import check_writable
 from evenface.storage.images import encode_png
 from evenface.storage.shards import read_shard, write_shard

@@ -6,7 +6,7 @@ import pytest
 
 from evenface.configuration import check_config, reference
 from evenface.errors import UserError
-from evenface.planning.generators import source_of
+from evenface.plan.generators import source_of
 from evenface.versions import GENERATORS
 
 

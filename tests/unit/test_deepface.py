@@ -15,8 +15,8 @@ from evenface.annotators import create, undefined_frame
 from evenface.annotators.deepface import CLASSES, DeepFace, Found, _whole
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces.deepface_alignment import cut_face
 from evenface.networks import preprocess
-from evenface.screening.deepface_alignment import cut_face
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 from faces import draw_face
 

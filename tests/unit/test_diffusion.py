@@ -19,8 +19,8 @@ from evenface.generators.diffusion.generator import own_size
 from evenface.generators.diffusion.schedulers import SCHEDULERS
 from evenface.generators.diffusion.sd_configs import component_configs, write_config_folder
 from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt, token_weights, understands_weights
-from evenface.planning.prompt_weights import read_weights
-from evenface.planning.requests import Request
+from evenface.plan.requests import Request
+from evenface.prompts.prompt_weights import read_weights
 
 PROMPT = "portrait photo of a young woman with gray hair"
 WHO = {"gender": "female", "age": "young", "ethnicity": "white"}

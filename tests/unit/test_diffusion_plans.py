@@ -19,9 +19,9 @@ from evenface.errors import UserError
 from evenface.generators.diffusion import DEFAULTS
 from evenface.generators.diffusion.schedulers import SCHEDULERS
 from evenface.generators.instruct_pix2pix import DEFAULTS as EDITING
-from evenface.planning.instructions import instruction
-from evenface.planning.prompt_weights import has_weights, read_weights
-from evenface.planning.shards import build_plans, requests_of
+from evenface.plan.shards import build_plans, requests_of
+from evenface.prompts.instructions import instruction
+from evenface.prompts.prompt_weights import has_weights, read_weights
 
 UNET_IN = "model.diffusion_model.input_blocks.0.0.weight"
 

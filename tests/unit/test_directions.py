@@ -13,8 +13,8 @@ from evenface.generators.guided import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.latent import NAMES, class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
 from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
-from evenface.planning.directions import SPACES
-from evenface.planning.requests import Request
+from evenface.plan.directions import SPACES
+from evenface.plan.requests import Request
 from evenface.storage import metadata
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN

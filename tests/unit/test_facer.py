@@ -15,10 +15,10 @@ from evenface.annotators import annotate_shards
 from evenface.annotators.facer import DEFAULTS, Facer
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces import LANDMARK_COLUMNS, farl_alignment
+from evenface.faces.detection import FaceFinder
+from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks import farl, retinaface
-from evenface.screening import LANDMARK_COLUMNS, farl_alignment
-from evenface.screening.detection import FaceFinder
-from evenface.screening.retinaface_detection import RetinaFaceFinder
 from evenface.screening.screen import screen_shard
 from evenface.storage.images import encode_png
 from evenface.storage.shards import write_shard
@@ -237,7 +237,7 @@ def test_images_of_one_size_are_seen_together_within_bounds(monkeypatch):
     assert [len(f.scores) for f in found] == [1, 2, 0, 1, 1]
     assert planted.shapes == [(2, 120, 140), (1, 64, 64), (2, 120, 140)]
     planted.shapes.clear()
-    monkeypatch.setattr("evenface.screening.retinaface_detection._PIXELS", 120 * 140)
+    monkeypatch.setattr("evenface.faces.retinaface_detection._PIXELS", 120 * 140)
     RetinaFaceFinder(planted).detect(images[:2])
     assert planted.shapes == [(1, 120, 140)] * 2
 

@@ -14,8 +14,8 @@ from evenface.annotators import annotate_shards, undefined_frame
 from evenface.annotators.facexformer import DEFAULTS, FaceXFormerAnnotator
 from evenface.configuration import check_config
 from evenface.errors import UserError
+from evenface.faces.mtcnn_detection import MTCNN
 from evenface.networks.facexformer import FaceXFormer, Output, face_crop
-from evenface.screening.mtcnn_detection import MTCNN
 from evenface.storage.images import encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table

@@ -18,8 +18,8 @@ from evenface.annotators.fairface_reader import FaceReader
 from evenface.annotators.fairface_table import COLUMNS, ChipNames, read_predictions_csv, write_predictions_csv
 from evenface.assets.annotator_files import annotator_files
 from evenface.errors import UserError
-from evenface.screening import LANDMARK_COLUMNS, face_chips
-from evenface.screening.detection import FaceFinder
+from evenface.faces import LANDMARK_COLUMNS, face_chips
+from evenface.faces.detection import FaceFinder
 from evenface.storage.images import ImageError, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from evenface import networks
+from evenface.audit import quality_study
 from evenface.checkpoints import save_model
 from evenface.datasets import synthetic
 from evenface.errors import UserError
-from evenface.screening import LANDMARK_COLUMNS, acceptance, alignment, calibration, degradation, quality_study
+from evenface.faces import LANDMARK_COLUMNS, alignment, degradation
+from evenface.screening import acceptance, calibration
 from evenface.screening.locating import located
 from evenface.screening.magface import MagFace, from_settings, magnitudes, threshold_of
 from evenface.screening.scoring import score_shards

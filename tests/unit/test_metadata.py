@@ -24,10 +24,10 @@ from evenface.errors import UserError
 from evenface.generators import shards
 from evenface.generators.encoding import encode_ahead
 from evenface.generators.protocol import GeneratedFace
-from evenface.planning.catalogue import Prompt, check
-from evenface.planning.requests import Request
-from evenface.planning.shards import build_plan, recipe_digest, requests_of
-from evenface.planning.vocabulary import MAX_PROMPT, unwritable
+from evenface.plan.requests import Request
+from evenface.plan.shards import build_plan, recipe_digest, requests_of
+from evenface.prompts.catalogue import Prompt, check
+from evenface.prompts.vocabulary import MAX_PROMPT, unwritable
 from evenface.report.contact_sheet import write_contact_sheet
 from evenface.screening import screen
 from evenface.storage import metadata

@@ -15,7 +15,7 @@ from evenface.generators.parametric.domains import DOMAINS, domain
 from evenface.generators.parametric.face import face_from_dict
 from evenface.generators.parametric.sampling import sample, sample_face, sample_identity
 from evenface.generators.parametric.truth import celeba_labels, demographics, maad_labels
-from evenface.planning.requests import Request
+from evenface.plan.requests import Request
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, MAAD_ATTRIBUTES
 
 ANYONE = {"gender": "female", "age": "young", "ethnicity": "asian"}

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evenface.errors import UserError
-from evenface.planning.catalogue import build_catalogue, check, factorial
-from evenface.planning.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
-from evenface.planning.subset import balanced_subset
-from evenface.planning.vocabulary import ATTRIBUTE_PHRASES, clip_cut, clip_tokens_at_least, read_prompt
+from evenface.plan.shards import build_plan, build_plans, recipe_digest, requests_of, shard_batches
+from evenface.plan.subset import balanced_subset
+from evenface.prompts.catalogue import build_catalogue, check, factorial
+from evenface.prompts.vocabulary import ATTRIBUTE_PHRASES, clip_cut, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
 
 
@@ -148,7 +148,7 @@ def test_planning_ten_thousand_shards_is_quick_and_needs_no_torch(config, root):
     code = (
         "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
         "from evenface.configuration import check_config, load_schema\n"
-        "from evenface.planning.shards import build_plan\n"
+        "from evenface.plan.shards import build_plan\n"
         "config = check_config(yaml.safe_load(open('config.yaml')), load_schema('schemas/config.schema.yaml'))\n"
         "config['generation'].update(images_per_prompt=1400, images_per_shard=10)\n"
         "start = time.process_time(); plan = build_plan(config); seconds = time.process_time() - start\n"

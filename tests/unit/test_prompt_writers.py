@@ -11,12 +11,12 @@ import pytest
 from chat import Reply, lines, save_language_model, serve_chat
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.planning.contextual import contextual, writing_task, written_file
-from evenface.planning.tables import read_table
-from evenface.writers import commands
-from evenface.writers.endpoint import Endpoint
-from evenface.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
-from evenface.writers.writing import GrammarWriter, write_catalogue
+from evenface.prompts.contextual import contextual, writing_task, written_file
+from evenface.prompts.tables import read_table
+from evenface.prompts.writers import commands
+from evenface.prompts.writers.endpoint import Endpoint
+from evenface.prompts.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
+from evenface.prompts.writers.writing import GrammarWriter, write_catalogue
 
 GOOD = [
     "in a park under overcast light, wearing a green jacket",
@@ -313,7 +313,7 @@ def test_the_command_writes_checks_and_shows(chat, configured, tmp_path, monkeyp
 
 
 def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, schema, tmp_path, monkeypatch):
-    from evenface.planning.catalogue import build_catalogue
+    from evenface.prompts.catalogue import build_catalogue
 
     monkeypatch.chdir(tmp_path)
     config = configured(prompts_per_cell=5)
@@ -426,7 +426,7 @@ def test_a_random_model_is_given_up_after_a_bound(babbling, settings, tmp_path):
 def test_the_same_seed_gives_the_same_answer_and_leaves_the_generator_alone(babbling, settings):
     import torch
 
-    from evenface.writers.local_model import LocalModel
+    from evenface.prompts.writers.local_model import LocalModel
 
     model = LocalModel(settings(**local(babbling))["transformers"])
     state = torch.random.get_rng_state()

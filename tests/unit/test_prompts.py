@@ -16,10 +16,12 @@ from scipy.stats import fisher_exact
 
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.planning import cues, grammar
-from evenface.planning.association import associations, words_of
-from evenface.planning.catalogue import build_catalogue, review_catalogue
-from evenface.planning.contextual import (
+from evenface.plan.shards import build_plan, build_plans
+from evenface.plan.subset import balanced_subset
+from evenface.prompts import cues, grammar
+from evenface.prompts.association import associations, words_of
+from evenface.prompts.catalogue import build_catalogue, review_catalogue
+from evenface.prompts.contextual import (
     MissingPrompts,
     contextual,
     prompt_writing,
@@ -27,11 +29,9 @@ from evenface.planning.contextual import (
     writes_prompts,
     written_file,
 )
-from evenface.planning.findings import ACCEPTABLE, CHECKS
-from evenface.planning.shards import build_plan, build_plans
-from evenface.planning.subset import balanced_subset
-from evenface.planning.tables import read_table, rows_digest
-from evenface.planning.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt
+from evenface.prompts.findings import ACCEPTABLE, CHECKS
+from evenface.prompts.tables import read_table, rows_digest
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 
 HAIR = list(HAIR_COLOURS.values())
@@ -124,7 +124,7 @@ def test_the_grammar_is_deterministic_in_any_process(settings, root):
     made = [case.prompt.text for case in contextual(settings(**SMALL, design="independent"), seed=3).cases]
     code = (
         "import sys, json; sys.path.insert(0, 'workflow_scripts')\n"
-        "from evenface.planning.contextual import contextual\n"
+        "from evenface.prompts.contextual import contextual\n"
         "print(json.dumps([c.prompt.text for c in contextual(json.loads(sys.argv[1]), seed=3).cases]))"
     )
     for hash_seed in ("1", "2"):
@@ -233,7 +233,7 @@ def test_planning_ten_thousand_contextual_shards_is_quick_and_needs_no_torch(con
     code = (
         "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
         "from evenface.configuration import check_config, load_schema\n"
-        "from evenface.planning.shards import build_plan\n"
+        "from evenface.plan.shards import build_plan\n"
         "config = yaml.safe_load(open('config.yaml'))\n"
         "config['generation']['prompts'] = {'contextual': {'prompts_per_cell': 140, 'design': 'independent'}}\n"
         "config['generation']['images_per_prompt'] = 10\n"

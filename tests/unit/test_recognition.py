@@ -8,7 +8,7 @@ import torch
 from evenface import networks
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
-from evenface.screening import LANDMARK_COLUMNS, alignment
+from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.screening.magface import MagFace
 from evenface.storage.images import encode_png
 from evenface.training import recognition

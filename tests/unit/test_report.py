@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evenface.annotators.summary import confusions
+from evenface.audit.annotation import confusions
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
 from evenface.report import svg

@@ -15,9 +15,10 @@ from PIL import Image
 
 from evenface.assets import dlib_models
 from evenface.errors import UserError
-from evenface.screening import alignment, quality, screen
+from evenface.faces import alignment
+from evenface.faces.detection import MEAN_FIVE, Detection, FaceFinder, complete_landmarks
+from evenface.screening import quality, screen
 from evenface.screening.acceptance import acceptance, wilson
-from evenface.screening.detection import MEAN_FIVE, Detection, FaceFinder, complete_landmarks
 from evenface.screening.summary import write_acceptance
 from evenface.storage.images import encode_png
 from evenface.storage.shards import read_shard, write_shard
@@ -167,7 +168,7 @@ def picture(faces, size, seed):
 
 @pytest.fixture
 def shard(tmp_path, monkeypatch):
-    monkeypatch.setattr("evenface.screening.detection.FaceFinder", FakeFinder)
+    monkeypatch.setattr("evenface.faces.detection.FaceFinder", FakeFinder)
     images = {"good": picture(1, 90, 1), "none": picture(0, 0, 2), "two": picture(2, 90, 3), "small": picture(1, 20, 4),
               "broken": picture(1, 90, 6)[:9000], "fine": picture(1, 100, 5)}  # fmt: skip
     table = pd.DataFrame({"image_id": list(images), "member": [f"{n}.png" for n in images]})

@@ -16,8 +16,8 @@ from evenface.errors import UserError
 from evenface.generators import create
 from evenface.generators.stylegan3 import latent_of, published_latent, published_seed
 from evenface.networks.stylegan3 import StyleGAN3
-from evenface.planning.requests import Request
-from evenface.planning.shards import requests_of
+from evenface.plan.requests import Request
+from evenface.plan.shards import requests_of
 
 FOLDER = NETWORK_PICKLE.parent
 SMALL = {"z_dim": 8, "c_dim": 0, "w_dim": 8, "img_resolution": 16, "img_channels": 3, "channel_base": 64, "channel_max": 8,

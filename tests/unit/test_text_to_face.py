@@ -11,26 +11,25 @@ import torch
 from PIL import Image
 
 from evenface.errors import UserError
+from evenface.faces.alignment import CELEBA_EYES_MIDPOINT
 from evenface.generators import create
 from evenface.generators.parametric import truth
-from evenface.generators.text_to_face import captions, faces
-from evenface.generators.text_to_face.tokenizer import build_tokenizer, save_tokenizer
 from evenface.networks.latent_diffusion import autoencoder
-from evenface.planning.catalogue import factorial
-from evenface.planning.requests import Request
-from evenface.planning.vocabulary import WORDS, read_prompt
-from evenface.report.text_to_face import CATALOGUE, as_annotated, obedience, wanted_hair
-from evenface.screening.alignment import CELEBA_EYES_MIDPOINT
+from evenface.plan.requests import Request
+from evenface.prompts.catalogue import factorial
+from evenface.prompts.vocabulary import WORDS, read_prompt
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
+from evenface.text_to_face import autoencoder as autoencoder_module
+from evenface.text_to_face import captions, diffusion, export, faces, stages
+from evenface.text_to_face import decoder as decoder_module
+from evenface.text_to_face import denoiser as denoiser_module
+from evenface.text_to_face.evaluation import CATALOGUE, as_annotated, obedience, wanted_hair
+from evenface.text_to_face.latents import load_latents
+from evenface.text_to_face.pictures import load_pictures
+from evenface.text_to_face.tokenizer import build_tokenizer, save_tokenizer
+from evenface.text_to_face.weights import load_weights
 from evenface.training import runtime, steps
-from evenface.training.text_to_face import autoencoder as autoencoder_module
-from evenface.training.text_to_face import decoder as decoder_module
-from evenface.training.text_to_face import denoiser as denoiser_module
-from evenface.training.text_to_face import diffusion, export, stages
-from evenface.training.text_to_face.latents import load_latents
-from evenface.training.text_to_face.pictures import load_pictures
-from evenface.training.text_to_face.weights import load_weights
 
 SIZE = 32
 PACE = {"steps": 4, "batch_size": 4, "warmup": 2, "save_seconds": 0, "log_every": 2}

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from evenface.configuration import check_config, load_schema, read_yaml
-from evenface.planning.shards import build_plans
+from evenface.plan.shards import build_plans
 from evenface.storage.shards import read_shard
 from workflow.workflow import planned, run
 

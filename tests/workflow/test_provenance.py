@@ -52,7 +52,7 @@ def test_a_shard_without_metadata_is_not_taken_for_one_with(finished, tmp_path):
     """Shards are named by a recipe that says how images are kept: those of older versions have other names."""
     tree = tmp_path / "tree"
     shutil.copytree(finished, tree, symlinks=True)
-    source = tree / "workflow_scripts/evenface/planning/shards.py"
+    source = tree / "workflow_scripts/evenface/plan/shards.py"
     text = source.read_text()
     assert "RECIPE_VERSION = 2" in text
     source.write_text(text.replace("RECIPE_VERSION = 2", "RECIPE_VERSION = 1"))

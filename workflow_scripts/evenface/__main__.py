@@ -18,9 +18,9 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config, load_schema, reference
 from evenface.errors import UserError
-from evenface.planning.overview import overview
-from evenface.planning.shards import build_plans, shard_batches
-from evenface.writers import commands as prompt_commands
+from evenface.plan.overview import overview
+from evenface.plan.shards import build_plans, shard_batches
+from evenface.prompts.writers import commands as prompt_commands
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SCHEMA = _ROOT / "schemas" / "config.schema.yaml"

@@ -13,8 +13,8 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
-from evenface.planning.directions import direction_problems
-from evenface.planning.generators import REQUESTED, generators_of, settings_of, source_of
+from evenface.plan.directions import direction_problems
+from evenface.plan.generators import REQUESTED, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
 from evenface.versions import GENERATORS
 

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
+from evenface.faces import LANDMARK_COLUMNS
 from evenface.joblog import progress
-from evenface.screening import LANDMARK_COLUMNS
 from evenface.storage.images import ImageError
 from evenface.storage.shards import Shard, read_shard
 from evenface.storage.tables import read_table, write_table

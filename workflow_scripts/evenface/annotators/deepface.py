@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces.deepface_alignment import cut_face
 from evenface.networks.deepface import grey, letterbox
 from evenface.networks.inference import map_batches
-from evenface.screening.deepface_alignment import cut_face
 from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
 from evenface.training import runtime
 from evenface.versions import ANNOTATORS
@@ -172,7 +172,7 @@ def _ages(probabilities: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _mtcnn(files: Mapping[str, str], device: str) -> Find:
-    from evenface.screening.mtcnn_detection import FILES, MTCNN
+    from evenface.faces.mtcnn_detection import FILES, MTCNN
 
     detector = MTCNN({name: files[name] for name in FILES if name in files}, device)
 
@@ -187,7 +187,7 @@ def _mtcnn(files: Mapping[str, str], device: str) -> Find:
 
 
 def _hog(files: Mapping[str, str]) -> Find:
-    from evenface.screening.detection import FaceFinder
+    from evenface.faces.detection import FaceFinder
 
     settings = {"detector": "hog", "landmarks": "dlib5", "upsample": "auto", "min_score": 0.0}
     finder = FaceFinder(settings, {"dlib5": files.get("landmarks", "")})

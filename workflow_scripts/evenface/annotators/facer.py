@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from evenface.annotators import annotation_frame, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces import LANDMARK_COLUMNS
+from evenface.faces.farl_alignment import align
+from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks.farl import normalise
 from evenface.networks.inference import map_batches
-from evenface.screening import LANDMARK_COLUMNS
-from evenface.screening.farl_alignment import align
-from evenface.screening.retinaface_detection import RetinaFaceFinder
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 from evenface.training import runtime
 from evenface.versions import ANNOTATORS

@@ -18,9 +18,9 @@ from torch import nn
 from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
 from evenface.networks.inference import map_batches
-from evenface.screening.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
 from evenface.training import runtime
 from evenface.versions import ANNOTATORS

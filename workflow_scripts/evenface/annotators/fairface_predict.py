@@ -15,8 +15,8 @@ import pandas as pd
 from evenface.annotators.fairface_reader import Answer, FaceReader
 from evenface.annotators.fairface_table import SCORE_COLUMNS, ChipNames, write_predictions_csv
 from evenface.errors import UserError
+from evenface.faces import face_chips
 from evenface.joblog import progress
-from evenface.screening import face_chips
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import ImageError, ImageReader, decode_image
 

@@ -26,7 +26,7 @@ from evenface.annotators import annotation_frame, undefined_frame
 from evenface.annotators.confusion import confusion
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime

@@ -8,10 +8,10 @@ from typing import Any
 
 from evenface.assets.diffusion_files import Facts, is_single_file, look_at_model, read_json
 from evenface.errors import UserError
-from evenface.planning.instructions import instruction
-from evenface.planning.prompt_weights import has_weights, read_weights
-from evenface.planning.shards import Plan
-from evenface.planning.vocabulary import clip_cut, clip_tokens_at_least
+from evenface.plan.shards import Plan
+from evenface.prompts.instructions import instruction
+from evenface.prompts.prompt_weights import has_weights, read_weights
+from evenface.prompts.vocabulary import clip_cut, clip_tokens_at_least
 
 _SHOWN = 10
 

@@ -15,7 +15,7 @@ def _parametric(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _guided(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the latent generator reads, and the directions fitted on it (``planning.directions.guided_settings``)."""
+    """What the latent generator reads, and the directions fitted on it (``plan.directions.guided_settings``)."""
     base = settings["generator"]
     return {"directions": f"results/latent/{base}/directions.npz", **generator_files(base, settings["base"])}
 

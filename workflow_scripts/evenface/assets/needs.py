@@ -19,7 +19,7 @@ from evenface.assets.annotator_files import annotator_files
 from evenface.assets.generator_files import generator_files
 from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.planning.generators import generators_of, settings_of, source_of
+from evenface.plan.generators import generators_of, settings_of, source_of
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")

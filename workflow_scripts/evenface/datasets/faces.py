@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 
 from evenface.errors import UserError
 from evenface.joblog import progress
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.images import ImageError, read_image
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, MAAD_ATTRIBUTES, UNKNOWN, age_level

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS
 
 #: The share of images each split gets.

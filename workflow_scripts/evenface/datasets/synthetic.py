@@ -11,7 +11,7 @@ import pandas as pd
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
-from evenface.planning.generators import REQUESTED
+from evenface.plan.generators import REQUESTED
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN

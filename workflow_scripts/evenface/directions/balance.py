@@ -22,8 +22,8 @@ from evenface.generators.directions_file import Directions
 from evenface.generators.latent import LatentGenerator
 from evenface.generators.walks import Walk, walk
 from evenface.joblog import progress
-from evenface.planning.seeds import seed_from
 from evenface.screening.acceptance import wilson
+from evenface.seeds import seed_from
 from evenface.taxonomy import UNKNOWN
 
 log = logging.getLogger("evenface")

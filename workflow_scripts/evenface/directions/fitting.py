@@ -19,8 +19,8 @@ from evenface.directions.labels import levels_of_factor
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions
 from evenface.generators.walks import Scorer, held_span, orthogonal
-from evenface.planning.seeds import seed_from
 from evenface.screening.acceptance import wilson
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 log = logging.getLogger("evenface")

@@ -16,7 +16,7 @@ from evenface.errors import UserError
 from evenface.generators.latent import LatentGenerator, create_latent, space_of
 from evenface.generators.shards import SOURCE_TYPES
 from evenface.joblog import progress
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.images import encode_png
 from evenface.storage.metadata import TRAINED, Metadata
 from evenface.storage.shards import read_shard, write_shard

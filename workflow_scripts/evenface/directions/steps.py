@@ -18,7 +18,7 @@ from evenface.directions.tables import write_csv
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
 from evenface.generators.latent import LatentGenerator, class_of, create_latent
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
 

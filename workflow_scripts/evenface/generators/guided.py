@@ -24,8 +24,8 @@ from evenface.generators.latent import create_latent
 from evenface.generators.protocol import GeneratedFace
 from evenface.generators.shards import SOURCE_TYPES
 from evenface.generators.walks import WALK_DEFAULTS, Walk, walk
-from evenface.planning.requests import Request
-from evenface.planning.seeds import seed_from
+from evenface.plan.requests import Request
+from evenface.seeds import seed_from
 from evenface.taxonomy import HAIR_COLOURS, UNKNOWN
 from evenface.versions import GENERATORS
 

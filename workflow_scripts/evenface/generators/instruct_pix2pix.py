@@ -9,11 +9,11 @@ from evenface.errors import UserError
 from evenface.generators.diffusion.generator import DEFAULTS as DIFFUSION
 from evenface.generators.diffusion.generator import DiffusionGenerator
 from evenface.generators.diffusion.loading import Task
-from evenface.planning.instructions import instruction
+from evenface.prompts.instructions import instruction
 from evenface.versions import GENERATORS
 
 if TYPE_CHECKING:
-    from evenface.planning.requests import Request
+    from evenface.plan.requests import Request
 
 #: Settings: those of ``diffusion`` without a strength, an instruction, and how near the initial image is kept.
 DEFAULTS: dict[str, Any] = {

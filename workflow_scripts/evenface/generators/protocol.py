@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from evenface.planning.requests import Request
+from evenface.plan.requests import Request
 
 
 @dataclass(frozen=True)

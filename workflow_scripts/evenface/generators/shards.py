@@ -14,7 +14,7 @@ from evenface.generators import create
 from evenface.generators.encoding import encode_ahead
 from evenface.generators.protocol import GeneratedFace
 from evenface.joblog import progress
-from evenface.planning.shards import recipe_digest, requests_of
+from evenface.plan.shards import recipe_digest, requests_of
 from evenface.storage import metadata
 from evenface.storage.images import encode_png
 from evenface.storage.metadata import Metadata

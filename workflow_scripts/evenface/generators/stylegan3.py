@@ -15,9 +15,9 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.generators.protocol import GeneratedFace
-from evenface.planning.generators import obeys_prompts
-from evenface.planning.requests import Request
-from evenface.planning.seeds import seed_from
+from evenface.plan.generators import obeys_prompts
+from evenface.plan.requests import Request
+from evenface.seeds import seed_from
 from evenface.versions import GENERATORS
 
 if TYPE_CHECKING:

@@ -137,7 +137,7 @@ class FaRLAttributes(nn.Module):
     """40 CelebA attributes of an aligned face.
 
     Input: float (N, 3, 224, 224), R, G, B, in [0, 1] and then normalised by :data:`MEAN` and
-    :data:`DEVIATION`; the face aligned as ``screening.farl_alignment`` does. Output: logits float (N, 40) in
+    :data:`DEVIATION`; the face aligned as ``faces.farl_alignment`` does. Output: logits float (N, 40) in
     the order of CelebA's list; the published decision is sigmoid above 0.5.
 
     bfloat16 by autocast or ``.to(torch.bfloat16)`` changes logits by at most :data:`BFLOAT16_TOLERANCE`.

@@ -62,7 +62,7 @@ class IResNet(nn.Module):
     """Embeds a face; the length of the embedding is MagFace's quality.
 
     Input: float (N, 3, 112, 112) in [0, 1], channels B, G, R, aligned to the five-point template
-    (``screening.alignment.align_112``). Output: float (N, ``embedding``), not normalised: divide by the
+    (``faces.alignment.align_112``). Output: float (N, ``embedding``), not normalised: divide by the
     Euclidean norm for cosines.
 
     ``blocks`` and ``widths`` give the residual blocks and channels of the four stages, each of which

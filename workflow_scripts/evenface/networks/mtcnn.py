@@ -2,7 +2,7 @@
 
 Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
 IEEE SPL 23(10), 2016. Layout and tensor names are those of the state dictionaries in the
-``facenet-pytorch`` 2.6.0 wheel (MIT). The cascade that uses them is ``screening.mtcnn_detection``.
+``facenet-pytorch`` 2.6.0 wheel (MIT). The cascade that uses them is ``faces.mtcnn_detection``.
 In bfloat16 (autocast) outputs stay within a tenth of the largest, too coarse for boxes: it computes in float32.
 """
 

@@ -28,7 +28,7 @@ def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | No
 
 
 def study_section(study: pd.DataFrame | None) -> dict:
-    """What the template shows of the table of :mod:`evenface.screening.quality_study`; empty where it is missing."""
+    """What the template shows of the table of :mod:`evenface.audit.quality_study`; empty where it is missing."""
     shown = study is not None and len(study) > 0
     return {"rows": _study(study) if shown else [], "figure": _figure(study) if shown else None}
 

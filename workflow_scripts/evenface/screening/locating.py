@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import progress
-from evenface.screening import LANDMARK_COLUMNS, alignment
 from evenface.screening.screen import Screener, screening_frame, settings_of
 from evenface.storage.images import ImageError, ImageReader
 from evenface.storage.tables import write_table

@@ -1,6 +1,6 @@
 """Quality scores of recognition crops that need no network: one protocol, a registry by name.
 
-A scorer sees 112x112 crops (:func:`evenface.screening.alignment.align_112`) in batches and returns
+A scorer sees 112x112 crops (:func:`evenface.faces.alignment.align_112`) in batches and returns
 one number each, higher for better. MagFace judges after screening, many shards at a time
 (:mod:`evenface.screening.scoring`): its network is loaded once for all of them.
 """

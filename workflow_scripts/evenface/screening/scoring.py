@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from evenface.errors import UserError
+from evenface.faces import alignment
 from evenface.joblog import progress
-from evenface.screening import alignment
 from evenface.screening.locating import landmarks_of
 from evenface.screening.magface import MagFace, magnitudes, threshold_of
 from evenface.storage.images import decode_image

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
+from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import log, progress
-from evenface.screening import LANDMARK_COLUMNS, alignment, quality
+from evenface.screening import quality
 from evenface.storage import metadata
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
@@ -90,7 +91,7 @@ class Screener:
         self.scorer, self.threshold = quality.from_config(settings)
         self.finder = None
         if settings["detector"] != "none":
-            from evenface.screening.detection import FaceFinder
+            from evenface.faces.detection import FaceFinder
 
             self.finder = FaceFinder(settings, weights or {})
         cv2.setNumThreads(1)

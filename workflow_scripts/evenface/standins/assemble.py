@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.standins.labels import celeba_row, maad_row
 from evenface.standins.population import StandinSettings
 from evenface.storage.atomic import atomic_path, write_text

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import CELEBA_ATTRIBUTES, HAIR_COLOURS, MAAD_ATTRIBUTES
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.generators.parametric.domains import domain
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 
 FORMATS = ("celeba", "vggface2")

@@ -14,7 +14,7 @@ from evenface.generators.parametric import camera, sampling, truth
 from evenface.generators.parametric.domains import domain
 from evenface.generators.parametric.face import Face, Framing
 from evenface.joblog import progress
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.standins.population import Member, StandinSettings, members
 from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import ALGORITHMIC, Metadata

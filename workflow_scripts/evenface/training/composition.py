@@ -11,7 +11,7 @@ import pandas as pd
 
 from evenface.datasets.splits import cell_of
 from evenface.errors import UserError
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 
 log = logging.getLogger("evenface")
 

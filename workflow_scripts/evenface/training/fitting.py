@@ -17,7 +17,7 @@ import pandas as pd
 from evenface import networks
 from evenface.checkpoints import save_model
 from evenface.errors import UserError
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path
 from evenface.training import mitigations, runtime
 from evenface.training.classifiers import classifier

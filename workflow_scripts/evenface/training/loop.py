@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from evenface.checkpoints import read_state
 from evenface.errors import UserError
 from evenface.networks.slim_cnn import normalise
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.atomic import write_bytes
 from evenface.training.images import prefetch
 

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from evenface import networks
 from evenface.checkpoints import save_model
 from evenface.errors import UserError
+from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
-from evenface.planning.seeds import seed_from
-from evenface.screening import degradation
 from evenface.screening.locating import aligned_crops, located
+from evenface.seeds import seed_from
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import digest_of, text_digest, write_history

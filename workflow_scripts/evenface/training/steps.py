@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from evenface.checkpoints import read_state
 from evenface.errors import UserError
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path, write_bytes
 
 log = logging.getLogger("evenface")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
 
-    from evenface.planning.requests import Request
+    from evenface.plan.requests import Request
 
 log = logging.getLogger("evenface")
 

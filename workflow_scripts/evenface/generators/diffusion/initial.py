@@ -11,7 +11,7 @@ from evenface.errors import UserError
 from evenface.storage.images import ImageError, ImageReader
 
 if TYPE_CHECKING:
-    from evenface.planning.requests import Request
+    from evenface.plan.requests import Request
 
 
 def read_initial(reader: ImageReader, request: Request, size: tuple[int, int]) -> tuple[Image.Image, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
-from evenface.generators.text_to_face.tokenizer import BEGIN, END, byte_symbols
+from evenface.generators.diffusion.clip_tokens import BEGIN, END, byte_symbols
 
 _MERGES = 49152 - 256 - 2
 _MAX_MERGES_BYTES = 8 << 20

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evenface.errors import UserError
-from evenface.planning.prompt_weights import Span, has_weights, read_weights
+from evenface.prompts.prompt_weights import Span, has_weights, read_weights
 
 if TYPE_CHECKING:
     import torch

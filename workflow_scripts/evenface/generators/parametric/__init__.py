@@ -7,8 +7,8 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.generators.protocol import GeneratedFace
-from evenface.planning.requests import Request
-from evenface.planning.seeds import seed_from
+from evenface.plan.requests import Request
+from evenface.seeds import seed_from
 from evenface.versions import GENERATORS
 
 DEFAULTS: dict[str, Any] = {"size": [178, 218], "domain": "studio", "supersample": 2}

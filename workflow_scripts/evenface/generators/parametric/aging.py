@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 
 from .face import Face
 

@@ -15,7 +15,7 @@ from evenface.errors import UserError
 from evenface.generators.parametric import styles
 from evenface.generators.parametric.face import Face
 from evenface.generators.parametric.sampling import AGES
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS
 
 

@@ -28,7 +28,7 @@ from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Hair, Light, Look, Person, Pose
 from evenface.generators.parametric.sampling import scaled_framing
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 
 SPACE = "latent"

@@ -8,7 +8,7 @@ import json
 import numpy as np
 from numba import njit
 
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 
 from . import aging
 from .face import MACRO_ETHNICITY, Face

@@ -29,7 +29,7 @@ from evenface.generators.parametric.face import (
     Pose,
 )
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
-from evenface.planning.seeds import seed_from
+from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 #: Ages in years that an age band is drawn from.

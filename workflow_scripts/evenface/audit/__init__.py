@@ -1,0 +1,1 @@
+"""Audits: how far the workflow's own instruments can be trusted."""

@@ -1,0 +1,71 @@
+"""Annotators compared over a whole generated set: with each other, with the truth, with what was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from evenface.annotators.confusion import confusion
+from evenface.audit.agreement import agreement
+from evenface.datasets.synthetic import shard_demographics
+from evenface.plan.generators import REQUESTED
+from evenface.storage.atomic import atomic_path
+from evenface.storage.tables import read_table
+from evenface.taxonomy import DIMENSIONS
+
+
+def write_comparison(
+    shards: Sequence[str],
+    tables: Mapping[str, Sequence[str]],
+    attributes: Sequence[str],
+    agreement_path: str | os.PathLike,
+    confusion_path: str | os.PathLike,
+) -> None:
+    """Write two CSV tables on the annotators of some shards.
+
+    ``tables`` maps an annotator to its annotation tables. ``agreement_path``: every pair, see
+    :func:`evenface.audit.agreement.agreement`. ``confusion_path``: every annotator against the
+    generator's truth, where that is among them, and against what the prompts asked for: columns
+    ``reference`` (ground_truth or requested) and ``annotator``, then those of
+    :mod:`evenface.annotators.confusion`. Both compare ``attributes`` and the demographic dimensions, on
+    images that screening accepted, grouped by what was asked for.
+    """
+    annotations = {}
+    for name, paths in tables.items():
+        table = pd.concat([read_table(path) for path in paths], ignore_index=True)
+        unwanted = [c for c in table if c.startswith("label_") and c.removeprefix("label_") not in attributes]
+        annotations[name] = table.drop(columns=unwanted)
+    requested = shard_demographics(shards)
+    _write(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
+    _write(confusions(annotations, requested, attributes), confusion_path)
+
+
+def confusions(
+    annotations: Mapping[str, pd.DataFrame], requested: pd.DataFrame, attributes: Sequence[str]
+) -> pd.DataFrame:
+    """The confusion table of :func:`write_comparison`; ``requested`` has image_id and the dimensions."""
+    parts = []
+    for name, table in annotations.items():
+        shown = table[table["failure"] != "not_accepted"]
+        groups = requested.set_index("image_id").loc[shown["image_id"]].reset_index()
+        references = {REQUESTED: groups.assign(**dict.fromkeys(attributes, 0))}
+        if "ground_truth" in annotations and name != "ground_truth":
+            truth = annotations["ground_truth"].set_index("image_id").loc[shown["image_id"]].reset_index()
+            known = {a: truth[f"label_{a}"] if f"label_{a}" in truth else 0 for a in attributes}
+            references = {"ground_truth": truth.assign(**known), **references}
+        for reference, truth in references.items():
+            answered = [a for a in attributes if f"label_{a}" in table and reference != REQUESTED]
+            counted = confusion(truth, shown.reset_index(drop=True), answered, groups)
+            silent = [d for d in DIMENSIONS if not shown[d].isin(DIMENSIONS[d]).any()]
+            counted = counted[~counted["head"].isin(silent)]  # dimensions the annotator does not answer
+            counted.insert(0, "annotator", name)
+            counted.insert(0, "reference", reference)
+            parts.append(counted)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _write(table: pd.DataFrame, path: str | os.PathLike) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.10g")

@@ -1,0 +1,137 @@
+"""What image-to-image starts from: the images of another generator of the plan, or files that a table lists."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenface.errors import UserError
+from evenface.prompts.catalogue import Prompt
+from evenface.taxonomy import DIMENSIONS
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: an image, and for which cells it is (dimension -> level, cell name; empty: for all)."""
+
+    image: str
+    wanted: dict[str, str]
+    place: str
+
+    def suits(self, prompt: Prompt) -> bool:
+        """Whether a prompt asks for what the row is for."""
+        asked = {**prompt.demographics, "cell": prompt.cell}
+        return all(asked[name] == value for name, value in self.wanted.items())
+
+
+class InitialImages:
+    """Where the initial images of one generator come from."""
+
+    def __init__(self, key: str, other: str | None = None, images: Mapping[str, Sequence[str]] | None = None,
+                 rows: Sequence[Row] = ()):  # fmt: skip
+        self._key, self._other, self._images, self._rows = key, other, images or {}, rows
+
+    @classmethod
+    def of_settings(
+        cls,
+        generator: str,
+        settings: Mapping[str, Any],
+        images: Mapping[str, Mapping[str, Sequence[str]]],
+        *,
+        base: Path = Path("."),
+    ) -> InitialImages | None:
+        """Of a generator's block ``settings``; None where it has no key ``initial``.
+
+        ``images`` are those of the generators planned before: generator -> prompt -> references in order.
+        """
+        initial = settings.get("initial")
+        if initial is None:
+            return None
+        key = f"generation.settings.{generator}.initial"
+        other, table = initial.get("generator"), initial.get("file")
+        if bool(other) == bool(table):
+            raise UserError(f"{key} needs exactly one of 'generator' and 'file'")
+        if other:
+            return cls(key, other, images[other])
+        return cls(key, rows=_read_table(base / table, key))
+
+    def of(self, prompt: Prompt, indices: range) -> list[str]:
+        """References of the initial images of a prompt's images ``indices``.
+
+        Image i starts from image i of the other generator, or from the i-th suitable row of the table, counted round.
+        UserError when there is none.
+        """
+        if self._other:
+            there = self._images.get(prompt.text, ())
+            if len(there) < indices.stop:
+                raise UserError(
+                    f"{self._key}: image {indices.stop} of cell {prompt.cell} would start from that of {self._other}, which "
+                    f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or generation.also, or "
+                    "lower this generator's"
+                )
+            return [there[index] for index in indices]
+        rows = [row for row in self._rows if row.suits(prompt)]
+        if not rows:
+            raise UserError(f"{self._key}: no row of the table is for cell {prompt.cell} ({prompt.place}); add one, or leave "
+                            "its columns empty for images that suit all cells")  # fmt: skip
+        chosen = [rows[index % len(rows)] for index in indices]
+        for row in chosen:
+            if not Path(row.image.partition("::")[0]).is_file():
+                raise UserError(f"{row.place}: there is no file {row.image.partition('::')[0]}")
+        return [row.image for row in chosen]
+
+
+def sources_of(generators: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str | None]:
+    """Generator -> the one whose images it starts from."""
+    return {g: ((settings.get(g) or {}).get("initial") or {}).get("generator") for g in generators}
+
+
+def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """The generators, each after the one whose images it starts from. UserError for unknown ones and circles."""
+    sources = sources_of(generators, settings)
+    done: list[str] = []
+    for generator in generators:
+        chain = [generator]
+        while (source := sources[chain[-1]]) is not None:
+            key = f"generation.settings.{chain[-1]}.initial.generator"
+            if source not in sources:
+                raise UserError(f"{key} is {source!r}, which generation.generator does not have; add it there")
+            if source in chain:
+                raise UserError(f"{key} is {source!r}: {' starts from '.join([*chain, source])}; break the circle")
+            chain.append(source)
+        done += [name for name in reversed(chain) if name not in done]
+    return done
+
+
+def _read_table(path: Path, key: str) -> list[Row]:
+    """A CSV: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); see config key {key}.file") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    table = csv.DictReader(lines)
+    allowed = ("image", "cell", *DIMENSIONS)
+    names = table.fieldnames or []
+    if "image" not in names:
+        raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(names) or 'nothing'}")
+    if unknown := [name for name in names if name not in allowed]:
+        raise UserError(f"{path}: unknown column {unknown[0]!r}; allowed are {', '.join(allowed)}")
+    rows = []
+    for number, values in enumerate(table, 2):
+        place = f"{path} row {number}"
+        told = {name: (values.get(name) or "").strip() for name in names}
+        if not told["image"]:
+            raise UserError(f"{place}: the image is empty; name a file")
+        for dimension, levels in DIMENSIONS.items():
+            if told.get(dimension) and told[dimension] not in levels:
+                raise UserError(f"{place}: {dimension} {told[dimension]!r} is not one of {', '.join(levels)}")
+        wanted = {name: value for name, value in told.items() if name != "image" and value}
+        rows.append(Row(told["image"], wanted, place))
+    if not rows:
+        raise UserError(f"{path}: lists no image; write one row per image")
+    return rows

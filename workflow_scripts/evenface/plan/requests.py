@@ -1,0 +1,35 @@
+"""What a generator is asked for: one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from evenface.seeds import seed_from
+
+
+@dataclass(frozen=True)
+class Request:
+    """One image to generate.
+
+    ``demographics`` holds levels by dimension (gender, age, ethnicity); ``attributes`` the CelebA
+    names that were asked for (+1) or excluded (-1); ``seed`` is a non-negative 63-bit integer;
+    ``initial_image`` an image reference for image-to-image generation.
+    """
+
+    request_id: str
+    prompt: str
+    negative_prompt: str
+    demographics: dict[str, str]
+    attributes: dict[str, int] = field(default_factory=dict)
+    seed: int = 0
+    initial_image: str | None = None
+
+
+def request_id(cell: str, prompt: str, index: int) -> str:
+    """Name of image ``index`` of a prompt: the same with every generator."""
+    return f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}-{index:05d}"
+
+
+def shard_path(generator: str, shard: str) -> str:
+    """Where a generator's shard lies."""
+    return f"data/synthetic/{generator}/{shard}.tar"

@@ -1,0 +1,263 @@
+"""The prompt catalogue: which prompts are rendered, for which demographic cell, with which traits.
+
+Four forms, one result: a factorial over demographic levels and hair colours, groups in varied contexts
+(:mod:`evenface.prompts.contextual`), a table of explicit rows (CSV), or a plain text file with one prompt per line.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evenface.errors import UserError
+from evenface.prompts.contextual import KEY, Review, contextual
+from evenface.prompts.findings import (
+    Finding,
+    Rules,
+    association_findings,
+    balance_findings,
+    case_of,
+    collapsed,
+    context_findings,
+    contradictions,
+    defects,
+)
+from evenface.prompts.prompt import Prompt
+from evenface.prompts.tables import read_table, read_utf8
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, read_prompt
+from evenface.seeds import seed_from
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, UNKNOWN
+
+__all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
+
+#: So many findings are listed in one message.
+_LISTED = 20
+
+
+def build_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> list[Prompt]:
+    """The checked catalogue of ``generation.prompts``.
+
+    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`), ``contextual`` and ``file`` (``.csv`` or
+    ``.txt``); the others are absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
+    over-long prompts and unknown levels or attributes; for contextual prompts also for those that leak or are out of balance.
+    """
+    if settings.get("contextual"):
+        review = contextual(settings["contextual"], seed=seed, base=base, max_tokens=_limit(settings))
+        refuse(review.findings, review)
+        return [case.prompt for case in review.cases]
+    prompts = _read_catalogue(settings, seed, base)
+    check(prompts, _limit(settings))
+    return prompts
+
+
+def _limit(settings: dict[str, Any]) -> int:
+    return settings.get("max_tokens", CLIP_PROMPT_TOKENS)
+
+
+def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> Review:
+    """The catalogue with everything that any check finds.
+
+    Of a factorial or a file, only defects stop the workflow; what else is found is among the notes.
+    """
+    if settings.get("contextual"):
+        return contextual(settings["contextual"], seed=seed, base=base, max_tokens=_limit(settings))
+    prompts = _read_catalogue(settings, seed, base)
+    cases = [case_of(prompt) for prompt in prompts]
+    hair = list(HAIR_COLOURS.values()) if any("hair_colour" in case.levels for case in cases) else []
+    notes: list[Finding] = []
+    for case in cases:
+        notes += context_findings(case.prompt.place, case.context, Rules(hair), own=case.levels)
+    axes = {
+        axis: list(dict.fromkeys(case.levels[axis] for case in cases))
+        for axis in ("ethnicity", "gender", "age", "hair_colour")
+        if cases and all(axis in case.levels for case in cases)
+    }
+    if axes:
+        notes += balance_findings(cases, axes, str(settings.get("file") or "config key generation.prompts.factorial"))
+    tied, tests = association_findings(cases)
+    return Review(cases, collapsed(defects(prompts, _limit(settings))), collapsed([*notes, *tied]), tests)
+
+
+def _read_catalogue(settings: dict[str, Any], seed: int, base: Path) -> list[Prompt]:
+    if settings.get("file"):
+        path = base / settings["file"]
+        return read_csv(path) if path.suffix == ".csv" else read_text(path)
+    return factorial(settings["factorial"], seed=seed)
+
+
+def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
+    """Every combination of the listed levels, ``prompts_per_cell`` prompts each.
+
+    ``template`` may use ``{ethnicity} {gender} {age} {hair} {traits}``. Traits are drawn from
+    ``traits`` (phrases of the vocabulary) with a seed made of the cell's name and the prompt's
+    number alone: never from the levels, so that no trait is tied to a group by design. They are drawn again where
+    they contradict each other or the hair, or the cell has them already.
+    """
+    template = settings["template"]
+    phrases = list(settings["traits"])
+    per_prompt = min(settings["traits_per_prompt"], len(phrases))
+    for phrase in phrases:
+        if not read_prompt(phrase)[1]:
+            raise UserError(
+                f"config key generation.prompts.factorial.traits: {phrase!r} names no known attribute; "
+                "docs/prompts.md lists the phrases"
+            )
+    prompts = []
+    axes = [settings[d] for d in ("ethnicity", "gender", "age")] + [settings["hair_colour"]]
+    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)), per_prompt)
+    for ethnicity, gender, age, hair in itertools.product(*axes):
+        taken: set[tuple[str, ...]] = set()
+        for number in range(settings["prompts_per_cell"]):
+            cell = f"{ethnicity}-{gender}-{age}-{hair}"
+            if number:
+                cell += f"-{number}"
+            drawn = _draw_traits(phrases, per_prompt, hair, taken, seed, cell)
+            if drawn is None:
+                raise UserError(
+                    f"config key generation.prompts.factorial.prompts_per_cell is {settings['prompts_per_cell']}, but the "
+                    f"traits hardly give cell {cell.removesuffix(f'-{number}')} more than {number} different prompts; add traits, raise "
+                    "traits_per_prompt, or raise generation.images_per_prompt instead"
+                )
+            taken.add(tuple(drawn))
+            text = template.format(
+                ethnicity=WORDS["ethnicity"][ethnicity],
+                gender=WORDS["gender"][gender],
+                age=WORDS["age"][age],
+                hair=f"{hair} hair",
+                traits="".join(f", {t}" for t in drawn),
+            )
+            attributes = {HAIR_COLOURS[hair]: 1}
+            for trait in drawn:
+                attributes.update(read_prompt(trait)[1])
+            prompts.append(
+                Prompt(
+                    cell,
+                    text,
+                    {"gender": gender, "age": age, "ethnicity": ethnicity},
+                    attributes,
+                    f"config key generation.prompts.factorial, cell {cell}",
+                )
+            )
+    return prompts
+
+
+def _check_template(template: str, levels: dict[str, list[str]], traits: int) -> None:
+    """UserError for a template that cannot be filled in, or leaves out what the prompts differ in."""
+    key = "config key generation.prompts.factorial.template"
+    marks = {name: f"\0{name}\0" for name in (*levels, "traits")}
+    try:
+        filled = template.format(**marks)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{key} cannot be filled in ({error}); use {{ethnicity}}, {{gender}}, {{age}}, {{hair}} and {{traits}}"
+        ) from error
+    for name, listed in levels.items():
+        if len(listed) > 1 and marks[name] not in filled:
+            raise UserError(
+                f"{key}: {template!r} does not say {{{name}}}, of which there are {len(listed)} levels, so that their prompts "
+                "would be the same; put it in, or list one level"
+            )
+    if traits and marks["traits"] not in filled:
+        raise UserError(f"{key}: {template!r} does not say {{traits}}; put it in, or set traits_per_prompt to 0")
+
+
+#: How often traits are drawn for one prompt before they are given up.
+_DRAWS = 200
+
+
+def _draw_traits(
+    phrases: list[str], count: int, hair: str, taken: set[tuple[str, ...]], seed: int, cell: str
+) -> list[str] | None:
+    """Traits that go together and with the hair and are not ``taken``; None where none are found."""
+    for attempt in range(_DRAWS):
+        again = (attempt,) if attempt else ()
+        drawn = random.Random(seed_from(seed, "traits", cell, *again)).sample(phrases, count)
+        said = f"{hair} hair, {', '.join(drawn)}"
+        if tuple(drawn) not in taken and not contradictions(said, read_prompt(said)[1]):
+            return drawn
+        if not phrases:
+            return None
+    return None
+
+
+#: The config key of plain prompt files.
+_FILE_KEY = "generation.prompts.file"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _cell_of(demographics: dict[str, str], attributes: dict[str, int], text: str) -> str:
+    """Readable and independent of position: the stated levels, and a digest of the text."""
+    hair = [colour for colour, name in HAIR_COLOURS.items() if attributes.get(name) == 1]
+    known = [demographics[d] for d in ("ethnicity", "gender", "age") if demographics[d] != UNKNOWN]
+    return "-".join([*known, *hair, f"{seed_from('cell', text) & 0xFFFFFF:06x}"])
+
+
+def read_text(path: Path) -> list[Prompt]:
+    """One prompt per line, UTF-8, blank lines ignored; demographics are read off the words."""
+    prompts = []
+    for number, line in enumerate(read_utf8(path, _FILE_KEY).splitlines(), 1):
+        text = line.strip()
+        if text:
+            demographics, attributes, _ = read_prompt(text)
+            cell = _cell_of(demographics, attributes, text)
+            prompts.append(Prompt(cell, text, demographics, attributes, f"{path} line {number}"))
+    return prompts
+
+
+def read_csv(path: Path) -> list[Prompt]:
+    """Explicit rows: column ``prompt``; optional ``cell``, the dimensions, and CelebA attributes (1, -1 or empty)."""
+    table = read_table(path, _FILE_KEY)
+    names = table.columns
+    if "prompt" not in names:
+        raise UserError(f"{path}: column 'prompt' is missing; the header has {', '.join(names)}")
+    allowed = {"prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES}
+    unknown = [n for n in names if n not in allowed]
+    if unknown:
+        raise UserError(f"{path}: unknown column {unknown[0]!r}; allowed are prompt, cell, "
+                        f"{', '.join(DIMENSIONS)} and CelebA attribute names")  # fmt: skip
+    prompts = []
+    for number, row in table.rows:
+        place = f"{path} row {number}"
+        text = row["prompt"]
+        demographics, attributes, _ = read_prompt(text)
+        for dimension, levels in DIMENSIONS.items():
+            value = row.get(dimension, "")
+            if value and value not in levels:
+                raise UserError(f"{place}: {dimension} {value!r} is not one of {', '.join(levels)}")
+            if value:
+                demographics[dimension] = value
+        for name in CELEBA_ATTRIBUTES:
+            value = row.get(name, "")
+            if value not in ("", "1", "-1", "0"):
+                raise UserError(f"{place}: {name} is {value!r}; write 1, -1 or leave it empty")
+            if value in ("1", "-1"):
+                attributes[name] = int(value)
+        cell = _slug(row.get("cell") or "") or _cell_of(demographics, attributes, text)
+        prompts.append(Prompt(cell, text, demographics, attributes, place))
+    return prompts
+
+
+def check(prompts: Sequence[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> None:
+    """Raise one UserError that lists every defect of the catalogue (at most 20 lines)."""
+    if not prompts:
+        raise UserError("the prompt catalogue cannot be used:\n  the catalogue has no prompt")
+    refuse(defects(prompts, max_tokens))
+
+
+def refuse(found: Sequence[Finding], review: Review | None = None) -> None:
+    """Raise one UserError that lists ``found``, if there is anything; with ``review``, what helps further."""
+    if not found:
+        return
+    lines = [f"{one.place}: {one.text}" for one in found[:_LISTED]]
+    if len(found) > _LISTED:
+        lines.append(f"... and {len(found) - _LISTED} more")
+    if review is not None:
+        lines.append(f"all as a table: python -m evenface prompts check; what you judge harmless: {KEY}.accept")
+    raise UserError("the prompt catalogue cannot be used:\n  " + "\n  ".join(lines))

@@ -1,0 +1,238 @@
+"""A language model behind an address that speaks OpenAI's chat protocol.
+
+The key comes from an environment variable and goes into one header: never into a file, a log or a
+message. Nothing is sent anywhere but to the configured address: redirects are refused.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import logging
+import os
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from evenface.errors import UserError
+from evenface.prompts.contextual import KEY
+
+log = logging.getLogger("evenface")
+
+_BLOCK = 1 << 16
+_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
+_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+
+
+class _Retry(Exception):
+    """A failure after which trying again may help; ``after`` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, after: float | None = None):
+        super().__init__(reason)
+        self.after = after
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """Always UserError: what is sent is for the configured address."""
+        raise UserError(
+            f"{req.full_url}: the endpoint redirects to {newurl}; nothing was sent there. If you trust that address, make it "
+            f"the config key {KEY}.openai.base_url"
+        )
+
+
+class Endpoint:
+    """``settings`` is the block ``generation.prompts.contextual.openai``; ``environment`` holds the key's variable."""
+
+    name = "openai"
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        environment: Mapping[str, str] = os.environ,
+        sleep: Callable[[float], None] = time.sleep,
+    ):
+        self._settings, self._sleep = settings, sleep
+        base = settings["base_url"].rstrip("/")
+        parts = urllib.parse.urlsplit(base)
+        key = f"config key {KEY}.openai"
+        if not parts.hostname or parts.query or parts.fragment:
+            raise UserError(f"{key}.base_url: {base!r} is no address such as http://localhost:8000/v1")
+        if parts.username or parts.password:
+            raise UserError(f"{key}.base_url holds a user name or password; put the key into an environment variable and "
+                            "name that in api_key_env")  # fmt: skip
+        self.url = f"{base}/chat/completions"
+        local = _is_local(parts.hostname)
+        self._key = self._read_key(settings["api_key_env"], environment)
+        if self._key and parts.scheme == "http" and not local:
+            raise UserError(f"{key}.base_url: {base} is not encrypted, and the key of api_key_env would be readable on the way; "
+                            "use https, or set api_key_env to null")  # fmt: skip
+        proxies = urllib.request.ProxyHandler({}) if local else urllib.request.ProxyHandler()
+        self._opener = urllib.request.OpenerDirector()
+        for handler in (
+            proxies,
+            urllib.request.HTTPHandler(),
+            urllib.request.HTTPSHandler(),
+            urllib.request.HTTPDefaultErrorHandler(),
+            urllib.request.HTTPErrorProcessor(),
+            _NoRedirects(),
+        ):
+            self._opener.add_handler(handler)
+        self._length_key = "max_tokens"
+        self._answered_by = ""
+
+    @staticmethod
+    def _read_key(name: str | None, environment: Mapping[str, str]) -> str:
+        if not name:
+            return ""
+        value = environment.get(name, "").strip()
+        if not value:
+            raise UserError(f"the environment variable {name} (config key {KEY}.openai.api_key_env) is not set; set it to the "
+                            f"endpoint's key: export {name}=...")  # fmt: skip
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise UserError(f"the environment variable {name} (config key {KEY}.openai.api_key_env) holds characters that no key "
+                            "has; set it again")  # fmt: skip
+        return value
+
+    def provenance(self) -> dict[str, str]:
+        """Address, model as asked for and as the server names it, and the settings that were sent."""
+        sent = {key: str(self._settings[key]) for key in ("base_url", "model", "temperature", "max_tokens")}
+        return {**sent, "answered by": self._answered_by}
+
+    def answer(self, instruction: str, seed: int) -> str:
+        """The text of the first choice; UserError after ``retries`` failures, or at once where repeating cannot help."""
+        retries, failures = self._settings["retries"], 0
+        while True:
+            try:
+                return self._once(instruction, seed)
+            except _Retry as reason:
+                failures += 1
+                if failures > retries:
+                    times = "" if failures == 1 else f", {failures} times in a row"
+                    raise UserError(
+                        f"{self.url}: {reason}{times}; check that the server runs and the address is right, and run again: "
+                        "what has been written is kept"
+                    ) from None
+                pause = min(max(_PAUSE * 2 ** (failures - 1), reason.after or 0.0), _LONGEST_PAUSE)
+                log.info("%s: %s; again in %.0f s", self.url, reason, pause)
+                self._sleep(pause)
+
+    def _body(self, instruction: str, seed: int) -> bytes:
+        body: dict[str, Any] = {
+            "model": self._settings["model"],
+            "messages": [{"role": "user", "content": instruction}],
+            self._length_key: self._settings["max_tokens"],
+            "seed": seed,
+            "stream": False,
+        }
+        if self._settings["temperature"] is not None:
+            body["temperature"] = self._settings["temperature"]
+        return json.dumps(body).encode()
+
+    def _once(self, instruction: str, seed: int) -> str:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity",
+                   "User-Agent": "evenface (prompts)"}  # fmt: skip
+        request = urllib.request.Request(self.url, self._body(instruction, seed), headers, method="POST")
+        if self._key:
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        timeout = self._settings["timeout"]
+        deadline = time.monotonic() + timeout
+        try:
+            with self._opener.open(request, timeout=timeout) as reply:
+                return self._content(self._read(reply, deadline))
+        except urllib.error.HTTPError as error:
+            with error:
+                self._refused(error)
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise UserError(f"{self.url}: the server's certificate is not valid ({error.reason})") from None
+            if isinstance(error.reason, TimeoutError):
+                raise _Retry(f"no answer within {timeout:g} s") from None
+            raise _Retry(f"no connection ({error.reason})") from None
+        except TimeoutError:
+            raise _Retry(f"no answer within {timeout:g} s") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _Retry(f"the connection failed ({error or type(error).__name__})") from None
+        raise AssertionError("unreachable")
+
+    def _read(self, reply: Any, deadline: float) -> bytes:
+        """The body, of at most ``max_answer_bytes`` and until ``deadline``."""
+        most = self._settings["max_answer_bytes"]
+        length = reply.headers.get("Content-Length", "")
+        data = bytearray()
+        while len(data) <= most and not (length.isdigit() and int(length) > most):
+            block = reply.read1(_BLOCK)
+            if not block:
+                if length.isdigit() and len(data) < int(length):
+                    raise _Retry("the connection was cut")
+                return bytes(data)
+            data += block
+            if time.monotonic() > deadline:
+                raise TimeoutError
+        raise UserError(f"{self.url}: the answer is larger than {most} bytes; nothing of it was used. Ask for fewer lines at a "
+                        f"time ({KEY}.openai.lines_per_request) or raise max_answer_bytes")  # fmt: skip
+
+    def _content(self, data: bytes) -> str:
+        try:
+            answer = json.loads(data.decode("utf-8"))
+            choice = answer["choices"][0]["message"]["content"]
+            answered_by = answer.get("model", "")
+        except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
+            raise _Retry("the answer is not that of a chat completion (choices[0].message.content)") from None
+        self._answered_by = answered_by[:200] if isinstance(answered_by, str) and answered_by.isprintable() else ""
+        if choice is None:  # refused, or spent on reasoning
+            return ""
+        if not isinstance(choice, str):
+            raise _Retry("the answer's choices[0].message.content is no text")
+        return choice
+
+    def _refused(self, error: urllib.error.HTTPError) -> None:
+        """Turn an HTTP error into another attempt, or into what to do about it."""
+        says = self._said(error)
+        if error.code in _AGAIN:
+            after = error.headers.get("Retry-After", "")
+            raise _Retry(f"the server answers {error.code}{says}", float(after) if after.isdigit() else None) from None
+        if error.code == 400 and self._length_key == "max_tokens" and "max_completion_tokens" in says:
+            self._length_key = "max_completion_tokens"
+            raise _Retry("this server wants max_completion_tokens") from None
+        named = self._settings["api_key_env"]
+        meaning = {
+            401: f"it does not accept the key in {named}"
+            if named
+            else "it wants a key; name its variable in api_key_env",
+            403: f"it refuses the key in {named}"
+            if named
+            else "it refuses the request; it may want a key (api_key_env)",
+            404: f"there is no such address or model {self._settings['model']!r}; base_url usually ends in /v1",
+            413: "the request is too large for it; lower lines_per_request",
+        }.get(error.code, f"it refuses the request; check the settings of {KEY}.openai")
+        raise UserError(f"{self.url}: the server answers {error.code}: {meaning}{says}") from None
+
+    def _said(self, error: urllib.error.HTTPError) -> str:
+        """The beginning of an error's text, in brackets; the key, should the server repeat it, is blotted out."""
+        try:
+            text = error.read(4096).decode("utf-8", "replace")
+            answer = json.loads(text)
+            text = str(answer["error"]["message"])
+        except (OSError, http.client.HTTPException):
+            return ""
+        except (ValueError, RecursionError, KeyError, TypeError, IndexError):
+            pass
+        if self._key:
+            text = text.replace(self._key, "***")
+        text = "".join(c if c.isprintable() else " " for c in text).strip()
+        return f" ({' '.join(text.split())[:200]})" if text else ""
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

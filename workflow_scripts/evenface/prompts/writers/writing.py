@@ -1,0 +1,121 @@
+"""The file a language model's catalogue is kept in, so that the DAG reads a file and asks nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evenface.errors import UserError
+from evenface.prompts.contextual import KEY, protected_attributes
+from evenface.prompts.grammar import Grammar, text_of
+from evenface.prompts.tables import rows_digest, written
+from evenface.prompts.writers.model_writer import ModelWriter
+from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
+from evenface.storage.atomic import write_text
+
+
+class GrammarWriter:
+    """The built-in grammar as a writer: contexts alone, without a model."""
+
+    name = "grammar"
+
+    def __init__(self, settings: Mapping[str, Any], seed: int):
+        own = settings["grammar"]
+        self._grammar = Grammar.build(
+            own["slots"], own["phrases"], protected_attributes(settings), settings["forbidden"]
+        )
+        self._seed = seed
+
+    def contexts(self, count: int) -> list[str]:
+        """The first ``count`` contexts of the grammar."""
+        return [text_of(context) for context in self._grammar.contexts(count, self._seed)]
+
+    def prompts(self, cell: str, person: str, count: int) -> list[str]:
+        """Always UserError: the grammar does not know who is shown."""
+        raise UserError(f"config key {KEY}.ask is 'prompts', but the grammar writes contexts; choose another writer")
+
+    def provenance(self) -> dict[str, str]:
+        """The slots in use."""
+        return {"slots": " ".join(self._grammar.slots)}
+
+
+def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
+    """The language model of checked ``generation.prompts.contextual`` settings; UserError where it cannot be used."""
+    if settings["writer"] == "transformers":
+        from evenface.prompts.writers.local_model import LocalModel
+
+        return LocalModel(settings["transformers"], device=device, threads=threads)
+    from evenface.prompts.writers.endpoint import Endpoint
+
+    return Endpoint(settings["openai"])
+
+
+def write_catalogue(
+    task: dict[str, Any],
+    settings: Mapping[str, Any],
+    out: str | os.PathLike,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    model: LanguageModel | None = None,
+) -> None:
+    """Have the ``task`` written and keep it as the CSV file ``out``: columns ``context``, or ``cell`` and ``prompt``.
+
+    What has come is kept beside it until all is there, so that an interrupted writing goes on where it stopped.
+    UserError if the file is there (it may have been edited), or the writer fails.
+    """
+    out = Path(out)
+    if out.exists():
+        raise UserError(f"{out} is there; delete it to have it written again")
+    block = settings[settings["writer"]]
+    progress = _Progress(out.with_name(f".{out.name}.partial"))
+    writer: PromptWriter = ModelWriter(
+        model or create_model(settings, device=device, threads=threads),
+        task,
+        lines_per_request=block["lines_per_request"],
+        attempts=block["attempts"],
+        known=progress.known,
+        keep=progress.keep,
+    )
+    rows: list[dict[str, str]]
+    if task["ask"] == "contexts":
+        columns, rows = ["context"], [{"context": text} for text in writer.contexts(task["count"])]
+    else:
+        columns, rows = ["cell", "prompt"], []
+        for cell, person in task["groups"].items():
+            rows += [{"cell": cell, "prompt": text} for text in writer.prompts(cell, person, task["count"])]
+    notes = {"writer": writer.name, **writer.provenance(), "ask": task["ask"], "seed": str(task["seed"]),
+             "version": str(task["version"]), "rows": rows_digest(columns, rows)}  # fmt: skip
+    head = "".join(f"# {key}: {' '.join(value.split())}\n" for key, value in notes.items())
+    write_text(out, head + written(columns, rows))
+    progress.done()
+
+
+class _Progress:
+    """Good lines of an unfinished writing: one JSON array (cell, text) a line."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.known: dict[str, list[str]] = {}
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    cell, text = json.loads(line)
+                except (ValueError, TypeError):  # the line a crash cut off
+                    continue
+                if isinstance(cell, str) and isinstance(text, str):
+                    self.known.setdefault(cell, []).append(text)
+
+    def keep(self, cell: str, text: str) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(json.dumps([cell, text], ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {os.strerror(error.errno or 0)}") from error
+
+    def done(self) -> None:
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""The finished model as a diffusers folder in half precision."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from evenface.errors import UserError
+from evenface.networks.latent_diffusion import autoencoder
+from evenface.storage.atomic import write_json, write_text
+from evenface.text_to_face import denoiser
+from evenface.text_to_face.autoencoder import DEFAULTS as AUTOENCODER_DEFAULTS
+from evenface.text_to_face.autoencoder import SHAPE
+from evenface.text_to_face.captions import words_of_captions
+from evenface.text_to_face.card import write_card
+from evenface.text_to_face.diffusion import NOISE
+from evenface.text_to_face.tokenizer import save_tokenizer
+from evenface.text_to_face.weights import load_weights
+
+if TYPE_CHECKING:
+    from diffusers import StableDiffusionPipeline
+
+#: The largest folder that may go into the repository, in bytes.
+LARGEST = 40_000_000
+
+
+def assemble(
+    settings: Mapping[str, Any],
+    autoencoder_weights: str | os.PathLike,
+    denoiser_weights: str | os.PathLike,
+) -> StableDiffusionPipeline:
+    """A Stable Diffusion pipeline (float32, CPU) of the trained weights.
+
+    ``settings`` has ``size`` (pixels) and the blocks ``autoencoder`` and ``denoiser``.
+    """
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    first = {**AUTOENCODER_DEFAULTS, **settings["autoencoder"]}
+    second = {**denoiser.DEFAULTS, **settings["denoiser"]}
+    vae = autoencoder(settings["size"], **{key: first[key] for key in SHAPE})
+    load_weights(autoencoder_weights, {"autoencoder": vae})
+    side = settings["size"] >> (len(first["channels"]) - 1)
+    unet, text, tokenizer = denoiser.build(second, side, first["latent_channels"])
+    load_weights(denoiser_weights, {"unet": unet, "text_encoder": text})
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler(**NOISE, clip_sample=False, set_alpha_to_one=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    for part in (vae, text, unet):
+        part.eval()
+    return pipeline
+
+
+def export_pipeline(
+    recipe: Mapping[str, Any],
+    autoencoder_weights: str | os.PathLike,
+    denoiser_weights: str | os.PathLike,
+    out: str | os.PathLike,
+) -> None:
+    """Write the folder ``out``: what diffusers loads, in float16, and the card as ``README.md``.
+
+    ``recipe`` has ``seed``, ``renderer`` and ``settings``. The folder is written beside its place and then
+    renamed. UserError when it is larger than ``LARGEST``.
+    """
+    pipeline = assemble(recipe["settings"], autoencoder_weights, denoiser_weights)
+    parts = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
+    card = write_card(recipe, sum(p.numel() for part in parts for p in part.parameters()))
+    pipeline.to(dtype=torch.float16)
+    out = Path(out)
+    temporary = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    pipeline.save_pretrained(temporary, safe_serialization=True)
+    save_tokenizer(words_of_captions(), pipeline.tokenizer.model_max_length, temporary / "tokenizer")
+    _forget_origins(temporary)
+    write_text(temporary / "README.md", card)
+    size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+    if size > LARGEST:
+        shutil.rmtree(temporary)
+        raise UserError(f"{out}: the model has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}; make it smaller")
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)
+
+
+def _forget_origins(folder: Path) -> None:
+    """Take out of the configurations where on this machine their parts were loaded from."""
+    for path in sorted(folder.rglob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "_name_or_path" in content:
+            del content["_name_or_path"]
+            write_json(path, content)

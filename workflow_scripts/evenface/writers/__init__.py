@@ -1,5 +1,0 @@
-"""Writers of contextual prompts: the grammar, a local language model, an endpoint."""
-
-from evenface.writers.protocol import LanguageModel, PromptWriter
-
-__all__ = ["LanguageModel", "PromptWriter"]
