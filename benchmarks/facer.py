@@ -27,7 +27,7 @@ from PIL import Image
 from torch import nn
 
 from evenface import networks
-from evenface.annotators.facer import Facer
+from evenface.annotators.facer.annotator import Facer
 from evenface.faces import farl_alignment
 from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks import farl, retinaface

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from contract import mtcnn_reference
 from evenface import networks
-from evenface.annotators.facexformer import FaceXFormerAnnotator
+from evenface.annotators.facexformer.annotator import FaceXFormerAnnotator
 from evenface.faces import mtcnn_detection
 from evenface.faces.mtcnn_detection import FILES, MTCNN
 from evenface.networks import mtcnn

@@ -90,7 +90,7 @@ def original(files, paths):
 
 def ours(files, paths, precision):
     """The reader of the annotator, from files."""
-    from evenface.annotators.fairface_reader import FaceReader
+    from evenface.annotators.fairface.reader import FaceReader
     from evenface.storage.images import read_image
 
     reader = FaceReader(

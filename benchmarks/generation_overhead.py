@@ -29,7 +29,7 @@ from evenface import versions  # noqa: E402
 from evenface.assets.diffusion_files import files_of  # noqa: E402
 from evenface.generators import shards  # noqa: E402
 from evenface.generators.diffusion.generator import DEFAULTS, DiffusionGenerator  # noqa: E402
-from evenface.generators.parametric import ParametricGenerator  # noqa: E402
+from evenface.generators.parametric.generator import ParametricGenerator  # noqa: E402
 from evenface.generators.protocol import GeneratedFace  # noqa: E402
 from evenface.plan.requests import Request  # noqa: E402
 
@@ -133,7 +133,7 @@ def main() -> None:
     measure("parametric", Rendered(clock), clock, count, rounds)
     start_up("Python", "pass")
     start_up("what every shard job imports", "import evenface.generators.shards")
-    start_up("the parametric renderer, loaded", f"from evenface.generators.parametric import ParametricGenerator as P; "
+    start_up("the parametric renderer, loaded", f"from evenface.generators.parametric.generator import ParametricGenerator as P; "
              f"import evenface.generators.shards; P({{'files': {{'assets': {str(ASSETS)!r}}}}})")  # fmt: skip
     start_up("diffusers' Stable Diffusion pipeline, imported", "import evenface.generators.shards\n"
              "from diffusers import StableDiffusionPipeline")  # fmt: skip

@@ -1,6 +1,6 @@
 """Train the annotator and check it (rule train_annotator)."""
 
-from evenface.annotators.trained_here import train_annotator
+from evenface.annotators.trained_here.annotator import train_annotator
 from evenface.joblog import job_log
 from evenface.storage.tables import read_table
 

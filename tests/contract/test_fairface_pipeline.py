@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from contract.fill import REFERENCE, Reference
-from evenface.annotators.fairface import predict_csv
-from evenface.annotators.fairface_table import SCORE_COLUMNS, read_predictions_csv, write_predictions_csv
+from evenface.annotators.fairface.annotator import predict_csv
+from evenface.annotators.fairface.table import SCORE_COLUMNS, read_predictions_csv, write_predictions_csv
 from evenface.faces import face_chips
 from evenface.storage.atomic import write_bytes
 from evenface.storage.images import encode_png

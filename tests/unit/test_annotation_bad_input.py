@@ -17,12 +17,12 @@ from contract.fill import Reference
 from detectors import lively_detector
 from evenface import networks
 from evenface.annotators import annotate_shards
-from evenface.annotators.facer import Facer
-from evenface.annotators.facexformer import FaceXFormerAnnotator
-from evenface.annotators.fairface import FairFace
-from evenface.annotators.fairface_reader import FaceReader
-from evenface.annotators.ground_truth import GroundTruth
-from evenface.annotators.trained_here import SIZE, TrainedHere
+from evenface.annotators.facer.annotator import Facer
+from evenface.annotators.facexformer.annotator import FaceXFormerAnnotator
+from evenface.annotators.fairface.annotator import FairFace
+from evenface.annotators.fairface.reader import FaceReader
+from evenface.annotators.ground_truth.annotator import GroundTruth
+from evenface.annotators.trained_here.annotator import SIZE, TrainedHere
 from evenface.checkpoints import save_model
 from evenface.faces import face_chips
 from evenface.faces.mtcnn_detection import MTCNN

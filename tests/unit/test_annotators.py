@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from evenface import annotators
-from evenface.annotators import annotate_shards, trained_here
+from evenface.annotators import annotate_shards
 from evenface.annotators.confusion import UNDEFINED
+from evenface.annotators.trained_here import annotator as trained_here
 from evenface.audit.agreement import agreement, cohens_kappa
 from evenface.audit.annotation import confusions
 from evenface.errors import UserError
@@ -145,7 +146,7 @@ def faces(tmp_path_factory):
 
 
 def fit(faces, folder, settings=SETTINGS):
-    from evenface.annotators.trained_here import train_annotator
+    from evenface.annotators.trained_here.annotator import train_annotator
 
     return train_annotator(
         faces, ATTRIBUTES, settings, folder / "model.safetensors", confusion_path=folder / "confusion.csv",

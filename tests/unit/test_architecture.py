@@ -12,16 +12,17 @@ ALLOWED = {
     "errors": set(),
     "versions": set(),
     "seeds": set(),
-    "prompts": {"prompts", "taxonomy", "versions", "errors", "seeds", "storage", "joblog"},
-    "plan": {"plan", "prompts", "taxonomy", "versions", "errors", "seeds"},
+    "parts": {"errors"},
+    "prompts": {"prompts", "taxonomy", "versions", "errors", "seeds", "storage", "joblog", "parts"},
+    "plan": {"plan", "prompts", "taxonomy", "versions", "errors", "seeds", "parts"},
     "storage": {"storage", "errors", ""},
-    "networks": {"networks", "errors"},
-    "fairness": {"fairness", "taxonomy", "storage", "errors", ""},
+    "networks": {"networks", "errors", "parts"},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "seeds", "taxonomy", "joblog", "storage", "prompts", "plan", "configuration", "assets",
+    "errors", "versions", "seeds", "parts", "taxonomy", "joblog", "storage", "prompts", "plan", "configuration", "assets",
     "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "__main__",
 ]  # fmt: skip

@@ -15,8 +15,8 @@ import pytest
 from disk import files_left, run_with_small_disks
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.generators.parametric import DEFAULTS
 from evenface.generators.parametric.domains import DOMAINS
+from evenface.generators.parametric.generator import DEFAULTS
 from evenface.plan.shards import build_plan
 from evenface.prompts.catalogue import build_catalogue
 from evenface.storage.atomic import check_writable

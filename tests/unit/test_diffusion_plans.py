@@ -18,7 +18,7 @@ from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.generators.diffusion import DEFAULTS
 from evenface.generators.diffusion.schedulers import SCHEDULERS
-from evenface.generators.instruct_pix2pix import DEFAULTS as EDITING
+from evenface.generators.instruct_pix2pix.generator import DEFAULTS as EDITING
 from evenface.plan.shards import build_plans, requests_of
 from evenface.prompts.instructions import instruction
 from evenface.prompts.prompt_weights import has_weights, read_weights

@@ -9,7 +9,7 @@ import pytest
 from evenface.directions import balance, effects, fitting, labels, samples
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
-from evenface.generators.guided import GuidedGenerator, nearest, wanted_levels
+from evenface.generators.guided.generator import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.latent import NAMES, class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
 from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk

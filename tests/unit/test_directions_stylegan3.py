@@ -7,7 +7,7 @@ import pytest
 
 from evenface.directions import fitting, samples
 from evenface.generators.directions_file import write_directions
-from evenface.generators.guided import GuidedGenerator
+from evenface.generators.guided.generator import GuidedGenerator
 from evenface.generators.latent import LatentGenerator, create_latent
 from evenface.plan.requests import Request
 from evenface.storage.shards import read_shard

@@ -13,9 +13,9 @@ from PIL import Image
 from contract.fill import Reference
 from evenface import __main__, annotators
 from evenface.annotators import annotate_shards
-from evenface.annotators.fairface import DEFAULTS, FairFace, predict_csv
-from evenface.annotators.fairface_reader import FaceReader
-from evenface.annotators.fairface_table import COLUMNS, ChipNames, read_predictions_csv, write_predictions_csv
+from evenface.annotators.fairface.annotator import DEFAULTS, FairFace, predict_csv
+from evenface.annotators.fairface.reader import FaceReader
+from evenface.annotators.fairface.table import COLUMNS, ChipNames, read_predictions_csv, write_predictions_csv
 from evenface.assets.annotator_files import annotator_files
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips

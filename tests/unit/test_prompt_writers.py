@@ -14,8 +14,8 @@ from evenface.errors import UserError
 from evenface.prompts.contextual import contextual, writing_task, written_file
 from evenface.prompts.tables import read_table
 from evenface.prompts.writers import commands
-from evenface.prompts.writers.endpoint import Endpoint
 from evenface.prompts.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
+from evenface.prompts.writers.openai.endpoint import Endpoint
 from evenface.prompts.writers.writing import GrammarWriter, write_catalogue
 
 GOOD = [
@@ -426,7 +426,7 @@ def test_a_random_model_is_given_up_after_a_bound(babbling, settings, tmp_path):
 def test_the_same_seed_gives_the_same_answer_and_leaves_the_generator_alone(babbling, settings):
     import torch
 
-    from evenface.prompts.writers.local_model import LocalModel
+    from evenface.prompts.writers.transformers.local_model import LocalModel
 
     model = LocalModel(settings(**local(babbling))["transformers"])
     state = torch.random.get_rng_state()

@@ -14,7 +14,7 @@ from evenface.assets.generator_files import generator_files
 from evenface.checkpoints import convert_to_safetensors, load_model, load_network
 from evenface.errors import UserError
 from evenface.generators import create
-from evenface.generators.stylegan3 import latent_of, published_latent, published_seed
+from evenface.generators.stylegan3.generator import latent_of, published_latent, published_seed
 from evenface.networks.stylegan3 import StyleGAN3
 from evenface.plan.requests import Request
 from evenface.plan.shards import requests_of

@@ -110,7 +110,7 @@ def prune(arguments: argparse.Namespace) -> None:
 
 def fairface_predict(arguments: argparse.Namespace) -> None:
     """Run FairFace over a list of pictures as its own ``predict.py`` does."""
-    from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
+    from evenface.annotators.fairface.predict import DLIB_FILES, predict_csv
 
     fate = predict_csv(
         arguments.csv,

@@ -69,7 +69,7 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Annotator:
     """
     if name not in NAMES:
         raise UserError(f"annotation.annotators: {name!r} is not known; use {', '.join(NAMES)}")
-    return importlib.import_module(f"{__name__}.{name}").create(dict(settings or {}))
+    return importlib.import_module(f"{__name__}.{name}.annotator").create(dict(settings or {}))
 
 
 def take_settings(

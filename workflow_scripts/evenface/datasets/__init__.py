@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from evenface.datasets import celeba, maad_face, synthetic
+from evenface.datasets import synthetic
+from evenface.datasets.celeba import reader as celeba
+from evenface.datasets.maad_face import reader as maad_face
 from evenface.errors import UserError
 
 READERS = {"celeba": celeba, "maad_face": maad_face, "synthetic": synthetic}

@@ -18,7 +18,7 @@ import pandas as pd
 from evenface.annotators import Annotator, annotate_shards, create
 from evenface.directions.samples import read_samples, write_faces
 from evenface.errors import UserError
-from evenface.generators.guided import ABSENT, PRESENT
+from evenface.generators.guided.generator import ABSENT, PRESENT
 from evenface.generators.latent import LatentGenerator
 from evenface.screening.screen import screen_shard
 from evenface.storage.shards import read_shard

@@ -13,11 +13,11 @@ from evenface.versions import GENERATORS
 __all__ = ["GeneratedFace", "Generator", "create"]
 
 _CLASSES = {
-    "parametric": ("evenface.generators.parametric", "ParametricGenerator"),
+    "parametric": ("evenface.generators.parametric.generator", "ParametricGenerator"),
     "diffusion": ("evenface.generators.diffusion", "DiffusionGenerator"),
-    "instruct_pix2pix": ("evenface.generators.instruct_pix2pix", "InstructPix2PixGenerator"),
-    "stylegan3": ("evenface.generators.stylegan3", "StyleGAN3Generator"),
-    "guided": ("evenface.generators.guided", "GuidedGenerator"),
+    "instruct_pix2pix": ("evenface.generators.instruct_pix2pix.generator", "InstructPix2PixGenerator"),
+    "stylegan3": ("evenface.generators.stylegan3.generator", "StyleGAN3Generator"),
+    "guided": ("evenface.generators.guided.generator", "GuidedGenerator"),
 }
 
 

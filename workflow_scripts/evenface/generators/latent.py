@@ -38,7 +38,7 @@ class LatentGenerator(Protocol):
 
 _CLASSES = {
     "parametric": ("evenface.generators.parametric.latent", "ParametricLatent"),
-    "stylegan3": ("evenface.generators.stylegan3", "StyleGAN3Generator"),
+    "stylegan3": ("evenface.generators.stylegan3.generator", "StyleGAN3Generator"),
 }
 
 #: Generators that draw from a latent vector.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators.trained_here import TrainedHere
+from evenface.annotators.trained_here.annotator import TrainedHere
 from evenface.errors import UserError
 from evenface.faces.alignment import frame_celeba
 from evenface.generators import create

@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from evenface.errors import UserError
-from evenface.generators.parametric import DEFAULTS, camera, pigment, styles, truth
+from evenface.generators.parametric import camera, pigment, styles, truth
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Hair, Light, Look, Person, Pose
+from evenface.generators.parametric.generator import DEFAULTS
 from evenface.generators.parametric.sampling import scaled_framing
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
 from evenface.seeds import seed_from

@@ -45,10 +45,10 @@ class GrammarWriter:
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
     """The language model of checked ``generation.prompts.contextual`` settings; UserError where it cannot be used."""
     if settings["writer"] == "transformers":
-        from evenface.prompts.writers.local_model import LocalModel
+        from evenface.prompts.writers.transformers.local_model import LocalModel
 
         return LocalModel(settings["transformers"], device=device, threads=threads)
-    from evenface.prompts.writers.endpoint import Endpoint
+    from evenface.prompts.writers.openai.endpoint import Endpoint
 
     return Endpoint(settings["openai"])
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators.fairface_reader import Answer, FaceReader
-from evenface.annotators.fairface_table import SCORE_COLUMNS, ChipNames, write_predictions_csv
+from evenface.annotators.fairface.reader import Answer, FaceReader
+from evenface.annotators.fairface.table import SCORE_COLUMNS, ChipNames, write_predictions_csv
 from evenface.errors import UserError
 from evenface.faces import face_chips
 from evenface.joblog import progress

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from evenface.annotators import annotation_frame, map_classes, take_settings
-from evenface.annotators.fairface_predict import DLIB_FILES, predict_csv
-from evenface.annotators.fairface_reader import FaceReader
+from evenface.annotators.fairface.predict import DLIB_FILES, predict_csv
+from evenface.annotators.fairface.reader import FaceReader
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN

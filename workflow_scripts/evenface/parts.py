@@ -1,0 +1,298 @@
+"""Parts: everything the workflow knows of a generator, annotator, reader and so on, declared once beside its code.
+
+A part is described by one constant ``PART`` in a module that imports nothing heavy (no torch, NumPy, OpenCV), since
+every part is looked at whenever the workflow is read. The code is named by a string, ``"module:attribute"``, and
+imported when the part is used; in a user's own file it may also be the function itself.
+
+Parts of the library are sub-packages of their room (``generators/stylegan3/__init__.py``); training methods, of which
+many are one short file, may also be plain modules. A user's parts are files in the folders that the configuration's
+key ``extensions`` names. Both are found by :func:`parts` and looked up by :func:`part`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from evenface.errors import UserError
+
+#: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
+VARIABLE = "EVENFACE_EXTENSIONS"
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class NoSettings(Settings):
+    """A part without settings."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job asks the scheduler for: GPUs, memory in MB (of the first try), minutes, and the conda environment.
+
+    ``conda`` is the name of a file in ``envs/`` without its ending, or the path of a user's own file.
+    """
+
+    gpu: int = 0
+    mem_mb: int = 1500
+    runtime: int = 60
+    conda: str = "vision"
+    threads: int = 1
+
+
+def no_files(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a part that reads none."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What every part says of itself.
+
+    ``code``       ``"module:attribute"``, or the object itself in a user's file
+    ``version``    raised in the commit that changes what the part computes
+    ``settings``   its block of the configuration: type, default, bounds and meaning of every key
+    ``files``      settings -> file key -> path of everything it reads: inputs of its rules, checked before the first job
+    ``needs``      what its jobs ask for; a function of its settings where they matter
+    """
+
+    kind: ClassVar[str]
+    name: str
+    summary: str
+    code: str | Callable[..., Any]
+    version: int = 1
+    settings: type[Settings] = NoSettings
+    files: Callable[[Mapping[str, Any]], dict[str, str]] = no_files
+    needs: Needs | Callable[[Mapping[str, Any]], Needs] = field(default_factory=Needs)
+    #: Where the part was found, for messages.
+    origin: str = ""
+
+    def load(self) -> Any:
+        """The code: a class or function. Importing it may be slow."""
+        if not isinstance(self.code, str):
+            return self.code
+        module, _, attribute = self.code.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def needs_of(self, settings: Mapping[str, Any]) -> Needs:
+        """What its jobs ask for with these settings."""
+        return self.needs if isinstance(self.needs, Needs) else self.needs(settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator(Part):
+    """Draws faces: ``load()(settings)`` is a :class:`evenface.generators.protocol.Generator`."""
+
+    kind: ClassVar[str] = "generator"
+    obeys_prompts: bool = True
+    #: Whether shards record what is true of every face; a function of the settings where they decide.
+    knows_truth: bool | Callable[[Mapping[str, Any]], bool] = False
+    #: Latent spaces it can be steered in, the one it draws from first.
+    spaces: tuple[str, ...] = ()
+    #: Whether ``initial`` images are among its settings.
+    starts_from_images: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotator(Part):
+    """Labels faces: ``load()(settings)`` is an :class:`evenface.annotators.Annotator`."""
+
+    kind: ClassVar[str] = "annotator"
+    #: Whether it labels attributes, and which demographic dimensions it tells.
+    labels_attributes: bool = False
+    dimensions: tuple[str, ...] = ()
+    #: What it is shown: what the generator recorded, framed crops, or whole pictures.
+    reads: Literal["record", "crops", "images"] = "crops"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader(Part):
+    """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
+
+    kind: ClassVar[str] = "reader"
+    #: Names below ``root`` of the files it cannot do without: of each tuple one must be there, the usual one first.
+    tables: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandinFormat(Part):
+    """Writes rendered faces as a published data set: ``load()(name, config, seed, parts, outputs)``."""
+
+    kind: ClassVar[str] = "stand-in format"
+    #: Output key -> file name below the stand-in's folder; ``truth`` is added for every format.
+    outputs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Part):
+    """A trainable classifier: ``load()(outputs, settings)`` is a module with fresh weights from torch's generator.
+
+    The module maps float32 (n, 3, rows, columns) to logits (n, outputs). Pixels in 0 to 255 become its input by
+    ``(pixel / 255 - mean) / deviation``, channel by channel in RGB order.
+    """
+
+    kind: ClassVar[str] = "network"
+    #: (width, height) of its published input, and the smallest it can take.
+    size: tuple[int, int]
+    smallest: tuple[int, int]
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(Part):
+    """Finds faces: ``load()(settings, weights)`` is a :class:`evenface.faces.detection.FaceFinder`."""
+
+    kind: ClassVar[str] = "detector"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(Part):
+    """A way to train, mitigation of bias included: ``load()(settings)`` is a :class:`evenface.training.method.Method`."""
+
+    kind: ClassVar[str] = "method"
+    #: Which splits it needs demographics in.
+    needs_groups: tuple[Literal["train", "validation", "inference"], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer(Part):
+    """Writes contexts and prompts: ``load()(settings, device=, threads=)``."""
+
+    kind: ClassVar[str] = "writer"
+
+
+#: Kind -> the package whose sub-packages are its parts.
+ROOMS: dict[str, str] = {
+    Generator.kind: "evenface.generators",
+    Annotator.kind: "evenface.annotators",
+    Reader.kind: "evenface.datasets",
+    StandinFormat.kind: "evenface.standins",
+    Network.kind: "evenface.networks",
+    Detector.kind: "evenface.faces",
+    Method.kind: "evenface.training.methods",
+    Writer.kind: "evenface.prompts.writers",
+}
+#: Kinds whose parts may be plain modules of their room.
+_MODULES = (Method.kind,)
+
+P = TypeVar("P", bound=Part)
+
+
+def parts(kind: type[P]) -> dict[str, P]:
+    """Every part of a kind by name, the library's first, in alphabetical order, then the user's."""
+    return {**_library(kind), **{p.name: p for p in _extensions() if type(p) is kind}}
+
+
+def part(kind: type[P], name: str, where: str) -> P:
+    """The part called ``name``; UserError naming ``where`` it was asked for, and what there is."""
+    known = parts(kind)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+        raise UserError(f"{where}: there is no {kind.kind} {name!r}; {hint}")
+    return known[name]
+
+
+def activate(folders: Iterable[str | os.PathLike]) -> None:
+    """Make the parts in ``folders`` known to this process and to those it starts.
+
+    Raises UserError for a folder that is missing or a file that cannot be used, with file and reason.
+    """
+    os.environ[VARIABLE] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    _extensions()
+
+
+@cache
+def _library(kind: type[P]) -> dict[str, P]:
+    room = importlib.import_module(ROOMS[kind.kind])
+    found = {}
+    for module in sorted(pkgutil.iter_modules(room.__path__), key=lambda m: m.name):
+        if module.ispkg or kind.kind in _MODULES:
+            name = f"{room.__name__}.{module.name}"
+            for one in _described(importlib.import_module(name)):
+                if type(one) is kind:
+                    found[one.name] = replace(one, origin=name)
+    return found
+
+
+def _described(module: Any) -> list[Part]:
+    """The parts a module describes: its ``PART``, or its ``PARTS``."""
+    found = [*([module.PART] if hasattr(module, "PART") else []), *getattr(module, "PARTS", [])]
+    for one in found:
+        if not isinstance(one, Part):
+            raise UserError(
+                f"{module.__file__}: PART is a {type(one).__name__}; make it one of evenface.parts, such as Generator"
+            )
+    return found
+
+
+def _extensions() -> tuple[Part, ...]:
+    return _read_extensions(os.environ.get(VARIABLE, ""))
+
+
+@cache
+def _read_extensions(folders: str) -> tuple[Part, ...]:
+    found: list[Part] = []
+    for folder in (Path(f) for f in folders.split(os.pathsep) if f):
+        if not folder.is_dir():
+            raise UserError(f"config key extensions: there is no folder {folder}")
+        for path in sorted(folder.glob("*.py")):
+            described = _described(_import(path))
+            if not described and not path.name.startswith("_"):
+                raise UserError(
+                    f"{path}: describes no part; set PART to one of evenface.parts, such as Generator(...), or "
+                    f"begin the file's name with an underscore"
+                )
+            for one in described:
+                taken = [
+                    p.origin
+                    for p in (*_library(type(one)).values(), *found)
+                    if type(p) is type(one) and p.name == one.name
+                ]
+                if taken:
+                    raise UserError(
+                        f"{path}: the {one.kind} {one.name!r} is already described in {taken[0]}; rename it"
+                    )
+                found.append(replace(one, origin=str(path)))
+    return tuple(found)
+
+
+def _import(path: Path) -> Any:
+    """The module of a user's file, under a name that no other file has."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"evenface_extension_{digest}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a user's file does wrong
+        del sys.modules[name]
+        line = next(
+            (f":{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), ""
+        )
+        line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else line
+        raise UserError(f"{path}{line}: the extension cannot be used: {type(error).__name__}: {error}") from error
+    return module
