@@ -13,10 +13,10 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
+from evenface.parts import Annotator, Generator, part, parts
 from evenface.plan.directions import direction_problems
-from evenface.plan.generators import REQUESTED, generators_of, settings_of, source_of
+from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
-from evenface.versions import GENERATORS
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
 
 def _dotted(path) -> str:
     text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + str(part)
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else ("." if text else "") + str(step)
     return text or "the top level"
 
 
@@ -123,7 +123,7 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
-    if "guided" in generators_of(config["generation"]):
+    if any(described(name).built_on for name in generators_of(config["generation"]) if name in parts(Generator)):
         problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
@@ -188,9 +188,9 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
     generation, problems = config["generation"], []
     generators, images = generators_of(generation), generation["images_per_prompt"]
     for name in generators:
-        if name not in GENERATORS:
-            close = difflib.get_close_matches(name, GENERATORS, 1)
-            meant = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(GENERATORS)}"
+        if name not in parts(Generator):
+            close = difflib.get_close_matches(name, parts(Generator), 1)
+            meant = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(parts(Generator))}"
             problems.append(f"generation.generator has {name!r}, which is no generator{meant}")
         if name in config["datasets"]:
             problems.append(f"datasets.{name} has the name of a generator; rename it")
@@ -228,15 +228,10 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
     return problems
 
 
-#: Annotators that answer only a part: what each lacks.
-_NO_ATTRIBUTES = ("fairface", "deepface")
-_NO_DEMOGRAPHICS = ("facer",)
-
-
 def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
     annotation, generation = config["annotation"], config["generation"]
-    uses = [("validate.by", annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity")]
+    uses = [("validate.by", annotation["validate"]["by"], "dimensions", "tells no gender, age or ethnicity")]
     problems, compared = [], False
     for generator in generators_of(generation):
         settings = settings_of(config, generator)
@@ -244,8 +239,8 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
         )
         uses += [
-            ("labels_from", labels, _NO_ATTRIBUTES, "labels no attributes"),
-            ("demographics_from", demographics, _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
+            ("labels_from", labels, "labels_attributes", "labels no attributes"),
+            ("demographics_from", demographics, "dimensions", "tells no gender, age or ethnicity"),
         ]
         for key in (
             key for key, source in (("labels_from", labels), ("demographics_from", demographics)) if not source
@@ -258,12 +253,12 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             )
         compared |= demographics == REQUESTED
     running = ", ".join(annotation["annotators"])
-    for key, source, unable, why in uses:
+    for key, source, needed, why in uses:
         if source in (None, REQUESTED):
             continue
         if source not in annotation["annotators"]:
             problems.append(f"annotation.{key} has {source!r}; annotation.annotators has {running}: add it there")
-        elif source in unable:
+        elif not getattr(part(Annotator, source, f"annotation.{key}"), needed):
             problems.append(f"annotation.{key} has {source!r}, which {why}")
     if annotation["validate"]["by"] and not compared:
         problems.append("annotation.validate compares with what was asked for: set demographics_from to requested")
