@@ -13,7 +13,7 @@ import jsonschema
 import yaml
 
 from evenface.errors import UserError
-from evenface.parts import Annotator, Generator, part, parts
+from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.taxonomy import DIMENSIONS
@@ -120,10 +120,12 @@ def _ordered(value: Any) -> Any:
 
 def _cross_check(config: dict[str, Any], name: str) -> None:
     """What a schema cannot say: names that refer to other parts of the config."""
-    problems = []
+    problems = [str(error) for error in _unknown_generators(generators_of(config["generation"]))]
+    if problems:  # the rest asks what generators can do
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
-    if any(described(name).built_on for name in generators_of(config["generation"]) if name in parts(Generator)):
+    if any(described(generator).built_on for generator in generators_of(config["generation"])):
         problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
@@ -153,6 +155,16 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     problems += _statistics_problems(config["evaluation"])
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+
+
+def _unknown_generators(names: list[str]) -> list[UserError]:
+    problems = []
+    for name in names:
+        try:
+            described(name)
+        except UserError as error:
+            problems.append(error)
+    return problems
 
 
 def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
@@ -188,10 +200,6 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
     generation, problems = config["generation"], []
     generators, images = generators_of(generation), generation["images_per_prompt"]
     for name in generators:
-        if name not in parts(Generator):
-            close = difflib.get_close_matches(name, parts(Generator), 1)
-            meant = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(parts(Generator))}"
-            problems.append(f"generation.generator has {name!r}, which is no generator{meant}")
         if name in config["datasets"]:
             problems.append(f"datasets.{name} has the name of a generator; rename it")
     if isinstance(images, dict) and (odd := sorted({*images} ^ {*generators})):
