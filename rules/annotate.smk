@@ -19,8 +19,8 @@ rule train_annotator:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
         recipe={
             "version": versions.ANNOTATORS["trained_here"],
@@ -54,8 +54,8 @@ rule annotate:
     threads: 1
     resources:
         gpu=annotator_gpus,
-        mem_mb=annotator_mem,
-        runtime=240,
+        mem_mb=scaled(annotator_mem),
+        runtime=minutes(240),
     params:
         recipe=annotator_settings,
     script:
@@ -77,8 +77,8 @@ rule agreement:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
         recipe=agreement_recipe,
     script:

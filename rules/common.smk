@@ -2,7 +2,8 @@
 
 import re
 
-from evenface import versions
+from evenface import cluster, versions
+from evenface import resources as job_resources
 from evenface.assets.annotator_files import annotator_files
 from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
@@ -23,7 +24,8 @@ from evenface.plan.directions import (
 from evenface.plan.generators import REQUESTED, settings_of, source_of
 from evenface.plan.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
-from evenface.storage.atomic import check_writable
+from evenface.resources import scaled
+from evenface.storage.atomic import check_writable, sweep
 from evenface.training.margin import Margin
 from snakemake.exceptions import WorkflowError
 
@@ -51,12 +53,29 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+# What the workflow alone writes to: a user's data sets may be millions of files.
+OWN_FOLDERS = "results models data/faces data/prompts data/standins data/synthetic data/text_to_face".split()
+
+
 onstart:
     try:
         require(NEEDS, REGISTRY, "changed")
         check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+        cluster.refuse_beside_live_jobs(".")
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    sweep(*OWN_FOLDERS)
+
+
+# There where it is installed.
+SLURM = sys.modules.get("snakemake_executor_plugin_slurm")
+if SLURM:
+    cluster.watch(SLURM)
+
+
+def minutes(base):
+    """Resource function: minutes of a job; a retry may take longer, if the cluster's partitions let it."""
+    return scaled(base, lambda: cluster.longest_job(SLURM, workflow.executor_settings))
 
 
 GENERATORS = list(PLANS)
@@ -121,15 +140,6 @@ wildcard_constraints:
     dataset=one_of(DATASETS),
     run=one_of(RUNS),
     seed=r"[0-9]+",
-
-
-def scaled_mem(base_mb):
-    """Memory request that grows with every retry."""
-
-    def mem_mb(wildcards, attempt):
-        return base_mb * attempt
-
-    return mem_mb
 
 
 def prompts_to_write():
@@ -398,31 +408,34 @@ def training_settings(wildcards):
     }
 
 
-def generator_mem(wildcards, attempt):
-    """Memory of a generating job: its files, twice while they are loaded and in another precision, and room for images."""
-    size = sum(Path(path).stat().st_size for path in generator_inputs(wildcards) if Path(path).is_file())
-    base = 1500 if wildcards.generator == "parametric" else 2500 + 3 * size // 10**6
-    return attempt * base
+def generator_mem(wildcards):
+    """MB of a generating job."""
+    return job_resources.generator_mem(wildcards.generator, generator_inputs(wildcards))
 
 
-def generator_runtime(wildcards):
-    """Minutes of a generating job: large models take long where there is no GPU."""
-    return 60 if wildcards.generator == "parametric" else 480
+def generator_minutes(wildcards):
+    """Minutes of a generating job."""
+    return job_resources.generator_minutes(wildcards.generator)
+
+
+def gpus_of_generator(name):
+    """GPUs that a generator with its settings can use."""
+    return job_resources.generator_gpus(name, settings_of(SETTINGS, name).get("generator"))
 
 
 def generator_gpus(wildcards):
-    """GPUs a generator can use: the parametric renderer runs on the CPU."""
-    return 0 if wildcards.generator == "parametric" else 1
+    """GPUs of a generating job."""
+    return gpus_of_generator(wildcards.generator)
 
 
-def annotator_mem(wildcards, attempt):
-    """Memory of an annotation job: the published networks are large, and so are their pictures."""
-    return attempt * (1500 if wildcards.annotator in ("ground_truth", "trained_here") else 4000)
+def annotator_mem(wildcards):
+    """MB of an annotation job."""
+    return job_resources.annotator_mem(wildcards.annotator)
 
 
 def annotator_gpus(wildcards):
-    """GPUs an annotator can use: the generator's own truth needs no network."""
-    return 0 if wildcards.annotator == "ground_truth" else 1
+    """GPUs of an annotation job."""
+    return job_resources.annotator_gpus(wildcards.annotator)
 
 
 # The text-to-face model.
@@ -461,6 +474,7 @@ def agreement_recipe(wildcards):
 
 # Latent directions.
 LATENT = SETTINGS["latent_directions"]
+LATENT_GPUS = gpus_of_generator(LATENT["generator"])
 LATENT_FOLDER = f"results/latent/{LATENT['generator']}"
 LATENT_PARTS = [f"{LATENT_FOLDER}/samples/{part}.tar" for part in range(LATENT["parts"])]
 
@@ -522,11 +536,6 @@ def latent_recipe(*keys):
 def latent_part(wildcards):
     """All that decides one part of the samples."""
     return {**latent_checked(sample_recipe)(wildcards), "part": int(wildcards.part)}
-
-
-def latent_gpus(wildcards):
-    """GPUs a latent generator can use: the parametric renderer runs on the CPU."""
-    return 0 if LATENT["generator"] == "parametric" else 1
 
 
 LATENT_LABELS, LATENT_LABEL_FILES = latent_reader("labels_from")

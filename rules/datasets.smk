@@ -17,8 +17,8 @@ rule read_dataset:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(4000),
-        runtime=120,
+        mem_mb=scaled(4000),
+        runtime=minutes(120),
     params:
         recipe=reader_settings,
     script:
@@ -44,8 +44,8 @@ rule read_synthetic:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
         recipe=synthetic_recipe,
     script:

@@ -17,8 +17,8 @@ rule predict:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
         recipe={
             "version": versions.PREDICTIONS,
@@ -69,8 +69,8 @@ rule fairness:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=60,
+        mem_mb=scaled(3000),
+        runtime=minutes(60),
     params:
         recipe={
             "version": versions.EVALUATION,

@@ -17,8 +17,8 @@ rule generate:
     threads: 1
     resources:
         gpu=generator_gpus,
-        mem_mb=generator_mem,
-        runtime=generator_runtime,
+        mem_mb=scaled(generator_mem),
+        runtime=minutes(generator_minutes),
     params:
         recipe=shard_recipe,
         files=generator_file_names,

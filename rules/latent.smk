@@ -17,9 +17,9 @@ rule sample_latents:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(2000),
-        runtime=240,
+        gpu=LATENT_GPUS,
+        mem_mb=scaled(2000),
+        runtime=minutes(240),
     params:
         recipe=latent_part,
         files=latent_files,
@@ -42,9 +42,9 @@ rule label_latents:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=job_resources.annotator_gpus(LATENT["labels_from"]),
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
         reader=LATENT_LABELS,
     script:
@@ -68,8 +68,8 @@ rule fit_directions:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=60,
+        mem_mb=scaled(3000),
+        runtime=minutes(60),
     params:
         recipe=latent_checked(fit_recipe),
     script:
@@ -94,9 +94,9 @@ rule direction_effects:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=LATENT_GPUS,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
         recipe=latent_recipe("effects"),
         reader=LATENT_JUDGE,
@@ -124,9 +124,9 @@ rule mirror_latents:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=LATENT_GPUS,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
         recipe=latent_recipe("mirror"),
         reader=LATENT_JUDGE,
@@ -154,9 +154,9 @@ rule balance_latents:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=480,
+        gpu=LATENT_GPUS,
+        mem_mb=scaled(4000),
+        runtime=minutes(480),
     params:
         recipe=latent_recipe("balanced", "walk"),
         reader=LATENT_JUDGE,

@@ -10,13 +10,15 @@ rule write_prompts:
         "results/benchmarks/write_prompts/{catalogue}.tsv"
     wildcard_constraints:
         catalogue=one_of(prompts_to_write()),
+    # An endpoint may be out of reach of the compute nodes.
+    localrule: any(prompt["task"]["writer"] == "endpoint" for prompt in PROMPTS.values())
     conda:
         "../envs/diffusion.yaml"
     threads: 2
     resources:
         gpu=prompt_gpus,
-        mem_mb=scaled_mem(16000),
-        runtime=720,
+        mem_mb=scaled(16000),
+        runtime=minutes(720),
     params:
         task=prompt_task,
     script:

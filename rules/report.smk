@@ -14,8 +14,8 @@ rule contact_sheet:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/contact_sheet.py"
 
@@ -51,8 +51,8 @@ rule report:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
         recipe={
             "version": versions.REPORT,

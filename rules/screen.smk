@@ -16,8 +16,8 @@ rule screen:
         "../envs/vision.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=minutes(30),
     params:
         recipe=screening_settings,
     script:
@@ -39,8 +39,8 @@ rule locate_faces:
         "../envs/vision.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1500),
-        runtime=720,
+        mem_mb=scaled(1500),
+        runtime=minutes(720),
     params:
         recipe=screening_settings,
     script:
@@ -65,8 +65,8 @@ rule train_magface:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=720,
+        mem_mb=scaled(4000),
+        runtime=minutes(720),
     params:
         recipe={
             "version": versions.RECOGNITION,
@@ -94,8 +94,8 @@ rule calibrate_magface:
     threads: MAGFACE_THREADS
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=240,
+        mem_mb=scaled(2000),
+        runtime=minutes(240),
     params:
         recipe=quality_settings("quantile", "reference"),
     script:
@@ -118,8 +118,8 @@ rule score_quality:
     threads: MAGFACE_THREADS
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
         recipe=quality_settings("threshold"),
     script:
@@ -141,8 +141,8 @@ rule quality_study:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
         recipe={
             **quality_settings("threshold", "study_per_cell"),
@@ -171,8 +171,8 @@ rule acceptance:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
         recipe={"version": versions.SCREENING, "seed": SETTINGS["seed"]},
     script:

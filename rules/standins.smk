@@ -14,8 +14,8 @@ rule render_standin:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=120,
+        mem_mb=scaled(1000),
+        runtime=minutes(120),
     params:
         recipe=standin_recipe,
     script:
@@ -41,8 +41,8 @@ rule assemble_celeba_standin:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=minutes(30),
     params:
         recipe=standin_settings,
     script:
@@ -66,8 +66,8 @@ rule assemble_vggface2_standin:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=minutes(30),
     params:
         recipe=standin_settings,
     script:

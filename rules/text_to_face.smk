@@ -17,8 +17,8 @@ rule render_text_to_face:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=60,
+        mem_mb=scaled(1000),
+        runtime=minutes(60),
     params:
         recipe=t2f_faces_recipe,
     script:
@@ -40,8 +40,8 @@ rule train_text_to_face_autoencoder:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=1440,
+        mem_mb=scaled(4000),
+        runtime=minutes(1440),
     params:
         recipe=t2f_recipe("autoencoder"),
     script:
@@ -64,8 +64,8 @@ rule encode_text_to_face:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=120,
+        mem_mb=scaled(4000),
+        runtime=minutes(120),
     params:
         recipe=t2f_recipe("autoencoder"),
     script:
@@ -90,8 +90,8 @@ rule train_text_to_face_decoder:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=1440,
+        mem_mb=scaled(4000),
+        runtime=minutes(1440),
     params:
         recipe=t2f_recipe("autoencoder", "decoder"),
     script:
@@ -114,8 +114,8 @@ rule train_text_to_face_denoiser:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=2880,
+        mem_mb=scaled(4000),
+        runtime=minutes(2880),
     params:
         recipe=t2f_recipe("denoiser"),
     script:
@@ -136,8 +136,8 @@ rule export_text_to_face:
         "../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=20,
+        mem_mb=scaled(2000),
+        runtime=minutes(20),
     params:
         recipe={
             **t2f_recipe("faces", "autoencoder", "decoder", "denoiser"),
@@ -162,8 +162,9 @@ rule evaluate_text_to_face:
         "../envs/diffusion.yaml"
     threads: 2
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=120,
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=minutes(120),
     params:
         recipe=t2f_recipe("evaluation"),
     script:

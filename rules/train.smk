@@ -17,8 +17,8 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(8000),
-        runtime=1440,
+        mem_mb=scaled(8000),
+        runtime=minutes(1440),
     params:
         recipe=training_settings,
     script:

@@ -21,7 +21,7 @@ ALLOWED = {
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "seeds", "taxonomy", "joblog", "storage", "prompts", "plan", "configuration", "assets",
+    "errors", "versions", "seeds", "taxonomy", "joblog", "resources", "cluster", "storage", "prompts", "plan", "configuration", "assets",
     "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "__main__",
 ]  # fmt: skip

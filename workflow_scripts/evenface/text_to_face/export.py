@@ -84,9 +84,7 @@ def export_pipeline(
         write_text(temporary / "README.md", card)
         size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
         if size > LARGEST:
-            raise UserError(
-                f"{out}: the model has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}; make it smaller"
-            )
+            raise UserError(f"{out}: the model has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}; make it smaller")
 
 
 def _forget_origins(folder: Path) -> None:
