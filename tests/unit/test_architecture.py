@@ -10,11 +10,10 @@ LIBRARY = Path(__file__).resolve().parents[2] / "workflow_scripts" / "evenface"
 ALLOWED = {
     "taxonomy": set(),
     "errors": set(),
-    "versions": set(),
     "seeds": set(),
     "parts": {"errors"},
-    "prompts": {"prompts", "taxonomy", "versions", "errors", "seeds", "storage", "joblog", "parts"},
-    "plan": {"plan", "prompts", "taxonomy", "versions", "errors", "seeds", "parts"},
+    "prompts": {"prompts", "taxonomy", "errors", "seeds", "storage", "joblog", "parts"},
+    "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
     "storage": {"storage", "errors", ""},
     "networks": {"networks", "errors", "parts"},
     "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", ""},
@@ -22,9 +21,10 @@ ALLOWED = {
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "seeds", "parts", "taxonomy", "joblog", "storage", "prompts", "plan", "configuration", "assets",
+    "errors", "seeds", "parts", "taxonomy", "joblog", "resources", "cluster", "storage", "prompts", "plan",
+    "configuration", "assets",
     "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
-    "directions", "fairness", "audit", "report", "text_to_face", "__main__",
+    "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",
 ]  # fmt: skip
 
 

@@ -76,6 +76,11 @@ class Latent:
 
         return recipe
 
+    def reader_gpus(self, key: str) -> int:
+        """GPUs that annotator can use."""
+        name = self.settings[key]
+        return part(Annotator, name, key).needs_of(self._flow.settings["annotation"].get(name, {})).gpu
+
     def _reader_files(self, key: str) -> dict[str, str]:
         name = self.settings[key]
         return part(Annotator, name, f"latent_directions.{key}").files(self._flow.settings["annotation"].get(name, {}))

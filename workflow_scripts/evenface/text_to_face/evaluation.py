@@ -100,13 +100,14 @@ def evaluate(
     *,
     seed: int,
     threads: int = 1,
+    device: str = "cpu",
 ) -> None:
     """Draw ``images`` faces over the catalogue, and write what the annotator reads (CSV) and a contact sheet (JPEG).
 
     ``settings`` has ``images``, ``steps`` and ``guidance``; ``annotator`` is the model of ``trained_here``.
     """
     runtime.prepare(threads)
-    reader = TrainedHere(annotator, device="cpu", threads=threads)
+    reader = TrainedHere(annotator, device=device, threads=threads)
     unread = [name for name in HAIR_COLOURS.values() if name not in reader.attributes]
     if unread:
         raise UserError(
@@ -117,7 +118,8 @@ def evaluate(
     prompts = sorted((catalogue[i % len(catalogue)] for i in range(settings["images"])), key=catalogue.index)
     together = min(max(settings["images"] // len(catalogue), 1), _BATCH)
     how = {key: settings[key] for key in ("steps", "guidance")}
-    generator = create("diffusion", {"model": str(model), **how, "batch_size": together, "threads": threads})
+    machine = {"device": device, "threads": threads}
+    generator = create("diffusion", {"model": str(model), **how, "batch_size": together, **machine})
     requests = [
         Request(
             f"evaluation-{i:05d}",

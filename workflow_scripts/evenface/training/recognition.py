@@ -30,6 +30,7 @@ from evenface.seeds import seed_from
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import digest_of, text_digest, write_history
+from evenface.training.images import mapped_array
 from evenface.training.loop import fit, outputs_of
 from evenface.training.margin import Margin
 from evenface.training.settings import LOOP_DEFAULTS, resolve
@@ -265,8 +266,7 @@ def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, l
     """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
     shape = (len(faces), 112, 112, 3)
     if int(np.prod(shape, dtype=np.int64)) > budget:
-        scratch.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
+        pixels = mapped_array(scratch, shape)
     else:
         pixels = np.empty(shape, np.uint8)
     crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)
