@@ -11,7 +11,7 @@ rule write_prompts:
     wildcard_constraints:
         catalogue=one_of(prompts_to_write()),
     # An endpoint may be out of reach of the compute nodes.
-    localrule: any(prompt["task"]["writer"] == "endpoint" for prompt in PROMPTS.values())
+    localrule: any(prompt["task"]["writer"] != "transformers" for prompt in PROMPTS.values())
     conda:
         "../envs/diffusion.yaml"
     threads: 2
