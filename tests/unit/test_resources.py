@@ -52,6 +52,10 @@ class Plugin(types.ModuleType):
         class Executor:
             run_uuid = "run"
             logger = Logger()
+            workflow = types.SimpleNamespace(
+                executor_settings=types.SimpleNamespace(init_seconds_before_status_checks=10)
+            )
+            next_seconds_between_status_checks = 180
 
             async def check_active_jobs(self, active_jobs):
                 found, _ = await plugin.query_job_status("squeue --name run", self.logger)
@@ -103,6 +107,7 @@ def test_where_one_program_fails_or_knows_less_the_other_is_asked():
     plugin, executor = watched({"squeue": {"1": "RUNNING"}, "sacct": {"1": "PENDING", "2": "COMPLETED"}})
     assert plugin.check(executor, job(1), job(2)) == ["1"]
     assert plugin.reports == [("2", "COMPLETED")] and executor.logger.lines == []
+    assert executor.next_seconds_between_status_checks == 30
 
 
 @pytest.mark.parametrize("output", ["written by this run", "of an earlier run", "missing"])

@@ -48,6 +48,9 @@ class _Watch:
         kept = [job async for job in self.check(executor, jobs)]
         for job in kept if self.answered else jobs:
             yield job
+        # The plugin's pauses grow to three minutes; squeue forgets finished jobs after MinJobAge, at least 3 first pauses.
+        longest = 3 * executor.workflow.executor_settings.init_seconds_before_status_checks
+        executor.next_seconds_between_status_checks = min(executor.next_seconds_between_status_checks, longest)
 
     async def states(self, command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
         """Job number -> state, and seconds; (None, None) where SLURM does not answer."""
