@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from evenface.errors import UserError
 
@@ -67,8 +68,10 @@ def _fail(sentence: str, terminal: int, details: str = "") -> NoReturn:
     sys.exit(1)
 
 
-def progress(items: Iterable[Item], total: int, label: str, *, every: float = 5.0) -> Iterator[Item]:
-    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end."""
+def progress(
+    items: Iterable[Item], total: int, label: str, *, unit: str = "images", every: float = 5.0
+) -> Iterator[Item]:
+    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end; ``unit`` is their plural."""
     start = last = time.monotonic()
     done = 0
     for item in items:
@@ -78,5 +81,42 @@ def progress(items: Iterable[Item], total: int, label: str, *, every: float = 5.
         if now - last >= every or done == total:
             rate = done / max(now - start, 1e-9)
             left = (total - done) / rate if rate else 0.0
-            log.info("%s: %d of %d, %.1f/s, %.0f s left", label, done, total, rate, left)
+            log.info("%s: %d of %d %s, %.1f/s, %.0f s left", label, done, total, unit, rate, left)
             last = now
+
+
+class Said(NamedTuple):
+    """The last line of a log that tells of progress, as far as it goes: images done and in all, or 0; seconds left."""
+
+    text: str
+    images: int
+    of: int
+    left: float
+
+
+def progress_in(path: str | Path) -> Said | None:
+    """What a job's log says last of its progress; None where it says nothing or cannot be read."""
+    for line in reversed(_tail(path)):
+        if left := re.match(r"[\d:]{8} (.*, (\d+) s left)", line):
+            images = re.search(r": (\d+) of (\d+) images, ", line)
+            return Said(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
+    return None
+
+
+def error_in(path: str | Path) -> str | None:
+    """The sentence with which a job ended, or the last line of its traceback; None where the log has neither."""
+    lines = _tail(path)
+    told = [line for line in lines if line.startswith("error: ")]
+    if not told and any(line.startswith("Traceback (most recent call last)") for line in lines):
+        told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
+    return told[-1] if told else None
+
+
+def _tail(path: str | Path, size: int = 16_384) -> list[str]:
+    """The last lines of a file, whole or not; none where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - size, 0))
+            return file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
