@@ -19,7 +19,7 @@ ALLOWED = {
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
+    "errors", "versions", "taxonomy", "joblog", "display", "planning", "storage", "configuration", "assets", "networks",
     "checkpoints", "writers", "generators", "standins", "datasets", "screening", "training", "annotators", "directions",
     "fairness", "report",
     "__main__",

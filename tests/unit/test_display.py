@@ -167,7 +167,7 @@ def test_a_terminal_is_updated_in_place(terminal, tmp_path):
     ]
     terminal.tell(message="a warning", level=logging.WARNING)
     assert terminal.stream.shown() == [*head, "a warning"]
-    terminal.display.heartbeat(4.0)
+    terminal.display.heartbeat(3.0)
     assert terminal.stream.shown()[:4] == [*head, "a warning", shown[2]]
     terminal.display.close()
     assert terminal.stream.shown()[3:] == [
@@ -206,6 +206,17 @@ def test_a_failed_job_is_told_with_its_rule_sentence_and_log(piped, tmp_path):
     ]
     assert piped.lines()[7].endswith("0 of 2 jobs after 0 s, 1 failed")
     assert piped.lines()[8] == "Mend what failed and run the same command again: what is finished stays."
+
+
+def test_jobs_that_ctrl_c_ended_have_not_failed(piped, tmp_path):
+    piped.begin(generate=2)
+    piped.start(1, "generate", tmp_path / "none")
+    message = "RuleException:\nCalledProcessError in file x, line 24:\nCommand 'y' died with <Signals.SIGINT: 2>."
+    piped.tell("error", message, logging.ERROR)
+    piped.fail(1, "generate", tmp_path / "none")
+    piped.display.close()
+    assert piped.lines()[2].endswith("0 of 2 jobs after 0 s")
+    assert piped.lines()[3] == "Stopped. Run the same command again to go on: what is finished stays."
 
 
 def test_many_failures_are_counted_and_a_retried_job_has_not_failed(piped, tmp_path):

@@ -30,6 +30,8 @@ MAX_GUESSED = 0.25
 IDLE = re.compile("Building DAG|Using shell|Conda environments: ignored")
 #: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
 TOLD = re.compile("Will exit|Shutting down|Terminating|Cancelling|Trying to restart")
+#: How Snakemake says that Ctrl-C has ended a job.
+INTERRUPTED = re.compile(r"died with <Signals\.SIGINT|exit status 130\.")
 #: Errors that the report of a failed job and the last lines say better.
 REPORTED = re.compile(
     r"Exiting because a job execution failed|WorkflowError:\nAt least one job did not complete"
@@ -265,7 +267,7 @@ class Display(logging.Handler):
         self.stream = plain.stream
         self.live = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.run: Run | None = None
-        self.broken = self.closed = False
+        self.broken = self.closed = self.interrupted = False
         self.drawn = 0  # lines of the block that is updated in place
         self.said = self.looked = 0.0
         self.failures = 0
@@ -305,11 +307,16 @@ class Display(logging.Handler):
                 self.say(f"{time.strftime('%H:%M:%S')}  {ready}: {self.run.line(self.run.stages[ready], now)}")
         elif event == "job_error":
             self.run.stop(record.jobid, now, done=False)
-            self.report(record)
+            if self.interrupted:
+                self.run.failed.discard(record.jobid)
+            else:
+                self.report(record)
         elif event in ("run_info", "job_started", "progress", "group_info"):
             return True
         elif record.levelno > logging.INFO:
-            return bool(REPORTED.match(record.getMessage()))
+            interrupted = bool(INTERRUPTED.search(record.getMessage()))
+            self.interrupted = self.interrupted or interrupted
+            return interrupted or bool(REPORTED.match(record.getMessage()))
         else:
             return event is None and not TOLD.match(record.getMessage())
         return True
@@ -404,7 +411,7 @@ class Display(logging.Handler):
             self.drawn = 0
         else:
             self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=False)}")
-        if self.run.failed:
+        if self.failures:
             self.say("Mend what failed and run the same command again: what is finished stays.")
         elif self.run.done < self.run.total:
             self.say("Stopped. Run the same command again to go on: what is finished stays.")
@@ -428,8 +435,10 @@ def install(workflow: Any) -> None:
             return {rule.name: place_of(rule) for rule in workflow.rules}
 
         def place_of(rule: Any) -> Place:
+            file = str(rule.snakefile)
+            line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
             minutes = getattr(rule.resources.get("runtime"), "raw", 0)
-            return Place(os.path.relpath(str(rule.snakefile)), rule.lineno, minutes if isinstance(minutes, int) else 0)
+            return Place(os.path.relpath(file), line, minutes if isinstance(minutes, int) else 0)
 
         def keep_going() -> bool:
             return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read
