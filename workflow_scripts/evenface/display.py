@@ -26,8 +26,10 @@ from evenface.joblog import Said, error_in, progress_in
 SHOWN_FAILURES = 5
 #: The share of the work left that may be of rules not seen at work where the time left is called "about".
 MAX_GUESSED = 0.25
+#: Finished jobs from which on a guess is told.
+MIN_DONE = 3
 #: Messages before the first job that tell a user nothing.
-IDLE = re.compile("Building DAG|Using shell|Conda environments: ignored")
+IDLE = re.compile("Using shell|Conda environments: ignored")
 #: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
 TOLD = re.compile("Will exit|Shutting down|Terminating|Cancelling|Trying to restart")
 #: How Snakemake says that Ctrl-C has ended a job.
@@ -101,9 +103,9 @@ class Run:
 
     def rule(self, name: str) -> Rule:
         if name not in self.rules:
-            self.rules[name] = self.stages.setdefault(self.places[name].stage, Stage()).rules[name] = Rule(
-                self.places[name].minutes
-            )
+            place = self.places[name]
+            rules = self.stages.setdefault(place.stage, Stage()).rules
+            self.rules[name] = rules[name] = Rule(place.minutes)
         return self.rules[name]
 
     @property
@@ -160,9 +162,8 @@ class Run:
         for job in self.running.values():
             ages[job.rule].append((now - job.started, job.said))
         spans = {name: [age + said.left for age, said in jobs if said] for name, jobs in ages.items()}
-        worked = sum(rule.seconds for rule in self.rules.values()) + sum(
-            age for jobs in ages.values() for age, _ in jobs
-        )
+        worked = sum(rule.seconds for rule in self.rules.values())
+        worked += sum(now - job.started for job in self.running.values())
         means = {
             name: (rule.seconds + sum(spans[name])) / (rule.done + len(spans[name]))
             for name, rule in self.rules.items()
@@ -217,10 +218,15 @@ class Run:
         if self.failed:
             text += f", {len(self.failed):,} failed"
         seconds, guessed = self.left(now)
-        if left and seconds:
-            how = "about" if guessed < MAX_GUESSED else "very roughly"
+        how = "about" if guessed < MAX_GUESSED else "very roughly"
+        if left and seconds and (how == "about" or self.done >= MIN_DONE):
             text += f", {how} {span(coarse(seconds))} left"
         return text
+
+
+def whole(value: Any) -> int:
+    """A number as it is, 0 for what is none (a function, words)."""
+    return value if isinstance(value, int) else 0
 
 
 def plural(count: int, noun: str) -> str:
@@ -237,20 +243,16 @@ def span(seconds: float) -> str:
     """A time span in words: 47 s, 3 min 20 s, 12 min, 2 h 5 min."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    parts = (
-        [f"{hours} h"] * bool(hours)
-        + [f"{minutes} min"] * bool(minutes)
-        + [f"{seconds} s"] * (not hours and seconds > 0)
-    )
-    return " ".join(parts) or "0 s"
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
 
 
 class Display(logging.Handler):
     """Speaks in place of ``plain``, Snakemake's stream handler, from the first job on.
 
     ``places`` gives every rule's place in the workflow's order, ``log_files`` the files of the whole log,
-    ``keep_going`` whether a run goes on after a failed job. Where the stream is a terminal, a few lines are updated in place; elsewhere a line is
-    written when a stage ends, and ever more seldom in between.
+    ``keep_going`` whether a run goes on after a failed job. Where the stream is a terminal, a few lines are updated
+    in place; elsewhere a line is written when a stage ends, and ever more seldom in between.
     """
 
     def __init__(
@@ -267,7 +269,7 @@ class Display(logging.Handler):
         self.stream = plain.stream
         self.live = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self.run: Run | None = None
-        self.broken = self.closed = self.interrupted = False
+        self.broken = self.closed = self.interrupted = self.trouble = False
         self.drawn = 0  # lines of the block that is updated in place
         self.said = self.looked = 0.0
         self.failures = 0
@@ -299,7 +301,7 @@ class Display(logging.Handler):
             )
             threading.Thread(target=self.tick, daemon=True).start()
         elif event == "job_info":
-            minutes = record.resources.get("runtime", 0)
+            minutes = whole(record.resources.get("runtime"))
             self.run.start(record.jobid, record.rule_name, list(record.log), minutes, now)
         elif event == "job_finished":
             ready = self.run.stop(record.job_id, now, done=True)
@@ -316,7 +318,9 @@ class Display(logging.Handler):
         elif record.levelno > logging.INFO:
             interrupted = bool(INTERRUPTED.search(record.getMessage()))
             self.interrupted = self.interrupted or interrupted
-            return interrupted or bool(REPORTED.match(record.getMessage()))
+            told = interrupted or bool(REPORTED.match(record.getMessage()))
+            self.trouble = self.trouble or (not told and record.levelno >= logging.ERROR)
+            return told
         else:
             return event is None and not TOLD.match(record.getMessage())
         return True
@@ -337,10 +341,9 @@ class Display(logging.Handler):
             more = len(record.output) - 1
             lines.append(f"  to make: {record.output[0]}" + (f" and {plural(more, 'other file')}" if more else ""))
         lines += [f"  {line}" for line in str(record.rule_msg or "").splitlines()]
-        for log in record.log[:1]:
-            lines.append(
-                f"  {error_in(log) or 'its log names no error: it may have been killed, for lack of memory say'}"
-            )
+        if record.log:
+            killed = "its log names no error: the job may have been killed, for lack of memory say"
+            lines.append(f"  {error_in(record.log[0]) or killed}")
         lines += [f"  log: {log}" for log in record.log]
         lines += [f"  {name}: {value}" for name, value in record.aux.items()]
         if self.failures == SHOWN_FAILURES:
@@ -411,7 +414,7 @@ class Display(logging.Handler):
             self.drawn = 0
         else:
             self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=False)}")
-        if self.failures:
+        if self.run.failed or self.trouble:
             self.say("Mend what failed and run the same command again: what is finished stays.")
         elif self.run.done < self.run.total:
             self.say("Stopped. Run the same command again to go on: what is finished stays.")
@@ -437,8 +440,7 @@ def install(workflow: Any) -> None:
         def place_of(rule: Any) -> Place:
             file = str(rule.snakefile)
             line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
-            minutes = getattr(rule.resources.get("runtime"), "raw", 0)
-            return Place(os.path.relpath(file), line, minutes if isinstance(minutes, int) else 0)
+            return Place(os.path.relpath(file), line, whole(getattr(rule.resources.get("runtime"), "raw", 0)))
 
         def keep_going() -> bool:
             return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read

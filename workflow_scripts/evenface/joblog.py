@@ -86,7 +86,7 @@ def progress(
 
 
 class Said(NamedTuple):
-    """The last line of a log that tells of progress, as far as it goes: images done and in all, or 0; seconds left."""
+    """A log's last line on progress up to its time left; images done and in all, 0 for other units; seconds left."""
 
     text: str
     images: int
