@@ -343,7 +343,7 @@ class Display(logging.Handler):
         lines += [f"  {line}" for line in str(record.rule_msg or "").splitlines()]
         if record.log:
             killed = "its log names no error: the job may have been killed, for lack of memory say"
-            lines.append(f"  {error_in(record.log[0]) or killed}")
+            lines.append(f"  {next(filter(None, map(error_in, record.log)), killed)}")
         lines += [f"  log: {log}" for log in record.log]
         lines += [f"  {name}: {value}" for name, value in record.aux.items()]
         if self.failures == SHOWN_FAILURES:
