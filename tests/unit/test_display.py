@@ -3,7 +3,9 @@
 import csv
 import io
 import logging
+import os
 import re
+import time
 from collections import Counter
 
 import pytest
@@ -294,6 +296,18 @@ def test_logs_are_read_back_as_they_were_written(tmp_path, caplog):
     log_with(path, "Traceback (most recent call last):", '  File "x", line 1', "OSError: gone")
     assert error_in(path) == "OSError: gone"
     assert error_in(log_with(path, "error: one", "error: two")) == "error: two"
+
+
+def test_the_log_of_an_earlier_run_says_nothing_of_this_one(piped, tmp_path):
+    log = log_with(tmp_path / "log", "12:00:00 faces: 10 of 10 images, 1.0/s, 0 s left", "error: of yesterday")
+    os.utime(log, (time.time() - 60, time.time() - 60))
+    piped.begin(generate=1)
+    piped.start(1, "generate", log)
+    piped.now = 30.0
+    piped.display.heartbeat(piped.now)
+    assert piped.lines()[-1].endswith(": generate 0 of 1 job")
+    piped.fail(1, "generate", log)
+    assert "of yesterday" not in piped.stream.getvalue()
 
 
 def test_spans_are_words():

@@ -28,6 +28,8 @@ SHOWN_FAILURES = 5
 MAX_GUESSED = 0.25
 #: Finished jobs from which on a guess is told.
 MIN_DONE = 3
+#: Seconds by which the clocks of the machines that write logs may differ.
+CLOCKS = 2.0
 #: Messages before the first job that tell a user nothing.
 IDLE = re.compile("Using shell|Conda environments: ignored")
 #: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
@@ -55,10 +57,11 @@ class Place(NamedTuple):
 
 @dataclass
 class Job:
-    """A running job; ``said`` is what its log said last of its progress."""
+    """A running job; ``said`` is what its log said last of its progress; a log older than ``since`` is another run's."""
 
     rule: str
     logs: list[str]
+    since: float
     started: float
     said: Said | None = None
 
@@ -116,16 +119,16 @@ class Run:
     def total(self) -> int:
         return sum(rule.total for rule in self.rules.values())
 
-    def start(self, number: int, name: str, logs: list[str], minutes: int, now: float) -> None:
+    def start(self, number: int, job: Job, minutes: int, now: float) -> None:
         """A job starts, or starts again; it asks for ``minutes``."""
         self.failed.discard(number)
-        rule, stage = self.rule(name), self.stages[self.places[name].stage]
+        rule, stage = self.rule(job.rule), self.stages[self.places[job.rule].stage]
         rule.minutes = rule.minutes or minutes
         if not stage.running:
             stage.since = now
         stage.running += 1
-        self.running[number] = Job(name, logs, now)
-        rule.total = max(rule.total, rule.done + sum(job.rule == name for job in self.running.values()))
+        self.running[number] = job
+        rule.total = max(rule.total, rule.done + sum(other.rule == job.rule for other in self.running.values()))
 
     def stop(self, number: int, now: float, *, done: bool) -> str | None:
         """A job ends; the name of its stage if that is finished now."""
@@ -150,7 +153,7 @@ class Run:
 
     def read(self, job: Job) -> None:
         """Look at what the job's log says of its progress."""
-        job.said = (progress_in(job.logs[0]) if job.logs else None) or job.said
+        job.said = (progress_in(job.logs[0], job.since) if job.logs else None) or job.said
 
     def left(self, now: float) -> tuple[float, float]:
         """Seconds left, 0 where nothing can be told, and which share of the work left is of rules not seen at work.
@@ -302,17 +305,19 @@ class Display(logging.Handler):
             threading.Thread(target=self.tick, daemon=True).start()
         elif event == "job_info":
             minutes = whole(record.resources.get("runtime"))
-            self.run.start(record.jobid, record.rule_name, list(record.log), minutes, now)
+            job = Job(record.rule_name, list(record.log), record.created - CLOCKS, now)
+            self.run.start(record.jobid, job, minutes, now)
         elif event == "job_finished":
             ready = self.run.stop(record.job_id, now, done=True)
             if ready and not self.live:
                 self.say(f"{time.strftime('%H:%M:%S')}  {ready}: {self.run.line(self.run.stages[ready], now)}")
         elif event == "job_error":
+            job = self.run.running.get(record.jobid)
             self.run.stop(record.jobid, now, done=False)
             if self.interrupted:
                 self.run.failed.discard(record.jobid)
             else:
-                self.report(record)
+                self.report(record, job.since if job else 0.0)
         elif event in ("run_info", "job_started", "progress", "group_info"):
             return True
         elif record.levelno > logging.INFO:
@@ -328,8 +333,8 @@ class Display(logging.Handler):
     def whole_log(self) -> str:
         return ", ".join(os.path.relpath(path) for path in self.log_files())
 
-    def report(self, record: Any) -> None:
-        """Say which job failed, where its rule stands, and why according to its log."""
+    def report(self, record: Any, since: float) -> None:
+        """Say which job failed, where its rule stands, and why according to its logs, if written after ``since``."""
         self.failures += 1
         if self.failures > SHOWN_FAILURES:
             return
@@ -340,10 +345,10 @@ class Display(logging.Handler):
         if record.output:
             more = len(record.output) - 1
             lines.append(f"  to make: {record.output[0]}" + (f" and {plural(more, 'other file')}" if more else ""))
-        lines += [f"  {line}" for line in str(record.rule_msg or "").splitlines()]
+        lines += [f"  {line}" for line in str(record.rule_msg or "").splitlines()[:1]]
         if record.log:
             killed = "its log names no error: the job may have been killed, for lack of memory say"
-            lines.append(f"  {next(filter(None, map(error_in, record.log)), killed)}")
+            lines.append(f"  {next(filter(None, (error_in(log, since) for log in record.log)), killed)}")
         lines += [f"  log: {log}" for log in record.log]
         lines += [f"  {name}: {value}" for name, value in record.aux.items()]
         if self.failures == SHOWN_FAILURES:

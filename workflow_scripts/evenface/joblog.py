@@ -94,29 +94,30 @@ class Said(NamedTuple):
     left: float
 
 
-def progress_in(path: str | Path) -> Said | None:
-    """What a job's log says last of its progress; None where it says nothing or cannot be read."""
-    for line in reversed(_tail(path)):
+def progress_in(path: str | Path, since: float = 0.0) -> Said | None:
+    """What a job's log says last of its progress; None where it says nothing, is older than ``since`` or unreadable."""
+    for line in reversed(_tail(path, since)):
         if left := re.match(r"[\d:]{8} (.*, (\d+) s left)", line):
             images = re.search(r": (\d+) of (\d+) images, ", line)
             return Said(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
     return None
 
 
-def error_in(path: str | Path) -> str | None:
-    """The sentence with which a job ended, or the last line of its traceback; None where the log has neither."""
-    lines = _tail(path)
+def error_in(path: str | Path, since: float = 0.0) -> str | None:
+    """The sentence with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
+    lines = _tail(path, since)
     told = [line for line in lines if line.startswith("error: ")]
     if not told and any(line.startswith("Traceback (most recent call last)") for line in lines):
         told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
     return told[-1] if told else None
 
 
-def _tail(path: str | Path, size: int = 16_384) -> list[str]:
-    """The last lines of a file, whole or not; none where it cannot be read."""
+def _tail(path: str | Path, since: float, size: int = 16_384) -> list[str]:
+    """The last lines of a file; none where it cannot be read or was last written before ``since`` (epoch seconds)."""
     try:
         with open(path, "rb") as file:
-            file.seek(max(os.fstat(file.fileno()).st_size - size, 0))
-            return file.read().decode(errors="replace").splitlines()
+            status = os.fstat(file.fileno())
+            file.seek(max(status.st_size - size, 0))
+            return file.read().decode(errors="replace").splitlines() if status.st_mtime >= since else []
     except OSError:
         return []
