@@ -229,7 +229,7 @@ def test_many_failures_are_counted_and_a_retried_job_has_not_failed(piped, tmp_p
     piped.tell(message="Trying to restart job 11.")
     piped.start(11, "generate", tmp_path / "none")
     text = piped.stream.getvalue()
-    assert text.count("FAILED") == 5 and "Further failures stand in the whole log alone." in text
+    assert text.count("FAILED") == 5 and "Further failures are in the whole log only." in text
     assert "the job may have been killed" in text and "Trying to restart job 11." in text
     piped.display.close()
     assert "11 failed" in piped.stream.getvalue()

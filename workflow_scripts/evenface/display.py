@@ -352,7 +352,7 @@ class Display(logging.Handler):
         lines += [f"  log: {log}" for log in record.log]
         lines += [f"  {name}: {value}" for name, value in record.aux.items()]
         if self.failures == SHOWN_FAILURES:
-            lines.append("Further failures stand in the whole log alone.")
+            lines.append("Further failures are in the whole log only.")
         self.say(*lines)
 
     def say(self, *lines: str) -> None:
