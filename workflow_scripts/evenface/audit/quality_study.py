@@ -98,7 +98,7 @@ def measure(
 
     def crops() -> Iterator[np.ndarray]:
         people = sitters(per_cell, seed, place)
-        for number, sitter in enumerate(progress(people, len(people), "quality study")):
+        for number, sitter in enumerate(progress(people, len(people), "quality study", unit="people")):
             for name, level, crop in crops_of(sitter, renderer, settings):
                 rows.append({"person": number, **sitter.demographics, "degradation": name, "level": float(level)})
                 yield crop

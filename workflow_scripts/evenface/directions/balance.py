@@ -72,7 +72,7 @@ def balanced_set(
     """
     groups = groups_of(settings["groups"])
     candidates, kept = [], []
-    for group in progress(groups, len(groups), "balanced sets"):
+    for group in progress(groups, len(groups), "balanced sets", unit="groups"):
         rows, faces = _fill(group, directions, generator, reader, settings, seed)
         candidates += rows
         kept += [(group, *face) for face in faces]

@@ -48,7 +48,7 @@ def effect_table(
     x = directions.standardised(latents)
     keys = [(f, level, kind) for f, level in directions.normals for kind in (SINGLE, CONDITIONAL)]
     rows = []
-    for factor, level, kind in progress(keys, len(keys), "effects of directions"):
+    for factor, level, kind in progress(keys, len(keys), "effects", unit="directions"):
         direction = along(directions, factor, level, kind)
         if direction is None:
             continue
