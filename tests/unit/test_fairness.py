@@ -508,7 +508,7 @@ def test_missing_images_are_allowed_when_asked():
     [
         ({"groupings": ["sex"]}, ["groupings", "'sex'", "gender"]),
         ({"groupings": ["gender*gender"]}, ["twice"]),
-        ({"grouping": ["gender"]}, ["evaluation.grouping ", "groupings"]),
+        ({"grouping": ["gender"]}, ["evaluation: 'grouping'", "groupings"]),
         ({"min_identities": 0}, ["min_identities", "0"]),
         ({"alpha": 2}, ["alpha", "2"]),
         ({"label_coding": "guess"}, ["label_coding", "zero_one"]),

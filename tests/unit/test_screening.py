@@ -138,7 +138,7 @@ def test_scorers_are_a_registry():
     assert np.isnan(quality.create("none", {}).score(crops)).all()
     flat, rough = quality.create("sharpness", {}).score(crops)
     assert flat == 0 and rough > 1000
-    with pytest.raises(UserError, match="'serfiq' is not available in this version; known are none, sharpness"):
+    with pytest.raises(UserError, match="'serfiq' is not known .choose from none, sharpness"):
         quality.from_config(screen.settings_of({"quality": {"scorer": "serfiq"}}))
 
 
@@ -213,13 +213,13 @@ def test_settings_change_the_verdict(shard, tmp_path):
 
 @pytest.mark.parametrize("config, message", [
     ({"detectr": "hog"}, "screening.detectr is not known"),
-    ({"framing": "round"}, "'round' is not one of celeba"),
-    ({"many_faces": "all"}, "is not one of reject, largest"),
+    ({"framing": "round"}, "'round' is not known .choose from celeba"),
+    ({"many_faces": "all"}, "is not known .choose from reject, largest"),
     ({"upsample": 9}, "is not auto or a number from 0 to 3"),
     ({"detector": "none"}, "celeba needs a face detector"),
     ({"detector": "none", "framing": "squeeze", "quality": {"scorer": "sharpness"}}, "needs a face detector"),
-    ({"detector": "yolo"}, "'yolo' is not one of hog, mmod, none"),
-    ({"landmarks": "dlib7"}, "'dlib7' is not one of dlib5, dlib68"),
+    ({"detector": "yolo"}, "'yolo' is not known .choose from hog, mmod, none"),
+    ({"landmarks": "dlib7"}, "'dlib7' is not known; did you mean 'dlib5'"),
     ({"landmarks": "dlib68"}, "weights of dlib68 are missing"),
     ({"detector": "mmod"}, "weights of mmod are missing"),
 ])  # fmt: skip

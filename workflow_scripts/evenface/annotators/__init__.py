@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.joblog import progress
 from evenface.screening import LANDMARK_COLUMNS
 from evenface.storage.images import ImageError
@@ -67,8 +67,7 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Annotator:
     ``settings`` are those of the configuration's block of that name, weights included, and where it
     computes: ``device`` and ``threads``.
     """
-    if name not in NAMES:
-        raise UserError(f"annotation.annotators: {name!r} is not known; use {', '.join(NAMES)}")
+    check_names("annotation.annotators", [name], NAMES)
     return importlib.import_module(f"{__name__}.{name}").create(dict(settings or {}))
 
 
@@ -82,9 +81,7 @@ def take_settings(
     own = dict(settings)
     files = own.pop("files", {})
     machine = {key: own.pop(key, default) for key, default in (("device", "cpu"), ("threads", 1))}
-    for key in own:
-        if key not in defaults:
-            raise UserError(f"annotation.{name}: unknown key {key!r}; known are {', '.join(defaults)}")
+    check_names(f"annotation.{name}", own, defaults)
     return {**defaults, **own}, files, machine
 
 

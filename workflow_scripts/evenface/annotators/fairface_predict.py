@@ -14,7 +14,7 @@ import pandas as pd
 
 from evenface.annotators.fairface_reader import Answer, FaceReader
 from evenface.annotators.fairface_table import SCORE_COLUMNS, ChipNames, write_predictions_csv
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.joblog import progress
 from evenface.screening import face_chips
 from evenface.storage.atomic import atomic_path
@@ -74,8 +74,7 @@ def predict_csv(
     returned. Paths are relative to the current folder, as in the original; a path listed twice is
     read once. Raises UserError for a list that cannot be read and for files that do not fit.
     """
-    if detector not in DETECTORS:
-        raise UserError(f"detector {detector!r} is not known; use {', '.join(DETECTORS)}")
+    check_names("face detector", [detector], DETECTORS)
     paths = _listed(images)
     reader = FaceReader(weights, weights_4, batch_size=batch_size, precision=precision, device=device, threads=threads)
     maker = None if detector == "none" else face_chips.ChipMaker(detector, {**DLIB_FILES, **(files or {})})

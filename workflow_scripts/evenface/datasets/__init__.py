@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from evenface.datasets import celeba, maad_face, synthetic
-from evenface.errors import UserError
+from evenface.errors import check_names
 
 READERS = {"celeba": celeba, "maad_face": maad_face, "synthetic": synthetic}
 
@@ -19,6 +19,5 @@ def read(reader: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.Dat
     ``reader`` is celeba, maad_face or synthetic; ``settings`` are that reader's (its DEFAULTS).
     Raises UserError naming the file, row or key that is wrong.
     """
-    if reader not in READERS:
-        raise UserError(f"data set reader {reader!r} is not one of {', '.join(READERS)}")
+    check_names("data set reader", [reader], READERS)
     return READERS[reader].read(settings)

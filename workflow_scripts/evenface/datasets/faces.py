@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names, unknown_name
 from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
 from evenface.storage.images import ImageError, read_image
@@ -56,9 +56,7 @@ def take_settings(reader: str, settings: Mapping[str, Any], defaults: Mapping[st
 
     Raises UserError naming an unknown or missing key.
     """
-    for key in settings:
-        if key not in defaults:
-            raise UserError(f"data set reader {reader}: unknown key {key!r}; allowed are {', '.join(defaults)}")
+    check_names(f"data set reader {reader}", settings, defaults)
     values = {**defaults, **settings}
     for key, value in values.items():
         if value is ...:
@@ -104,7 +102,7 @@ def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
         wrong = ~frame[column].isin(levels)
         if wrong.any():
             row = frame[wrong].iloc[0]
-            raise UserError(f"{name}: {row['image_id']} has {column} {row[column]!r}; allowed are {', '.join(levels)}")
+            raise UserError(unknown_name(f"{name}: {column} of {row['image_id']}", row[column], levels))
     for column in attribute_columns(frame):
         values = frame[column]
         if values.dtype != np.int8 or not values.between(-1, 1).all():
@@ -244,10 +242,9 @@ def apply_demographics(
         return faces, {}
     if isinstance(setting, str):
         setting = {"table": setting}
-    unknown = [k for k in setting if k not in ("table", "source", "key")]
-    if unknown or "table" not in setting:
-        raise UserError("key demographics: give table, optionally source and key"
-                        + (f"; {unknown[0]!r} is not known" if unknown else ""))  # fmt: skip
+    check_names("demographics", setting, ("table", "source", "key"))
+    if "table" not in setting:
+        raise UserError("demographics: the key table is missing; it is the path of the table")
     path = Path(setting["table"])
     if path.suffix == ".csv":
         read_header(path)
@@ -289,9 +286,9 @@ def apply_demographics(
         wrong = ~column.isin([*DIMENSIONS[dimension], UNKNOWN])
         if wrong.any():
             row = int(np.argmax(wrong))
+            levels = (*DIMENSIONS[dimension], UNKNOWN)
             raise UserError(
-                f"{path}: image {wanted.iloc[row]!r} has {dimension} {column.iloc[row]!r}; allowed are "
-                f"{', '.join(DIMENSIONS[dimension])}, {UNKNOWN}"
+                unknown_name(f"{path}: {dimension} of image {wanted.iloc[row]!r}", column.iloc[row], levels)
             )
         faces[dimension] = column.to_numpy()
     rest = [d for d in DIMENSIONS if d not in present]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.settings import FairnessSettings
 from evenface.taxonomy import UNKNOWN
@@ -189,10 +189,7 @@ def _level_codes(groups: pd.DataFrame, dimension: str, levels: tuple[str, ...], 
     wrong = [word for word in words if word not in known]
     if wrong:
         row = int(np.flatnonzero((groups[dimension] == wrong[0]).to_numpy())[0])
-        raise UserError(
-            f"{name}, row {row + 1}, column {dimension!r}: level {wrong[0]!r} is not declared; "
-            f"allowed are {', '.join(levels)} and {UNKNOWN}"
-        )
+        raise UserError(unknown_name(f"{name}, row {row + 1}, column {dimension!r}", wrong[0], (*levels, UNKNOWN)))
     table = np.array([*(known[word] for word in words), len(levels)], dtype=np.int64)
     return table[values]  # factorize codes a missing value as -1, the last entry
 

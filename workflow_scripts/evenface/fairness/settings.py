@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evenface.errors import UserError
-from evenface.taxonomy import CIRCULAR, DIMENSIONS, UNKNOWN
+from evenface.errors import UserError, check_names
+from evenface.taxonomy import CIRCULAR, DIMENSIONS, UNKNOWN, parse_grouping
 
 #: MAAD-Face names that spell out a demographic level, beside CelebA's Male and Young.
 DEMOGRAPHIC_ATTRIBUTES = {
@@ -117,13 +117,8 @@ class FairnessSettings:
         self._check_groupings()
         self._check_numbers()
         self._check_confusion()
-        if self.weights not in WEIGHTS:
-            raise UserError(f"evaluation.weights is {self.weights!r}; allowed are {', '.join(WEIGHTS)}")
-        for dimension in self.perm_within:
-            if dimension not in self.dimensions:
-                raise UserError(
-                    f"evaluation.perm_within: {dimension!r} is in no grouping; used are {', '.join(self.dimensions)}"
-                )
+        check_names("evaluation.weights", [self.weights], WEIGHTS)
+        check_names("evaluation.perm_within", self.perm_within, self.dimensions)
         if self.label_coding not in LABEL_CODINGS:
             raise UserError(f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}")
         summary = list(self.summary)
@@ -135,10 +130,7 @@ class FairnessSettings:
     def from_config(cls, config: Mapping | None) -> FairnessSettings:
         """Settings from the ``evaluation`` section of a configuration; an unknown key is an error."""
         config = {key: value for key, value in (config or {}).items() if key not in PREDICTION_KEYS}
-        allowed = [f.name for f in dataclasses.fields(cls)]
-        unknown = [key for key in config if key not in allowed]
-        if unknown:
-            raise UserError(f"evaluation.{unknown[0]} is not a known key; allowed are {', '.join(allowed)}")
+        check_names("evaluation", config, [f.name for f in dataclasses.fields(cls)])
         return cls(**config)
 
     def threshold(self, attribute: str) -> float:
@@ -167,15 +159,7 @@ class FairnessSettings:
         if not self.groupings:
             raise UserError("evaluation.groupings is empty; name at least one, for example gender")
         for grouping in self.groupings:
-            parts = grouping.split("*")
-            wrong = [part for part in parts if part not in self.levels]
-            if wrong:
-                raise UserError(
-                    f"evaluation.groupings: {grouping!r} uses {wrong[0]!r}, which is not a dimension; "
-                    f"allowed are {', '.join(self.levels)} and their products, e.g. gender*ethnicity"
-                )
-            if len(set(parts)) != len(parts):
-                raise UserError(f"evaluation.groupings: {grouping!r} names a dimension twice")
+            parse_grouping(grouping, "evaluation.groupings", self.levels)
         if len(set(self.groupings)) != len(self.groupings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
@@ -199,8 +183,7 @@ class FairnessSettings:
     def _check_confusion(self):
         object.__setattr__(self, "confusion", {k: tuple(map(tuple, rows)) for k, rows in self.confusion.items()})
         for dimension, rows in self.confusion.items():
-            if dimension not in self.levels:
-                raise UserError(f"evaluation.confusion: {dimension!r} is not a dimension")
+            check_names("evaluation.confusion", [dimension], self.levels)
             if dimension not in self.groupings:
                 raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
             n = len(self.levels[dimension])

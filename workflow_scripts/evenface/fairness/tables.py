@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.fairness import coverage
 from evenface.fairness.comparison import SWAP, Change, Side, compare
 from evenface.fairness.correction import FAILED as CORRECTION_FAILED
@@ -141,10 +141,9 @@ def evaluate_predictions(
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = {"fairness", *TABLES, "model_comparison", "manifest"}
+    known = ("fairness", *TABLES, "model_comparison", "manifest")
     started = _now()
-    if set(outputs) - known:
-        raise ValueError(f"unknown outputs {sorted(set(outputs) - known)}; known are {sorted(known)}")
+    check_names("outputs of the evaluation", outputs, known)
     by_dataset: dict[str, dict[str, _File]] = {}
     for model_id, entry in paths.items():
         several = [entry] if isinstance(entry, (str, os.PathLike)) else list(entry)
@@ -585,10 +584,7 @@ def _spread(values: Sequence, shape: tuple[int, ...], axis: int) -> np.ndarray:
 
 
 def _check_summary(settings: FairnessSettings) -> None:
-    known = names()
-    wrong = [name for name in settings.summary if name not in known]
-    if wrong:
-        raise UserError(f"evaluation.summary: {wrong[0]!r} is not a criterion; known are {', '.join(known)}")
+    check_names("evaluation.summary", settings.summary, names())
 
 
 def _summary_rows(gap_rows: pd.DataFrame, evaluated, scored, test: TestSet, settings) -> pd.DataFrame:
@@ -654,9 +650,7 @@ def _mean_over_seeds(run, several, per_seed, settings) -> pd.DataFrame:
 def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
     if settings.baseline is None:
         return summary.assign(baseline=None, baseline_value=np.nan, change=np.nan)
-    if settings.baseline not in set(summary["model"]):
-        models = ", ".join(sorted(set(summary["model"])))
-        raise UserError(f"evaluation.baseline is {settings.baseline!r}; the models evaluated are {models}")
+    check_names("evaluation.baseline", [settings.baseline], sorted(set(summary["model"])))
     key = ["attribute", "grouping", "criterion"]
     reference = headline(summary)
     reference = reference[reference["model"] == settings.baseline].set_index(key)["value"]
@@ -704,9 +698,8 @@ def _comparison_rows(evaluated, scored, test: TestSet, resampler: Resampler) -> 
     settings = resampler.settings
     sides = _sides(evaluated, scored)
     frames = [pd.DataFrame(columns=COMPARISON_COLUMNS)]
-    if settings.baseline is not None and settings.baseline not in sides:
-        models = ", ".join(sorted(sides))
-        raise UserError(f"evaluation.baseline is {settings.baseline!r}; the models evaluated are {models}")
+    if settings.baseline is not None:
+        check_names("evaluation.baseline", [settings.baseline], sorted(sides))
     baseline = sides.get(settings.baseline)
     for run, side in sides.items():
         if baseline is None or run == settings.baseline:

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.generators.protocol import GeneratedFace, Generator
 from evenface.versions import GENERATORS
 
@@ -27,7 +27,6 @@ def create(name: str, settings: Mapping[str, Any]) -> Generator:
     ``settings`` are its block of ``generation.settings`` with ``files`` (file key -> path, see
     :mod:`evenface.assets.generator_files`), ``device`` and ``threads``.
     """
-    if name not in _CLASSES:
-        raise UserError(f"generator {name!r} is not one of {', '.join(GENERATORS)}")
+    check_names("generation.generator", [name], GENERATORS)
     module, cls = _CLASSES[name]
     return getattr(importlib.import_module(module), cls)(settings)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.directions_file import read_directions
 from evenface.generators.latent import create_latent
 from evenface.generators.protocol import GeneratedFace
@@ -67,9 +67,7 @@ class GuidedGenerator:
 
     def __init__(self, settings: Mapping[str, Any]):
         own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
-        for key in own:
-            if key not in DEFAULTS:
-                raise UserError(f"generation.settings.guided: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+        check_names("generation.settings.guided", own, DEFAULTS)
         self.settings = {**DEFAULTS, **own}
         files = dict(settings.get("files") or {})
         if "directions" not in files:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.screening import REASONS
-from evenface.taxonomy import UNKNOWN, parse_grouping
+from evenface.taxonomy import UNKNOWN, group_name, parse_grouping
 
 GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethnicity")
 
@@ -30,11 +30,11 @@ def wilson(successes: np.ndarray, totals: np.ndarray, z: float = _Z) -> tuple[np
 
 
 def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
-    """Group of every row, levels joined by ``*``; "unknown" where one of them is."""
+    """Group of every row (:func:`evenface.taxonomy.group_name`); "unknown" where one of its levels is."""
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
-    levels = frame[list(parse_grouping(grouping))].fillna(UNKNOWN).astype("str")
-    group = levels.agg("*".join, axis=1) if len(levels) else pd.Series(dtype="str")
+    levels = frame[list(parse_grouping(grouping, "groupings of acceptance"))].fillna(UNKNOWN).astype("str")
+    group = levels.agg(group_name, axis=1) if len(levels) else pd.Series(dtype="str")
     return group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
 
 
@@ -45,7 +45,7 @@ def acceptance(
 
     ``screening``: image_id, accepted, reason. ``demographics``: image_id, gender, age, ethnicity
     (for a generated set, what was asked for). Returns one row per grouping and group, and one for
-    "all": grouping, group (levels joined by ``*``), total, accepted, rate, low, high (95 % Wilson),
+    "all": grouping, group, total, accepted, rate, low, high (95 % Wilson),
     and one count per reason. Rows whose level is unknown count in "all" and in group "unknown" of
     the groupings concerned. Raises KeyError for missing columns.
     """

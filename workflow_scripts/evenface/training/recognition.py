@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from evenface import networks
 from evenface.checkpoints import save_model
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.planning.seeds import seed_from
@@ -65,8 +65,7 @@ _VERIFIED = 2000
 def network_settings(name: str) -> dict[str, Any]:
     """Settings of ``IResNet`` by the configured name: small, iresnet18, iresnet34, iresnet50 or iresnet100."""
     known = {"small": SMALL, **{f"iresnet{depth}": {"blocks": list(blocks)} for depth, blocks in BLOCKS.items()}}
-    if name not in known:
-        raise UserError(f"screening.magface.trained_here.network is {name!r}; allowed are {', '.join(known)}")
+    check_names("screening.magface.trained_here.network", [name], known)
     return known[name]
 
 
