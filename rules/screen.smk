@@ -146,6 +146,7 @@ rule quality_study:
     params:
         recipe={
             **quality_settings("threshold", "study_per_cell"),
+            "study": versions.QUALITY_STUDY,
             "seed": SETTINGS["seed"],
             "renderer": versions.GENERATORS["parametric"],
         },
@@ -174,6 +175,6 @@ rule acceptance:
         mem_mb=scaled_mem(1000),
         runtime=20,
     params:
-        recipe={"version": versions.SCREENING, "seed": SETTINGS["seed"]},
+        recipe={"version": versions.ACCEPTANCE, "seed": SETTINGS["seed"]},
     script:
         "../workflow_scripts/acceptance.py"

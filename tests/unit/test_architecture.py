@@ -76,6 +76,20 @@ def test_scripts_are_thin_and_named_like_their_rules(root):
         assert "def " not in text and len(text.splitlines()) < 45, f"{name} is no thin script"
 
 
+def test_one_function_writes_csv_files():
+    """Prompt files hold text alone, and their notes stand above the header: planning writes them itself."""
+    writing = {
+        path.relative_to(LIBRARY).as_posix()
+        for path in LIBRARY.rglob("*.py")
+        if re.search(r"\.to_csv\(|csv\.(writer|DictWriter)\(", path.read_text())
+    }
+    assert writing == {"storage/csv.py", "planning/tables.py"}
+
+
+def test_one_function_looks_for_near_names():
+    assert [p.name for p in LIBRARY.rglob("*.py") if "difflib" in p.read_text()] == ["errors.py"]
+
+
 def test_every_rule_states_its_needs(root):
     for path in (root / "rules").glob("*.smk"):
         for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:

@@ -190,7 +190,10 @@ def test_looking_at_assets_imports_nothing_heavy(root):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"how": "htpp"}, r"assets.a.how: 'htpp' is not known; did you mean 'http'\? \(choose from http, package, manual\)"),
+        (
+            {"how": "htpp"},
+            r"assets.a.how: 'htpp' is not known; did you mean 'http'\? \(choose from http, package, manual\)",
+        ),
         ({"licence": {"name": "MIT"}}, "assets.a.licence: key 'limits' is missing"),
         ({"license": "MIT"}, r"assets.a: 'license' is not known; did you mean 'licence'\?"),
         ({"title": 3}, "assets.a.title is 3; it must be of type string"),

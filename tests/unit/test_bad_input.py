@@ -38,7 +38,11 @@ def environment():
     ("path", "value", "message"),
     [
         ("trainig", {}, "the top level: 'trainig' is not known; did you mean 'training'"),
-        ("generation.prompts.factorial.hair_color", ["black"], "generation.prompts.factorial: 'hair_color' is not known; did you"),
+        (
+            "generation.prompts.factorial.hair_color",
+            ["black"],
+            "generation.prompts.factorial: 'hair_color' is not known; did you",
+        ),
         ("screening.magface.treshold", 3, "screening.magface: 'treshold' is not known; did you mean 'threshold'"),
         ("standins.celeba.identitys", 3, "standins.celeba: 'identitys' is not known; did you mean 'identities'"),
         ("datasets.celeba.raeder", "x", "datasets.celeba: 'raeder' is not known; did you mean 'reader'"),
@@ -51,10 +55,22 @@ def environment():
         ("generation.settings.parametric.domain", "stdio", "domain: 'stdio' is not known; did you mean 'studio'"),
         ("generation.settings.parametric.size", [178], r"generation.settings.parametric.size: \[178\] is too short"),
         ("generation.settings.parametric.size", [0, 9], r"parametric.size\[0\] is 0; it must be at least 16"),
-        ("training.attributes", ["Blond"], r"training.attributes\[0\]: 'Blond' is not known; did you mean 'Blond_Hair'"),
-        ("evaluation.attributes", ["Smilling"], r"evaluation.attributes\[0\]: 'Smilling' is not known; did you mean 'Smiling'"),
+        (
+            "training.attributes",
+            ["Blond"],
+            r"training.attributes\[0\]: 'Blond' is not known; did you mean 'Blond_Hair'",
+        ),
+        (
+            "evaluation.attributes",
+            ["Smilling"],
+            r"evaluation.attributes\[0\]: 'Smilling' is not known; did you mean 'Smiling'",
+        ),
         ("evaluation.groupings", ["gendr"], "groupings: 'gendr' is not known; did you mean 'gender'"),
-        ("evaluation.groupings", ["gender*ethnicty"], r"'ethnicty' is not known; did you mean 'ethnicity'. .choose from gender, age, ethnicity"),
+        (
+            "evaluation.groupings",
+            ["gender*ethnicty"],
+            r"'ethnicty' is not known; did you mean 'ethnicity'. .choose from gender, age, ethnicity",
+        ),
         ("evaluation.groupings", ["gender", "gender*gender"], "'gender\\*gender' names a dimension twice"),
         ("generation.prompts.factorial.template", "{etnicity}", r"template cannot be filled in \('etnicity'\)"),
         ("generation.prompts.factorial.template", "{ethnicity", "template cannot be filled in"),
@@ -217,7 +233,7 @@ import sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from evenface.errors import UserError
-from evenface.fairness.csv import write_csv
+from evenface.storage.csv import write_csv
 from evenface.generators.parametric.archives import write_arrays
 from evenface.storage.atomic import write_bytes
 from evenface.storage.shards import write_shard

@@ -319,7 +319,7 @@ def test_missing_folders_and_unknown_keys(tmp_path):
     assert "'rooot' is not known" in celeba_error(tmp_path, rooot=1)
     with pytest.raises(UserError, match="key 'root' is missing"):
         read("celeba", {})
-    with pytest.raises(UserError, match="'imdb' is not known .choose from celeba"):
+    with pytest.raises(UserError, match=r"'imdb' is not known .choose from celeba"):
         read("imdb", {})
     with pytest.raises(UserError, match="no identity folder"):
         read("maad_face", {"root": tmp_path})
@@ -583,7 +583,7 @@ def test_faces_the_validator_cannot_place(tmp_path):
 
 def test_synthetic_defects(tmp_path):
     options = write_synthetic(tmp_path, shards=2)
-    with pytest.raises(UserError, match="labels: 'nobody' is not known .choose from requested, truth"):
+    with pytest.raises(UserError, match=r"labels: 'nobody' is not known .choose from requested, truth"):
         read("synthetic", {**options, "labels": "nobody"})
     with pytest.raises(UserError, match="2 shards but 1 screening files"):
         read("synthetic", {**options, "screening": options["screening"][:1]})

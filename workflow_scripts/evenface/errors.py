@@ -22,7 +22,7 @@ def unknown_name(where: str, name: object, known: Iterable[object]) -> str:
     """
     names = ["null" if value is None else str(value) for value in known]
     near = difflib.get_close_matches(str(name), names, 1, cutoff=0.75)
-    near = near or [other for other in names if str(name).lower() in other.lower()]
+    near = near or [other for other in names if other.lower().startswith(str(name).lower())]
     meant = f"; did you mean {near[0]!r}?" if near else ""
     listed = "" if near and len(names) > _SHORT else f" (choose from {', '.join(names) or 'nothing'})"
     return f"{where}: {'null' if name is None else repr(name)} is not known{meant}{listed}"

@@ -10,18 +10,20 @@ tests/update_references.py`` renews them.
 GENERATORS: dict[str, int] = {"parametric": 5, "diffusion": 2, "instruct_pix2pix": 1, "stylegan3": 1, "guided": 1}
 PROMPTS = 1
 SCREENING = 2
+ACCEPTANCE = 3
 QUALITY = 1
-RECOGNITION = 1
+QUALITY_STUDY = 1
+RECOGNITION = 2
 ANNOTATORS: dict[str, int] = {
-    "ground_truth": 1, "trained_here": 2, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
+    "ground_truth": 1, "trained_here": 3, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
 }  # fmt: skip
 AGREEMENT = 2
 STANDINS = 3
 FACE_ASSETS = 3
 READERS = 2
-TEXT_TO_FACE = 1
-DIRECTIONS = 1
-TRAINING = 1
+TEXT_TO_FACE = 2
+DIRECTIONS = 2
+TRAINING = 2
 PREDICTIONS = 1
-EVALUATION = 2
+EVALUATION = 3
 REPORT = 6

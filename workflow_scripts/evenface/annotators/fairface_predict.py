@@ -17,7 +17,7 @@ from evenface.annotators.fairface_table import SCORE_COLUMNS, ChipNames, write_p
 from evenface.errors import UserError, check_names
 from evenface.joblog import progress
 from evenface.screening import face_chips
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.storage.images import ImageError, ImageReader, decode_image
 
 log = logging.getLogger("evenface")
@@ -88,8 +88,7 @@ def predict_csv(
         face.chip = None
     write_predictions_csv(rows, out)
     table = pd.DataFrame([(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in fate], columns=_COLUMNS)
-    with atomic_path(f"{os.path.splitext(out)[0]}.images.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.1f")
+    write_csv(table, f"{os.path.splitext(out)[0]}.images.csv")
     for reason, count in table["reason"][table["reason"] != ""].value_counts().items():
         log.warning("%s: %d of %d pictures without a row: %s", out, count, len(paths), reason)
     return table

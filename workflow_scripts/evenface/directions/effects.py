@@ -187,7 +187,7 @@ def write_effects(
     sheet: str | os.PathLike,
 ) -> None:
     """The table of effects (CSV) on the first ``faces`` latents, and the sheet of walks (JPEG)."""
-    from evenface.directions.tables import write_csv
+    from evenface.storage.csv import write_csv
 
     chosen = latents[: settings["faces"]]
     write_csv(effect_table(directions, generator, chosen, reader, settings["distance"]), effects)

@@ -21,7 +21,6 @@ from evenface.fairness.correction import FAILED as CORRECTION_FAILED
 from evenface.fairness.correction import METHOD as CORRECTED
 from evenface.fairness.correction import Correction, condition_number, rates_of_rows
 from evenface.fairness.criteria import Criterion, Rates, criteria, names
-from evenface.fairness.csv import write_csv
 from evenface.fairness.cube import GroupCounts, Grouping
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import Scored, TestSet, read_predictions, read_test_set, scored_attributes
@@ -31,6 +30,7 @@ from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.uncertainty import MIN_VALID, Interval, Observed
 from evenface.storage.atomic import write_json
+from evenface.storage.csv import write_csv
 from evenface.storage.tables import read_table, table_meta
 
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"

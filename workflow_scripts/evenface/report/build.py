@@ -419,6 +419,9 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     for column in texts:
         if column in table.columns:
             table[column] = table[column].fillna("")
+    for column in ("group", "lowest", "highest"):
+        if column in table.columns:  # until version 2 of acceptance, levels were joined by *
+            table[column] = table[column].astype("str").str.replace("*", "|", regex=False)
     return table
 
 

@@ -24,7 +24,7 @@ from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
 from evenface.screening import alignment, degradation
 from evenface.screening.magface import MagFace, magnitudes
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 
 #: Factor -> levels from mild to severe: yaw of the head in degrees, standard deviation of a Gaussian blur in
@@ -164,6 +164,5 @@ def write_study(
 ) -> pd.DataFrame:
     """Measure, summarise, and write the table as CSV; returns it."""
     table = summarise(measure(scorer, assets, per_cell=per_cell, seed=seed, place=place), threshold)
-    with atomic_path(out) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+    write_csv(table, out)
     return table

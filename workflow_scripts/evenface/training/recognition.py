@@ -27,9 +27,10 @@ from evenface.networks.iresnet import BLOCKS
 from evenface.planning.seeds import seed_from
 from evenface.screening import degradation
 from evenface.screening.locating import aligned_crops, located
+from evenface.storage.csv import write_csv
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
-from evenface.training.fitting import digest_of, text_digest, write_history
+from evenface.training.fitting import digest_of, text_digest
 from evenface.training.loop import fit, outputs_of
 from evenface.training.margin import Margin
 from evenface.training.settings import LOOP_DEFAULTS, resolve
@@ -243,7 +244,7 @@ def train_recognition(
         "data": data,
         "environment": environment,
     }
-    write_history(result.history, log_path)
+    write_csv(pd.DataFrame(result.history), log_path)
     state = {n.removeprefix("backbone."): t for n, t in result.state.items() if n.startswith("backbone.")}
     written = save_model(model_path, state, manifest)
     del pixels  # a mapped file must be let go before its folder is removed
