@@ -11,15 +11,16 @@ ALLOWED = {
     "taxonomy": {"errors"},
     "errors": set(),
     "versions": set(),
+    "intervals": set(),
     "planning": {"planning", "taxonomy", "versions", "errors"},
     "storage": {"storage", "errors", ""},
     "networks": {"networks", "errors"},
-    "fairness": {"fairness", "taxonomy", "storage", "errors", ""},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", "intervals", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
+    "errors", "versions", "intervals", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
     "checkpoints", "writers", "generators", "standins", "datasets", "screening", "training", "annotators", "directions",
     "fairness", "report",
     "__main__",

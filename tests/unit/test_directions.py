@@ -415,7 +415,7 @@ def test_guidance_is_accepted_more_often_than_chance_and_fills_every_group(linea
             said = metadata.read(shard.image_bytes(row.member))
             assert said.source_type == metadata.ALGORITHMIC == row.digital_source_type
             assert said.image_id == row.image_id
-            assert json.loads(said.provenance)["group"] == f"{row.gender}*{row.Smiling}"
+            assert json.loads(said.provenance)["group"] == f"{row.gender}|{row.Smiling}"
     curve = balance.curve(candidates)
     assert (curve.groupby(["group", "method"])["tried"].max() == candidates.groupby(["group", "method"]).size()).all()
     assert (curve["accepted"] <= curve["tried"]).all()

@@ -21,7 +21,8 @@ from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.tables import _evaluate_grouping, _observed
 from evenface.fairness.tests_of_difference import against_permutations
-from evenface.fairness.uncertainty import quantiles, wilson
+from evenface.fairness.uncertainty import quantiles
+from evenface.intervals import wilson
 
 EVERYONE = dict(min_denominator=1, min_identities=1)
 DIFFERENCE = "equal_opportunity_difference"
@@ -207,7 +208,7 @@ def test_quantiles_are_numpys():
 
 def test_wilson_at_the_ends():
     z = norm.ppf(0.975)
-    low, high = wilson(np.array([0.0, 1.0, 0.5]), np.array([20, 20, 20]), 0.95)
+    low, high = wilson(np.array([0.0, 1.0, 0.5]), np.array([20, 20, 20]))
     np.testing.assert_allclose(high[0], z**2 / (20 + z**2))
     np.testing.assert_allclose(low[1], 20 / (20 + z**2))
     assert (low[0], high[1]) == (0, 1)

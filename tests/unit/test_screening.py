@@ -15,8 +15,9 @@ from PIL import Image
 
 from evenface.assets import dlib_models
 from evenface.errors import UserError
+from evenface.intervals import wilson
 from evenface.screening import alignment, quality, screen
-from evenface.screening.acceptance import acceptance, wilson
+from evenface.screening.acceptance import acceptance
 from evenface.screening.detection import MEAN_FIVE, Detection, FaceFinder, complete_landmarks
 from evenface.screening.summary import write_acceptance
 from evenface.storage.images import encode_png
@@ -212,7 +213,7 @@ def test_settings_change_the_verdict(shard, tmp_path):
 
 
 @pytest.mark.parametrize("config, message", [
-    ({"detectr": "hog"}, "screening.detectr is not known"),
+    ({"detectr": "hog"}, "screening: 'detectr' is not known"),
     ({"framing": "round"}, "'round' is not known .choose from celeba"),
     ({"many_faces": "all"}, "is not known .choose from reject, largest"),
     ({"upsample": 9}, "is not auto or a number from 0 to 3"),
@@ -244,7 +245,7 @@ def test_defaults_are_the_schemas(config):
 
 
 def test_wilson_against_published_values():
-    low, high = wilson(np.array([8, 0, 10, 0]), np.array([10, 10, 10, 0]))
+    low, high = wilson(np.array([0.8, 0, 1, np.nan]), np.array([10, 10, 10, 0]))
     np.testing.assert_allclose(low[:3], [0.4901625, 0.0, 0.7224672], atol=1e-6)
     np.testing.assert_allclose(high[:3], [0.9433178, 0.2775328, 1.0], atol=1e-6)
     assert np.isnan(low[3])

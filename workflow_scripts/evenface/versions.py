@@ -17,7 +17,7 @@ RECOGNITION = 2
 ANNOTATORS: dict[str, int] = {
     "ground_truth": 1, "trained_here": 3, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
 }  # fmt: skip
-AGREEMENT = 2
+AGREEMENT = 3
 STANDINS = 3
 FACE_ASSETS = 3
 READERS = 2

@@ -21,9 +21,9 @@ from evenface.directions.samples import write_faces
 from evenface.generators.directions_file import Directions
 from evenface.generators.latent import LatentGenerator
 from evenface.generators.walks import Walk, walk
+from evenface.intervals import wilson
 from evenface.joblog import progress
 from evenface.planning.seeds import seed_from
-from evenface.screening.acceptance import wilson
 from evenface.taxonomy import UNKNOWN, group_name
 
 log = logging.getLogger("evenface")
@@ -177,7 +177,7 @@ def summary(candidates: pd.DataFrame, directions: Directions, kept: Mapping[str,
     width = len(directions.mean)
     for (group, method), part in candidates.groupby(["group", "method"], sort=False):
         accepted = int((part["reason"] == "").sum())
-        low, high = wilson(accepted, len(part))
+        low, high = wilson(accepted / len(part), len(part))
         row = {"group": group, "method": method, "tried": len(part),
                "accepted": accepted, "share": accepted / len(part), "low": float(low), "high": float(high)}  # fmt: skip
         if method == GUIDED:
