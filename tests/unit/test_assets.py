@@ -124,6 +124,10 @@ def test_every_key_the_registry_names_is_in_the_schema(shipped, schema):
         if not condition.startswith("datasets.*.reader=")
     }
     assert keys and [key for key in sorted(keys) if not known(key)] == []
+    readers = {c.split("=")[1] for asset in shipped for c in asset.needed_by if c.startswith("datasets.*.reader=")}
+    assert readers and readers <= {
+        *schema["properties"]["datasets"]["additionalProperties"]["properties"]["reader"]["enum"]
+    }
 
 
 def test_every_file_an_annotator_reads_is_in_the_registry(config, shipped, schema):

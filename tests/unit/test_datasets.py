@@ -434,10 +434,11 @@ def test_demographics_table(tmp_path):
     assert summary["images_without_demographics"] == 1
     truth["ethnicity"] = "martian"
     truth.to_csv(tmp_path / "t.csv", index=False)
-    options = {"table": str(tmp_path / "t.csv"), "source": "annotator"}
+    options = str(tmp_path / "t.csv")
     assert "ethnicity of image '000001.jpg': 'martian'" in celeba_error(tmp_path / "d", demographics=options)
-    assert "column 'file' (image id or file name) is missing" in celeba_error(
-        tmp_path / "d", demographics={**options, "key": "file"}
+    truth.rename(columns={"image": "name"}).to_csv(tmp_path / "nameless.csv", index=False)
+    assert "column 'image_id' is missing; give this name" in celeba_error(
+        tmp_path / "d", demographics=str(tmp_path / "nameless.csv")
     )
     assert "no such table" in celeba_error(tmp_path / "d", demographics=str(tmp_path / "none.parquet"))
     pd.concat([truth, truth]).to_csv(tmp_path / "t.csv", index=False)

@@ -56,7 +56,7 @@ def test_standins_share_no_person():
         ({"identites": 3}, "'identites' is not known"),
         ({"ethnicity": {"green": 1}}, "'green' is not known"),
         ({"ethnicity": {"white": 0}}, "sum to 0"),
-        ({"domain": "cave"}, "domain 'cave'"),
+        ({"domain": "cave"}, "domain: 'cave'"),
         ({"label_noise": 1.5}, "label_noise"),
     ],
 )

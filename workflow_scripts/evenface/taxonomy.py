@@ -95,6 +95,13 @@ DEEPFACE_GENDER: dict[str, str] = {"Woman": "female", "Man": "male"}
 #: DeepFace's emotions.
 DEEPFACE_EMOTION: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
+#: How files write labels: the values a coding allows, and what each means. Tables of this workflow hold int8
+#: labels in {+1 present, -1 absent, 0 undefined}, which is ``minus_one_one``.
+LABEL_CODINGS: dict[str, dict[int, int]] = {
+    "minus_one_one": {1: 1, -1: -1, 0: 0},
+    "zero_one": {1: 1, 0: -1},
+}
+
 #: Hair-colour words and the attribute that annotates each.
 HAIR_COLOURS: dict[str, str] = {
     "black": "Black_Hair",

@@ -63,5 +63,7 @@ class GroundTruth:
 
 def create(settings: Mapping[str, Any]) -> GroundTruth:
     """The annotator; it has no settings."""
-    check_names("annotation.ground_truth", (key for key in settings if key not in ("device", "threads")), ())
+    check_names(
+        "settings of the annotator ground_truth", (key for key in settings if key not in ("device", "threads")), ()
+    )
     return GroundTruth()

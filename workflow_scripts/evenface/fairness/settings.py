@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from evenface.errors import UserError, check_names
-from evenface.taxonomy import CIRCULAR, DIMENSIONS, UNKNOWN, parse_grouping
+from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face names that spell out a demographic level, beside CelebA's Male and Young.
 DEMOGRAPHIC_ATTRIBUTES = {
@@ -49,7 +49,6 @@ PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 PREDICTION_KEYS = ("dataset", "crop")
 
 WEIGHTS = ("multinomial", "poisson")
-LABEL_CODINGS = ("signed", "zero_one")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class FairnessSettings:
     alpha                weight of false positives in the weighted criteria, in [0, 1]
     include_unknown      let the level ``unknown`` take part in gaps
     allow_missing_images keep the images that all tables share instead of failing
-    label_coding         ``signed`` {+1, -1, 0 undefined} or ``zero_one`` {1, 0 negative}
+    label_coding         how ``labels`` are written, a name in taxonomy.LABEL_CODINGS
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
     circular             attribute -> dimension it spells out; such rows get status ``circular``
     summary              criteria that go to results/fairness.csv
@@ -91,7 +90,7 @@ class FairnessSettings:
     alpha: float = 0.5
     include_unknown: bool = False
     allow_missing_images: bool = False
-    label_coding: str = "signed"
+    label_coding: str = "minus_one_one"
     derived_labels: Mapping[str, str] = field(default_factory=dict)
     circular: Mapping[str, str] = field(default_factory=lambda: dict(DEMOGRAPHIC_ATTRIBUTES))
     summary: tuple[str, ...] = DEFAULT_SUMMARY
@@ -119,8 +118,7 @@ class FairnessSettings:
         self._check_confusion()
         check_names("evaluation.weights", [self.weights], WEIGHTS)
         check_names("evaluation.perm_within", self.perm_within, self.dimensions)
-        if self.label_coding not in LABEL_CODINGS:
-            raise UserError(f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}")
+        check_names("FairnessSettings.label_coding", [self.label_coding], LABEL_CODINGS)
         summary = list(self.summary)
         if any(name.startswith("demographic_parity") for name in summary):
             summary += [name for name in PARITY_COMPANIONS if name not in summary]
@@ -136,7 +134,7 @@ class FairnessSettings:
     def threshold(self, attribute: str) -> float:
         if isinstance(self.thresholds, Mapping):
             if attribute not in self.thresholds:
-                raise UserError(f"evaluation.thresholds has no entry for {attribute}; add one")
+                raise UserError(f"FairnessSettings.thresholds has no entry for {attribute}; add one")
             return float(self.thresholds[attribute])
         return float(self.thresholds)
 
@@ -150,10 +148,10 @@ class FairnessSettings:
         for dimension, levels in self.levels.items():
             if UNKNOWN in levels or len(set(levels)) != len(levels) or not levels:
                 raise UserError(
-                    f"evaluation.levels.{dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
+                    f"FairnessSettings.levels: {dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
                 )
             if any("|" in level for level in levels):
-                raise UserError(f"evaluation.levels.{dimension}: '|' is reserved for products of levels")
+                raise UserError(f"FairnessSettings.levels: {dimension} uses '|', which joins the levels of a group")
 
     def _check_groupings(self):
         if not self.groupings:
@@ -171,14 +169,12 @@ class FairnessSettings:
                 raise UserError(f"evaluation.{key} must be a whole number of at least {lowest}, found {value!r}")
         if not isinstance(self.ci_level, float) or not 0 < self.ci_level < 1:
             raise UserError(f"evaluation.ci_level must be a number between 0 and 1, found {self.ci_level!r}")
-        values = {"alpha": self.alpha, "practical_threshold": self.practical_threshold}
-        if isinstance(self.thresholds, Mapping):
-            values |= {f"thresholds.{name}": value for name, value in self.thresholds.items()}
-        else:
-            values["thresholds"] = self.thresholds
+        given = self.thresholds if isinstance(self.thresholds, Mapping) else {"all attributes": self.thresholds}
+        values = {"evaluation.alpha": self.alpha, "evaluation.practical_threshold": self.practical_threshold}
+        values |= {f"FairnessSettings.thresholds of {name}": value for name, value in given.items()}
         for key, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise UserError(f"evaluation.{key} must be a number in [0, 1], found {value!r}")
+                raise UserError(f"{key} must be a number in [0, 1], found {value!r}")
 
     def _check_confusion(self):
         object.__setattr__(self, "confusion", {k: tuple(map(tuple, rows)) for k, rows in self.confusion.items()})
