@@ -2,7 +2,8 @@
 
 from evenface.fairness.interop import metric_frame
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.tables import evaluate, evaluate_predictions, headline
+from evenface.fairness.summary import headline
+from evenface.fairness.tables import evaluate, evaluate_predictions
 from evenface.storage.csv import write_csv
 
 __all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]

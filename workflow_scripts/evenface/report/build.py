@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from evenface import __version__
 from evenface.errors import UserError
-from evenface.fairness.tables import CIRCULAR, headline
+from evenface.fairness.evaluated import CIRCULAR
+from evenface.fairness.summary import headline
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.quality import quality_section, study_section
