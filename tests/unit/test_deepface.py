@@ -166,10 +166,10 @@ def test_mtcnn_finds_with_weights_of_its_own(emotion, tmp_path):
     ("settings", "message"),
     [
         ({"weights": NONE}, "every model is null"),
-        ({"weights": {"mood": "x"}}, "'mood' is not known; use age, gender, race, emotion"),
+        ({"weights": {"mood": "x"}}, "'mood' is not known .choose from age, gender, race, emotion"),
         ({"detector": "opencv"}, "OpenCV 5 has no face cascades"),
-        ({"detector": "yolo"}, "'yolo' is not known; use mtcnn, hog, skip"),
-        ({"detectors": "skip"}, "unknown key 'detectors'"),
+        ({"detector": "yolo"}, "'yolo' is not known .choose from mtcnn, hog, skip"),
+        ({"detectors": "skip"}, "'detectors' is not known"),
         ({"detector": "skip"}, "age_model_weights.pth: no such checkpoint"),
     ],
 )

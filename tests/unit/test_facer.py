@@ -277,8 +277,8 @@ def test_the_schema_and_the_annotator_know_the_same_settings(schema):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"treshold": 1}, "unknown key 'treshold'"),
-        ({"detector": "mtcnn"}, "detector: 'mtcnn' is not known; use retinaface, landmarks"),
+        ({"treshold": 1}, "'treshold' is not known"),
+        ({"detector": "mtcnn"}, "detector: 'mtcnn' is not known .choose from retinaface, landmarks"),
         ({"detector_weights": None}, "detector_weights is empty"),
         ({"files": {"detector_weights": "absent.pth", "weights": "absent.pt"}}, r"absent\.pth: no such"),
         ({"detector": "landmarks", "files": {"weights": "absent.pt"}}, r"absent\.pt: no such"),

@@ -32,11 +32,11 @@ def test_mistakes_in_config_and_prompts_stop_before_any_job(fresh):
 
     refused(
         lambda c: c["evaluation"].update(groupings=["gender*etnicity"]),
-        "evaluation.groupings: 'gender*etnicity' uses 'etnicity'",
+        "evaluation.groupings: 'etnicity' is not known; did you mean 'ethnicity'?",
     )
     refused(
         lambda c: c["generation"]["prompts"]["factorial"].update(hair_color=["black"]),
-        "unknown key 'hair_color' in generation.prompts.factorial; did you mean 'hair_colour'?",
+        "generation.prompts.factorial: 'hair_color' is not known; did you mean 'hair_colour'?",
     )
     (fresh / "prompts.csv").write_text("prompt,gender\na man with a goatee and no beard,male\n")
     refused(

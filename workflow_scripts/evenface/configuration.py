@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import hashlib
 import json
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 import jsonschema
 import yaml
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import parse_grouping
 
 
 def load_schema(path: str | Path) -> dict[str, Any]:
@@ -58,21 +57,14 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     place = _dotted(error.absolute_path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        unknown = sorted(set(error.instance) - set(known), key=str)
-        parts = []
-        for key in unknown:
-            near = difflib.get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"allowed there: {', '.join(known)}"
-            parts.append(f"unknown key {str(key)!r} in {place}; {hint}")
-        return "; ".join(parts)
+        return "\n  ".join(
+            unknown_name(place, key, known) for key in sorted(error.instance, key=str) if key not in known
+        )
     if error.validator == "required":
         missing = [k for k in error.validator_value if k not in error.instance]
         return f"{place}: key {missing[0]!r} is missing"
     if error.validator == "enum":
-        allowed = ", ".join("null" if v is None else str(v) for v in error.validator_value)
-        near = difflib.get_close_matches(str(error.instance), [str(v) for v in error.validator_value], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{place} is {error.instance!r}; allowed are {allowed}{hint}"
+        return unknown_name(place, error.instance, error.validator_value)
     if error.validator == "type":
         kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         return f"{place} is {error.instance!r}; it must be of type {' or '.join(kinds)}"
@@ -131,21 +123,21 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     for key, dataset in datasets.items():
         standin = dataset.get("standin")
         if standin and standin not in standins:
-            problems.append(f"datasets.{key}.standin is {standin!r}; standins has {', '.join(standins) or 'no entry'}")
+            problems.append(unknown_name(f"datasets.{key}.standin", standin, standins))
     for key, run in config["runs"].items():
         if not run.get("real") and not run.get("synthetic"):
             problems.append(f"runs.{key} trains on nothing; give it 'real' (a data set) or 'synthetic: true'")
         if run.get("real") and run["real"] not in datasets:
-            problems.append(f"runs.{key}.real is {run['real']!r}; datasets has {', '.join(datasets)}")
+            problems.append(unknown_name(f"runs.{key}.real", run["real"], datasets))
     for place, dataset in (
         ("evaluation.dataset", config["evaluation"]["dataset"]),
         ("annotation.trained_here.dataset", config["annotation"]["trained_here"]["dataset"]),
     ):
         if dataset not in datasets:
-            problems.append(f"{place} is {dataset!r}; datasets has {', '.join(datasets)}")
+            problems.append(unknown_name(place, dataset, datasets))
     baseline = config["evaluation"]["baseline"]
     if baseline not in config["runs"]:
-        problems.append(f"evaluation.baseline is {baseline!r}; runs has {', '.join(config['runs'])}")
+        problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
@@ -209,9 +201,7 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
         )
     for key, run in config["runs"].items():
         if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
-            problems.append(
-                f"runs.{key}.synthetic is {run['synthetic']!r}; generation.generator has {', '.join(generators)}"
-            )
+            problems.append(unknown_name(f"runs.{key}.synthetic", run["synthetic"], generators))
     return problems
 
 
@@ -224,15 +214,12 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
         problems.append("screening.magface needs landmarks: set screening.detector to hog or mmod, or weights to null")
     own = magface["weights"] == "trained_here"
     calibrated = magface["threshold"] == "calibrated" or (own and magface["threshold"] == "auto")
-    known = ", ".join(datasets)
     if own and magface["trained_here"]["dataset"] not in datasets:
         name = magface["trained_here"]["dataset"]
-        problems.append(f"screening.magface.trained_here.dataset is {name!r}; datasets has {known}")
+        problems.append(unknown_name("screening.magface.trained_here.dataset", name, datasets))
     if calibrated and magface["reference"] not in datasets:
-        name = magface["reference"]
-        problems.append(
-            f"screening.magface.reference is {name!r}, but the threshold is calibrated; datasets has {known}"
-        )
+        missing = unknown_name("screening.magface.reference", magface["reference"], datasets)
+        problems.append(f"{missing}; the threshold is calibrated on that data set")
     return problems
 
 
@@ -274,33 +261,27 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
 
 
 def _grouping_problems(groupings: list[str]) -> list[str]:
-    """Groupings that are no dimension or product of dimensions; found here, not after the last training."""
+    """Groupings that are not a dimension or a product of dimensions; found here, not after the last training."""
     problems = []
     for grouping in groupings:
-        parts = grouping.split("*")
-        unknown = [part for part in parts if part not in DIMENSIONS]
-        if unknown:
-            near = difflib.get_close_matches(unknown[0], DIMENSIONS, 1)
-            problems.append(
-                f"evaluation.groupings: {grouping!r} uses {unknown[0]!r}; allowed are {', '.join(DIMENSIONS)} and "
-                f"their products, e.g. gender*ethnicity{f'; did you mean {near[0]!r}?' if near else ''}"
-            )
-        elif len(set(parts)) < len(parts):
-            problems.append(f"evaluation.groupings: {grouping!r} names a dimension twice")
+        try:
+            parse_grouping(grouping, "evaluation.groupings")
+        except UserError as error:
+            problems.append(str(error))
     return problems
 
 
 def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
     """Dimensions that permutations or corrections refer to and no grouping has."""
     groupings = evaluation["groupings"]
-    used = {part for grouping in groupings for part in grouping.split("*")}
+    used = sorted({part for grouping in groupings for part in grouping.split("*")})
     problems = [
-        f"evaluation.perm_within has {dimension!r}, which is in no grouping"
+        unknown_name("evaluation.perm_within", dimension, used)
         for dimension in evaluation.get("perm_within", ())
         if dimension not in used
     ]
     return problems + [
-        f"evaluation.confusion has {dimension!r}, which is not among evaluation.groupings"
+        unknown_name("evaluation.confusion", dimension, groupings)
         for dimension in evaluation.get("confusion", ())
         if dimension not in groupings
     ]

@@ -11,7 +11,6 @@ key ``extensions`` names. Both are found by :func:`parts` and looked up by :func
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -27,7 +26,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 
 #: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
 VARIABLE = "EVENFACE_EXTENSIONS"
@@ -220,10 +219,7 @@ def parts(kind: type[P]) -> dict[str, P]:
 def part(kind: type[P], name: str, where: str) -> P:
     """The part called ``name``; UserError naming ``where`` it was asked for, and what there is."""
     known = parts(kind)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
-        raise UserError(f"{where}: there is no {kind.kind} {name!r}; {hint}")
+    check_names(where, [name], known)
     return known[name]
 
 

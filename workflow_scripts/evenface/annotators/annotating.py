@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.faces import LANDMARK_COLUMNS
 from evenface.joblog import progress
 from evenface.storage.images import ImageError
@@ -63,9 +63,7 @@ def take_settings(
     own = dict(settings)
     files = own.pop("files", {})
     machine = {key: own.pop(key, default) for key, default in (("device", "cpu"), ("threads", 1))}
-    for key in own:
-        if key not in defaults:
-            raise UserError(f"annotation.{name}: unknown key {key!r}; known are {', '.join(defaults)}")
+    check_names(f"annotation.{name}", own, defaults)
     return {**defaults, **own}, files, machine
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.plan.generators import REQUESTED
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
@@ -58,9 +58,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
     validation = {**VALIDATION_DEFAULTS, **(values["validate"] or {})}
     for key, source in (*((k, values[k]) for k in ("labels", "demographics")), ("validate.by", validation["by"])):
-        if source not in (REQUESTED, None) and source not in annotations:
-            known = ", ".join([REQUESTED, *annotations])
-            raise UserError(f"data set {values['name']}: {key} is {source!r}, but known are {known}")
+        check_names(f"data set {values['name']}, {key}", [source], (REQUESTED, *annotations, None))
     count = len(values["shards"])
     lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {})}
     for key, files in lists.items():

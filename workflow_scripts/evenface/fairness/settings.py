@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from evenface.errors import UserError
-from evenface.taxonomy import CIRCULAR, DIMENSIONS, UNKNOWN
+from evenface.errors import UserError, check_names
+from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face names that spell out a demographic level, beside CelebA's Male and Young.
 DEMOGRAPHIC_ATTRIBUTES = {
@@ -49,7 +49,6 @@ PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 PREDICTION_KEYS = ("dataset", "crop")
 
 WEIGHTS = ("multinomial", "poisson")
-LABEL_CODINGS = ("signed", "zero_one")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class FairnessSettings:
     alpha                weight of false positives in the weighted criteria, in [0, 1]
     include_unknown      let the level ``unknown`` take part in gaps
     allow_missing_images keep the images that all tables share instead of failing
-    label_coding         ``signed`` {+1, -1, 0 undefined} or ``zero_one`` {1, 0 negative}
+    label_coding         how ``labels`` are written, a name in taxonomy.LABEL_CODINGS
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
     circular             attribute -> dimension it spells out; such rows get status ``circular``
     summary              criteria that go to results/fairness.csv
@@ -91,7 +90,7 @@ class FairnessSettings:
     alpha: float = 0.5
     include_unknown: bool = False
     allow_missing_images: bool = False
-    label_coding: str = "signed"
+    label_coding: str = "minus_one_one"
     derived_labels: Mapping[str, str] = field(default_factory=dict)
     circular: Mapping[str, str] = field(default_factory=lambda: dict(DEMOGRAPHIC_ATTRIBUTES))
     summary: tuple[str, ...] = DEFAULT_SUMMARY
@@ -117,15 +116,9 @@ class FairnessSettings:
         self._check_groupings()
         self._check_numbers()
         self._check_confusion()
-        if self.weights not in WEIGHTS:
-            raise UserError(f"evaluation.weights is {self.weights!r}; allowed are {', '.join(WEIGHTS)}")
-        for dimension in self.perm_within:
-            if dimension not in self.dimensions:
-                raise UserError(
-                    f"evaluation.perm_within: {dimension!r} is in no grouping; used are {', '.join(self.dimensions)}"
-                )
-        if self.label_coding not in LABEL_CODINGS:
-            raise UserError(f"evaluation.label_coding is {self.label_coding!r}; allowed are {', '.join(LABEL_CODINGS)}")
+        check_names("evaluation.weights", [self.weights], WEIGHTS)
+        check_names("evaluation.perm_within", self.perm_within, self.dimensions)
+        check_names("FairnessSettings.label_coding", [self.label_coding], LABEL_CODINGS)
         summary = list(self.summary)
         if any(name.startswith("demographic_parity") for name in summary):
             summary += [name for name in PARITY_COMPANIONS if name not in summary]
@@ -135,16 +128,13 @@ class FairnessSettings:
     def from_config(cls, config: Mapping | None) -> FairnessSettings:
         """Settings from the ``evaluation`` section of a configuration; an unknown key is an error."""
         config = {key: value for key, value in (config or {}).items() if key not in PREDICTION_KEYS}
-        allowed = [f.name for f in dataclasses.fields(cls)]
-        unknown = [key for key in config if key not in allowed]
-        if unknown:
-            raise UserError(f"evaluation.{unknown[0]} is not a known key; allowed are {', '.join(allowed)}")
+        check_names("evaluation", config, [f.name for f in dataclasses.fields(cls)])
         return cls(**config)
 
     def threshold(self, attribute: str) -> float:
         if isinstance(self.thresholds, Mapping):
             if attribute not in self.thresholds:
-                raise UserError(f"evaluation.thresholds has no entry for {attribute}; add one")
+                raise UserError(f"FairnessSettings.thresholds has no entry for {attribute}; add one")
             return float(self.thresholds[attribute])
         return float(self.thresholds)
 
@@ -158,24 +148,16 @@ class FairnessSettings:
         for dimension, levels in self.levels.items():
             if UNKNOWN in levels or len(set(levels)) != len(levels) or not levels:
                 raise UserError(
-                    f"evaluation.levels.{dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
+                    f"FairnessSettings.levels: {dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
                 )
             if any("|" in level for level in levels):
-                raise UserError(f"evaluation.levels.{dimension}: '|' is reserved for products of levels")
+                raise UserError(f"FairnessSettings.levels: {dimension} uses '|', which joins the levels of a group")
 
     def _check_groupings(self):
         if not self.groupings:
             raise UserError("evaluation.groupings is empty; name at least one, for example gender")
         for grouping in self.groupings:
-            parts = grouping.split("*")
-            wrong = [part for part in parts if part not in self.levels]
-            if wrong:
-                raise UserError(
-                    f"evaluation.groupings: {grouping!r} uses {wrong[0]!r}, which is not a dimension; "
-                    f"allowed are {', '.join(self.levels)} and their products, e.g. gender*ethnicity"
-                )
-            if len(set(parts)) != len(parts):
-                raise UserError(f"evaluation.groupings: {grouping!r} names a dimension twice")
+            parse_grouping(grouping, "evaluation.groupings", self.levels)
         if len(set(self.groupings)) != len(self.groupings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
@@ -187,20 +169,17 @@ class FairnessSettings:
                 raise UserError(f"evaluation.{key} must be a whole number of at least {lowest}, found {value!r}")
         if not isinstance(self.ci_level, float) or not 0 < self.ci_level < 1:
             raise UserError(f"evaluation.ci_level must be a number between 0 and 1, found {self.ci_level!r}")
-        values = {"alpha": self.alpha, "practical_threshold": self.practical_threshold}
-        if isinstance(self.thresholds, Mapping):
-            values |= {f"thresholds.{name}": value for name, value in self.thresholds.items()}
-        else:
-            values["thresholds"] = self.thresholds
+        given = self.thresholds if isinstance(self.thresholds, Mapping) else {"all attributes": self.thresholds}
+        values = {"evaluation.alpha": self.alpha, "evaluation.practical_threshold": self.practical_threshold}
+        values |= {f"FairnessSettings.thresholds of {name}": value for name, value in given.items()}
         for key, value in values.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise UserError(f"evaluation.{key} must be a number in [0, 1], found {value!r}")
+                raise UserError(f"{key} must be a number in [0, 1], found {value!r}")
 
     def _check_confusion(self):
         object.__setattr__(self, "confusion", {k: tuple(map(tuple, rows)) for k, rows in self.confusion.items()})
         for dimension, rows in self.confusion.items():
-            if dimension not in self.levels:
-                raise UserError(f"evaluation.confusion: {dimension!r} is not a dimension")
+            check_names("evaluation.confusion", [dimension], self.levels)
             if dimension not in self.groupings:
                 raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
             n = len(self.levels[dimension])

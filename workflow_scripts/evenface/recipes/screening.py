@@ -70,13 +70,14 @@ class Screening:
         """All that decides the study of how the magnitude falls with known degradations."""
         return {
             **self.quality_recipe("threshold", "study_per_cell"),
+            "study": version("audit", "quality_study"),
             "seed": self._flow.settings["seed"],
             "renderer": part(Generator, "parametric", "audit").version,
         }
 
     def acceptance_recipe(self) -> dict[str, Any]:
         """All that decides the tables of acceptance by group."""
-        return {"version": version("screening", "screening"), "seed": self._flow.settings["seed"]}
+        return {"version": version("screening", "acceptance"), "seed": self._flow.settings["seed"]}
 
     def study(self) -> list[str]:
         """The table of that study, where MagFace judges."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import log, progress
 from evenface.screening import VERSIONS, quality
@@ -56,15 +56,12 @@ def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
     """
     config = {key: value for key, value in (config or {}).items() if key != "magface"}
     settings: dict[str, Any] = {}
-    for key in config:
-        if key not in DEFAULTS:
-            raise UserError(f"config key screening.{key} is not known; allowed are {', '.join(DEFAULTS)}")
+    check_names("screening", config, DEFAULTS)
     for key, default in DEFAULTS.items():
         value = config.get(key, default)
         settings[key] = {**default, **(value or {})} if isinstance(default, dict) else value
     for key, allowed in (("framing", FRAMINGS), ("many_faces", MANY_FACES)):
-        if settings[key] not in allowed:
-            raise UserError(f"config key screening.{key}: {settings[key]!r} is not one of {', '.join(allowed)}")
+        check_names(f"screening.{key}", [settings[key]], allowed)
     if settings["upsample"] != "auto" and settings["upsample"] not in range(4):
         raise UserError(f"config key screening.upsample: {settings['upsample']!r} is not auto or a number from 0 to 3")
     if settings["detector"] == "none":

@@ -19,7 +19,8 @@ from evenface.plan.requests import Request
 from evenface.prompts.catalogue import Prompt, factorial
 from evenface.report.contact_sheet import Cell, draw_sheet, sheet_metadata
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path, write_bytes
+from evenface.storage.atomic import write_bytes
+from evenface.storage.csv import write_csv
 from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import TRAINED, Metadata
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
@@ -140,7 +141,6 @@ def evaluate(
         levels = prompt.demographics
         cell = Cell(levels["ethnicity"], levels["age"], levels["gender"], wanted_hair(prompt))
         faces.setdefault(cell, picture)
-    with atomic_path(table) as temporary:
-        numbers.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(numbers, table)
     said = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
     write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=said))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 
 #: How the loop runs. The published Slim-CNN recipe has batch 256, rate 1e-4 and a constant schedule.
 LOOP_DEFAULTS: dict[str, Any] = {
@@ -37,7 +37,5 @@ TRAINING_DEFAULTS: dict[str, Any] = {
 
 def resolve(settings: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
     """``settings`` over ``defaults``; UserError naming the first key that is not known."""
-    unknown = [key for key in settings if key not in defaults]
-    if unknown:
-        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
+    check_names(where, settings, defaults)
     return {**defaults, **settings}

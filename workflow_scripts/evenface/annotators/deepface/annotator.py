@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.deepface import PART
 from evenface.checkpoints import load_network
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces.deepface_alignment import cut_face
 from evenface.networks.deepface import grey, letterbox
 from evenface.networks.inference import map_batches
@@ -217,9 +217,7 @@ def create(settings: Mapping[str, Any]) -> DeepFace:
     settings, files, machine = take_settings("deepface", settings, DEFAULTS)
     device, threads = machine["device"], machine["threads"]
     weights = {**DEFAULTS["weights"], **settings["weights"]}
-    unknown = next((head for head in weights if head not in CLASSES), None)
-    if unknown is not None:
-        raise UserError(f"annotation.deepface.weights: {unknown!r} is not known; use {', '.join(CLASSES)}")
+    check_names("annotation.deepface.weights", weights, CLASSES)
     paths = {head: files.get(f"weights.{head}", path) for head, path in weights.items() if path}
     if not paths:
         raise UserError("annotation.deepface.weights: every model is null; give at least one")
@@ -228,9 +226,7 @@ def create(settings: Mapping[str, Any]) -> DeepFace:
             "annotation.deepface.detector: OpenCV 5 has no face cascades any more, so that opencv cannot be used; "
             f"use {', '.join(DETECTORS)}"
         )
-    if settings["detector"] not in DETECTORS:
-        known = ", ".join(DETECTORS)
-        raise UserError(f"annotation.deepface.detector: {settings['detector']!r} is not known; use {known}")
+    check_names("annotation.deepface.detector", [settings["detector"]], DETECTORS)
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     find = _whole

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from evenface.annotators.annotating import annotation_frame, take_settings
 from evenface.annotators.facer import PART
 from evenface.checkpoints import load_network
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS
 from evenface.faces.farl_alignment import align
 from evenface.faces.retinaface_detection import RetinaFaceFinder
@@ -149,8 +149,7 @@ def create(settings: Mapping[str, Any]) -> Facer:
     """
     settings, files, machine = take_settings("facer", settings, DEFAULTS)
     device, threads = machine["device"], machine["threads"]
-    if settings["detector"] not in DETECTORS:
-        raise UserError(f"annotation.facer.detector: {settings['detector']!r} is not known; use {', '.join(DETECTORS)}")
+    check_names("annotation.facer.detector", [settings["detector"]], DETECTORS)
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     finder = None

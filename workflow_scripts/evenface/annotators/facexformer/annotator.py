@@ -18,7 +18,7 @@ from torch import nn
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.facexformer import PART
 from evenface.checkpoints import load_network
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
 from evenface.networks.inference import map_batches
@@ -147,9 +147,7 @@ def create(settings: Mapping[str, Any]) -> FaceXFormerAnnotator:
     """
     settings, files, machine = take_settings("facexformer", settings, DEFAULTS)
     device, threads = machine["device"], machine["threads"]
-    if settings["detector"] not in DETECTORS:
-        known = ", ".join(DETECTORS)
-        raise UserError(f"annotation.facexformer.detector: {settings['detector']!r} is not known; use {known}")
+    check_names("annotation.facexformer.detector", [settings["detector"]], DETECTORS)
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     detector = None

@@ -16,7 +16,7 @@ from evenface.annotators.annotating import annotation_frame, map_classes, take_s
 from evenface.annotators.fairface import PART
 from evenface.annotators.fairface.predict import DLIB_FILES, predict_csv
 from evenface.annotators.fairface.reader import FaceReader
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
 
@@ -133,8 +133,7 @@ def create(settings: Mapping[str, Any]) -> FairFace:
     settings, given, machine = take_settings("fairface", settings, DEFAULTS)
     files = {**DLIB_FILES, **given}
     detector = settings["detector"]
-    if detector not in DETECTORS:
-        raise UserError(f"annotation.fairface.detector: {detector!r} is not known; use {', '.join(DETECTORS)}")
+    check_names("annotation.fairface.detector", [detector], DETECTORS)
     reader = FaceReader(
         files.get("weights", settings["weights"]),
         files.get("weights_4", settings["weights_4"]),

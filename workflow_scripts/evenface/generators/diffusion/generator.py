@@ -12,7 +12,7 @@ import numpy as np
 
 from evenface.assets.diffusion_files import SINGLE_FILES, files_of
 from evenface.assets.lock import sha256_of
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.diffusion import PART
 from evenface.generators.diffusion.batches import Batches
 from evenface.generators.diffusion.initial import read_initial
@@ -73,9 +73,7 @@ class DiffusionGenerator:
     def __init__(self, settings: Mapping[str, Any]):
         self.key = f"generation.settings.{self.name}"
         known = {key: value for key, value in settings.items() if key not in _MACHINE}
-        unknown = [key for key in known if key not in self.defaults]
-        if unknown:
-            raise UserError(f"{self.key}: unknown key {unknown[0]!r}; known are {', '.join(self.defaults)}")
+        check_names(self.key, known, self.defaults)
         self.settings: dict[str, Any] = {**self.defaults, **known}
         self.files: dict[str, str] = dict(settings.get("files") or {})
         self.device = settings.get("device") or "cpu"
@@ -95,8 +93,7 @@ class DiffusionGenerator:
         settings, key = self.settings, self.key
         for name, allowed in (("precision", _PRECISIONS), ("offload", _OFFLOADS),
                               ("prompt_weights", ("understand", "refuse"))):  # fmt: skip
-            if settings[name] not in allowed:
-                raise UserError(f"{key}.{name} is {settings[name]!r}; allowed are {', '.join(allowed)}")
+            check_names(f"{key}.{name}", [settings[name]], allowed)
         for name in ("steps", "batch_size"):
             if type(settings[name]) is not int or settings[name] < 1:
                 raise UserError(f"{key}.{name} is {settings[name]!r}; it must be a whole number of at least 1")

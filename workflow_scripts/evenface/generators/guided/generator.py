@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.directions_file import read_directions
 from evenface.generators.guided import PART
 from evenface.generators.latent import create_latent
@@ -68,9 +68,7 @@ class GuidedGenerator:
 
     def __init__(self, settings: Mapping[str, Any]):
         own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
-        for key in own:
-            if key not in DEFAULTS:
-                raise UserError(f"generation.settings.guided: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
+        check_names("generation.settings.guided", own, DEFAULTS)
         self.settings = {**DEFAULTS, **own}
         files = dict(settings.get("files") or {})
         if "directions" not in files:
@@ -80,8 +78,8 @@ class GuidedGenerator:
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         if self.directions.generator != self.settings["generator"]:
             raise UserError(
-                f"{path}: directions of the generator {self.directions.generator}, but generation.settings.guided."
-                f"generator is {self.settings['generator']}; set latent_directions.generator to it"
+                f"{path}: directions of the generator {self.directions.generator}, but faces are drawn by "
+                f"{self.settings['generator']}; set latent_directions.generator to {self.directions.generator}"
             )
         machine = {key: settings[key] for key in ("device", "threads") if key in settings}
         self.base = create_latent(self.settings["generator"], {**self.settings["base"], **machine, "files": files})

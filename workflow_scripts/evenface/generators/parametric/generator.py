@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.parametric import PART
 from evenface.generators.protocol import GeneratedFace
 from evenface.plan.requests import Request
@@ -24,11 +24,7 @@ class ParametricGenerator:
         from evenface.generators.parametric.render import Renderer
 
         known = {k: v for k, v in settings.items() if k not in ("files", "device", "threads")}
-        unknown = [k for k in known if k not in DEFAULTS]
-        if unknown:
-            raise UserError(
-                f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
-            )
+        check_names("generation.settings.parametric", known, DEFAULTS)
         self.settings = {**DEFAULTS, **known}
         assets = settings.get("files", {}).get("assets")
         if not assets:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.protocol import GeneratedFace
 from evenface.generators.stylegan3 import PART
 from evenface.plan.requests import Request
@@ -70,8 +70,7 @@ class StyleGAN3Generator:
         from evenface.checkpoints import load_network
 
         own = {k: v for k, v in settings.items() if k not in ("files", "device", "threads")}
-        if unknown := [key for key in own if key not in DEFAULTS]:
-            raise UserError(f"{_KEY}: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
+        check_names(_KEY, own, DEFAULTS)
         self.settings = {**DEFAULTS, **own}
         self.path = settings.get("files", {}).get("network") or self.settings["network"]
         if not self.path:
