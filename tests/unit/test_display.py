@@ -119,7 +119,7 @@ def test_a_recorded_demo_fits_a_screen_and_its_time_left_is_right(root, tmp_path
     assert 20 <= len(lines) <= 40, lines
     assert all(len(line) < 200 for line in lines)
     assert lines[0].startswith("196 jobs to do: assets 3, generate 76, ")
-    assert any(re.search(r"generate \d+ of 76 jobs, \d+ of about 760 images, \d\.\d images/s", line) for line in lines)
+    assert any(re.search(r"generate \d+ of 76 jobs, \d+ of about 760 images, \d\.\d+ images/s", line) for line in lines)
     assert any(re.search(r"generate: 76 jobs, 760 images, 5\.2 images/s, 2 min 27 s", line) for line in lines)
     assert lines[-2].endswith("196 jobs done in 24 min 29 s")
     assert lines[-1] == "The whole log: .snakemake/log/whole.log; each job's own: results/logs/"

@@ -207,7 +207,8 @@ class Run:
         parts = [plural(total, "job") if ready else f"{done:,} of {plural(total, 'job')}"]
         if expected:
             of = "" if ready else f" of {'' if exact else 'about '}{expected:,}"
-            parts += [f"{images:,}{of} images", f"{images / max(seconds, 1.0):.1f} images/s"]
+            rate = images / max(seconds, 1.0)
+            parts += [f"{images:,}{of} images", f"{rate:.{1 if rate >= 1 else 2}f} images/s"]
         else:
             parts += [job.said.text for job in self.running.values() if job.rule in stage.rules and job.said][:1]
         return ", ".join([*parts, span(seconds)] if ready else parts)
