@@ -20,7 +20,7 @@ ALLOWED = {
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "versions", "intervals", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
+    "errors", "versions", "intervals", "http", "taxonomy", "joblog", "planning", "storage", "configuration", "assets", "networks",
     "checkpoints", "writers", "generators", "standins", "datasets", "screening", "training", "annotators", "directions",
     "fairness", "report",
     "__main__",
