@@ -16,7 +16,7 @@ from evenface.planning.tables import read_table
 from evenface.writers import commands
 from evenface.writers.endpoint import Endpoint
 from evenface.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
-from evenface.writers.writing import GrammarWriter, write_catalogue
+from evenface.writers.writing import write_catalogue
 
 GOOD = [
     "in a park under overcast light, wearing a green jacket",
@@ -328,14 +328,6 @@ def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, sc
         commands.export(config, "mine.csv")
     with pytest.raises(UserError, match=r"ends in \.csv"):
         commands.export(config, "mine.txt")
-
-
-def test_the_grammar_is_a_writer_too(settings):
-    chosen = settings(prompts_per_cell=4)
-    writer = GrammarWriter(chosen, 0)
-    assert set(writer.contexts(4)) == {case.context for case in contextual(chosen, seed=0).cases}
-    with pytest.raises(UserError, match="the grammar writes contexts"):
-        writer.prompts("x", "a woman", 2)
 
 
 # --- reading answers ---
