@@ -160,6 +160,14 @@ class Needs:
     threads: int = 1
 
 
+def load(code: str | Callable[..., Any]) -> Any:
+    """What ``"module:attribute"`` names; anything else is the code itself."""
+    if not isinstance(code, str):
+        return code
+    module, _, attribute = code.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def no_files(settings: Mapping[str, Any]) -> dict[str, str]:
     """The files of a part that reads none."""
     return {}
@@ -189,10 +197,7 @@ class Part:
 
     def load(self) -> Any:
         """The code: a class or function. Importing it may be slow."""
-        if not isinstance(self.code, str):
-            return self.code
-        module, _, attribute = self.code.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return load(self.code)
 
     def needs_of(self, settings: Mapping[str, Any]) -> Needs:
         """What its jobs ask for with these settings."""
@@ -207,10 +212,19 @@ class Generator(Part):
     obeys_prompts: bool = True
     #: Whether shards record what is true of every face; a function of the settings where they decide.
     knows_truth: bool | Callable[[Mapping[str, Any]], bool] = False
-    #: Latent spaces it can be steered in, the one it draws from first.
+    #: Latent spaces it can be steered in, the one it draws from first, and the class that draws from latents.
     spaces: tuple[str, ...] = ()
+    latent_code: str | Callable[..., Any] | None = None
+    #: The kind of picture, for its metadata: trained (by a network), algorithmic, or edited.
+    source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
+    #: The generator whose latents it walks, from its settings.
+    built_on: Callable[[Mapping[str, Any]], Generator] | None = None
+
+    def truth_known(self, settings: Mapping[str, Any]) -> bool:
+        """Whether shards record what is true of every face."""
+        return self.knows_truth(settings) if callable(self.knows_truth) else self.knows_truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,6 +255,8 @@ class StandinFormat(Part):
     kind: ClassVar[str] = "stand-in format"
     #: Output key -> file name below the stand-in's folder; ``truth`` is added for every format.
     outputs: Mapping[str, str] = field(default_factory=dict)
+    #: Whether faces are rendered as loose crops, off the centre, instead of aligned.
+    loose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +326,15 @@ def part(kind: type[P], name: str, where: str) -> P:
     if name not in known:
         raise UserError(unknown_name(where, name, known))
     return known[name]
+
+
+def version(room: str, step: str) -> int:
+    """The number of a step, from the room's ``VERSIONS``; a room is found by its name, as parts are.
+
+    Raise a number in the commit that changes what the step computes: names and params that contain it
+    change, and exactly what depends on it is made again.
+    """
+    return importlib.import_module(f"evenface.{room}").VERSIONS[step]
 
 
 def activate(folders: Iterable[str | os.PathLike]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from evenface.errors import UserError, unknown_name
+from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
-from evenface.plan.generators import REQUESTED, generators_of, settings_of, source_of
+from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.taxonomy import parse_grouping
 
@@ -16,7 +17,7 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
-    if "guided" in generators_of(config["generation"]):
+    if any(described(name).built_on for name in generators_of(config["generation"])):
         problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
@@ -62,7 +63,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
         problems.append(f"{key}.transformers.folder is missing; give the folder of the language model")
     if writer == "openai":
         problems += [
-            f"{key}.openai.{part} is missing" for part in ("base_url", "model") if not settings["openai"][part]
+            f"{key}.openai.{name} is missing" for name in ("base_url", "model") if not settings["openai"][name]
         ]
     if writer == "grammar" and settings["ask"] == "prompts":
         problems.append(
@@ -109,15 +110,10 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
     return problems
 
 
-#: Annotators that answer only a part: what each lacks.
-_NO_ATTRIBUTES = ("fairface", "deepface")
-_NO_DEMOGRAPHICS = ("facer",)
-
-
 def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
     annotation, generation = config["annotation"], config["generation"]
-    uses = [("validate.by", annotation["validate"]["by"], _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity")]
+    uses = [("validate.by", annotation["validate"]["by"], "dimensions", "tells no gender, age or ethnicity")]
     problems, compared = [], False
     for generator in generators_of(generation):
         settings = settings_of(config, generator)
@@ -125,8 +121,8 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
         )
         uses += [
-            ("labels_from", labels, _NO_ATTRIBUTES, "labels no attributes"),
-            ("demographics_from", demographics, _NO_DEMOGRAPHICS, "tells no gender, age or ethnicity"),
+            ("labels_from", labels, "labels_attributes", "labels no attributes"),
+            ("demographics_from", demographics, "dimensions", "tells no gender, age or ethnicity"),
         ]
         for key in (
             key for key, source in (("labels_from", labels), ("demographics_from", demographics)) if not source
@@ -139,12 +135,12 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             )
         compared |= demographics == REQUESTED
     running = ", ".join(annotation["annotators"])
-    for key, source, unable, why in uses:
+    for key, source, needed, why in uses:
         if source in (None, REQUESTED):
             continue
         if source not in annotation["annotators"]:
             problems.append(f"annotation.{key} has {source!r}; annotation.annotators has {running}: add it there")
-        elif source in unable:
+        elif not getattr(part(Annotator, source, f"annotation.{key}"), needed):
             problems.append(f"annotation.{key} has {source!r}, which {why}")
     if annotation["validate"]["by"] and not compared:
         problems.append("annotation.validate compares with what was asked for: set demographics_from to requested")

@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]
 
+#: Raised when the same predictions give other tables.
+VERSIONS = {"evaluation": 2}
+
 _HOME = {
-    "FairnessSettings": "settings",
-    "evaluate": "tables",
-    "evaluate_predictions": "tables",
-    "headline": "tables",
-    "metric_frame": "interop",
-    "write_csv": "csv",
-}
+    "FairnessSettings": "settings", "evaluate": "tables", "evaluate_predictions": "tables", "headline": "tables",
+    "metric_frame": "interop", "write_csv": "csv",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenface import networks
-from evenface.annotators import annotation_frame, undefined_frame
+from evenface.annotators.annotating import annotation_frame, undefined_frame
 from evenface.annotators.confusion import confusion
+from evenface.annotators.trained_here import PART
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
 from evenface.seeds import seed_from
@@ -35,7 +36,6 @@ from evenface.training.images import fit_image
 from evenface.training.loop import fit, outputs_of
 from evenface.training.settings import LOOP_DEFAULTS, resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
-from evenface.versions import ANNOTATORS
 
 log = logging.getLogger("evenface")
 
@@ -284,7 +284,7 @@ class TrainedHere:
     """The trained network as an annotator. Images are resized; they should be framed as it was trained."""
 
     name = "trained_here"
-    version = ANNOTATORS["trained_here"]
+    version = PART.version
     dimensions = tuple(DIMENSIONS)
     probabilities: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
