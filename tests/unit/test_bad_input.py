@@ -62,7 +62,7 @@ def environment():
         ("generation.prompts.factorial.traits", ["smilng"], "traits: 'smilng' names no known attribute"),
     ],
 )
-def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, schema, path, value, message):
+def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, value, message):
     config = deepcopy(shipped_config)
     *parents, last = path.split(".")
     place = config
@@ -70,7 +70,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, schema,
         place = place[key]
     place[last] = value
     with pytest.raises(UserError, match=message):
-        build_plan(check_config(config, schema))
+        build_plan(check_config(config))
 
 
 def test_the_schema_knows_the_settings_of_the_parametric_generator(schema):

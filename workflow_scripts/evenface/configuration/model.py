@@ -56,7 +56,7 @@ def _build(extensions: str) -> type[Settings]:
             Field(
                 [],
                 description="Folders with generators, annotators, readers and other parts of your own, a Python file "
-                "each; see docs/extending.md.",
+                "each.",
             ),
         ),
         generation=(_changed(GenerationSettings, prompts=(prompts, Field()), settings=(generators, Field({}))), Field()),
