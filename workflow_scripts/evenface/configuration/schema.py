@@ -88,7 +88,12 @@ def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
         flat["discriminator"] = {"propertyName": flat["discriminator"]["propertyName"]}
     if "anyOf" in flat:
         flat = {**_merged(flat.pop("anyOf")), **flat}
-    return flat
+    return {key: flat[key] for key in sorted(flat, key=_place)}
+
+
+def _place(keyword: str) -> int:
+    """Kind first, meaning last, since the file is read by people too."""
+    return {"type": 0, "default": 2, "description": 3, "properties": 4}.get(keyword, 1)
 
 
 def _merged(alternatives: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from evenface.errors import check_names
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
 from evenface.parts import Settings
 
@@ -75,6 +77,19 @@ class RunSettings(Settings):
         description="Whether generated faces are used: true takes those of the first generator, a name those of that "
         "generator.",
     )
-    synthetic_per_real: float | None = Field(
-        None, gt=0, description="Synthetic images per real one; null takes all."
-    )
+    synthetic_per_real: float | None = Field(None, gt=0, description="Synthetic images per real one; null takes all.")
+
+
+#: How the loop runs, as plain values.
+LOOP_DEFAULTS: dict[str, Any] = LoopSettings.filled({}, "training")
+
+#: What a classifier's training knows beside the loop.
+TRAINING_DEFAULTS: dict[str, Any] = {
+    key: value for key, value in TrainingSettings.filled({}, "training").items() if key not in ("attributes", "seeds")
+}
+
+
+def resolve(settings: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``settings`` over ``defaults``; UserError naming the first key that is not known."""
+    check_names(where, settings, defaults)
+    return {**defaults, **settings}
