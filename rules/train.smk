@@ -3,7 +3,7 @@
 
 rule train:
     input:
-        faces=run_tables,
+        faces=FLOW.training.tables,
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",
@@ -17,9 +17,9 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(8000),
-        runtime=1440,
+        mem_mb=scaled(8000),
+        runtime=minutes(1440),
     params:
-        recipe=training_settings,
+        recipe=FLOW.training.recipe,
     script:
         "../workflow_scripts/train.py"

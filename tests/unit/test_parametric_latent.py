@@ -27,7 +27,7 @@ def test_it_is_a_latent_generator_with_one_space(generator):
     assert isinstance(generator, LatentGenerator) and space_of(generator, None) == SPACE
     with pytest.raises(UserError, match="no latent space 'w'"):
         space_of(generator, "w")
-    with pytest.raises(UserError, match="unknown key 'sizes'"):
+    with pytest.raises(UserError, match="'sizes' is not known"):
         ParametricLatent({"sizes": [1, 1]})
     with pytest.raises(UserError, match="draws from no latent space"):
         create_latent("diffusion", {})

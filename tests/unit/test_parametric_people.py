@@ -161,7 +161,7 @@ def test_the_generator_depends_on_each_request_alone(face_assets):
 def test_unknown_names_and_settings_are_refused(face_assets):
     with pytest.raises(UserError, match="not one of"):
         create("parametrik", {})
-    with pytest.raises(UserError, match="unknown key 'sise'"):
+    with pytest.raises(UserError, match="'sise' is not known"):
         create("parametric", {"sise": 3})
     with pytest.raises(UserError, match="domain 'x'"):
         list(create("parametric", {"domain": "x", "files": {"assets": str(face_assets)}}).generate([]))

@@ -103,9 +103,9 @@ def test_a_network_that_cannot_tell_people_apart_is_not_written(data, tmp_path):
         (lambda f: f.assign(split="train"), {}, "shows 0 people in its split val"),
         (lambda f: f.assign(identity_id="d/1"), {}, "1 people in its split train; at least 2"),
         (lambda f: f.assign(identity_id=np.resize(["d/1", "d/2"], len(f))), {}, "show people of the split train"),
-        (lambda f: f, {"network": "large"}, "network is 'large'; allowed are small, iresnet18"),
+        (lambda f: f, {"network": "large"}, "network: 'large' is not known .choose from small, iresnet18"),
         (lambda f: f, {"margin": {"lambda_g": 1}}, r"margin\.lambda_g is 1"),
-        (lambda f: f, {"epoch": 1}, "unknown key 'epoch'"),
+        (lambda f: f, {"epoch": 1}, "'epoch' is not known"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_named(data, tmp_path, change, settings, message):

@@ -346,7 +346,7 @@ def test_early_stop(faces, tmp_path):
 
 
 def test_bad_input_of_a_training(faces, tmp_path):
-    with pytest.raises(UserError, match="unknown key 'epoch'"):
+    with pytest.raises(UserError, match="'epoch' is not known"):
         fit(faces, tmp_path, {"epoch": 3})
     with pytest.raises(UserError, match="no column 'Blond_Hair'"):
         fit(faces.drop(columns="Blond_Hair"), tmp_path)

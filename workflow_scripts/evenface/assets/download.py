@@ -275,14 +275,14 @@ class _Download:
         self._check_space((total or 0) - start)
         named = _Kept(self.url, reply.headers.get("ETag"), reply.headers.get("Last-Modified"), total)
         units = -(-((total or start) - start) // _UNIT)
-        label = f"{self.destination.name}, MiB" + (f" from {start // _UNIT}" if start else "")
+        label = self.destination.name + (f" from {start // _UNIT}" if start else "")
         with self._writing():
             if reply.status == 200:
                 self._discard()
             self.note.write_text(json.dumps(asdict(named)), encoding="utf-8")
             file = open(self.part, "ab")
         with file:
-            for _ in progress(self._blocks(reply, file, start), max(units, 1), label):
+            for _ in progress(self._blocks(reply, file, start), max(units, 1), label, unit="MiB"):
                 pass
         got = self._present()
         if total is not None and got < total:

@@ -20,7 +20,7 @@ from typing import Any
 import dlib
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, MMOD_NARROWEST, weights_file
 from evenface.storage.images import decode_image, encode_jpeg
 
@@ -125,8 +125,7 @@ class ChipMaker:
     """
 
     def __init__(self, detector: str, files: Mapping[str, str]):
-        if detector not in DETECTORS:
-            raise UserError(f"detector {detector!r} is not one of {', '.join(DETECTORS)}")
+        check_names("face detector", [detector], DETECTORS)
         self.detector = detector
         self._predictor = _load(dlib.shape_predictor, files, "landmarks")
         self._mmod = self._hog = None

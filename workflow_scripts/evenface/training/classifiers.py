@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,5 @@ CLASSIFIERS: dict[str, Classifier] = {"slim_cnn": Classifier("slim_cnn", (218, 1
 
 def classifier(name: str) -> Classifier:
     """The classifier called ``name``; UserError listing the known ones."""
-    if name not in CLASSIFIERS:
-        raise UserError(f"training.classifier: {name!r} is not known; use one of {', '.join(CLASSIFIERS)}")
+    check_names("training.classifier", [name], CLASSIFIERS)
     return CLASSIFIERS[name]

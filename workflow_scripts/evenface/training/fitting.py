@@ -18,7 +18,7 @@ from evenface import networks
 from evenface.checkpoints import save_model
 from evenface.errors import UserError
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.training import mitigations, runtime
 from evenface.training.classifiers import classifier
 from evenface.training.images import FaceImages, load_faces
@@ -74,12 +74,6 @@ def load_for_training(
         if not len(rows):
             raise UserError(f"{label}: no readable images with split {name!r}")
     return images, kept, train_rows, validation_rows
-
-
-def write_history(history: Sequence[Mapping[str, float]], path: str | os.PathLike) -> None:
-    """Write one CSV line per epoch."""
-    with atomic_path(path) as temporary:
-        pd.DataFrame(list(history)).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def _number(value: float) -> float | None:
@@ -204,7 +198,7 @@ def train(
         "environment": environment,
         "origin": dict(origin or {}),
     }
-    write_history(result.history, log_path)
+    write_csv(pd.DataFrame(result.history), log_path)
     written = save_model(model_path, result.state, manifest)
     images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)

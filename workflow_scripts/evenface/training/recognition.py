@@ -21,15 +21,17 @@ from torch import Tensor, nn
 
 from evenface import networks
 from evenface.checkpoints import save_model
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.screening.locating import aligned_crops, located
 from evenface.seeds import seed_from
+from evenface.storage.csv import write_csv
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
-from evenface.training.fitting import digest_of, text_digest, write_history
+from evenface.training.fitting import digest_of, text_digest
+from evenface.training.images import mapped_array
 from evenface.training.loop import fit, outputs_of
 from evenface.training.margin import Margin
 from evenface.training.settings import LOOP_DEFAULTS, resolve
@@ -65,8 +67,7 @@ _VERIFIED = 2000
 def network_settings(name: str) -> dict[str, Any]:
     """Settings of ``IResNet`` by the configured name: small, iresnet18, iresnet34, iresnet50 or iresnet100."""
     known = {"small": SMALL, **{f"iresnet{depth}": {"blocks": list(blocks)} for depth, blocks in BLOCKS.items()}}
-    if name not in known:
-        raise UserError(f"screening.magface.trained_here.network is {name!r}; allowed are {', '.join(known)}")
+    check_names("screening.magface.trained_here.network", [name], known)
     return known[name]
 
 
@@ -244,7 +245,7 @@ def train_recognition(
         "data": data,
         "environment": environment,
     }
-    write_history(result.history, log_path)
+    write_csv(pd.DataFrame(result.history), log_path)
     state = {n.removeprefix("backbone."): t for n, t in result.state.items() if n.startswith("backbone.")}
     written = save_model(model_path, state, manifest)
     del pixels  # a mapped file must be let go before its folder is removed
@@ -265,8 +266,7 @@ def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, l
     """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
     shape = (len(faces), 112, 112, 3)
     if int(np.prod(shape, dtype=np.int64)) > budget:
-        scratch.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
+        pixels = mapped_array(scratch, shape)
     else:
         pixels = np.empty(shape, np.uint8)
     crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)

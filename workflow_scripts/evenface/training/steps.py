@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from evenface.checkpoints import read_state
 from evenface.errors import UserError
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path, write_bytes
+from evenface.storage.atomic import write_bytes
+from evenface.storage.csv import write_csv
 
 log = logging.getLogger("evenface")
 
@@ -241,5 +242,4 @@ def _last(history: list[dict[str, float]]) -> str:
 
 def _write_history(history: list[dict[str, float]], path: Path | None) -> None:
     if path is not None:
-        with atomic_path(path) as temporary:
-            pd.DataFrame(history).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+        write_csv(pd.DataFrame(history), path)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.networks.fairface import HEADS
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 
 #: Score column of each head, in the order of the file.
 SCORE_COLUMNS: dict[str, str] = {
@@ -49,8 +49,7 @@ def write_predictions_csv(rows: Iterable[Mapping[str, Any]], path: str | os.Path
         table = {name: [row[name] for row in rows] for name in COLUMNS}
         for name in SCORE_COLUMNS.values():
             table[name] = ["" if v is None else str(np.asarray(v, np.float32)) for v in table[name]]
-    with atomic_path(path) as temporary:
-        pd.DataFrame(table, columns=list(COLUMNS)).to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(pd.DataFrame(table, columns=list(COLUMNS)), path)
 
 
 def read_predictions_csv(path: str | os.PathLike) -> pd.DataFrame:

@@ -28,10 +28,10 @@ from evenface.annotators.trained_here import PART
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
-from evenface.training.fitting import digest_of, label_matrix, load_for_training, text_digest, write_history
+from evenface.training.fitting import digest_of, label_matrix, load_for_training, text_digest
 from evenface.training.images import fit_image
 from evenface.training.loop import fit, outputs_of
 from evenface.training.settings import LOOP_DEFAULTS, resolve
@@ -206,9 +206,8 @@ def train_annotator(
         "data": data,
         "environment": environment,
     }
-    with atomic_path(confusion_path) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    write_history(result.history, log_path)
+    write_csv(pd.concat(tables), confusion_path)
+    write_csv(pd.DataFrame(result.history), log_path)
     written = save_model(model_path, result.state, manifest)
     images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,6 +60,5 @@ class Mitigation(Protocol):
 
 def create(name: str, settings: Mapping[str, Any]) -> Mitigation:
     """The mitigation ``name`` with its own settings; UserError for an unknown name or setting."""
-    if name not in _MODULES:
-        raise UserError(f"training.mitigation: {name!r} is not known; use one of {', '.join(_MODULES)}")
+    check_names("training.mitigation", [name], _MODULES)
     return importlib.import_module(f"{__name__}.{_MODULES[name]}").create(settings)

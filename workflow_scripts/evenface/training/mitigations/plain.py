@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.training.loop import FitResult, fit
 from evenface.training.mitigations import Context
 from evenface.training.tasks import AttributeTask
@@ -36,6 +36,5 @@ class Plain:
 
 def create(settings: Mapping[str, Any]) -> Plain:
     """The plain training, which has no settings."""
-    if settings:
-        raise UserError(f"training.mitigation: none has no settings, found {', '.join(settings)}")
+    check_names("training.mitigation: none", settings, ())
     return Plain()
