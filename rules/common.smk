@@ -1,6 +1,6 @@
 """The checked configuration, what is looked at before the first job, and wildcard constraints."""
 
-from evenface import cluster, parts
+from evenface import cluster
 from evenface.errors import UserError
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
 from evenface.recipes.flow import one_of, open_flow
@@ -14,7 +14,6 @@ from snakemake.exceptions import WorkflowError
 OWN_FOLDERS = "results models data/faces data/prompts data/standins data/synthetic data/text_to_face".split()
 
 try:
-    parts.activate(config.get("extensions", []))
     FLOW = open_flow(config, workflow.basedir)
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -166,8 +166,7 @@ def test_mtcnn_finds_with_weights_of_its_own(emotion, tmp_path):
     ("settings", "message"),
     [
         ({"weights": NONE}, "every model is null"),
-        ({"weights": {"mood": "x"}}, "'mood' is not known .choose from age, gender, race, emotion"),
-        ({"detector": "opencv"}, "OpenCV 5 has no face cascades"),
+        ({"weights": {"mood": "x"}}, "annotation.deepface.weights: 'mood' is not known"),
         ({"detector": "yolo"}, "'yolo' is not known .choose from mtcnn, hog, skip"),
         ({"detectors": "skip"}, "'detectors' is not known"),
         ({"detector": "skip"}, "age_model_weights.pth: no such checkpoint"),

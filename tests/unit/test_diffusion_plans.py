@@ -15,9 +15,6 @@ from evenface.assets.needs import needs
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.generators.diffusion.generator import DEFAULTS
-from evenface.generators.diffusion.schedulers import SCHEDULERS
-from evenface.generators.instruct_pix2pix.generator import DEFAULTS as EDITING
 from evenface.parts import Generator, part
 from evenface.plan.shards import build_plans, requests_of
 from evenface.prompts.instructions import instruction
@@ -55,7 +52,7 @@ def single(path, **shapes):
 
 
 @pytest.fixture
-def configured(shipped_config, schema):
+def configured(shipped_config):
     """A checked configuration whose generators are changed."""
 
     def change(generator="diffusion", prompts=None, **blocks):
@@ -68,7 +65,7 @@ def configured(shipped_config, schema):
             **(prompts or {}),
         }
         raw["generation"]["settings"] |= blocks
-        return check_config(raw, schema)
+        return check_config(raw)
 
     return change
 
@@ -511,17 +508,6 @@ def test_models_that_edit_and_models_that_draw_are_not_mixed_up(configured, tmp_
 
 
 # Configuration.
-
-
-@pytest.mark.parametrize(("name", "defaults"), [("diffusion", DEFAULTS), ("instruct_pix2pix", EDITING)])
-def test_the_schema_and_the_library_have_the_same_defaults(shipped_config, schema, name, defaults):
-    shipped_config["generation"]["settings"].pop(name, None)
-    assert check_config(shipped_config, schema)["generation"]["settings"][name] == defaults
-
-
-def test_the_schema_has_every_sampler(schema):
-    block = schema["properties"]["generation"]["properties"]["settings"]["properties"]["diffusion"]
-    assert block["properties"]["scheduler"]["enum"] == [None, *SCHEDULERS]
 
 
 @pytest.mark.parametrize(

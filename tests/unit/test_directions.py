@@ -12,13 +12,15 @@ from evenface.generators.directions_file import Directions, read_directions, wri
 from evenface.generators.guided.generator import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.latent import class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
-from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
+from evenface.generators.settings import WalkSettings
+from evenface.generators.walks import Scorer, Walk, held_span, mirrored, orthogonal, walk
 from evenface.parts import Generator, parts
 from evenface.plan.requests import Request
 from evenface.storage import metadata
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN
 
+WALK_DEFAULTS = WalkSettings.filled({}, "walk")
 FACTORS = ["gender", "age", "ethnicity", "hair"]
 WIDTH = 12
 

@@ -13,7 +13,7 @@ from PIL import Image
 from contract.fill import Reference, read_predictions
 from evenface import __main__, annotators
 from evenface.annotators.annotating import annotate_shards
-from evenface.annotators.fairface.annotator import DEFAULTS, FairFace, predict_csv
+from evenface.annotators.fairface.annotator import FairFace, predict_csv
 from evenface.annotators.fairface.reader import FaceReader
 from evenface.annotators.fairface.table import COLUMNS, ChipNames
 from evenface.errors import UserError
@@ -277,12 +277,6 @@ def test_it_is_made_from_the_configuration_as_the_rule_makes_it(config, weights,
 def test_settings_that_are_wrong(settings, message):
     with pytest.raises(UserError, match=message):
         annotators.create("fairface", settings)
-
-
-def test_the_schema_knows_the_settings(schema):
-    block = schema["properties"]["annotation"]["properties"]["fairface"]["properties"]
-    assert set(block) == set(DEFAULTS)
-    assert {k: v["default"] for k, v in block.items() if "default" in v}.items() <= DEFAULTS.items()
 
 
 def test_an_image_that_fails_while_it_is_decoded_is_answered_by_its_error(weights, photograph):

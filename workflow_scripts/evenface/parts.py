@@ -11,31 +11,137 @@ key ``extensions`` names. Both are found by :func:`parts` and looked up by :func
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evenface.errors import UserError, check_names
+from evenface.errors import UserError, check_names, unknown_name
 
 #: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning."""
+    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    Keys in ``left_out`` stay out of the checked configuration, and so out of names and recipes, until somebody gives
+    them: a key can be added to a part without drawing its files again. The part fills them in with :meth:`filled`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
+    left_out: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def filled(cls, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """``given`` with the default of every key that is missing, blocks within it included; values stay as they are.
+
+        Raises UserError naming the first unknown or missing key, or value that its key does not take, below ``where``.
+        """
+        values = cls.with_defaults(given, complete=True)
+        try:
+            cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(mistakes(where, error, cls)[0]) from None
+        return values
+
+    @classmethod
+    def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
+        """The same without a check; ``complete`` false leaves out the keys ``left_out``, as the configuration does."""
+        values = {}
+        for name, about in cls.model_fields.items():
+            if name in given:
+                values[name] = given[name]
+            elif about.is_required() or (name in cls.left_out and not complete):
+                continue
+            else:
+                values[name] = copy.deepcopy(about.get_default(call_default_factory=True))
+            values[name] = _with_defaults(about.annotation, values[name], complete)
+        return values | {key: value for key, value in given.items() if key not in values}
+
+
+def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
+    """``value`` of a field of this type with the defaults of the blocks in it."""
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return kind.with_defaults(value, complete=complete)
+    arguments = get_args(kind)
+    if get_origin(kind) is Annotated:
+        return _with_defaults(arguments[0], value, complete)
+    if get_origin(kind) is dict:
+        return {key: _with_defaults(arguments[1], one, complete) for key, one in value.items()}
+    if get_origin(kind) in (Union, UnionType):
+        blocks = [one for one in arguments if isinstance(one, type) and issubclass(one, Settings)]
+        chosen = [one for one in blocks if len(blocks) == 1 or _is_of(one, value)]
+        return _with_defaults(chosen[0], value, complete) if chosen else value
+    return value
+
+
+def _is_of(kind: type[Settings], value: Mapping[str, Any]) -> bool:
+    """Whether the names that tell alternatives apart (fields of one possible value) are those of ``kind``."""
+    return all(
+        value.get(name) in get_args(about.annotation)
+        for name, about in kind.model_fields.items()
+        if get_origin(about.annotation) is Literal and len(get_args(about.annotation)) == 1
+    )
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A place in a configuration as people write it: ``generation.settings.parametric.size[0]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + str(part)
+    return text
+
+
+def mistakes(where: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """A sentence for each mistake pydantic found in settings of ``model``; ``where`` is the key they stand below."""
+    found = []
+    for one in error.errors():
+        *above, last = one["loc"] or ("",)
+        place = dotted([part for part in (where, *one["loc"]) if part != ""])
+        if one["type"] == "extra_forbidden":
+            known = [*model.model_fields] if not above else []
+            found.append(unknown_name(dotted([p for p in (where, *above) if p != ""]), last, known))
+        elif one["type"] == "missing":
+            found.append(f"{dotted([p for p in (where, *above) if p != ''])}: key {last!r} is missing")
+        elif one["type"] == "literal_error":
+            found.append(unknown_name(place, one["input"], re.findall(r"'([^']*)'", one["ctx"]["expected"])))
+        elif one["type"] == "value_error":
+            found.append(f"{place}: {one['ctx']['error']}")
+        else:
+            found.append(f"{place} is {one['input']!r}; {one['msg'].replace('Input should', 'it must')}")
+    return found
+
+
+@dataclass(frozen=True)
+class NameOf:
+    """Marks a text that must be the name of a part, or one of ``also``: ``Annotated[str, NameOf(Annotator)]``.
+
+    ``having`` names an attribute that the part must have, such as the ``spaces`` of a latent generator.
+    """
+
+    kind: type[Part]
+    also: tuple[str, ...] = ()
+    having: str = "name"
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        able = [name for name, one in parts(self.kind).items() if getattr(one, self.having)]
+        return {"type": "string", "enum": [*self.also, *able]}
 
 
 class NoSettings(Settings):

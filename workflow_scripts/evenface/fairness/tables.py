@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pandas as pd
 
@@ -123,7 +121,7 @@ def _evaluate_test_set(models, labels, groups, settings, thresholds=None, thread
     evaluated: dict[str, dict[str, Evaluated]] = {}
     scored: dict[str, Scored] = {}
     for model_id, frame in models.items():
-        own = replace(settings, thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
+        own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(frame, test, own)
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
@@ -201,7 +199,7 @@ def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) ->
 
 
 def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> dict:
-    recorded = dataclasses.asdict(settings)
+    recorded = settings.model_dump()
     recorded.pop("block_size")  # changes no result
     return {
         "schema_version": 2,

@@ -12,7 +12,7 @@ from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.needs import Need, needs
 from evenface.assets.registry import Registry, load_registry
-from evenface.configuration import check_config, load_schema
+from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.plan.shards import Plan, build_plans, shard_batches
 from evenface.prompts.contextual import MissingPrompts, prompt_writing
@@ -108,7 +108,7 @@ class Flow:
 def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
     """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for anything it cannot be used with."""
     root = Path(root)
-    settings = check_config(dict(config), load_schema(root / "schemas/config.schema.yaml"))
+    settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)
     Margin.from_settings(
         settings["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"

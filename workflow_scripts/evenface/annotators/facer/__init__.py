@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from evenface.annotators.facer.settings import FacerSettings
 from evenface.faces.files import weights_of
 from evenface.parts import Annotator, Needs
 
@@ -19,6 +20,7 @@ PART = Annotator(
     version=1,
     summary="The published Facer: forty attributes and no demographics.",
     code="evenface.annotators.facer.annotator:create",
+    settings=FacerSettings,
     labels_attributes=True,
     reads="images",
     files=_files,

@@ -1,5 +1,6 @@
 """FaceXFormer: the published network that reads attributes, age, gender and race off a face."""
 
+from evenface.annotators.facexformer.settings import FaceXFormerSettings
 from evenface.faces.files import detector_files, weights_of
 from evenface.parts import Annotator, Needs
 from evenface.taxonomy import DIMENSIONS
@@ -9,6 +10,7 @@ PART = Annotator(
     version=1,
     summary="The published FaceXFormer: forty attributes, age, gender and race.",
     code="evenface.annotators.facexformer.annotator:create",
+    settings=FaceXFormerSettings,
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
     reads="images",

@@ -1,5 +1,6 @@
 """The annotator that the workflow trains itself, on a data set of known truth."""
 
+from evenface.annotators.trained_here.settings import TrainedHereSettings
 from evenface.parts import Annotator, Needs
 from evenface.taxonomy import DIMENSIONS
 
@@ -11,6 +12,7 @@ PART = Annotator(
     version=3,
     summary="A small network trained by this workflow on annotation.trained_here.dataset.",
     code="evenface.annotators.trained_here.annotator:create",
+    settings=TrainedHereSettings,
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
     files=lambda settings: {"model": MODEL},

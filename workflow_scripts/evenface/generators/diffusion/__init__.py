@@ -1,6 +1,7 @@
 """Faces from text-to-image models, through diffusers: from a prompt, or from an image and a prompt."""
 
 from evenface.generators.diffusion.files import model_files
+from evenface.generators.diffusion.settings import DiffusionSettings
 from evenface.parts import Generator, Needs
 
 #: What jobs with diffusion models ask for, the size of the model aside.
@@ -11,6 +12,7 @@ PART = Generator(
     version=2,
     summary="Draws from prompts with any text-to-image model in diffusers' form or a single file of Stable Diffusion's kind.",
     code="evenface.generators.diffusion.generator:DiffusionGenerator",
+    settings=DiffusionSettings,
     starts_from_images=True,
     files=model_files,
     needs=NEEDS,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from evenface.generators.guided.settings import GuidedSettings
 from evenface.parts import Generator, Needs, part
 
 
@@ -29,6 +30,7 @@ PART = Generator(
     version=1,
     summary="Walks the latents of latent_directions.generator along fitted directions to what a prompt asks for.",
     code="evenface.generators.guided.generator:GuidedGenerator",
+    settings=GuidedSettings,
     knows_truth=lambda settings: bool(_base(settings).knows_truth),
     files=_files,
     needs=_needs,

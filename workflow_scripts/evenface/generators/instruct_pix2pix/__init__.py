@@ -2,6 +2,7 @@
 
 from evenface.generators.diffusion import NEEDS
 from evenface.generators.diffusion.files import model_files
+from evenface.generators.instruct_pix2pix.settings import InstructPix2PixSettings
 from evenface.parts import Generator
 
 PART = Generator(
@@ -9,6 +10,7 @@ PART = Generator(
     version=1,
     summary="Changes the faces of another generator, or of a table, as the prompt asks.",
     code="evenface.generators.instruct_pix2pix.generator:InstructPix2PixGenerator",
+    settings=InstructPix2PixSettings,
     starts_from_images=True,
     source_type="edited",
     files=model_files,

@@ -1,5 +1,6 @@
 """StyleGAN3: the published network, from its pickle, read without executing anything."""
 
+from evenface.generators.stylegan3.settings import StyleGAN3Settings
 from evenface.parts import Generator, Needs
 
 PART = Generator(
@@ -7,6 +8,7 @@ PART = Generator(
     version=1,
     summary="Draws random faces with a published StyleGAN3 network; it ignores prompts.",
     code="evenface.generators.stylegan3.generator:StyleGAN3Generator",
+    settings=StyleGAN3Settings,
     latent_code="evenface.generators.stylegan3.generator:StyleGAN3Generator",
     obeys_prompts=False,
     spaces=("z", "w"),

@@ -1,123 +1,23 @@
-"""config.yaml against its schema: defaults filled in, mistakes answered with a sentence."""
+"""What no single key can say: names that refer to other parts of the configuration, and what each is able to do."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import json
-from pathlib import Path
 from typing import Any
-
-import jsonschema
-import yaml
 
 from evenface.errors import UserError, unknown_name
 from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
+from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.taxonomy import parse_grouping
 
 
-def load_schema(path: str | Path) -> dict[str, Any]:
-    """Read a JSON schema (2020-12) written as YAML."""
-    return read_yaml(Path(path).read_text(encoding="utf-8"))
-
-
-def read_yaml(text: str) -> Any:
-    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-
-
-def _fill(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> None:
-    while "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
-    if not isinstance(value, dict):
-        return
-    for key, sub in schema.get("properties", {}).items():
-        target = root["$defs"][sub["$ref"].rsplit("/", 1)[1]] if "$ref" in sub else sub
-        if key not in value and "default" in {**target, **sub}:
-            value[key] = copy.deepcopy({**target, **sub}["default"])
-        if key in value:
-            _fill(value[key], sub, root)
-    extra = schema.get("additionalProperties")
-    if isinstance(extra, dict):
-        for key in value:
-            if key not in schema.get("properties", {}):
-                _fill(value[key], extra, root)
-
-
-def _dotted(path) -> str:
-    text = ""
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else ("." if text else "") + str(step)
-    return text or "the top level"
-
-
-def _sentence(error: jsonschema.ValidationError) -> str:
-    place = _dotted(error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        return "\n  ".join(
-            unknown_name(place, key, known) for key in sorted(error.instance, key=str) if key not in known
-        )
-    if error.validator == "required":
-        missing = [k for k in error.validator_value if k not in error.instance]
-        return f"{place}: key {missing[0]!r} is missing"
-    if error.validator == "enum":
-        return unknown_name(place, error.instance, error.validator_value)
-    if error.validator == "type":
-        kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-        return f"{place} is {error.instance!r}; it must be of type {' or '.join(kinds)}"
-    if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
-        word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
-        return f"{place} is {error.instance!r}; it must be {word[error.validator]} {error.validator_value}"
-    if error.validator == "pattern":
-        if place.endswith("api_key_env"):  # where somebody may have put the key itself
-            return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
-        return f"{place} is {error.instance!r}, which does not fit {error.validator_value}: {error.schema.get('description', '')}"
-    return f"{place}: {error.message}"
-
-
-def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
-    """One sentence per place where ``value`` differs from a JSON schema: the dotted key, its value, what is allowed."""
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
-    return [_sentence(error) for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])]
-
-
-def check_config(config: dict[str, Any], schema: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
-    """A copy of ``config`` with the schema's defaults filled in.
-
-    Raises UserError with one line per mistake: the dotted key, its value and what is allowed.
-    """
-    filled = copy.deepcopy(config)
-    _fill(filled, schema, schema)
-    if problems := schema_problems(filled, schema):
-        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
-    _cross_check(filled, name)
-    return {key: value if key in _NAMED else _ordered(value) for key, value in filled.items()} | {
-        key: {name: _ordered(entry) for name, entry in filled[key].items()} for key in _NAMED
-    }
-
-
-#: Sections whose entries the user names: their order is the order of reports.
-_NAMED = ("standins", "datasets", "runs")
-
-
-def _ordered(value: Any) -> Any:
-    """Mappings with sorted keys: a key moved within config.yaml must not look like a change."""
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
-
-
-def _cross_check(config: dict[str, Any], name: str) -> None:
-    """What a schema cannot say: names that refer to other parts of the config."""
-    problems = [str(error) for error in _unknown_generators(generators_of(config["generation"]))]
-    if problems:  # the rest asks what generators can do
-        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+def cross_problems(config: dict[str, Any]) -> list[str]:
+    """A sentence per mistake in a configuration whose every key is right by itself."""
+    problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
-    if any(described(generator).built_on for generator in generators_of(config["generation"])):
+    if any(described(name).built_on for name in generators_of(config["generation"])):
         problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
@@ -145,17 +45,6 @@ def _cross_check(config: dict[str, Any], name: str) -> None:
     problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
-    if problems:
-        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
-
-
-def _unknown_generators(names: list[str]) -> list[UserError]:
-    problems = []
-    for name in names:
-        try:
-            described(name)
-        except UserError as error:
-            problems.append(error)
     return problems
 
 
@@ -174,7 +63,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
         problems.append(f"{key}.transformers.folder is missing; give the folder of the language model")
     if writer == "openai":
         problems += [
-            f"{key}.openai.{part} is missing" for part in ("base_url", "model") if not settings["openai"][part]
+            f"{key}.openai.{name} is missing" for name in ("base_url", "model") if not settings["openai"][name]
         ]
     if writer == "grammar" and settings["ask"] == "prompts":
         problems.append(
@@ -188,7 +77,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
 
 
 def _generator_problems(config: dict[str, Any]) -> list[str]:
-    """Generators that do not exist, numbers of images for others, and runs on faces that are not generated."""
+    """Numbers of images for others, and runs on faces that are not generated."""
     generation, problems = config["generation"], []
     generators, images = generators_of(generation), generation["images_per_prompt"]
     problems += [
@@ -212,12 +101,10 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
         return problems
     if screening["detector"] == "none":
         problems.append("screening.magface needs landmarks: set screening.detector to hog or mmod, or weights to null")
-    own = magface["weights"] == "trained_here"
-    calibrated = magface["threshold"] == "calibrated" or (own and magface["threshold"] == "auto")
-    if own and magface["trained_here"]["dataset"] not in datasets:
+    if magface["weights"] == TRAINED_HERE and magface["trained_here"]["dataset"] not in datasets:
         name = magface["trained_here"]["dataset"]
         problems.append(unknown_name("screening.magface.trained_here.dataset", name, datasets))
-    if calibrated and magface["reference"] not in datasets:
+    if is_calibrated(magface) and magface["reference"] not in datasets:
         missing = unknown_name("screening.magface.reference", magface["reference"], datasets)
         problems.append(f"{missing}; the threshold is calibrated on that data set")
     return problems
@@ -285,50 +172,3 @@ def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
         for dimension in evaluation.get("confusion", ())
         if dimension not in groupings
     ]
-
-
-def config_digest(config: dict[str, Any]) -> str:
-    """Hex SHA-256 of the canonical JSON of a config."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def reference(schema: dict[str, Any]) -> str:
-    """Markdown table of every configuration key: type, default, meaning. It is docs/reference.md."""
-    lines = [
-        "# Configuration keys",
-        "",
-        "Made from `schemas/config.schema.yaml` by `python -m evenface reference`.",
-        "",
-    ]
-    lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-
-    def kind(node: dict[str, Any]) -> str:
-        if "enum" in node:
-            values = [str(v).lower() if isinstance(v, bool) else str(v) for v in node["enum"]]
-            return "an attribute name" if len(values) > 20 else " \\| ".join(values)
-        name = node.get("type", "any")
-        text = " or ".join(name) if isinstance(name, list) else name
-        bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-        limits = [f"{word} {node[key]}" for key, word in bounds.items() if key in node]
-        if name == "array" and "items" in node:
-            return f"list of {kind(resolve(node['items']))}"
-        return " ".join([text, *limits])
-
-    def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        if "$ref" in node:
-            return {**schema["$defs"][node["$ref"].rsplit("/", 1)[1]], **{k: v for k, v in node.items() if k != "$ref"}}
-        return node
-
-    def walk(node: dict[str, Any], path: str) -> None:
-        for key, sub in node.get("properties", {}).items():
-            sub = resolve(sub)
-            name = f"{path}.{key}" if path else key
-            default = "" if "default" not in sub else f"`{json.dumps(sub['default'])}`"
-            lines.append(f"| `{name}` | {kind(sub)} | {default} | {sub.get('description', '')} |")
-            walk(sub, name)
-        extra = node.get("additionalProperties")
-        if isinstance(extra, dict):
-            walk(resolve(extra), f"{path}.<name>")
-
-    walk(schema, "")
-    return "\n".join(lines) + "\n"
