@@ -204,7 +204,7 @@ def test_normalisation_of_a_batch_matches_the_published_preprocessing():
     import torch
 
     from evenface.networks import preprocess
-    from evenface.training.loop import to_input
+    from evenface.training.augmentation import to_input
 
     image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
     batch = to_input(image[None], "cpu")

@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from evenface.checkpoints import read_state
 from evenface.errors import UserError
-from evenface.networks.slim_cnn import normalise
 from evenface.seeds import seed_from
 from evenface.storage.atomic import write_bytes
+from evenface.training.augmentation import Degrade, _augment, _Batch, to_input
 from evenface.training.images import prefetch
 
 log = logging.getLogger("evenface")
@@ -57,43 +57,6 @@ class FitResult:
     history: list[dict[str, float]]
 
 
-@dataclass(frozen=True)
-class _Batch:
-    rows: np.ndarray
-    pixels: np.ndarray
-    gain: np.ndarray | None
-    offset: np.ndarray | None
-
-
-#: Changes one image, uint8 (rows, columns, 3), by chance.
-Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
-def _augment(
-    pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, degrade: Degrade | None = None
-) -> _Batch:
-    random = np.random.Generator(np.random.PCG64(seed))
-    if settings["flip"]:
-        mirrored = random.random(len(rows)) < 0.5
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    if settings["shift"]:
-        height, width = pixels.shape[1:3]
-        reach = np.array([height, width]) * settings["shift"]
-        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
-            y = np.clip(np.arange(height) - down, 0, height - 1)
-            x = np.clip(np.arange(width) - right, 0, width - 1)
-            pixels[i] = pixels[i][y[:, None], x]
-    if degrade:
-        for i in range(len(pixels)):
-            pixels[i] = degrade(pixels[i], random)
-    width = settings["colour_jitter"]
-    if not width:
-        return _Batch(rows, pixels, None, None)
-    gain = 1 + random.uniform(-width, width, (len(rows), 1)) + random.uniform(-width / 2, width / 2, (len(rows), 3))
-    offset = random.uniform(-width, width, (len(rows), 1)).repeat(3, 1)
-    return _Batch(rows, pixels, gain.astype(np.float32), offset.astype(np.float32))
-
-
 def _batches(
     pixels: np.ndarray,
     rows: np.ndarray,
@@ -109,11 +72,6 @@ def _batches(
     for step in range(first, math.ceil(len(rows) / size)):
         chosen = rows[order[step * size : (step + 1) * size]]
         yield _augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step), degrade)
-
-
-def to_input(pixels: np.ndarray, device: str) -> Tensor:
-    """uint8 (N, rows, columns, 3) as float32 (N, 3, rows, columns) in [-1, 1], channels last in memory."""
-    return normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, non_blocking=True))
 
 
 def _input(batch: _Batch, device: str) -> Tensor:
