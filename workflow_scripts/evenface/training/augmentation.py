@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evenface.networks.slim_cnn import normalise
+from evenface.networks.normalisation import normalise
 
 
 @dataclass(frozen=True)

@@ -1,43 +1,231 @@
-"""Settings of a training and their defaults: one place for the schema, the loop and the tests."""
+"""Settings of trainings: type, default, bounds and meaning of every key, once.
+
+Importing this module imports nothing heavy: the configuration is checked with these classes.
+"""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from evenface.errors import UserError
+from evenface.parts import Method, Network, Part, Settings, part
 
-#: How the loop runs. The published Slim-CNN recipe has batch 256, rate 1e-4 and a constant schedule.
-LOOP_DEFAULTS: dict[str, Any] = {
-    "epochs": 20,
-    "batch_size": 64,
-    "learning_rate": 1e-4,
-    "weight_decay": 1e-4,
-    "schedule": "constant",  # or "cosine": linear warm-up over 5 % of the steps, then a half cosine to zero
-    "flip": True,
-    "colour_jitter": 0.0,  # half width of random gain and offset per image, and half of it per channel
-    "shift": 0.0,  # largest random shift, in shares of height and width; the border is repeated
-    "patience": 0,  # epochs without a better validation loss before stopping; 0 never stops early
-    "precision": "auto",  # or "float32", "bfloat16"
-    "cache_mb": 4096,  # decoded pixels kept in memory; a larger set is kept in a file
-    "save_seconds": 30,  # time between two states a killed training can go on from
-}
-
-#: What a classifier's training knows beside the loop.
-TRAINING_DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "classifier": "slim_cnn",
-    "mitigation": "none",
-    "threshold": "fixed",  # 0.5, or "validation": the balanced-accuracy optimum of the validation split
-    "image_size": None,  # (width, height) in pixels the network is shown, or None for the published one
-    "crop": None,  # central share of every image that is kept, or None for all of it
-    "max_unreadable": 0.01,  # share of images that may fail to decode
-}
+Share = Annotated[float, Field(ge=0, le=1)]
+#: A part by name, or by a mapping with ``name`` and its settings.
+Choice = str | dict[str, Any]
+S = TypeVar("S", bound=Settings)
+P = TypeVar("P", bound=Part)
 
 
-def resolve(settings: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``settings`` over ``defaults``; UserError naming the first key that is not known."""
-    unknown = [key for key in settings if key not in defaults]
-    if unknown:
-        raise UserError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(defaults))}")
-    return {**defaults, **settings}
+class LoopSettings(Settings):
+    """What the loop reads, whatever is trained."""
+
+    #: Keys that change no step already taken: a training is continued when one of them was edited.
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds",)
+
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="adam: L2 inside Adam. adamw: decoupled weight decay. sgd: with momentum."
+    )
+    learning_rate: float = Field(1e-4, gt=0, description="The optimiser's step size.")
+    weight_decay: float = Field(1e-4, ge=0, description="L2, or decoupled weight decay.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="Decay of a running mean of the weights that is judged and kept; 0 keeps none."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the forward pass; auto takes bfloat16 where the processor has it."
+    )
+    save_seconds: float = Field(30, ge=0, description="Time between two states a killed training goes on from.")
+
+
+class EpochSettings(LoopSettings):
+    """A training that passes over labelled images and is judged after every pass.
+
+    The published Slim-CNN recipe has batch 256, rate 1e-4 and a constant schedule.
+    """
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb")
+
+    epochs: int = Field(20, ge=1, description="Passes over the training set.")
+    batch_size: int = Field(64, ge=2, description="Images per step.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Constant rate, or warm-up over 5 % of the steps and a half cosine to zero."
+    )
+    flip: bool = Field(True, description="Mirror half of the training images.")
+    colour_jitter: float = Field(
+        0.0, ge=0, le=1, description="Half width of the random gain and offset of every training image."
+    )
+    shift: float = Field(
+        0.0, ge=0, le=0.2, description="Largest random shift of a training image as a share of its sides."
+    )
+    patience: int = Field(
+        0, ge=0, description="Epochs without better weights before stopping; 0 never stops early."
+    )
+    cache_mb: int = Field(4096, ge=1, description="Decoded images kept in memory; a larger set is kept in a file.")
+
+
+class StepSettings(LoopSettings):
+    """A training of so many steps, as generative models are trained: a slow start, and a running mean is kept."""
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "steps", "decay", "log_every")
+
+    optimiser: Literal["adam", "adamw", "sgd"] = Field("adamw", description=LoopSettings.model_fields["optimiser"].description)
+    steps: int = Field(1000, ge=1, description="Steps of the training. A training that was begun with fewer goes on.")
+    batch_size: int = Field(32, ge=1, description="Faces per step.")
+    learning_rate: float = Field(5e-4, gt=0, description="The optimiser's step size.")
+    weight_decay: float = Field(0.01, ge=0, description="L2, or decoupled weight decay.")
+    warmup: int = Field(200, ge=0, description="Steps in which the step size is reached.")
+    decay: Share = Field(0.25, description="Share of the steps over which the step size falls to 0.")
+    average: float = Field(0.999, ge=0, lt=1, description="Decay of the running mean of the weights that is kept.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
+    save_seconds: float = Field(180, ge=0, description="Seconds between two states on disk. Changes no weight.")
+    log_every: int = Field(50, ge=1, description="Steps between two lines of the log.")
+
+
+class ClassifierSettings(EpochSettings):
+    """How one classifier is trained."""
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb", "threshold", "max_unreadable")
+
+    network: Choice = Field("slim_cnn", description="The network: a name, or `{name: ..., settings}`.")
+    method: Choice = Field("erm", description="How it learns, mitigation of bias included: a name, or `{name: ..., settings}`.")
+    initial_weights: str | None = Field(
+        None, description="File the training starts from: weights of this workflow, or a published checkpoint of the network."
+    )
+    threshold: Literal["fixed", "validation"] = Field(
+        "fixed", description="Decide at 0.5, or at the balanced-accuracy optimum of the validation split."
+    )
+    image_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="Width and height in pixels of the images the network is shown; null takes the published ones."
+    )
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Central share of every training image that is kept; null keeps all."
+    )
+    max_unreadable: Share = Field(0.01, description="Share of images that may fail to decode before the training stops.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        return refuse_old_keys(values)
+
+
+Attribute = Annotated[str, Field(min_length=1)]
+
+
+class TrainingSettings(ClassifierSettings):
+    """The section ``training`` of the configuration."""
+
+    attributes: list[Attribute] = Field(
+        ["Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"], min_length=1, description="CelebA names the network predicts."
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([1], min_length=1, description="One model per run and seed.")
+
+
+class _Run(Settings):
+    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it sets otherwise."""
+
+    real: str | None = Field(None, description="Data set of real images.")
+    synthetic: bool | str = Field(
+        False, description="Whether generated faces are used: true takes those of the first generator, a name those of another."
+    )
+    synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Synthetic images per real one; null takes all."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        return refuse_old_keys(values)
+
+
+#: Keys of ``training`` that a run may set for itself; not those that all runs share, or that change no result.
+OVERRIDES: tuple[str, ...] = tuple(
+    key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
+)
+
+#: An entry of ``runs``. A key of ``training`` that is null takes the value of ``training``.
+RunSettings = create_model(
+    "RunSettings",
+    __base__=_Run,
+    **{
+        key: (
+            (Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation) | None,
+            Field(None, description=f"Instead of training.{key}."),
+        )
+        for key, field in ClassifierSettings.model_fields.items()
+        if key in OVERRIDES
+    },
+)
+
+#: Former key -> what it is called now.
+_RENAMED = {"classifier": "network", "mitigation": "method"}
+
+
+def refuse_old_keys(values: Any) -> Any:
+    """``values`` as they are; ValueError when a key has its former name."""
+    for old, new in _RENAMED.items():
+        if isinstance(values, Mapping) and old in values:
+            erm = " (none is called erm now)" if old == "mitigation" else ""
+            raise ValueError(f"the key {old!r} is called {new!r} now{erm}; rename it")
+    return values
+
+
+def settings_of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run's classifier: the section ``training`` without attributes and seeds, and the run's own keys over it."""
+    shared = {key: value for key, value in training.items() if key not in ("attributes", "seeds")}
+    return shared | {key: run[key] for key in OVERRIDES if run.get(key) is not None}
+
+
+def resolve(model: type[S], settings: Mapping[str, Any], where: str) -> S:
+    """The checked settings; UserError naming ``where`` and the first key that is unknown or wrong."""
+    try:
+        return model.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(step) for step in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, model.model_fields, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(model.model_fields)) or 'none'}"
+            raise UserError(f"{where}: unknown key {key!r}; {hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        place = f"{where}.{key} is {first['input']!r}" if key else where
+        raise UserError(f"{place}: {message[:1].lower()}{message[1:]}") from None
+
+
+def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
+    """The part that a configuration key names, and its checked settings. UserError names ``where``."""
+    if isinstance(value, Mapping) and "name" not in value:
+        raise UserError(f"{where} has settings but no name; give it as name: ..., e.g. {kind.kind} erm or slim_cnn")
+    name, settings = (value, {}) if isinstance(value, str) else (value["name"], {k: v for k, v in value.items() if k != "name"})
+    found = part(kind, name, where)
+    return found, resolve(found.settings, settings, where)
+
+
+def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[int, int]:
+    """(rows, columns) of the images its network is shown; UserError when the network cannot take so small ones."""
+    network, _ = choose(Network, settings.network, f"{where}.network")
+    size = settings.image_size or network.size
+    if size[0] < network.smallest[0] or size[1] < network.smallest[1]:
+        raise UserError(
+            f"{where}.image_size is {list(size)}; the network {network.name} needs at least "
+            f"{network.smallest[0]} x {network.smallest[1]} pixels"
+        )
+    return size[1], size[0]
+
+
+def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the networks and methods that the configuration names, a sentence each."""
+    problems = []
+    for where, run in {"training": {}, **{f"runs.{name}": run for name, run in runs.items()}}.items():
+        try:
+            settings = resolve(ClassifierSettings, settings_of_run(training, run), where)
+            input_size(settings, where)
+            choose(Method, settings.method, f"{where}.method")
+        except UserError as error:
+            problems.append(str(error))
+    return problems
