@@ -25,16 +25,16 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
-from evenface import versions  # noqa: E402
 from evenface.assets.diffusion_files import files_of  # noqa: E402
 from evenface.generators import shards  # noqa: E402
 from evenface.generators.diffusion.generator import DEFAULTS, DiffusionGenerator  # noqa: E402
+from evenface.generators.parametric import ASSETS as FACE_ASSETS  # noqa: E402
 from evenface.generators.parametric.generator import ParametricGenerator  # noqa: E402
 from evenface.generators.protocol import GeneratedFace  # noqa: E402
 from evenface.plan.requests import Request  # noqa: E402
 
 BATCH, STEPS = 5, 12
-ASSETS = ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
+ASSETS = ROOT / FACE_ASSETS
 
 
 class Clock:

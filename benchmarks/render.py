@@ -16,14 +16,14 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 start = time.process_time()
 
-from evenface import versions  # noqa: E402
+from evenface.generators.parametric import ASSETS as FACE_ASSETS  # noqa: E402
 from evenface.generators.parametric.domains import domain  # noqa: E402
 from evenface.generators.parametric.generator import camera  # noqa: E402
 from evenface.generators.parametric.render import Renderer  # noqa: E402
 from evenface.generators.parametric.sampling import sample  # noqa: E402
 
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-renderer = Renderer(ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz")
+renderer = Renderer(ROOT / FACE_ASSETS)
 faces = [sample({}, {}, seed) for seed in range(count)]
 renderer.render(faces[0])
 print(f"start-up to the first face: {time.process_time() - start:.2f} s CPU")

@@ -23,7 +23,7 @@ rule train_annotator:
         runtime=240,
     params:
         recipe={
-            "version": versions.ANNOTATORS["trained_here"],
+            "version": part(Annotator, "trained_here", "annotation").version,
             "seed": SETTINGS["seed"],
             "attributes": SETTINGS["annotation"]["trained_here"]["attributes"],
             "settings": {

@@ -2,18 +2,17 @@
 
 import re
 
-from evenface import versions
-from evenface.assets.annotator_files import annotator_files
 from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.download import recipe_of
-from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import latent_needs, needs
 from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config, config_digest, load_schema
 from evenface.errors import UserError
 from evenface.prompts.contextual import prompt_writing, writes_prompts
+from evenface.generators.parametric import ASSETS as FACE_ASSETS
+from evenface.parts import Annotator, Generator, Reader, part, version
 from evenface.plan.directions import (
     annotator_recipe,
     direction_problems,
@@ -75,7 +74,6 @@ MAGFACE_TRAINED_HERE = "results/screening/magface/model.safetensors"
 # Published networks compute batches side by side; the small one is done before a second thread has started.
 MAGFACE_THREADS = 1 if MAGFACE["weights"] == "trained_here" else 2
 MAGFACE_CALIBRATION = "results/screening/magface/threshold.json"
-FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 
 
 def one_of(names):
@@ -157,7 +155,7 @@ def shard_recipe(wildcards):
 
 def generator_file_names(wildcards):
     """File key -> path of the weights and assets a generator reads."""
-    return generator_files(wildcards.generator, settings_of(SETTINGS, wildcards.generator))
+    return part(Generator, wildcards.generator, "generation.generator").files( settings_of(SETTINGS, wildcards.generator))
 
 
 def generator_inputs(wildcards):
@@ -272,8 +270,8 @@ def standin_settings(wildcards):
     """All that decides a stand-in."""
     settings = STANDINS[wildcards.standin]
     return {
-        "version": versions.STANDINS,
-        "renderer": versions.GENERATORS["parametric"],
+        "version": version("standins", "standins"),
+        "renderer": part(Generator, "parametric", "generator").version,
         "name": wildcards.standin,
         "seed": SETTINGS["seed"],
         "settings": settings,
@@ -311,7 +309,7 @@ def quality_study():
 def screening_settings(wildcards):
     """All that decides the screening of a shard."""
     settings = {key: value for key, value in SETTINGS["screening"].items() if key != "magface"}
-    return {"version": versions.SCREENING, "settings": settings}
+    return {"version": version("screening", "screening"), "settings": settings}
 
 
 def magface_weights(wildcards):
@@ -330,7 +328,7 @@ def magface_files(wildcards):
 def quality_settings(*keys):
     """All that decides magnitudes, and what ``keys`` name of the rest."""
     known = ("backbone", "weights", "batch_size", "precision", *keys)
-    return {"version": versions.QUALITY, "settings": {key: MAGFACE[key] for key in known}}
+    return {"version": version("screening", "quality"), "settings": {key: MAGFACE[key] for key in known}}
 
 
 def quality_tables(wildcards):
@@ -344,7 +342,7 @@ def quality_tables(wildcards):
 def synthetic_recipe(wildcards):
     """All that decides how a generated set is read."""
     return {
-        "version": versions.READERS,
+        "version": version("datasets", "synthetic"),
         "shards": sorted(PLANS[wildcards.generator].recipes),
         "annotators": label_sources(wildcards),
         "settings": {
@@ -358,9 +356,9 @@ def synthetic_recipe(wildcards):
 def annotator_settings(wildcards):
     """All that decides one annotator's labels, and where its files are."""
     settings = SETTINGS["annotation"].get(wildcards.annotator, {})
-    files = annotator_files(wildcards.annotator, settings)
+    files = part(Annotator, wildcards.annotator, "annotation.annotators").files(settings)
     return {
-        "version": versions.ANNOTATORS[wildcards.annotator],
+        "version": part(Annotator, wildcards.annotator, "annotation.annotators").version,
         "name": wildcards.annotator,
         "settings": {**settings, "files": files} if files else settings,
     }
@@ -380,7 +378,7 @@ def reader_settings(wildcards):
     }
     reader = DATASETS[wildcards.dataset]["reader"]
     return {
-        "version": versions.READERS,
+        "version": part(Reader, reader, "datasets").version,
         "reader": reader,
         "settings": {"name": wildcards.dataset, **settings},
     }
@@ -389,7 +387,7 @@ def reader_settings(wildcards):
 def training_settings(wildcards):
     """All that decides a classifier, its training tables aside."""
     return {
-        "version": versions.TRAINING,
+        "version": version("training", "training"),
         "run": wildcards.run,
         "seed": int(wildcards.seed),
         **RUNS[wildcards.run],
@@ -433,7 +431,7 @@ T2F_FACES = [f"data/text_to_face/faces/{part}.tar" for part in range(T2F["parts"
 def t2f_recipe(*blocks):
     """All that decides what a stage makes: the stages before it are known by their files."""
     return {
-        "version": versions.TEXT_TO_FACE,
+        "version": version("text_to_face", "text_to_face"),
         "seed": SETTINGS["seed"],
         "settings": {key: T2F[key] for key in ("size", *blocks)},
     }
@@ -442,8 +440,8 @@ def t2f_recipe(*blocks):
 def t2f_faces_recipe(wildcards):
     """All that decides a part of the training faces."""
     return {
-        "version": versions.TEXT_TO_FACE,
-        "renderer": versions.GENERATORS["parametric"],
+        "version": version("text_to_face", "text_to_face"),
+        "renderer": part(Generator, "parametric", "generator").version,
         "seed": SETTINGS["seed"],
         "part": int(wildcards.part),
         "settings": {key: T2F[key] for key in ("faces", "parts", "render_size")},
@@ -453,7 +451,7 @@ def t2f_faces_recipe(wildcards):
 def agreement_recipe(wildcards):
     """All that decides how the annotators of a generator's faces are compared."""
     return {
-        "version": versions.AGREEMENT,
+        "version": version("audit", "agreement"),
         "annotators": annotators_of(wildcards),
         "attributes": SETTINGS["training"]["attributes"],
     }
@@ -478,7 +476,7 @@ def latent_checked(function, *arguments):
 
 def latent_files(wildcards):
     """File key -> path of what the latent generator reads."""
-    return generator_files(LATENT["generator"], settings_of(SETTINGS, LATENT["generator"]))
+    return part(Generator, LATENT["generator"], "latent_directions.generator").files( settings_of(SETTINGS, LATENT["generator"]))
 
 
 def latent_required(key, paths):
@@ -499,7 +497,7 @@ def latent_inputs(wildcards):
 def latent_reader(key):
     """The recipe of an annotator of latent faces, and the input function of its files."""
     name = LATENT[key]
-    files = annotator_files(name, SETTINGS["annotation"].get(name, {}))
+    files = part(Annotator, name, f"latent_directions.{key}").files(SETTINGS["annotation"].get(name, {}))
 
     def recipe(wildcards):
         recipe = latent_checked(annotator_recipe, name)(wildcards)

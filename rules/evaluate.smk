@@ -21,7 +21,7 @@ rule predict:
         runtime=240,
     params:
         recipe={
-            "version": versions.PREDICTIONS,
+            "version": version("training", "predictions"),
             "attributes": SETTINGS["evaluation"]["attributes"],
             "crop": SETTINGS["evaluation"]["crop"],
         },
@@ -73,7 +73,7 @@ rule fairness:
         runtime=60,
     params:
         recipe={
-            "version": versions.EVALUATION,
+            "version": version("fairness", "evaluation"),
             "dataset": EVALUATED,
             "models": [[run, seed] for run in RUNS for seed in SEEDS],
             "settings": {"seed": SETTINGS["seed"], **SETTINGS["evaluation"]},

@@ -55,7 +55,7 @@ rule report:
         runtime=20,
     params:
         recipe={
-            "version": versions.REPORT,
+            "version": version("report", "report"),
             "models": [f"{run}-{seed}" for run in RUNS for seed in SEEDS],
             "generators": GENERATORS,
             "provenance": {"generators": GENERATORS, "config digest": config_digest(SETTINGS)},

@@ -69,7 +69,7 @@ rule train_magface:
         runtime=720,
     params:
         recipe={
-            "version": versions.RECOGNITION,
+            "version": version("training", "recognition"),
             "seed": SETTINGS["seed"],
             "settings": MAGFACE["trained_here"],
         },
@@ -147,7 +147,7 @@ rule quality_study:
         recipe={
             **quality_settings("threshold", "study_per_cell"),
             "seed": SETTINGS["seed"],
-            "renderer": versions.GENERATORS["parametric"],
+            "renderer": part(Generator, "parametric", "generator").version,
         },
     script:
         "../workflow_scripts/quality_study.py"
@@ -174,6 +174,6 @@ rule acceptance:
         mem_mb=scaled_mem(1000),
         runtime=20,
     params:
-        recipe={"version": versions.SCREENING, "seed": SETTINGS["seed"]},
+        recipe={"version": version("screening", "screening"), "seed": SETTINGS["seed"]},
     script:
         "../workflow_scripts/acceptance.py"

@@ -141,7 +141,7 @@ rule export_text_to_face:
     params:
         recipe={
             **t2f_recipe("faces", "autoencoder", "decoder", "denoiser"),
-            "renderer": versions.GENERATORS["parametric"],
+            "renderer": part(Generator, "parametric", "generator").version,
         },
     script:
         "../workflow_scripts/export_text_to_face.py"

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evenface import versions
 from evenface.configuration import check_config, load_schema
+from evenface.generators.parametric import ASSETS as FACE_ASSETS
 
 ROOT = Path(__file__).resolve().parents[1]
-FACE_ASSETS = f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
 DLIB = ("models/dlib/shape_predictor_5_face_landmarks.dat", "models/dlib/mmod_human_face_detector.dat")
 MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}

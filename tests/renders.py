@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evenface import versions
 from evenface.generators import create
+from evenface.generators.parametric import ASSETS as FACE_ASSETS
 from evenface.generators.parametric import camera, textures
 from evenface.generators.parametric.domains import DOMAINS
 from evenface.plan.requests import Request
 
 ROOT = Path(__file__).resolve().parents[1]
-ASSETS = ROOT / f"models/makehuman/face-assets-v{versions.FACE_ASSETS}.npz"
+ASSETS = ROOT / FACE_ASSETS
 STORED = ROOT / "tests/reference/renders"
 
 #: name -> domain, gender, age, ethnicity, attributes, seed. Together they show waves, a receding

@@ -1,7 +1,7 @@
 """Renew the reference pictures: ``python tests/update_references.py``, after raising a version number.
 
 Refuses while the pictures changed and ``GENERATORS["parametric"]`` (or the face assets and
-``FACE_ASSETS``) in ``evenface/versions.py`` did not: results made before would pass for new ones.
+``ASSETS_VERSION``) in ``generators/parametric/__init__.py`` did not: results made before would pass for new ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
 import renders
-from evenface import versions
+from evenface.generators.parametric import ASSETS_VERSION, PART
 from evenface.storage.atomic import write_bytes, write_json
 from evenface.storage.images import encode_png, read_image
 
@@ -28,7 +28,7 @@ TOLERANCE = 1
 
 def current() -> dict[str, int]:
     """The version numbers that decide the pictures."""
-    return {"generator": versions.GENERATORS["parametric"], "face_assets": versions.FACE_ASSETS}
+    return {"generator": PART.version, "face_assets": ASSETS_VERSION}
 
 
 def read_manifest(folder: Path) -> dict:
@@ -73,10 +73,10 @@ def verdict(manifest: dict, now: dict[str, int], assets: str, changed: list[str]
     if lowered:
         return f"the stored pictures have a higher {lowered[0]} version, {manifest['versions'][lowered[0]]}"
     if assets != manifest["face_assets_sha256"] and now["face_assets"] <= manifest["versions"]["face_assets"]:
-        return "the face assets changed: raise FACE_ASSETS in workflow_scripts/evenface/versions.py"
+        return "the face assets changed: raise ASSETS_VERSION in workflow_scripts/evenface/generators/parametric/__init__.py"
     if changed and now["generator"] <= manifest["versions"]["generator"]:
         return (
-            "the pictures changed: raise GENERATORS['parametric'] in workflow_scripts/evenface/versions.py "
+            "the pictures changed: raise PART's version in workflow_scripts/evenface/generators/parametric/__init__.py "
             f"({'; '.join(changed[:3])})"
         )
     return ""

@@ -1,6 +1,7 @@
 """Label the faces of some shards by one annotator (rule annotate)."""
 
-from evenface.annotators import annotate_shards, create
+from evenface.annotators import create
+from evenface.annotators.annotating import annotate_shards
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):

@@ -16,7 +16,7 @@ from PIL import Image
 from contract.fill import Reference
 from detectors import lively_detector
 from evenface import networks
-from evenface.annotators import annotate_shards
+from evenface.annotators.annotating import annotate_shards
 from evenface.annotators.facer.annotator import Facer
 from evenface.annotators.facexformer.annotator import FaceXFormerAnnotator
 from evenface.annotators.fairface.annotator import FairFace

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from evenface import annotators
-from evenface.annotators import annotate_shards
+from evenface.annotators.annotating import annotate_shards
 from evenface.annotators.confusion import UNDEFINED
 from evenface.annotators.trained_here import annotator as trained_here
 from evenface.audit.agreement import agreement, cohens_kappa

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from evenface.__main__ import main
-from evenface.assets import annotator_files, commands, dlib_models
+from evenface.assets import commands, dlib_models
 from evenface.assets.check import accept, judge, message, require, statuses
 from evenface.assets.lock import Lock, exclusive
 from evenface.assets.needs import latent_needs, needs, used_annotators, used_datasets
@@ -24,6 +24,7 @@ from evenface.assets.places import bytes_in_words, place
 from evenface.assets.registry import load_registry
 from evenface.errors import UserError
 from evenface.generators.parametric import assets as makehuman
+from evenface.parts import Annotator, part
 
 DATA = b"weights" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -110,10 +111,10 @@ def test_the_rules_write_where_the_registry_says(shipped, root):
 def test_every_key_the_registry_names_is_in_the_schema(shipped, schema):
     def known(key):
         node = schema
-        for part in key.split("."):
-            if part not in node.get("properties", {}):
+        for step in key.split("."):
+            if step not in node.get("properties", {}):
                 return False
-            node = node["properties"][part]
+            node = node["properties"][step]
         return True
 
     keys = {
@@ -132,7 +133,7 @@ def test_every_file_an_annotator_reads_is_in_the_registry(config, shipped, schem
     for name in ("facexformer", "facer", "fairface", "deepface"):
         for detector in blocks[name]["properties"]["detector"]["enum"]:
             settings = {**config["annotation"][name], "detector": detector}
-            for key, path in annotator_files.annotator_files(name, settings).items():
+            for key, path in part(Annotator, name, "here").files(settings).items():
                 owner = shipped.owner(path)
                 assert owner, f"{name} reads {path} ({key}), which the registry does not know"
                 seen.add(path)

@@ -6,8 +6,8 @@ import pytest
 
 from evenface.configuration import check_config, reference
 from evenface.errors import UserError
+from evenface.parts import Generator, parts
 from evenface.plan.generators import source_of
-from evenface.versions import GENERATORS
 
 
 def test_the_shipped_config_is_accepted_and_completed(shipped_config, schema):
@@ -72,7 +72,7 @@ def test_labels_come_from_the_first_source_that_can_tell(shipped_config, schema)
     assert source_of("requested", "diffusion", {}) == "requested"
     assert source_of(["requested", "facer"], "stylegan3", {}) == "facer"
     assert source_of(["requested", "ground_truth"], "stylegan3", {}) is None
-    for generator in GENERATORS:
+    for generator in parts(Generator):
         shipped_config["generation"]["generator"] = generator
         check_config(shipped_config, schema)
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from checkpoint_files import random_state
 from contract.fill import Reference
-from evenface.annotators import create, undefined_frame
+from evenface.annotators import create
+from evenface.annotators.annotating import undefined_frame
 from evenface.annotators.deepface.annotator import CLASSES, DeepFace, Found, _whole
 from evenface.checkpoints import load_network
 from evenface.errors import UserError

@@ -11,14 +11,14 @@ from safetensors.torch import save_file
 
 from evenface.assets.diffusion_check import check_diffusion
 from evenface.assets.diffusion_files import CLIP_MERGES, family_of, header_shapes, is_single_file, look_at_model
-from evenface.assets.generator_files import generator_files
 from evenface.assets.needs import needs
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.generators.diffusion import DEFAULTS
+from evenface.generators.diffusion.generator import DEFAULTS
 from evenface.generators.diffusion.schedulers import SCHEDULERS
 from evenface.generators.instruct_pix2pix.generator import DEFAULTS as EDITING
+from evenface.parts import Generator, part
 from evenface.plan.shards import build_plans, requests_of
 from evenface.prompts.instructions import instruction
 from evenface.prompts.prompt_weights import has_weights, read_weights
@@ -31,9 +31,9 @@ def folder(path, *, inputs=4, latents=4, variants=(None,), tokens=77, name="Stab
     parts = {"unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
              "text_encoder": ["transformers", "CLIPTextModel"], "tokenizer": ["transformers", "CLIPTokenizer"],
              "scheduler": ["diffusers", "PNDMScheduler"], "safety_checker": [None, None]}  # fmt: skip
-    for part in parts:
-        if part != "safety_checker":
-            (path / part).mkdir(parents=True)
+    for component in parts:
+        if component != "safety_checker":
+            (path / component).mkdir(parents=True)
     (path / "model_index.json").write_text(json.dumps({"_class_name": name, **parts}))
     (path / "unet/config.json").write_text(json.dumps({"in_channels": inputs}))
     (path / "vae/config.json").write_text(json.dumps({"latent_channels": latents}))
@@ -42,9 +42,9 @@ def folder(path, *, inputs=4, latents=4, variants=(None,), tokens=77, name="Stab
     )
     for variant in variants:
         middle = f".{variant}" if variant else ""
-        for part, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
+        for component, stem in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"),
                            ("text_encoder", "model")):  # fmt: skip
-            (path / part / f"{stem}{middle}.safetensors").write_bytes(b"")
+            (path / component / f"{stem}{middle}.safetensors").write_bytes(b"")
     return path
 
 
@@ -543,18 +543,18 @@ def test_the_files_of_a_model_are_inputs_of_its_rule(tmp_path, monkeypatch):
     (model / ".cache/x.json").write_text("{}")
     (model / "tokenizer/merges.txt").write_text("")
     (model / "tokenizer/chat_template.jinja").write_text("")
-    files = generator_files("diffusion", {"model": "m", "vae": "v.pt"})
+    files = part(Generator, "diffusion", "here").files({"model": "m", "vae": "v.pt"})
     assert "model/unet/diffusion_pytorch_model.safetensors" in files and files["vae"] == "v.pt"
     assert {"model/tokenizer/merges.txt", "model/tokenizer/chat_template.jinja"} <= files.keys()
     assert not any("README" in path or ".cache" in path for path in files.values())
-    assert generator_files("diffusion", {"model": "m.ckpt"}) == {"model": "m.ckpt", "clip": CLIP_MERGES}
-    assert generator_files("diffusion", {"model": "m.ckpt", "config": "m"}).keys() >= {
+    assert part(Generator, "diffusion", "here").files({"model": "m.ckpt"}) == {"model": "m.ckpt", "clip": CLIP_MERGES}
+    assert part(Generator, "diffusion", "here").files({"model": "m.ckpt", "config": "m"}).keys() >= {
         "model",
         "config/model_index.json",
     }
     made = "results/text_to_face/model"
     folder(tmp_path / made)
-    assert generator_files("instruct_pix2pix", {"model": made}) == {"model": made}
+    assert part(Generator, "instruct_pix2pix", "here").files({"model": made}) == {"model": made}
 
 
 def test_a_single_file_needs_clip_s_merges_which_are_fetched(configured, root):
@@ -571,7 +571,7 @@ def test_a_single_file_needs_clip_s_merges_which_are_fetched(configured, root):
 
 def test_none_of_this_needs_torch(root):
     code = (
-        "import sys, yaml, evenface.assets.diffusion_check, evenface.assets.generator_files\n"
+        "import sys, yaml, evenface.assets.diffusion_check, evenface.generators.diffusion\n"
         "assert not {'torch', 'diffusers', 'transformers', 'numpy'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root / "workflow_scripts")

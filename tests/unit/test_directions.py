@@ -10,10 +10,10 @@ from evenface.directions import balance, effects, fitting, labels, samples
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
 from evenface.generators.guided.generator import GuidedGenerator, nearest, wanted_levels
-from evenface.generators.latent import NAMES, class_of
+from evenface.generators.latent import class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
 from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
-from evenface.plan.directions import SPACES
+from evenface.parts import Generator, parts
 from evenface.plan.requests import Request
 from evenface.storage import metadata
 from evenface.storage.shards import read_shard
@@ -187,7 +187,9 @@ def test_entangled_factors_end_a_walk():
 
 
 def test_the_plan_knows_the_spaces_of_every_latent_generator():
-    assert {name: class_of(name).spaces for name in NAMES} == SPACES
+    assert {
+        name: class_of(name).spaces for name in [p.name for p in parts(Generator).values() if p.latent_code]
+    } == SPACES
 
 
 def test_an_unfitted_level_is_refused():

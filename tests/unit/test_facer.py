@@ -11,7 +11,7 @@ from PIL import Image
 
 from detectors import lively_detector
 from evenface import annotators, networks
-from evenface.annotators import annotate_shards
+from evenface.annotators.annotating import annotate_shards
 from evenface.annotators.facer.annotator import DEFAULTS, Facer
 from evenface.checkpoints import load_network
 from evenface.errors import UserError

@@ -10,7 +10,7 @@ from contract import mtcnn_reference
 from contract.facexformer_state import filled_state
 from contract.fill_base import load
 from evenface import annotators, networks
-from evenface.annotators import annotate_shards, undefined_frame
+from evenface.annotators.annotating import annotate_shards, undefined_frame
 from evenface.annotators.facexformer.annotator import DEFAULTS, FaceXFormerAnnotator
 from evenface.configuration import check_config
 from evenface.errors import UserError

@@ -12,14 +12,14 @@ from PIL import Image
 
 from contract.fill import Reference
 from evenface import __main__, annotators
-from evenface.annotators import annotate_shards
+from evenface.annotators.annotating import annotate_shards
 from evenface.annotators.fairface.annotator import DEFAULTS, FairFace, predict_csv
 from evenface.annotators.fairface.reader import FaceReader
 from evenface.annotators.fairface.table import COLUMNS, ChipNames, read_predictions_csv, write_predictions_csv
-from evenface.assets.annotator_files import annotator_files
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.faces.detection import FaceFinder
+from evenface.parts import Annotator, part
 from evenface.storage.images import ImageError, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table
@@ -34,7 +34,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Both networks with the fill of the references, as files: keys as ``annotator_files`` gives them."""
+    """Both networks with the fill of the references, as files: keys as the part gives them."""
     folder = tmp_path_factory.mktemp("fairface")
     files = {"weights": folder / "fairface-7.pt", "weights_4": folder / "fairface-4.pt"}
     for path in files.values():
@@ -254,12 +254,16 @@ def test_shards_are_annotated(annotator, faces, tmp_path):
 
 def test_it_is_made_from_the_configuration_as_the_rule_makes_it(config, weights, photograph):
     settings = {**config["annotation"]["fairface"], **weights, "detector": "hog"}
-    files = annotator_files("fairface", settings)
+    files = part(Annotator, "fairface", "here").files(settings)
     assert set(files) == {"weights", "weights_4", "landmarks"}
     files["landmarks"] = str(ROOT / files["landmarks"])
     annotator = annotators.create("fairface", {**settings, "files": files, "device": "cpu", "threads": 1})
     assert annotator.annotate([photograph])["failure"].tolist() == [""]
-    assert set(annotator_files("fairface", config["annotation"]["fairface"])) == {"weights", "landmarks", "mmod"}
+    assert set(part(Annotator, "fairface", "here").files(config["annotation"]["fairface"])) == {
+        "weights",
+        "landmarks",
+        "mmod",
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from evenface.errors import UserError
+from evenface.generators.parametric import ASSETS_VERSION as FACE_ASSETS
 from evenface.generators.parametric import archives, assets, meshes, styles
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Framing, Hair, Look, Person, Pose
 from evenface.generators.parametric.regions import hairline, smoothstep
-from evenface.versions import FACE_ASSETS
 
 ROOT = Path(__file__).parents[2]
 ASSETS = Path(os.environ.get("EVENFACE_FACE_ASSETS", ROOT / "models" / "makehuman" / f"face-assets-v{FACE_ASSETS}.npz"))

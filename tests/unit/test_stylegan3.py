@@ -10,12 +10,12 @@ import torch
 
 from checkpoint_files import NETWORK_PICKLE, network_pickle, network_storage, payloads
 from evenface import __main__ as program
-from evenface.assets.generator_files import generator_files
 from evenface.checkpoints import convert_to_safetensors, load_model, load_network
 from evenface.errors import UserError
 from evenface.generators import create
 from evenface.generators.stylegan3.generator import latent_of, published_latent, published_seed
 from evenface.networks.stylegan3 import StyleGAN3
+from evenface.parts import Generator, part
 from evenface.plan.requests import Request
 from evenface.plan.shards import requests_of
 
@@ -323,4 +323,4 @@ def test_nothing_but_a_face_is_asked_of_a_generator_that_obeys_no_prompt():
 
 
 def test_files_of_the_generator():
-    assert generator_files("stylegan3", {"network": "a.pkl"}) == {"network": "a.pkl"}
+    assert part(Generator, "stylegan3", "here").files({"network": "a.pkl"}) == {"network": "a.pkl"}

@@ -11,32 +11,135 @@ key ``extensions`` names. Both are found by :func:`parts` and looked up by :func
 
 from __future__ import annotations
 
-import difflib
+import copy
 import hashlib
 import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 
 #: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning."""
+    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    Keys in ``left_out`` stay out of the checked configuration, and so out of names and recipes, until somebody gives
+    them: a key can be added to a part without drawing its files again. The part fills them in with :meth:`filled`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
+    left_out: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def filled(cls, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """``given`` with the default of every key that is missing, blocks within it included; values stay as they are.
+
+        Raises UserError naming the first unknown or missing key, or value that its key does not take, below ``where``.
+        """
+        values = cls.with_defaults(given, complete=True)
+        try:
+            cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(mistakes(where, error, cls)[0]) from None
+        return values
+
+    @classmethod
+    def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
+        """The same without a check; ``complete`` false leaves out the keys ``left_out``, as the configuration does."""
+        values = dict(given)
+        for name, field in cls.model_fields.items():
+            if name not in values:
+                if field.is_required() or (name in cls.left_out and not complete):
+                    continue
+                values[name] = copy.deepcopy(field.get_default(call_default_factory=True))
+            values[name] = _with_defaults(field.annotation, values[name], complete)
+        return values
+
+
+def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
+    """``value`` of a field of this type with the defaults of the blocks in it."""
+    if not isinstance(value, Mapping):
+        return value
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        return kind.with_defaults(value, complete=complete)
+    arguments = get_args(kind)
+    if get_origin(kind) is Annotated:
+        return _with_defaults(arguments[0], value, complete)
+    if get_origin(kind) is dict:
+        return {key: _with_defaults(arguments[1], one, complete) for key, one in value.items()}
+    if get_origin(kind) in (Union, UnionType):
+        blocks = [one for one in arguments if isinstance(one, type) and issubclass(one, Settings)]
+        chosen = [one for one in blocks if len(blocks) == 1 or _is_of(one, value)]
+        return _with_defaults(chosen[0], value, complete) if chosen else value
+    return value
+
+
+def _is_of(kind: type[Settings], value: Mapping[str, Any]) -> bool:
+    """Whether the names that tell alternatives apart (fields of one possible value) are those of ``kind``."""
+    return all(
+        value.get(name) in get_args(field.annotation)
+        for name, field in kind.model_fields.items()
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+    )
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A place in a configuration as people write it: ``generation.settings.parametric.size[0]``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + str(part)
+    return text
+
+
+def mistakes(where: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """A sentence for each mistake pydantic found in settings of ``model``; ``where`` is the key they stand below."""
+    found = []
+    for one in error.errors():
+        *above, last = one["loc"] or ("",)
+        place = dotted([part for part in (where, *one["loc"]) if part != ""])
+        if one["type"] == "extra_forbidden":
+            known = [*model.model_fields] if not above else []
+            found.append(unknown_name(dotted([p for p in (where, *above) if p != ""]), last, known))
+        elif one["type"] == "missing":
+            found.append(f"{dotted([p for p in (where, *above) if p != ''])}: key {last!r} is missing")
+        elif one["type"] == "literal_error":
+            found.append(unknown_name(place, one["input"], re.findall(r"'([^']*)'", one["ctx"]["expected"])))
+        elif one["type"] == "value_error":
+            found.append(f"{place}: {one['ctx']['error']}")
+        else:
+            found.append(f"{place} is {one['input']!r}; {one['msg'].replace('Input should', 'it must')}")
+    return found
+
+
+@dataclass(frozen=True)
+class NameOf:
+    """Marks a text that must be the name of a part, or one of ``also``: ``Annotated[str, NameOf(Annotator)]``.
+
+    ``having`` names an attribute that the part must have, such as the ``spaces`` of a latent generator.
+    """
+
+    kind: type[Part]
+    also: tuple[str, ...] = ()
+    having: str = "name"
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        able = [name for name, one in parts(self.kind).items() if getattr(one, self.having)]
+        return {"type": "string", "enum": [*self.also, *able]}
 
 
 class NoSettings(Settings):
@@ -55,6 +158,14 @@ class Needs:
     runtime: int = 60
     conda: str = "vision"
     threads: int = 1
+
+
+def load(code: str | Callable[..., Any]) -> Any:
+    """What ``"module:attribute"`` names; anything else is the code itself."""
+    if not isinstance(code, str):
+        return code
+    module, _, attribute = code.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def no_files(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -86,10 +197,7 @@ class Part:
 
     def load(self) -> Any:
         """The code: a class or function. Importing it may be slow."""
-        if not isinstance(self.code, str):
-            return self.code
-        module, _, attribute = self.code.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return load(self.code)
 
     def needs_of(self, settings: Mapping[str, Any]) -> Needs:
         """What its jobs ask for with these settings."""
@@ -104,10 +212,19 @@ class Generator(Part):
     obeys_prompts: bool = True
     #: Whether shards record what is true of every face; a function of the settings where they decide.
     knows_truth: bool | Callable[[Mapping[str, Any]], bool] = False
-    #: Latent spaces it can be steered in, the one it draws from first.
+    #: Latent spaces it can be steered in, the one it draws from first, and the class that draws from latents.
     spaces: tuple[str, ...] = ()
+    latent_code: str | Callable[..., Any] | None = None
+    #: The kind of picture, for its metadata: trained (by a network), algorithmic, or edited.
+    source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
+    #: The generator whose latents it walks, from its settings.
+    built_on: Callable[[Mapping[str, Any]], Generator] | None = None
+
+    def truth_known(self, settings: Mapping[str, Any]) -> bool:
+        """Whether shards record what is true of every face."""
+        return self.knows_truth(settings) if callable(self.knows_truth) else self.knows_truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +255,8 @@ class StandinFormat(Part):
     kind: ClassVar[str] = "stand-in format"
     #: Output key -> file name below the stand-in's folder; ``truth`` is added for every format.
     outputs: Mapping[str, str] = field(default_factory=dict)
+    #: Whether faces are rendered as loose crops, off the centre, instead of aligned.
+    loose: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,10 +330,17 @@ def part(kind: type[P], name: str, where: str) -> P:
     """The part called ``name``; UserError naming ``where`` it was asked for, and what there is."""
     known = parts(kind)
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
-        raise UserError(f"{where}: there is no {kind.kind} {name!r}; {hint}")
+        raise UserError(unknown_name(where, name, known))
     return known[name]
+
+
+def version(room: str, step: str) -> int:
+    """The number of a step, from the room's ``VERSIONS``; a room is found by its name, as parts are.
+
+    Raise a number in the commit that changes what the step computes: names and params that contain it
+    change, and exactly what depends on it is made again.
+    """
+    return importlib.import_module(f"evenface.{room}").VERSIONS[step]
 
 
 def activate(folders: Iterable[str | os.PathLike]) -> None:

@@ -7,6 +7,10 @@ FaceXFormer (Narayan et al., 2024) and DeepFace (Serengil and Ozpinar, 2020).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
+from evenface.errors import UserError, unknown_name
+
 #: The 40 CelebA attributes in the order of the published file.
 CELEBA_ATTRIBUTES: tuple[str, ...] = (
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs",
@@ -91,6 +95,13 @@ DEEPFACE_GENDER: dict[str, str] = {"Woman": "female", "Man": "male"}
 #: DeepFace's emotions.
 DEEPFACE_EMOTION: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
+#: How files write labels: the values a coding allows, and what each means. Tables of this workflow hold int8
+#: labels in {+1 present, -1 absent, 0 undefined}, which is ``minus_one_one``.
+LABEL_CODINGS: dict[str, dict[int, int]] = {
+    "minus_one_one": {1: 1, -1: -1, 0: 0},
+    "zero_one": {1: 1, 0: -1},
+}
+
 #: Hair-colour words and the attribute that annotates each.
 HAIR_COLOURS: dict[str, str] = {
     "black": "Black_Hair",
@@ -119,15 +130,23 @@ def age_level(years: float) -> str:
     return "senior"
 
 
-def parse_grouping(text: str) -> tuple[str, ...]:
-    """Dimensions of a grouping such as ``"gender*ethnicity"``, in declared order.
+def parse_grouping(text: str, where: str, dimensions: Collection[str] = tuple(DIMENSIONS)) -> tuple[str, ...]:
+    """Dimensions of a grouping such as ``"gender*ethnicity"``, in the order written.
 
-    Raises ValueError naming the unknown or repeated dimension.
+    Raises UserError naming ``where`` the grouping stands and the unknown or repeated dimension.
     """
-    names = [part.strip() for part in text.split("*")]
+    names = tuple(text.split("*"))
     for name in names:
-        if name not in DIMENSIONS:
-            raise ValueError(f"grouping {text!r}: {name!r} is not one of {', '.join(DIMENSIONS)}")
+        if name not in dimensions:
+            raise UserError(f"{unknown_name(where, name, dimensions)}; products of them are written gender*ethnicity")
     if len(set(names)) != len(names):
-        raise ValueError(f"grouping {text!r} names a dimension twice")
-    return tuple(d for d in DIMENSIONS if d in names)
+        raise UserError(f"{where}: {text!r} names a dimension twice")
+    return names
+
+
+def group_name(levels: Iterable[str]) -> str:
+    """Name of the group with these levels, one of each dimension of a grouping, in its order: ``"female|black"``.
+
+    Every table, figure and file spells a group like this; the grouping itself is spelled ``"gender*ethnicity"``.
+    """
+    return "|".join(levels)

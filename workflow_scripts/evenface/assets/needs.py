@@ -15,11 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evenface.assets.annotator_files import annotator_files
-from evenface.assets.generator_files import generator_files
 from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.plan.generators import generators_of, settings_of, source_of
+from evenface.parts import Annotator, Generator, part
+from evenface.plan.generators import described, generators_of, settings_of, source_of
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
@@ -75,7 +74,7 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     for generator in generators_of(settings["generation"]):
         block = settings_of(settings, generator)
         names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
-        if generator == "guided":  # its directions are fitted to an annotator's labels
+        if described(generator).built_on:  # its directions are fitted to an annotator's labels
             names.append(settings["latent_directions"]["labels_from"])
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
@@ -99,8 +98,8 @@ def used_datasets(settings: Mapping[str, Any]) -> list[str]:
 def value_of(settings: Mapping[str, Any], key: str) -> Any:
     """The value of a dotted key, None where the configuration has no such key."""
     value: Any = settings
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
     return value
 
 
@@ -149,9 +148,10 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     yield from _by_registry(settings, registry, "generation.generator=")
     generators = generators_of(settings["generation"])
-    if "guided" in generators:  # it reads what the generator below it reads
+    walking = [name for name in generators if described(name).built_on]
+    if walking:  # they read what the generator below them reads
         generators = [*generators, settings["latent_directions"]["generator"]]
-    for generator in dict.fromkeys(one for one in generators if one != "guided"):
+    for generator in dict.fromkeys(name for name in generators if name not in walking):
         yield from _generator_files(settings, registry, generator)
 
 
@@ -159,7 +159,7 @@ def _generator_files(settings: Mapping[str, Any], registry: Registry, generator:
     block = f"generation.settings.{generator}"
     yield from _by_registry(settings, registry, f"{block}.")
     values = value_of(settings, block) or {}
-    for path in generator_files(generator, values).values():
+    for path in part(Generator, generator, "generation.generator").files(values).values():
         if registry.owner(path) and path not in values.values():  # what a model needs without a key of its own
             yield from _path_need(registry, f"{block}.model", path)
 
@@ -175,8 +175,8 @@ def _annotators(settings: Mapping[str, Any], registry: Registry) -> Iterator[Nee
 
 def _annotator_files(settings: Mapping[str, Any], registry: Registry, name: str) -> Iterator[Need]:
     block = settings["annotation"].get(name, {})
-    for part, path in annotator_files(name, block).items():
-        key = f"annotation.{name}.{part}"
+    for file, path in part(Annotator, name, "annotation.annotators").files(block).items():
+        key = f"annotation.{name}.{file}"
         if value_of(settings, key) is None:  # a file of its detector, which no key of its own names
             key = f"annotation.{name}.detector"
         yield from _path_need(registry, key, path)

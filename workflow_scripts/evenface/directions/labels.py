@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators import Annotator, annotate_shards, create
+from evenface.annotators import create
+from evenface.annotators.annotating import Annotator, annotate_shards
 from evenface.directions.samples import read_samples, write_faces
 from evenface.errors import UserError
 from evenface.generators.guided.generator import ABSENT, PRESENT

@@ -14,13 +14,12 @@ import pandas as pd
 from evenface import __version__
 from evenface.errors import UserError
 from evenface.generators.latent import LatentGenerator, create_latent, space_of
-from evenface.generators.shards import SOURCE_TYPES
 from evenface.joblog import progress
+from evenface.parts import Generator, part
 from evenface.seeds import seed_from
 from evenface.storage.images import encode_png
-from evenface.storage.metadata import TRAINED, Metadata
+from evenface.storage.metadata import OF_PARTS, Metadata
 from evenface.storage.shards import read_shard, write_shard
-from evenface.versions import GENERATORS
 
 
 def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Mapping[str, Any]) -> None:
@@ -88,13 +87,15 @@ def origin_of(
     generator: LatentGenerator, space: str, latent: np.ndarray, image_id: str, said: Mapping[str, Any]
 ) -> Metadata:
     """What the picture of a latent says about itself; its provenance has the latent's SHA-256 (float32, little-endian)."""
+    about = part(Generator, generator.name, "latent_directions.generator")
+    version = str(about.version)
     known = getattr(generator, "provenance", {})
     digest = hashlib.sha256(np.asarray(latent, "<f4").tobytes()).hexdigest()
     return Metadata(
-        source_type=SOURCE_TYPES.get(generator.name, TRAINED),
-        tool=f"evenface {__version__}, generator {generator.name} {GENERATORS[generator.name]}",
+        source_type=OF_PARTS[about.source_type],
+        tool=f"evenface {__version__}, generator {generator.name} {version}",
         generator=generator.name,
-        generator_version=str(GENERATORS[generator.name]),
+        generator_version=version,
         model=str(known.get("model", "")),
         seed=str(said.get("seed", "")),
         image_id=image_id,

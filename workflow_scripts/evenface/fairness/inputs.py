@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -117,7 +117,7 @@ def read_decisions(
     _check_ids(predictions, name)
     ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
-    columns, _ = _prediction_columns(predictions, name, test, replace(settings, attributes=(attribute,)))
+    columns, _ = _prediction_columns(predictions, name, test, settings.changed(attributes=(attribute,)))
     decided, _ = _decide(predictions, name, attribute, columns[attribute], settings)
     return test.image_id.get_indexer(common), decided[ids.get_indexer(common)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,7 +35,7 @@ def metric_frame(
         from fairlearn.metrics import MetricFrame
     except ImportError as error:
         raise UserError("metric_frame needs fairlearn; install it, for example with pip install fairlearn") from error
-    settings = replace(settings or FairnessSettings(), groupings=(grouping,), attributes=(attribute,), perm_within=())
+    settings = (settings or FairnessSettings()).changed(groupings=(grouping,), attributes=(attribute,), perm_within=())
     test = read_test_set(labels, groups, settings, {attribute})
     kept, decided = read_decisions(predictions, test, attribute, settings)
     truth = test.labels[attribute][kept]

@@ -220,7 +220,7 @@ def _evaluate_test_set(models, labels, groups, settings, thresholds=None, thread
     evaluated: dict[str, dict[str, _Evaluated]] = {}
     scored: dict[str, Scored] = {}
     for model_id, frame in models.items():
-        own = replace(settings, thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
+        own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(frame, test, own)
         evaluated[model_id] = {
             name: _evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
@@ -892,7 +892,7 @@ def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None
 
 
 def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> dict:
-    recorded = dataclasses.asdict(settings)
+    recorded = settings.model_dump()
     recorded.pop("block_size")  # changes no result
     return {
         "schema_version": 2,

@@ -1,33 +1,23 @@
-"""Generators of faces: one protocol, whatever draws."""
+"""Generators of faces: one protocol, whatever draws.
+
+Every generator is a part in a package of its own; :func:`create` makes one. Importing this package is quick.
+"""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evenface.errors import UserError
-from evenface.generators.protocol import GeneratedFace, Generator
-from evenface.versions import GENERATORS
+from evenface import parts
 
-__all__ = ["GeneratedFace", "Generator", "create"]
-
-_CLASSES = {
-    "parametric": ("evenface.generators.parametric.generator", "ParametricGenerator"),
-    "diffusion": ("evenface.generators.diffusion", "DiffusionGenerator"),
-    "instruct_pix2pix": ("evenface.generators.instruct_pix2pix.generator", "InstructPix2PixGenerator"),
-    "stylegan3": ("evenface.generators.stylegan3.generator", "StyleGAN3Generator"),
-    "guided": ("evenface.generators.guided.generator", "GuidedGenerator"),
-}
+if TYPE_CHECKING:
+    from evenface.generators.protocol import Generator
 
 
 def create(name: str, settings: Mapping[str, Any]) -> Generator:
     """The generator ``name``; UserError for unknown names or settings.
 
-    ``settings`` are its block of ``generation.settings`` with ``files`` (file key -> path, see
-    :mod:`evenface.assets.generator_files`), ``device`` and ``threads``.
+    ``settings`` are its block of ``generation.settings`` with ``files`` (file key -> path, as its part
+    describes them), ``device`` and ``threads``.
     """
-    if name not in _CLASSES:
-        raise UserError(f"generator {name!r} is not one of {', '.join(GENERATORS)}")
-    module, cls = _CLASSES[name]
-    return getattr(importlib.import_module(module), cls)(settings)
+    return parts.part(parts.Generator, name, "generation.generator").load()(settings)

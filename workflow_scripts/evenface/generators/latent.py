@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from evenface.errors import UserError
+from evenface.parts import Generator, load, part, parts
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class LatentGenerator(Protocol):
     spaces: tuple[str, ...]
 
     def dimension(self, space: str) -> int:
-        """Coordinates of a latent of ``space``; UserError for a space it has not."""
+        """Coordinates of a latent of ``space``; UserError for a space it does not have."""
         ...
 
     def sample(self, count: int, seed: int, space: str) -> np.ndarray:
@@ -36,21 +36,13 @@ class LatentGenerator(Protocol):
         ...
 
 
-_CLASSES = {
-    "parametric": ("evenface.generators.parametric.latent", "ParametricLatent"),
-    "stylegan3": ("evenface.generators.stylegan3.generator", "StyleGAN3Generator"),
-}
-
-#: Generators that draw from a latent vector.
-NAMES = tuple(_CLASSES)
-
-
 def class_of(name: str) -> type:
     """The class of the latent generator ``name``; UserError for one that draws from no latent space."""
-    if name not in _CLASSES:
-        raise UserError(f"generator {name!r} draws from no latent space; {', '.join(NAMES)} do")
-    module, cls = _CLASSES[name]
-    return getattr(importlib.import_module(module), cls)
+    about = part(Generator, name, "latent_directions.generator")
+    if not about.latent_code:
+        able = ", ".join(p.name for p in parts(Generator).values() if p.latent_code)
+        raise UserError(f"generator {name!r} draws from no latent space; choose one of {able}")
+    return load(about.latent_code)
 
 
 def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
@@ -59,7 +51,7 @@ def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
 
 
 def space_of(generator: LatentGenerator, space: str | None) -> str:
-    """``space``, or the generator's first where it is None; UserError for one it has not."""
+    """``space``, or the generator's first where it is None; UserError for one it does not have."""
     chosen = space or generator.spaces[0]
     if chosen not in generator.spaces:
         raise UserError(

@@ -14,15 +14,12 @@ from evenface.generators import create
 from evenface.generators.encoding import encode_ahead
 from evenface.generators.protocol import GeneratedFace
 from evenface.joblog import progress
+from evenface.parts import Generator, part
 from evenface.plan.shards import recipe_digest, requests_of
 from evenface.storage import metadata
 from evenface.storage.images import encode_png
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import write_shard
-
-#: Digital source types of generators that are no plain network: the parametric renderer is a program that
-#: learned from no picture, and InstructPix2Pix changes pictures that exist.
-SOURCE_TYPES = {"parametric": metadata.ALGORITHMIC, "instruct_pix2pix": metadata.EDITED}
 
 
 def source_type_of(generator: str, face: GeneratedFace) -> str:
@@ -32,7 +29,7 @@ def source_type_of(generator: str, face: GeneratedFace) -> str:
     """
     if said := face.provenance.get("source_type"):
         return metadata.source_type(said)
-    usual = SOURCE_TYPES.get(generator, metadata.TRAINED)
+    usual = metadata.OF_PARTS[part(Generator, generator, "generation.generator").source_type]
     return metadata.EDITED if usual == metadata.TRAINED and face.request.initial_image else usual
 
 

@@ -30,3 +30,7 @@ class Normalisation:
             return x
         scale, shift = (x.new_tensor(values)[:, None, None] for values in (self.scale, self.shift))
         return x.mul_(scale).add_(shift)
+
+
+#: For networks that are shown [-1, 1].
+CENTRED = Normalisation()

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from evenface import versions
+from evenface.parts import Annotator, Generator, part, version
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
-
-#: Annotators that answer only a part of the factors.
-_NO_ATTRIBUTES = ("fairface", "deepface")
-_NO_DEMOGRAPHICS = ("facer",)
-
-#: Latent generators that know what they draw.
-KNOWING = ("parametric",)
-
-#: Latent spaces of the generators, the one they draw from first.
-SPACES = {"parametric": ("latent",), "stylegan3": ("z", "w")}
 
 #: The annotator that reads what the generator knows.
 TRUTH = "ground_truth"
@@ -26,12 +16,20 @@ def base_settings(config: dict[str, Any]) -> dict[str, Any]:
     return config["generation"]["settings"].get(config["latent_directions"]["generator"], {})
 
 
+def _latent(config: dict[str, Any]) -> Generator:
+    return part(Generator, config["latent_directions"]["generator"], "latent_directions.generator")
+
+
 def annotator_recipe(config: dict[str, Any], name: str) -> dict[str, Any]:
     """All that decides an annotator's labels of latent faces, its files aside."""
-    recipe = {"name": name, "version": versions.ANNOTATORS[name], "settings": config["annotation"].get(name, {})}
+    recipe = {
+        "name": name,
+        "version": part(Annotator, name, "annotation.annotators").version,
+        "settings": config["annotation"].get(name, {}),
+    }
     if name != TRUTH:
         screening = {key: value for key, value in config["screening"].items() if key != "magface"}
-        recipe["screening"] = {"version": versions.SCREENING, "settings": screening}
+        recipe["screening"] = {"version": version("screening", "screening"), "settings": screening}
     return recipe
 
 
@@ -40,9 +38,9 @@ def sample_recipe(config: dict[str, Any]) -> dict[str, Any]:
     settings = config["latent_directions"]
     generator = settings["generator"]
     return {
-        "version": versions.DIRECTIONS,
+        "version": version("directions", "directions"),
         "generator": generator,
-        "generator_version": versions.GENERATORS[generator],
+        "generator_version": _latent(config).version,
         "settings": base_settings(config),
         "space": settings["space"],
         "seed": config["seed"],
@@ -56,14 +54,18 @@ def fit_recipe(config: dict[str, Any]) -> dict[str, Any]:
     """All that decides the directions, the samples and labels aside."""
     settings = config["latent_directions"]
     keys = ("factors", "confidence", "test_share")
-    return {"version": versions.DIRECTIONS, "seed": config["seed"], **{key: settings[key] for key in keys}}
+    return {
+        "version": version("directions", "directions"),
+        "seed": config["seed"],
+        **{key: settings[key] for key in keys},
+    }
 
 
-def guided_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the guided generator with all that decides its directions, for its recipes."""
+def guided_settings(config: dict[str, Any], generator: str = "guided") -> dict[str, Any]:
+    """The settings of a generator that walks latents, with all that decides its directions, for its recipes."""
     sampled = {key: value for key, value in sample_recipe(config).items() if key not in ("parts", "pictures")}
     return {
-        **config["generation"]["settings"].get("guided", {}),
+        **config["generation"]["settings"].get(generator, {}),
         "generator": config["latent_directions"]["generator"],
         "base": base_settings(config),
         "fitted": {
@@ -91,18 +93,18 @@ def direction_problems(config: dict[str, Any]) -> list[str]:
         for place, name in [*used, ("mirror.factor", settings["mirror"]["factor"])]
         if name not in factors
     ]
-    spaces = SPACES[settings["generator"]]
+    spaces = _latent(config).spaces
     if settings["space"] not in (None, *spaces):
         problems.append(f"{key}.space is {settings['space']!r}; {settings['generator']} has {', '.join(spaces)}")
     guide, judge = settings["labels_from"], settings["accepted_by"]
     if guide == judge:
         problems.append(f"{key}.accepted_by is {judge!r}, which also guides (labels_from); a second scorer is needed")
     for place, name in (("labels_from", guide), ("accepted_by", judge)):
-        problems += [f"{key}.{place} is {name!r}, {why}" for why in _unable(config, name)]
+        problems += [f"{key}.{place} is {name!r}, {why}" for why in _unable(config, name, f"{key}.{place}")]
     return problems
 
 
-def _unable(config: dict[str, Any], name: str) -> list[str]:
+def _unable(config: dict[str, Any], name: str, key: str) -> list[str]:
     """Why an annotator cannot answer the factors."""
     settings = config["latent_directions"]
     factors = settings["factors"]
@@ -110,11 +112,12 @@ def _unable(config: dict[str, Any], name: str) -> list[str]:
         name for f in factors for name in (HAIR_COLOURS.values() if f == "hair" else (f,)) if f not in DIMENSIONS
     ]
     if name == TRUTH:
-        known = settings["generator"] in KNOWING
+        known = _latent(config).truth_known(base_settings(config))
         return [] if known else [f"but {settings['generator']} does not know what it draws"]
-    if name in _NO_ATTRIBUTES and attributes:
+    about = part(Annotator, name, key)
+    if not about.labels_attributes and attributes:
         return [f"which labels no attributes; the factors need {attributes[0]}"]
-    if name in _NO_DEMOGRAPHICS and any(f in DIMENSIONS for f in factors):
+    if not about.dimensions and any(f in DIMENSIONS for f in factors):
         return ["which tells no gender, age or ethnicity"]
     if name == "trained_here":
         own = config["annotation"]["trained_here"]["attributes"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evenface.plan.directions import KNOWING, TRUTH, guided_settings
+from evenface.parts import Generator, part
+from evenface.plan.directions import TRUTH, guided_settings
 
 #: Stands for what the prompt asked for, where a face's labels may come from an annotator too.
 REQUESTED = "requested"
@@ -26,19 +27,14 @@ def prompts_drawn(generation: Mapping[str, Any], generator: str, count: int) -> 
 
 def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:
     """The settings a generator is created with: its block of ``generation.settings``, and what it is built on."""
-    if generator == "guided":
-        return guided_settings(config)
+    if described(generator).built_on:
+        return guided_settings(config, generator)
     return config["generation"]["settings"].get(generator, {})
 
 
-def knows_truth(generator: str, settings: Mapping[str, Any]) -> bool:
-    """Whether its shards record what is true of every face; ``settings`` are those of :func:`settings_of`."""
-    return generator in KNOWING or (generator == "guided" and settings.get("generator", "parametric") in KNOWING)
-
-
-def obeys_prompts(generator: str) -> bool:
-    """Whether a face shows, or is meant to show, what its prompt asks for."""
-    return generator != "stylegan3"
+def described(generator: str) -> Generator:
+    """What is known of a generator; UserError for one that there is not."""
+    return part(Generator, generator, "generation.generator")
 
 
 def source_of(sources: str | Sequence[str], generator: str, settings: Mapping[str, Any]) -> str | None:
@@ -46,5 +42,6 @@ def source_of(sources: str | Sequence[str], generator: str, settings: Mapping[st
 
     A source is an annotator's name, ``ground_truth`` or ``requested``.
     """
-    able = {REQUESTED: obeys_prompts(generator), TRUTH: knows_truth(generator, settings)}
+    about = described(generator)
+    able = {REQUESTED: about.obeys_prompts, TRUTH: about.truth_known(settings)}
     return next((one for one in ([sources] if isinstance(sources, str) else sources) if able.get(one, True)), None)

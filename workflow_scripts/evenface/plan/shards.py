@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
-from evenface.plan.generators import generators_of, obeys_prompts, prompts_drawn, settings_of
+from evenface.plan.generators import described, generators_of, prompts_drawn, settings_of
 from evenface.plan.initial import InitialImages, in_order, sources_of
 from evenface.plan.requests import Request, request_id, shard_path
 from evenface.plan.subset import balanced_subset
@@ -25,7 +25,6 @@ from evenface.prompts.contextual import MissingPrompts
 from evenface.prompts.vocabulary import unwritable
 from evenface.seeds import seed_from
 from evenface.taxonomy import UNKNOWN
-from evenface.versions import GENERATORS
 
 #: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
 RECIPE_VERSION = 2
@@ -68,7 +67,7 @@ def _recipes(
         recipe = {
             "recipe_version": RECIPE_VERSION,
             "generator": generator,
-            "generator_version": GENERATORS[generator],
+            "generator_version": described(generator).version,
             "cell": prompt.cell,
             "prompt": prompt.text,
             "negative_prompt": generation["negative_prompt"],
@@ -172,7 +171,7 @@ def requests_of(recipe: dict[str, Any]) -> list[Request]:
                 initial_image=image,
             )
         )
-    if not obeys_prompts(recipe["generator"]):
+    if not described(recipe["generator"]).obeys_prompts:
         nothing = {"prompt": "", "negative_prompt": "", "attributes": {}}
         return [replace(r, demographics=dict.fromkeys(r.demographics, UNKNOWN), **nothing) for r in requests]
     return requests

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.prompts import VERSIONS
 from evenface.prompts.findings import (
     Case,
     Finding,
@@ -33,7 +34,6 @@ from evenface.prompts.prompt import Prompt
 from evenface.prompts.tables import Table, read_table
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, read_prompt
 from evenface.seeds import seed_from
-from evenface.versions import PROMPTS
 
 KEY = "generation.prompts.contextual"
 FOLDER = "data/prompts"
@@ -72,7 +72,7 @@ def writing_task(settings: Mapping[str, Any], seed: int) -> dict[str, Any] | Non
     pool = settings["pool"] or number * (1 if settings["design"] == "paired" else 2)
     model = {k: v for k, v in settings[settings["writer"]].items() if k not in _PATIENCE}
     return {
-        "version": PROMPTS,
+        "version": VERSIONS["prompts"],
         "writer": settings["writer"],
         "model": model,
         "ask": settings["ask"],

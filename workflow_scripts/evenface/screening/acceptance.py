@@ -33,7 +33,7 @@ def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
     """Group of every row, levels joined by ``*``; "unknown" where one of them is."""
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
-    levels = frame[list(parse_grouping(grouping))].fillna(UNKNOWN).astype("str")
+    levels = frame[list(parse_grouping(grouping, "groupings of acceptance"))].fillna(UNKNOWN).astype("str")
     group = levels.agg("*".join, axis=1) if len(levels) else pd.Series(dtype="str")
     return group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
 

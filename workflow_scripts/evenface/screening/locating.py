@@ -11,10 +11,10 @@ import pandas as pd
 
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import progress
+from evenface.screening import VERSIONS
 from evenface.screening.screen import Screener, screening_frame, settings_of
 from evenface.storage.images import ImageError, ImageReader
 from evenface.storage.tables import write_table
-from evenface.versions import SCREENING
 
 
 def locate_faces(
@@ -37,7 +37,7 @@ def locate_faces(
                 image = error
             rows.append(screener.locate(image_id, image)[0])
     frame = screening_frame(rows)
-    write_table(frame, out, kind="screening", meta={"screening_version": SCREENING, "source": label})
+    write_table(frame, out, kind="screening", meta={"screening_version": VERSIONS["screening"], "source": label})
     return frame
 
 

@@ -15,12 +15,12 @@ import pyarrow as pa
 from evenface.errors import UserError
 from evenface.faces import alignment
 from evenface.joblog import progress
+from evenface.screening import VERSIONS
 from evenface.screening.locating import landmarks_of
 from evenface.screening.magface import MagFace, magnitudes, threshold_of
 from evenface.storage.images import decode_image
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table, write_table
-from evenface.versions import QUALITY
 
 
 def score_shards(
@@ -76,7 +76,7 @@ def score_shards(
         }
     )
     meta = {
-        "quality_version": QUALITY,
+        "quality_version": VERSIONS["quality"],
         "network": scorer.network_name,
         "weights_sha256": scorer.sha256,
         "precision": scorer.precision,

@@ -17,13 +17,12 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import log, progress
-from evenface.screening import quality
+from evenface.screening import VERSIONS, quality
 from evenface.storage import metadata
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import write_table
-from evenface.versions import SCREENING
 
 #: Every key of the configuration's ``screening`` section, with its default.
 DEFAULTS: dict[str, Any] = {
@@ -208,7 +207,12 @@ def _write(
                     origin = origin.after(f"framed {settings['framing']}, {crop.shape[1]} x {crop.shape[0]} pixels")
                 yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0, metadata=origin)
 
-    meta = {"screening_version": SCREENING, "settings": settings, "scorer": screener.scorer.name, "source": label}
+    meta = {
+        "screening_version": VERSIONS["screening"],
+        "settings": settings,
+        "scorer": screener.scorer.name,
+        "source": label,
+    }
     write_shard(out_crops, crops(), recipe=meta, rows=crop_rows)
     if not crop_rows:
         write_shard(out_crops, [], pd.DataFrame({"image_id": [], "member": []}, dtype="str"), meta)

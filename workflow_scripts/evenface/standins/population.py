@@ -11,10 +11,9 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.generators.parametric.domains import domain
+from evenface.parts import StandinFormat, part
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
-
-FORMATS = ("celeba", "vggface2")
 
 
 def _equal(names) -> dict[str, float]:
@@ -58,8 +57,7 @@ class StandinSettings:
     def check(self, name: str) -> None:
         """Raise UserError for the first value out of range."""
         where = f"standins.{name}"
-        if self.format not in FORMATS:
-            raise UserError(f"{where}.format is {self.format!r}; allowed are {', '.join(FORMATS)}")
+        part(StandinFormat, self.format, f"{where}.format")
         domain(self.domain)
         for key in ("identities", "images_per_identity", "parts"):
             if getattr(self, key) < 1:

@@ -10,24 +10,27 @@ from typing import Any
 import numpy as np
 
 from evenface import __version__
+from evenface.generators.parametric import PART as PARAMETRIC
 from evenface.generators.parametric import camera, sampling, truth
 from evenface.generators.parametric.domains import domain
 from evenface.generators.parametric.face import Face, Framing
 from evenface.joblog import progress
+from evenface.parts import StandinFormat, part
 from evenface.seeds import seed_from
+from evenface.standins import VERSIONS
 from evenface.standins.population import Member, StandinSettings, members
 from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
 from evenface.taxonomy import HAIR_COLOURS
-from evenface.versions import GENERATORS, STANDINS
 
 
 def picture(settings: StandinSettings, member: Member, index: int) -> tuple[Face, int]:
     """Description of picture ``index`` of an identity, and the seed of its camera."""
     identity = sampling.sample_identity(member.demographics, {HAIR_COLOURS[member.hair]: 1}, member.seed)
     seed = seed_from(member.seed, "picture", index)
-    framing = loose_framing(seed) if settings.format == "vggface2" else Framing()
+    loose = part(StandinFormat, settings.format, "standins.*.format").loose
+    framing = loose_framing(seed) if loose else Framing()
     face = sampling.sample_face(identity, {}, seed, place=domain(settings.domain), framing=framing)
     return face, seed_from(seed, "camera")
 
@@ -82,9 +85,9 @@ def render_part(
             )
             said = Metadata(
                 ALGORITHMIC,
-                tool=f"evenface {__version__}, stand-in {name} {STANDINS}",
+                tool=f"evenface {__version__}, stand-in {name} {VERSIONS['standins']}",
                 generator="parametric",
-                generator_version=str(GENERATORS["parametric"]),
+                generator_version=str(PARAMETRIC.version),
                 seed=str(member.seed),
                 image_id=f"{name}/{member.number}/{index}",
             )

@@ -31,6 +31,8 @@ EDITED = VOCABULARY + "compositeWithTrainedAlgorithmicMedia"
 COMPOSITE_SYNTHETIC = VOCABULARY + "compositeSynthetic"
 #: Several elements, whatever they are.
 COMPOSITE = VOCABULARY + "composite"
+#: What a part says of the pictures it makes -> their digital source type.
+OF_PARTS = {"algorithmic": ALGORITHMIC, "trained": TRAINED, "edited": EDITED}
 SOURCE_TYPES = (ALGORITHMIC, TRAINED, EDITED, COMPOSITE_SYNTHETIC, COMPOSITE)
 
 #: Namespaces by the prefix they are written with. Ours is an identifier only; nothing is to be found there.

@@ -1,1 +1,4 @@
-"""Training of the text-to-face model: autoencoder, latents, denoiser with its text encoder, pipeline folder."""
+"""The text-to-face model: its faces and captions, autoencoder, latents, denoiser with its text encoder, pipeline folder."""
+
+#: Raised when the same faces and settings give another model.
+VERSIONS = {"text_to_face": 1}

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from evenface import __version__
+from evenface.generators.parametric import PART as PARAMETRIC
 from evenface.generators.parametric import camera, sampling, truth
 from evenface.generators.parametric.domains import domain
 from evenface.generators.parametric.face import Face, Framing
@@ -26,7 +27,6 @@ from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
-from evenface.versions import GENERATORS
 
 #: The demographic cells, in the order in which faces are dealt to them.
 CELLS: tuple[tuple[str, str, str, str], ...] = tuple(
@@ -143,7 +143,7 @@ def render_faces(
                 ALGORITHMIC,
                 tool=f"evenface {__version__}, training face of the text-to-face model",
                 generator="parametric",
-                generator_version=str(GENERATORS["parametric"]),
+                generator_version=str(PARAMETRIC.version),
                 seed=str(request.seed),
                 image_id=f"text_to_face/{index}",
             )

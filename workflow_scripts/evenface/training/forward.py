@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evenface.networks.normalisation import Normalisation
+from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.training.augmentation import to_input
 
 
@@ -26,7 +26,7 @@ def outputs_of(
     batch_size: int,
     device: str,
     precision: str = "float32",
-    normalisation: Normalisation = Normalisation(),
+    normalisation: Normalisation = CENTRED,
 ) -> Tensor:
     """What ``network``, in evaluation mode, or its ``features`` give for ``pixels[rows]``: float32 (n, k) on the CPU."""
     parts = []

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evenface.networks.normalisation import Normalisation
+from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.seeds import seed_from
 from evenface.training.augmentation import Degrade, _augment, _Batch, to_input
 from evenface.training.forward import autocast, outputs_of
@@ -130,7 +130,7 @@ class Problem:
     draw: Callable[..., nn.Module]
     labels: np.ndarray | None = None
     attributes: tuple[str, ...] = ()
-    normalisation: Normalisation = Normalisation()
+    normalisation: Normalisation = CENTRED
     degrade: Degrade | None = None
 
     def but(self, *, settings: Mapping[str, Any] | None = None, **changes: Any) -> Problem:

@@ -1,21 +1,17 @@
-"""Settings of trainings: type, default, bounds and meaning of every key, once.
-
-Importing this module imports nothing heavy: the configuration is checked with these classes.
-"""
+"""Settings of trainings: ``training``, the entries of ``runs``, and what every training has."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
-from evenface.parts import Method, Network, Part, Settings, part
+from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
+from evenface.parts import Method, Network, Part, Settings, mistakes, part
 
-Share = Annotated[float, Field(ge=0, le=1)]
-#: A part by name, or by a mapping with ``name`` and its settings.
+#: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
 S = TypeVar("S", bound=Settings)
 P = TypeVar("P", bound=Part)
@@ -66,7 +62,7 @@ class EpochSettings(LoopSettings):
     patience: int = Field(
         0, ge=0, description="Epochs without better weights before stopping; 0 never stops early."
     )
-    cache_mb: int = Field(4096, ge=1, description="Decoded images kept in memory; a larger set is kept in a file.")
+    cache_mb: int = Field(4096, ge=64, description="Decoded images kept in memory; a larger set is kept in a file.")
 
 
 class StepSettings(LoopSettings):
@@ -100,34 +96,35 @@ class ClassifierSettings(EpochSettings):
     threshold: Literal["fixed", "validation"] = Field(
         "fixed", description="Decide at 0.5, or at the balanced-accuracy optimum of the validation split."
     )
-    image_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="Width and height in pixels of the images the network is shown; null takes the published ones."
+    image_size: Pair[Annotated[int, Field(ge=1)]] | None = Field(
+        None, description="Width and height in pixels of the images the network sees; null takes the published ones."
     )
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Central share of every training image that is kept; null keeps all."
     )
     max_unreadable: Share = Field(0.01, description="Share of images that may fail to decode before the training stops.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, values: Any) -> Any:
-        return refuse_old_keys(values)
-
-
-Attribute = Annotated[str, Field(min_length=1)]
-
 
 class TrainingSettings(ClassifierSettings):
     """The section ``training`` of the configuration."""
 
-    attributes: list[Attribute] = Field(
-        ["Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"], min_length=1, description="CelebA names the network predicts."
+    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
+        HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([1], min_length=1, description="One model per run and seed.")
+    seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        [1], description="One model is trained per run and seed."
+    )
 
+
+#: Keys of ``training`` that a run may set for itself; not those that all runs share, or that change no result.
+OVERRIDES: tuple[str, ...] = tuple(
+    key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
+)
 
 class _Run(Settings):
     """An entry of ``runs``: what it is trained on, and which keys of ``training`` it sets otherwise."""
+
+    left_out = frozenset(OVERRIDES)
 
     real: str | None = Field(None, description="Data set of real images.")
     synthetic: bool | str = Field(
@@ -137,16 +134,6 @@ class _Run(Settings):
         None, description="Synthetic images per real one; null takes all."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, values: Any) -> Any:
-        return refuse_old_keys(values)
-
-
-#: Keys of ``training`` that a run may set for itself; not those that all runs share, or that change no result.
-OVERRIDES: tuple[str, ...] = tuple(
-    key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
-)
 
 #: An entry of ``runs``. A key of ``training`` that is null takes the value of ``training``.
 RunSettings = create_model(
@@ -162,17 +149,17 @@ RunSettings = create_model(
     },
 )
 
-#: Former key -> what it is called now.
-_RENAMED = {"classifier": "network", "mitigation": "method"}
+#: Former key of ``training`` -> what to write instead.
+_RENAMED = {"classifier": "network", "mitigation": "method (none is called erm)"}
 
 
-def refuse_old_keys(values: Any) -> Any:
-    """``values`` as they are; ValueError when a key has its former name."""
-    for old, new in _RENAMED.items():
-        if isinstance(values, Mapping) and old in values:
-            erm = " (none is called erm now)" if old == "mitigation" else ""
-            raise ValueError(f"the key {old!r} is called {new!r} now{erm}; rename it")
-    return values
+def renamed_problems(config: Mapping[str, Any]) -> list[str]:
+    """A sentence for every key of a configuration that has its former name."""
+    return [
+        f"training.{old} has another name now: write {new}"
+        for old, new in _RENAMED.items()
+        if isinstance(config.get("training"), Mapping) and old in config["training"]
+    ]
 
 
 def settings_of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,25 +169,17 @@ def settings_of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict
 
 
 def resolve(model: type[S], settings: Mapping[str, Any], where: str) -> S:
-    """The checked settings; UserError naming ``where`` and the first key that is unknown or wrong."""
+    """The checked settings; UserError naming the first key below ``where`` that is unknown or wrong."""
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, model.model_fields, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(model.model_fields)) or 'none'}"
-            raise UserError(f"{where}: unknown key {key!r}; {hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        place = f"{where}.{key} is {first['input']!r}" if key else where
-        raise UserError(f"{place}: {message[:1].lower()}{message[1:]}") from None
+        raise UserError(mistakes(where, error, model)[0]) from None
 
 
 def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
     """The part that a configuration key names, and its checked settings. UserError names ``where``."""
     if isinstance(value, Mapping) and "name" not in value:
-        raise UserError(f"{where} has settings but no name; give it as name: ..., e.g. {kind.kind} erm or slim_cnn")
+        raise UserError(f"{where}: key 'name' is missing; it says which {kind.kind} the other keys are for")
     name, settings = (value, {}) if isinstance(value, str) else (value["name"], {k: v for k, v in value.items() if k != "name"})
     found = part(kind, name, where)
     return found, resolve(found.settings, settings, where)

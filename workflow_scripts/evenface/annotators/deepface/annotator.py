@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
+from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
+from evenface.annotators.deepface import PART
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces.deepface_alignment import cut_face
@@ -24,7 +25,6 @@ from evenface.networks.deepface import grey, letterbox
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
 from evenface.training import runtime
-from evenface.versions import ANNOTATORS
 
 #: Every key of ``annotation.deepface``, with its default.
 DEFAULTS: dict[str, Any] = {
@@ -77,7 +77,7 @@ class DeepFace:
     """
 
     name = "deepface"
-    version = ANNOTATORS["deepface"]
+    version = PART.version
     attributes: tuple[str, ...] = ()
     extras = ("apparent_age", "n_faces", "face_score")
     reads = "images"

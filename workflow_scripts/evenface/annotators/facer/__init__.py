@@ -1,0 +1,28 @@
+"""Facer: RetinaFace finds the face, FaRL reads the forty CelebA attributes off it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evenface.annotators.facer.settings import FacerSettings
+from evenface.faces.files import weights_of
+from evenface.parts import Annotator, Needs
+
+
+def _files(settings: Mapping[str, Any]) -> dict[str, str]:
+    detector = ["detector_weights"] if settings["detector"] == "retinaface" else []
+    return weights_of(settings, *detector, "weights")
+
+
+PART = Annotator(
+    name="facer",
+    version=1,
+    summary="The published Facer: forty attributes and no demographics.",
+    code="evenface.annotators.facer.annotator:create",
+    settings=FacerSettings,
+    labels_attributes=True,
+    reads="images",
+    files=_files,
+    needs=Needs(gpu=1, mem_mb=4000, runtime=240),
+)

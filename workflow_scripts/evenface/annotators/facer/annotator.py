@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from evenface.annotators import annotation_frame, take_settings
+from evenface.annotators.annotating import annotation_frame, take_settings
+from evenface.annotators.facer import PART
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS
@@ -25,7 +26,6 @@ from evenface.networks.farl import normalise
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 from evenface.training import runtime
-from evenface.versions import ANNOTATORS
 
 #: Every key of ``annotation.facer``, with its default.
 DEFAULTS: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Facer:
     """
 
     name = "facer"
-    version = ANNOTATORS["facer"]
+    version = PART.version
     attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
     dimensions: tuple[str, ...] = ()
     probabilities: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from evenface.annotators import PROBABILITY, annotation_frame, map_classes, take_settings
+from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
+from evenface.annotators.facexformer import PART
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
@@ -23,7 +24,6 @@ from evenface.networks.facexformer import face_crop, preprocess
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
 from evenface.training import runtime
-from evenface.versions import ANNOTATORS
 
 #: Every key of ``annotation.facexformer``, with its default.
 DEFAULTS: dict[str, Any] = {
@@ -56,7 +56,7 @@ class FaceXFormerAnnotator:
     """
 
     name = "facexformer"
-    version = ANNOTATORS["facexformer"]
+    version = PART.version
     attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
     dimensions = tuple(dimension for dimension, _ in _HEADS.values())
     probabilities = tuple(f"{PROBABILITY}{head}_{c}" for head, (_, classes) in _HEADS.items() for c in classes)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators import annotation_frame, map_classes, take_settings
+from evenface.annotators.annotating import annotation_frame, map_classes, take_settings
+from evenface.annotators.fairface import PART
 from evenface.annotators.fairface.predict import DLIB_FILES, predict_csv
 from evenface.annotators.fairface.reader import FaceReader
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
-from evenface.versions import ANNOTATORS
 
 __all__ = ["DEFAULTS", "DETECTORS", "FairFace", "create", "predict_csv"]
 
@@ -51,7 +51,7 @@ class FairFace:
     """
 
     name = "fairface"
-    version = ANNOTATORS["fairface"]
+    version = PART.version
     attributes: tuple[str, ...] = ()
     dimensions = tuple(DIMENSIONS)
     extras = ("n_faces",)

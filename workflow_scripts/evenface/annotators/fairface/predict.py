@@ -16,6 +16,7 @@ from evenface.annotators.fairface.reader import Answer, FaceReader
 from evenface.annotators.fairface.table import SCORE_COLUMNS, ChipNames, write_predictions_csv
 from evenface.errors import UserError
 from evenface.faces import face_chips
+from evenface.faces.files import detector_files
 from evenface.joblog import progress
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import ImageError, ImageReader, decode_image
@@ -23,10 +24,7 @@ from evenface.storage.images import ImageError, ImageReader, decode_image
 log = logging.getLogger("evenface")
 
 #: dlib's model files, as the rule fetch_dlib_models writes them.
-DLIB_FILES: dict[str, str] = {
-    "landmarks": "models/dlib/shape_predictor_5_face_landmarks.dat",
-    "mmod": "models/dlib/mmod_human_face_detector.dat",
-}
+DLIB_FILES: dict[str, str] = detector_files("mmod")
 
 DETECTORS = ("mmod", "hog", "none")
 

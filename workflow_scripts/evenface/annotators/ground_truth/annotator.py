@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.annotators import annotation_frame
+from evenface.annotators.annotating import annotation_frame
+from evenface.annotators.ground_truth import PART
 from evenface.errors import UserError
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
-from evenface.versions import ANNOTATORS
 
 
 class GroundTruth:
@@ -23,7 +23,7 @@ class GroundTruth:
     """
 
     name = "ground_truth"
-    version = ANNOTATORS["ground_truth"]
+    version = PART.version
     attributes: tuple[str, ...] = CELEBA_ATTRIBUTES
     dimensions = tuple(DIMENSIONS)
     probabilities: tuple[str, ...] = ()

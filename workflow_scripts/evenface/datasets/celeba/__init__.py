@@ -1,0 +1,12 @@
+"""CelebA in the files as published."""
+
+from evenface.parts import Needs, Reader
+
+PART = Reader(
+    name="celeba",
+    version=2,
+    summary="CelebA: list_attr_celeba, list_eval_partition, identity_CelebA and the aligned images.",
+    code="evenface.datasets.celeba.reader:read",
+    tables=(("list_attr_celeba.txt", "list_attr_celeba.csv"),),
+    needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
+)

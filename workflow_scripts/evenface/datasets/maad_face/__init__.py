@@ -1,0 +1,14 @@
+"""MAAD-Face's attribute labels of VGGFace2's images, in the files as published."""
+
+from evenface.datasets.maad_face.settings import MAADFaceSettings
+from evenface.parts import Needs, Reader
+
+PART = Reader(
+    name="maad_face",
+    version=2,
+    summary="MAAD-Face: MAAD_Face.csv beside VGGFace2's folders.",
+    code="evenface.datasets.maad_face.reader:read",
+    settings=MAADFaceSettings,
+    tables=(("MAAD_Face.csv", "MAAD-Face.csv"),),
+    needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
+)

@@ -1,7 +1,19 @@
 """Faces from text-to-image models, through diffusers: from a prompt, or from an image and a prompt."""
 
-from __future__ import annotations
+from evenface.generators.diffusion.settings import DiffusionSettings
+from evenface.generators.diffusion.files import model_files
+from evenface.parts import Generator, Needs
 
-from evenface.generators.diffusion.generator import DEFAULTS, DiffusionGenerator
+#: What jobs with diffusion models ask for, the size of the model aside.
+NEEDS = Needs(gpu=1, mem_mb=2500, runtime=480, conda="diffusion")
 
-__all__ = ["DEFAULTS", "DiffusionGenerator"]
+PART = Generator(
+    name="diffusion",
+    version=2,
+    summary="Draws from prompts with any text-to-image model in diffusers' form or a single file of Stable Diffusion's kind.",
+    code="evenface.generators.diffusion.generator:DiffusionGenerator",
+    settings=DiffusionSettings,
+    starts_from_images=True,
+    files=model_files,
+    needs=NEEDS,
+)

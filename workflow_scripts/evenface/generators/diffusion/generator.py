@@ -13,6 +13,7 @@ import numpy as np
 from evenface.assets.diffusion_files import SINGLE_FILES, files_of
 from evenface.assets.lock import sha256_of
 from evenface.errors import UserError
+from evenface.generators.diffusion import PART
 from evenface.generators.diffusion.batches import Batches
 from evenface.generators.diffusion.initial import read_initial
 from evenface.generators.diffusion.loading import Task, load_pipeline
@@ -20,7 +21,6 @@ from evenface.generators.diffusion.schedulers import set_scheduler
 from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt
 from evenface.generators.protocol import GeneratedFace
 from evenface.storage.images import ImageReader
-from evenface.versions import GENERATORS
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class DiffusionGenerator:
     """
 
     name = "diffusion"
-    version = GENERATORS["diffusion"]
+    version = PART.version
     defaults: Mapping[str, Any] = DEFAULTS
 
     def __init__(self, settings: Mapping[str, Any]):

@@ -20,14 +20,15 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.generators.directions_file import read_directions
+from evenface.generators.guided import PART
 from evenface.generators.latent import create_latent
 from evenface.generators.protocol import GeneratedFace
-from evenface.generators.shards import SOURCE_TYPES
 from evenface.generators.walks import WALK_DEFAULTS, Walk, walk
+from evenface.parts import Generator, part
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
+from evenface.storage import metadata
 from evenface.taxonomy import HAIR_COLOURS, UNKNOWN
-from evenface.versions import GENERATORS
 
 log = logging.getLogger("evenface")
 
@@ -63,7 +64,7 @@ class GuidedGenerator:
     """Guided sampling from the latent space of another generator."""
 
     name = "guided"
-    version = GENERATORS["guided"]
+    version = PART.version
 
     def __init__(self, settings: Mapping[str, Any]):
         own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
@@ -121,11 +122,11 @@ class GuidedGenerator:
         if not best.met:
             log.warning("%s: no walk reached the target; the nearest face is given", request.request_id)
         latent = self.directions.latents(best.x) if best.steps else start
-        source = SOURCE_TYPES.get(self.base.name)
+        source = part(Generator, self.base.name, "latent_directions.generator").source_type
         return latent, {
             **getattr(self.base, "provenance", {}),
             "identity": request.request_id,
-            **({"source_type": source} if source else {}),
+            **({} if source == "trained" else {"source_type": metadata.OF_PARTS[source]}),
             "base": self.base.name,
             "space": self.space,
             "directions_sha256": self.sha256,

@@ -9,8 +9,8 @@ from evenface.errors import UserError
 from evenface.generators.diffusion.generator import DEFAULTS as DIFFUSION
 from evenface.generators.diffusion.generator import DiffusionGenerator
 from evenface.generators.diffusion.loading import Task
+from evenface.generators.instruct_pix2pix import PART
 from evenface.prompts.instructions import instruction
-from evenface.versions import GENERATORS
 
 if TYPE_CHECKING:
     from evenface.plan.requests import Request
@@ -33,7 +33,7 @@ class InstructPix2PixGenerator(DiffusionGenerator):
     """
 
     name = "instruct_pix2pix"
-    version = GENERATORS["instruct_pix2pix"]
+    version = PART.version
     defaults: Mapping[str, Any] = DEFAULTS
 
     @property

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from evenface.errors import UserError
-from evenface.versions import FACE_ASSETS
+from evenface.generators.parametric import ASSETS_VERSION
 
 from . import meshes, styles, textures
 from .archives import read_tar_members, read_zip_members, write_arrays
@@ -125,7 +125,7 @@ class Distiller:
         self.paint_regions()
         self.pack_textures()
         self.bake_occlusion()
-        self.arrays["version"] = np.array([FACE_ASSETS], np.int64)
+        self.arrays["version"] = np.array([ASSETS_VERSION], np.int64)
         return self.arrays
 
     # -- geometry --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Every number is the spread or range of one draw; ``sampling`` reads the light, `
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from evenface.errors import UserError
 
@@ -62,6 +63,9 @@ DOMAINS: dict[str, Domain] = {
         occlusion=0.06, jpeg=(50, 90),
     ),
 }  # fmt: skip
+
+#: Type of a setting that names one.
+DomainName = Literal[tuple(DOMAINS)]
 
 
 def domain(name: str) -> Domain:

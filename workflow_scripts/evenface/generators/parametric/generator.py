@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.generators.parametric import PART
 from evenface.generators.protocol import GeneratedFace
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
-from evenface.versions import GENERATORS
 
 DEFAULTS: dict[str, Any] = {"size": [178, 218], "domain": "studio", "supersample": 2}
 
@@ -18,7 +18,7 @@ class ParametricGenerator:
     """Renders requests; knows the truth of every face. ``files["assets"]`` is the distilled MakeHuman data."""
 
     name = "parametric"
-    version = GENERATORS["parametric"]
+    version = PART.version
 
     def __init__(self, settings: Mapping[str, Any]):
         from evenface.generators.parametric.render import Renderer

@@ -21,7 +21,7 @@ import os
 import numpy as np
 from numba import njit
 
-from evenface.versions import FACE_ASSETS, GENERATORS
+from evenface.generators.parametric import ASSETS_VERSION, PART
 
 from . import backdrop, passes, raster, strands
 from . import shading as sh
@@ -32,7 +32,7 @@ from .parts import Library
 from .scene import Scene, SceneBuilder
 
 #: Changes when the pixels of any face change.
-RENDER_VERSION = GENERATORS["parametric"]
+RENDER_VERSION = PART.version
 
 SHADOW_SIZE = 256
 #: Half the width (decimetres) of the box around the head that casts shadows.
@@ -90,12 +90,12 @@ class Renderer:
 
     def __init__(self, assets_path: str | os.PathLike):
         arrays = map_arrays(assets_path)
-        if int(arrays["version"][0]) != FACE_ASSETS:
+        if int(arrays["version"][0]) != ASSETS_VERSION:
             from evenface.errors import UserError
 
             raise UserError(
                 f"{assets_path} holds face assets of version {int(arrays['version'][0])}, this code needs "
-                f"{FACE_ASSETS}; delete the file and build it again"
+                f"{ASSETS_VERSION}; delete the file and build it again"
             )
         self.library = Library(arrays)
         self.builder = SceneBuilder(self.library, TargetBank(arrays))

@@ -15,10 +15,9 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.generators.protocol import GeneratedFace
-from evenface.plan.generators import obeys_prompts
+from evenface.generators.stylegan3 import PART
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
-from evenface.versions import GENERATORS
 
 if TYPE_CHECKING:
     import torch
@@ -62,8 +61,7 @@ class StyleGAN3Generator:
     """
 
     name = NAME
-    version = GENERATORS[NAME]
-    obeys_prompts = obeys_prompts(NAME)
+    version = PART.version
     spaces = ("z", "w")
 
     def __init__(self, settings: Mapping[str, Any]):

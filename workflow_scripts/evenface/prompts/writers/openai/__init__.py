@@ -1,0 +1,11 @@
+
+
+from evenface.parts import Writer
+from evenface.prompts.writers.openai.settings import OpenAISettings
+
+PART = Writer(
+    name="openai",
+    summary="An endpoint that speaks OpenAI's chat protocol.",
+    code="evenface.prompts.writers.openai.endpoint:Endpoint",
+    settings=OpenAISettings,
+)

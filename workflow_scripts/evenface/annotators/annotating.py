@@ -1,0 +1,217 @@
+"""What annotators share: their protocol, the table they write, and how image shards are annotated."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from evenface.errors import UserError
+from evenface.faces import LANDMARK_COLUMNS
+from evenface.joblog import progress
+from evenface.storage.images import ImageError
+from evenface.storage.shards import Shard, read_shard
+from evenface.storage.tables import read_table, write_table
+from evenface.taxonomy import DIMENSIONS, UNKNOWN
+
+log = logging.getLogger("evenface")
+
+#: Start of the columns that keep an annotator's probabilities in its own vocabulary.
+PROBABILITY = "p_"
+
+
+class Annotator(Protocol):
+    """Something that labels faces.
+
+    ``version`` rises when the labels of the same image change. ``attributes`` are the CelebA names it
+    scores and ``dimensions`` the demographics it answers; either may be empty. ``probabilities`` are
+    the columns ``p_<head>_<class>`` in which it keeps its own vocabulary, ``extras`` further numbers
+    it reports, such as ``n_faces``. ``reads`` says what it is shown: "record" (what the generator
+    recorded, no pixels), "crops" (faces framed by screening) or "images" (the pictures as they are, in
+    which it finds the face as its authors do).
+    """
+
+    name: str
+    version: int
+    attributes: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    probabilities: tuple[str, ...]
+    extras: tuple[str, ...]
+    reads: Literal["record", "crops", "images"]
+
+    def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
+        """One row per image in order, see :func:`annotation_frame`.
+
+        ``images`` are RGB uint8 (H, W, 3) of any sizes; ``rows`` the rows of the shard's table they
+        belong to, with the five landmarks ``x0, y0 ... x4, y4`` of screening where it found them. An image
+        without a usable face is answered by a row of :func:`undefined_frame` and its ``failure``.
+        """
+        ...
+
+
+def take_settings(
+    name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """What ``create`` of a published annotator is given: its settings over ``defaults``, files, and device and threads.
+
+    Raises UserError naming an unknown key of ``annotation.<name>``.
+    """
+    own = dict(settings)
+    files = own.pop("files", {})
+    machine = {key: own.pop(key, default) for key, default in (("device", "cpu"), ("threads", 1))}
+    for key in own:
+        if key not in defaults:
+            raise UserError(f"annotation.{name}: unknown key {key!r}; known are {', '.join(defaults)}")
+    return {**defaults, **own}, files, machine
+
+
+def annotation_frame(
+    scores: Mapping[str, np.ndarray],
+    demographics: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    probabilities: Mapping[str, np.ndarray] | None = None,
+    extras: Mapping[str, np.ndarray] | None = None,
+    failures: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """The columns of an annotation, one row per image.
+
+    ``scores``: attribute -> float (n,) in [0, 1], NaN undefined. ``demographics``: dimension -> (levels
+    (n,), probability of that level (n,)). ``probabilities``: column ``p_<head>_<class>`` -> float (n,).
+    Columns: ``score_<Name>`` float32 and ``label_<Name>`` int8 (+1 above the threshold, 0.5 unless
+    given; -1 below; 0 undefined), then for each dimension its level and ``<dimension>_score`` float32,
+    the probabilities and extras as float32, and ``failure``: why an image has no answer, else empty.
+    """
+    columns: dict[str, np.ndarray] = {}
+    count = 0
+    for name, score in scores.items():
+        score = np.asarray(score, np.float32)
+        threshold = (thresholds or {}).get(name, 0.5)
+        columns[f"score_{name}"] = score
+        columns[f"label_{name}"] = np.where(np.isnan(score), 0, np.where(score > threshold, 1, -1)).astype(np.int8)
+        count = len(score)
+    for dimension, (levels, certainty) in demographics.items():
+        columns[dimension] = np.asarray(levels, object)
+        columns[f"{dimension}_score"] = np.asarray(certainty, np.float32)
+        count = len(columns[dimension])
+    for column, values in {**(probabilities or {}), **(extras or {})}.items():
+        columns[column] = np.asarray(values, np.float32)
+    columns["failure"] = np.full(count, "", object) if failures is None else np.asarray(failures, object)
+    return pd.DataFrame(columns)
+
+
+def undefined_frame(annotator: Annotator, failures: Sequence[str]) -> pd.DataFrame:
+    """The rows of images that could not be annotated: labels undefined, levels unknown, each with its failure."""
+    nothing = np.full(len(failures), np.nan, np.float32)
+    unknown = np.full(len(failures), UNKNOWN, object)
+    return annotation_frame(
+        {name: nothing for name in annotator.attributes},
+        {dimension: (unknown, nothing) for dimension in DIMENSIONS},
+        probabilities={name: nothing for name in annotator.probabilities},
+        extras={name: nothing for name in annotator.extras},
+        failures=np.array(failures, object),
+    )
+
+
+def map_classes(probabilities: np.ndarray, vocabulary: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Demographic level of each row and its probability, from probabilities (n, classes) in an annotator's own vocabulary.
+
+    The most probable class decides, as its authors decide, and is then mapped by ``vocabulary`` (class ->
+    level, in output order); the probability is that of all classes of the level. NaN where unknown.
+    """
+    mapped = np.array(list(vocabulary.values()), object)
+    levels = mapped[np.asarray(probabilities).argmax(1)]
+    mass = np.where(mapped[None] == levels[:, None], probabilities, 0).sum(1)
+    return levels, np.where(levels == UNKNOWN, np.nan, mass).astype(np.float32)
+
+
+def annotate_shards(
+    annotator: Annotator,
+    shard_paths: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    aligned_paths: Sequence[str | os.PathLike] | None = None,
+    screening_paths: Sequence[str | os.PathLike] | None = None,
+) -> pd.DataFrame:
+    """Annotate image shards and write one annotation table, one row per image, in the order given.
+
+    ``aligned_paths`` are the shards of accepted, framed faces, ``screening_paths`` the screening tables. An
+    annotator that reads crops is shown those; one that reads images is shown the accepted ones. An
+    image that was not accepted, cannot be decoded or has no face the annotator finds keeps its row
+    with undefined labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, ...);
+    otherwise that column is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>").
+    The annotator is shown one shard at a time, so that a label depends on nothing outside its shard.
+    """
+    nothing = [None] * len(shard_paths)
+    jobs = list(zip(shard_paths, aligned_paths or nothing, screening_paths or nothing, strict=True))
+    parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating")]
+    table = pd.concat(parts, ignore_index=True)
+    table["annotator"] = f"{annotator.name}-v{annotator.version}"
+    write_table(table, out, kind="annotation", meta={"annotator": annotator.name, "version": annotator.version})
+    failed = table["failure"][~table["failure"].isin(["", "not_accepted"])].value_counts()
+    for reason, count in failed.items():
+        log.warning("%s: %d images without an answer: %s", annotator.name, count, reason)
+    return table
+
+
+def _annotate_shard(
+    annotator: Annotator,
+    shard_path: str | os.PathLike,
+    aligned_path: str | os.PathLike | None,
+    screening_path: str | os.PathLike | None,
+) -> pd.DataFrame:
+    with read_shard(shard_path) as shard:
+        rows = shard.table
+        if annotator.reads == "record":
+            table = annotator.annotate([], rows)
+        elif aligned_path is None:
+            table = _annotate_images(annotator, shard, rows, set(rows["image_id"]))
+        else:
+            rows = _with_landmarks(rows, screening_path)
+            with read_shard(aligned_path) as crops:
+                accepted = set(crops.table["image_id"])
+                source = crops if annotator.reads == "crops" else shard
+                table = _annotate_images(annotator, source, rows, accepted)
+    table.insert(0, "image_id", rows["image_id"].to_numpy(object))
+    return table
+
+
+def _with_landmarks(rows: pd.DataFrame, screening_path: str | os.PathLike | None) -> pd.DataFrame:
+    if screening_path is None:
+        return rows
+    screening = read_table(screening_path, required=("image_id", *LANDMARK_COLUMNS))
+    found = screening.set_index("image_id")[list(LANDMARK_COLUMNS)].reindex(rows["image_id"])
+    return rows.assign(**{column: found[column].to_numpy() for column in LANDMARK_COLUMNS})
+
+
+def _annotate_images(annotator: Annotator, source: Shard, rows: pd.DataFrame, accepted: set[str]) -> pd.DataFrame:
+    members = dict(zip(source.table["image_id"], source.table["member"]))
+    failures = np.full(len(rows), "", object)
+    images: list[np.ndarray] = []
+    for position, image_id in enumerate(rows["image_id"]):
+        if image_id not in accepted or image_id not in members:
+            failures[position] = "not_accepted"
+            continue
+        try:
+            images.append(source.image(members[image_id]))
+        except ImageError as error:
+            failures[position] = error.reason
+    table = undefined_frame(annotator, failures)
+    readable = np.flatnonzero(failures == "")
+    if len(readable):
+        answers = annotator.annotate(images, rows.iloc[readable].reset_index(drop=True))
+        missing = [c for c in table if c not in answers]
+        if missing or len(answers) != len(readable):
+            what = (
+                f"gave no column {missing[0]!r}" if missing else f"gave {len(answers)} rows for {len(readable)} images"
+            )
+            raise ValueError(f"annotator {annotator.name} {what}")
+        for column in table:
+            values = table[column].to_numpy(copy=True)
+            values[readable] = answers[column].to_numpy()
+            table[column] = values
+    return table

@@ -1,0 +1,133 @@
+"""A configuration against its model: defaults filled in, mistakes answered with a sentence."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from pydantic import ValidationError
+
+from evenface import parts
+from evenface.configuration.cross_checks import cross_problems
+from evenface.configuration.model import configuration_model
+from evenface.configuration.schema import configuration_schema
+from evenface.errors import UserError, unknown_name
+
+#: Sections whose entries the user names: their order is the order of reports.
+_NAMED = ("standins", "datasets", "runs")
+
+
+def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
+    """A copy of ``config`` with the defaults of the model filled in; its extensions are known from then on.
+
+    Raises UserError with one line per mistake: the dotted key, its value and what is allowed.
+    """
+    folders = config.get("extensions") or []
+    if isinstance(folders, list) and all(isinstance(folder, str) for folder in folders):
+        parts.activate(folders)
+    model = configuration_model()
+    filled = model.with_defaults(copy.deepcopy(config), complete=False)
+    problems = schema_problems(filled, configuration_schema())
+    problems = problems or _own_problems(model, filled) or cross_problems(filled)
+    if problems:
+        raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))
+    return {
+        key: {entry: _ordered(value) for entry, value in section.items()} if key in _NAMED else _ordered(section)
+        for key, section in filled.items()
+    }
+
+
+def _ordered(value: Any) -> Any:
+    """Mappings with sorted keys: a key moved within config.yaml must not look like a change."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value, key=str)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def config_digest(config: dict[str, Any]) -> str:
+    """Hex SHA-256 of the canonical JSON of a config."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def load_schema(path: str | Path) -> dict[str, Any]:
+    """Read a JSON schema (2020-12) written as YAML."""
+    return read_yaml(Path(path).read_text(encoding="utf-8"))
+
+
+def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
+    """One sentence per place where ``value`` differs from a JSON schema: the dotted key, its value, what is allowed."""
+    errors = _Validator(schema).iter_errors(value)
+    return [_sentence(error) for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])]
+
+
+def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
+    """Alternatives that a key tells apart: only the mistakes against the one that is meant."""
+    if "discriminator" not in schema or not isinstance(value, dict):
+        yield from jsonschema.Draft202012Validator.VALIDATORS["oneOf"](validator, alternatives, value, schema)
+        return
+    key = schema["discriminator"]["propertyName"]
+    known = {name: one for one in alternatives for name in one["properties"][key]["enum"]}
+    if value.get(key) in known:
+        chosen = known[value[key]]
+    else:
+        properties = {name: node for one in alternatives for name, node in one["properties"].items()}
+        chosen = {**alternatives[0], "properties": {**properties, key: {"enum": list(known)}}}
+    yield from validator.descend(value, chosen)
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
+
+
+def _own_problems(model: type[parts.Settings], config: dict[str, Any]) -> list[str]:
+    """What validators find that the author of a part wrote himself; JSON schema cannot say it."""
+    try:
+        model.model_validate(config)
+    except ValidationError as error:
+        return parts.mistakes("", error, model)
+    return []
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    place, value, rule = parts.dotted(error.absolute_path) or "the top level", error.instance, error.validator_value
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        return "\n  ".join(unknown_name(place, key, known) for key in sorted(value, key=str) if key not in known)
+    if error.validator == "required":
+        return f"{place}: key {next(key for key in rule if key not in value)!r} is missing"
+    if error.validator == "enum":
+        return unknown_name(place, value, rule)
+    if error.validator == "type":
+        kinds = rule if isinstance(rule, list) else [rule]
+        return f"{place} is {value!r}; it must be of type {' or '.join(kinds)}{_number_hint(value, kinds)}"
+    if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
+        return f"{place} is {value!r}; it must be {word[error.validator]} {rule}"
+    if error.validator == "pattern":
+        if names := re.fullmatch(r"\^\(([\w|]+)\)\$", rule):
+            return unknown_name(place, value, names[1].split("|"))
+        if place.endswith("api_key_env"):  # where somebody may have put the key itself
+            return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
+        if "propertyNames" in error.absolute_schema_path:
+            return f"{place}: the name {value!r} does not fit {rule}; rename it"
+        return f"{place} is {value!r}, which does not fit {rule}: {error.schema.get('description', '')}"
+    return f"{place}: {error.message}"
+
+
+def _number_hint(value: Any, kinds: list[str]) -> str:
+    """YAML 1.1 reads 1e-4 as text."""
+    try:
+        return f"; write {float(value)}" if "number" in kinds and isinstance(value, str) else ""
+    except ValueError:
+        return ""

@@ -1,0 +1,174 @@
+"""What no single key can say: names that refer to other parts of the configuration, and what each is able to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evenface.errors import UserError, unknown_name
+from evenface.parts import Annotator, part
+from evenface.plan.directions import direction_problems
+from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
+from evenface.screening.settings import TRAINED_HERE, is_calibrated
+from evenface.taxonomy import parse_grouping
+
+
+def cross_problems(config: dict[str, Any]) -> list[str]:
+    """A sentence per mistake in a configuration whose every key is right by itself."""
+    problems = []
+    problems += _prompt_problems(config["generation"]["prompts"])
+    problems += _generator_problems(config)
+    if any(described(name).built_on for name in generators_of(config["generation"])):
+        problems += direction_problems(config)
+    datasets, standins = config["datasets"], config["standins"]
+    for key, dataset in datasets.items():
+        standin = dataset.get("standin")
+        if standin and standin not in standins:
+            problems.append(unknown_name(f"datasets.{key}.standin", standin, standins))
+    for key, run in config["runs"].items():
+        if not run.get("real") and not run.get("synthetic"):
+            problems.append(f"runs.{key} trains on nothing; give it 'real' (a data set) or 'synthetic: true'")
+        if run.get("real") and run["real"] not in datasets:
+            problems.append(unknown_name(f"runs.{key}.real", run["real"], datasets))
+    for place, dataset in (
+        ("evaluation.dataset", config["evaluation"]["dataset"]),
+        ("annotation.trained_here.dataset", config["annotation"]["trained_here"]["dataset"]),
+    ):
+        if dataset not in datasets:
+            problems.append(unknown_name(place, dataset, datasets))
+    baseline = config["evaluation"]["baseline"]
+    if baseline not in config["runs"]:
+        problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))
+    outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
+    if outside:
+        problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
+    problems += _magface_problems(config["screening"], datasets)
+    problems += _annotation_problems(config)
+    problems += _grouping_problems(config["evaluation"]["groupings"])
+    problems += _statistics_problems(config["evaluation"])
+    return problems
+
+
+def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
+    """Not exactly one form of the catalogue; a writer without what it writes with."""
+    forms = ("factorial", "contextual", "file")
+    given = [form for form in forms if prompts[form] is not None]
+    if len(given) != 1:
+        has = f"it has {' and '.join(given)}; set the others to null" if given else "it has none"
+        return [f"generation.prompts needs exactly one of {', '.join(forms[:-1])} and {forms[-1]}; {has}"]
+    settings, problems = prompts["contextual"], []
+    if settings is None:
+        return []
+    key, writer = "generation.prompts.contextual", settings["writer"]
+    if writer == "transformers" and not settings["transformers"]["folder"]:
+        problems.append(f"{key}.transformers.folder is missing; give the folder of the language model")
+    if writer == "openai":
+        problems += [
+            f"{key}.openai.{name} is missing" for name in ("base_url", "model") if not settings["openai"][name]
+        ]
+    if writer == "grammar" and settings["ask"] == "prompts":
+        problems.append(
+            f"{key}.ask is 'prompts', but the grammar writes contexts; set writer to transformers or openai"
+        )
+    if settings["ask"] == "prompts" and settings["design"] == "independent":
+        problems.append(
+            f"{key}.design is 'independent', but ask is 'prompts': each group has its own then; leave design out"
+        )
+    return problems
+
+
+def _generator_problems(config: dict[str, Any]) -> list[str]:
+    """Numbers of images for others, and runs on faces that are not generated."""
+    generation, problems = config["generation"], []
+    generators, images = generators_of(generation), generation["images_per_prompt"]
+    for name in generators:
+        if name in config["datasets"]:
+            problems.append(f"datasets.{name} has the name of a generator; rename it")
+    if isinstance(images, dict) and (odd := sorted({*images} ^ {*generators})):
+        problems.append(
+            f"generation.images_per_prompt has {', '.join(images) or 'nothing'}, generation.generator "
+            f"{', '.join(generators)}; {odd[0]!r} is not in both"
+        )
+    for key, run in config["runs"].items():
+        if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
+            problems.append(unknown_name(f"runs.{key}.synthetic", run["synthetic"], generators))
+    return problems
+
+
+def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> list[str]:
+    """Data sets MagFace would be trained or calibrated on that do not exist; only where it acts."""
+    magface, problems = screening["magface"], []
+    if not magface["weights"]:
+        return problems
+    if screening["detector"] == "none":
+        problems.append("screening.magface needs landmarks: set screening.detector to hog or mmod, or weights to null")
+    if magface["weights"] == TRAINED_HERE and magface["trained_here"]["dataset"] not in datasets:
+        name = magface["trained_here"]["dataset"]
+        problems.append(unknown_name("screening.magface.trained_here.dataset", name, datasets))
+    if is_calibrated(magface) and magface["reference"] not in datasets:
+        missing = unknown_name("screening.magface.reference", magface["reference"], datasets)
+        problems.append(f"{missing}; the threshold is calibrated on that data set")
+    return problems
+
+
+def _annotation_problems(config: dict[str, Any]) -> list[str]:
+    """Annotators that are asked for what they were not run for, or cannot tell."""
+    annotation, generation = config["annotation"], config["generation"]
+    uses = [("validate.by", annotation["validate"]["by"], "dimensions", "tells no gender, age or ethnicity")]
+    problems, compared = [], False
+    for generator in generators_of(generation):
+        settings = settings_of(config, generator)
+        labels, demographics = (
+            source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
+        )
+        uses += [
+            ("labels_from", labels, "labels_attributes", "labels no attributes"),
+            ("demographics_from", demographics, "dimensions", "tells no gender, age or ethnicity"),
+        ]
+        for key in (
+            key for key, source in (("labels_from", labels), ("demographics_from", demographics)) if not source
+        ):
+            given = annotation[key]
+            first = given if isinstance(given, str) else given[0]
+            problems.append(
+                f"annotation.{key} is {given!r}, which the generator {generator} cannot give; name an annotator "
+                f"behind it, e.g. [{first}, trained_here]"
+            )
+        compared |= demographics == REQUESTED
+    running = ", ".join(annotation["annotators"])
+    for key, source, needed, why in uses:
+        if source in (None, REQUESTED):
+            continue
+        if source not in annotation["annotators"]:
+            problems.append(f"annotation.{key} has {source!r}; annotation.annotators has {running}: add it there")
+        elif not getattr(part(Annotator, source, f"annotation.{key}"), needed):
+            problems.append(f"annotation.{key} has {source!r}, which {why}")
+    if annotation["validate"]["by"] and not compared:
+        problems.append("annotation.validate compares with what was asked for: set demographics_from to requested")
+    return list(dict.fromkeys(problems))
+
+
+def _grouping_problems(groupings: list[str]) -> list[str]:
+    """Groupings that are not a dimension or a product of dimensions; found here, not after the last training."""
+    problems = []
+    for grouping in groupings:
+        try:
+            parse_grouping(grouping, "evaluation.groupings")
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
+    """Dimensions that permutations or corrections refer to and no grouping has."""
+    groupings = evaluation["groupings"]
+    used = sorted({part for grouping in groupings for part in grouping.split("*")})
+    problems = [
+        unknown_name("evaluation.perm_within", dimension, used)
+        for dimension in evaluation.get("perm_within", ())
+        if dimension not in used
+    ]
+    return problems + [
+        unknown_name("evaluation.confusion", dimension, groupings)
+        for dimension in evaluation.get("confusion", ())
+        if dimension not in groupings
+    ]

@@ -1,0 +1,78 @@
+"""The JSON schema of a configuration, from its model: without references, and one list of types per key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import yaml
+
+from evenface.configuration.model import configuration_model
+from evenface.parts import Settings
+
+_HEADER = "# Made from the settings of rooms and parts by `python -m evenface config schema`; do not edit.\n"
+
+
+def configuration_schema() -> dict[str, Any]:
+    """JSON schema (2020-12) of a configuration with the parts that are known now. Do not change it."""
+    return _schema(configuration_model())
+
+
+@cache
+def _schema(model: type[Settings]) -> dict[str, Any]:
+    made = model.model_json_schema()
+    flat = _flat(made, made.get("$defs", {}))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "evenface configuration", **flat}
+
+
+def written_schema() -> str:
+    """The file schemas/config.schema.yaml."""
+    return _HEADER + yaml.safe_dump(configuration_schema(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
+    """``node`` with references put in place, titles left out and alternatives of different types merged."""
+    if isinstance(node, list):
+        return [_flat(one, definitions) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        referred = definitions[node["$ref"].rsplit("/", 1)[1]]
+        node = {**referred, **{key: value for key, value in node.items() if key != "$ref"}}
+    # What these hold are names, not keywords.
+    flat = {
+        key: {name: _flat(one, definitions) for name, one in value.items()}
+        if key == "properties"
+        else value
+        if key in ("default", "enum", "const", "discriminator")
+        else _flat(value, definitions)
+        for key, value in node.items()
+        if key not in ("$defs", "title")
+    }
+    if "const" in flat:
+        flat["enum"] = [flat.pop("const")]
+    if "discriminator" in flat:
+        flat["discriminator"] = {"propertyName": flat["discriminator"]["propertyName"]}
+    if "anyOf" in flat:
+        flat = {**_merged(flat.pop("anyOf")), **flat}
+    return flat
+
+
+def _merged(alternatives: list[dict[str, Any]]) -> dict[str, Any]:
+    """One schema for alternatives of different types: the keywords of one say nothing of values of another.
+
+    Only ``enum`` would: with null it lists that too, and of other texts it becomes a pattern.
+    """
+    merged: dict[str, Any] = {}
+    types: list[str] = []
+    names = next((one["enum"] for one in alternatives if "enum" in one), None)
+    others = [one for one in alternatives if "enum" not in one and one.get("type") != "null"]
+    for one in alternatives:
+        types += [one["type"]] if "type" in one else []
+        merged |= {key: value for key, value in one.items() if key not in ("type", "enum")}
+    if names is not None and others:
+        merged["pattern"] = f"^({'|'.join(names)})$"
+    elif names is not None:
+        return {**merged, "enum": [*names, None]}
+    return {"type": types, **merged}

@@ -1,0 +1,36 @@
+"""Settings of a data set, an entry of ``datasets``; a reader may add keys of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evenface.fields import Text
+from evenface.parts import NameOf, Reader, Settings
+
+
+class DatasetSettings(Settings):
+    """A data set on disk, and how it is read."""
+
+    reader: Annotated[str, NameOf(Reader)] = Field(description="The reader that knows the data set's files.")
+    root: Text = Field(description="Folder with the published files.")
+    standin: str | None = Field(None, description="Name of the stand-in that fills root.")
+    demographics: str | None = Field(
+        None,
+        description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
+        "them.",
+    )
+    label_coding: Literal["minus_one_one", "zero_one"] = Field(
+        "minus_one_one", description="How the file writes attributes. It is never guessed."
+    )
+    allow_missing_images: bool | None = Field(
+        None,
+        description="Accept rows without an image and list them as rejected. null lets the reader decide: yes for "
+        "MAAD-Face, whose file lists all of VGGFace2, no for CelebA.",
+    )
+    verify_images: Literal[True, False, "sample"] | None = Field(
+        None,
+        description="Decode all images, none, or a sample while reading; undecodable ones are rejected. null takes a "
+        "sample.",
+    )

@@ -1,0 +1,29 @@
+"""Which files face detectors and published networks read, from settings alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evenface.parts import Detector, parts
+
+
+def detector_files(name: str) -> dict[str, str]:
+    """File key -> path of what the detector ``name`` reads; nothing for a name that is no detector, such as crops."""
+    known = parts(Detector)
+    return known[name].files({}) if name in known else {}
+
+
+def weights_of(settings: Mapping[str, Any], *keys: str) -> dict[str, str]:
+    """The paths that ``keys`` of an annotator's settings give; ``<key>.<head>`` where there is a network per head.
+
+    Weights set to null are left out.
+    """
+    files: dict[str, str] = {}
+    for key in keys:
+        value = settings.get(key)
+        if isinstance(value, Mapping):
+            files |= {f"{key}.{head}": path for head, path in value.items() if path}
+        elif value:
+            files[key] = value
+    return files

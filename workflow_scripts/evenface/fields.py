@@ -1,0 +1,37 @@
+"""Types of settings that several rooms share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
+
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
+
+T = TypeVar("T")
+
+#: A list in which nothing stands twice.
+Names = Annotated[list[T], Field(json_schema_extra={"uniqueItems": True})]
+#: A list of (width, height) has two entries.
+Pair = Annotated[list[T], Field(min_length=2, max_length=2)]
+
+Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+#: What counts relative to its neighbours only.
+Weight = Annotated[float, Field(ge=0)]
+Attribute = Literal[CELEBA_ATTRIBUTES]
+Dimension = Literal[tuple(DIMENSIONS)]
+Ethnicity = Literal[DIMENSIONS["ethnicity"]]
+Gender = Literal[DIMENSIONS["gender"]]
+Age = Literal[DIMENSIONS["age"]]
+HairColour = Literal[tuple(HAIR_COLOURS)]
+
+#: Arithmetic of a published network.
+Precision = Annotated[
+    Literal["float32", "bfloat16", "auto"],
+    Field(
+        description="Arithmetic of the network; float32 gives the published numbers. auto takes bfloat16 where the "
+        "processor has it."
+    ),
+]
+HAIR_ATTRIBUTES = list(HAIR_COLOURS.values())

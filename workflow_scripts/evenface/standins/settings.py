@@ -1,0 +1,34 @@
+"""Settings of a stand-in, an entry of ``standins``; a format may add keys of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from evenface.fields import Age, Ethnicity, Gender, HairColour, Share, Weight
+from evenface.generators.parametric.domains import DomainName
+from evenface.parts import NameOf, Settings, StandinFormat
+from evenface.taxonomy import DIMENSIONS
+
+
+class StandinSettings(Settings):
+    """A data set rendered on this machine, in the files of a published one."""
+
+    format: Annotated[str, NameOf(StandinFormat)] = Field(description="Layout of the published files.")
+    identities: int = Field(200, ge=1, description="Number of people.")
+    images_per_identity: int = Field(6, ge=1, description="Pictures of each person.")
+    parts: int = Field(2, ge=1, description="Jobs that share the rendering. It does not change any picture.")
+    domain: DomainName = Field("studio", description="How the pictures are lit, framed and degraded.")
+    gender: dict[Gender, Weight] = Field({"female": 0.5, "male": 0.5}, description="Shares of people.")
+    age: dict[Age, Weight] = Field(dict.fromkeys(DIMENSIONS["age"], 1), description="Shares of people.")
+    ethnicity: dict[Ethnicity, Weight] = Field(
+        dict.fromkeys(DIMENSIONS["ethnicity"], 1), description="Shares of people."
+    )
+    hair_given_ethnicity: dict[Ethnicity, dict[HairColour, Share]] = Field(
+        {}, description="Shares of hair colours within an ethnicity; equal where nothing is given."
+    )
+    label_noise: float = Field(0, ge=0, lt=1, description="Share of labels that are flipped.")
+    undefined_rate: float = Field(
+        0, ge=0, lt=1, description="Share of labels that are left undefined, as MAAD-Face does."
+    )
