@@ -8,7 +8,7 @@ from evenface.assets.download import recipe_of
 from evenface.assets.needs import latent_needs, needs
 from evenface.assets.packages import member_recipe
 from evenface.assets.registry import load_registry
-from evenface.configuration import check_config, config_digest, load_schema
+from evenface.configuration import check_config, config_digest
 from evenface.errors import UserError
 from evenface.prompts.contextual import prompt_writing, writes_prompts
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
@@ -34,7 +34,7 @@ LOOKING = set(
 LOOKING_ONLY = LOOKING & {argument.split("=")[0] for argument in sys.argv}
 
 try:
-    SETTINGS = check_config(config, load_schema(Path(workflow.basedir) / "schemas/config.schema.yaml"))
+    SETTINGS = check_config(config)
     PROMPTS = prompt_writing(SETTINGS)
     # Nothing but prompts can be made before they are written.
     PLANS = build_plans(SETTINGS, unwritten=bool(LOOKING_ONLY) or writes_prompts(PROMPTS, sys.argv[1:]))

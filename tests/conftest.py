@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evenface.configuration import check_config, load_schema
+from evenface.configuration import check_config
+from evenface.configuration.schema import configuration_schema
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +81,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def schema() -> dict:
-    return load_schema(ROOT / "schemas/config.schema.yaml")
+    """The schema of a configuration with the parts of the library."""
+    return configuration_schema()
 
 
 @pytest.fixture
@@ -90,6 +92,6 @@ def shipped_config() -> dict:
 
 
 @pytest.fixture
-def config(shipped_config, schema) -> dict:
+def config(shipped_config) -> dict:
     """config.yaml, checked and with defaults."""
-    return check_config(shipped_config, schema)
+    return check_config(shipped_config)

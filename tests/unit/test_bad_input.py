@@ -37,24 +37,40 @@ def environment():
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("trainig", {}, "unknown key 'trainig' in the top level; did you mean 'training'"),
-        ("generation.prompts.factorial.hair_color", ["black"], "'hair_color' in generation.prompts.factorial; did you"),
-        ("screening.magface.treshold", 3, "'treshold' in screening.magface; did you mean 'threshold'"),
-        ("standins.celeba.identitys", 3, "'identitys' in standins.celeba; did you mean 'identities'"),
-        ("datasets.celeba.raeder", "x", "'raeder' in datasets.celeba; did you mean 'reader'"),
-        ("runs.real.synthetik", True, "'synthetik' in runs.real; did you mean 'synthetic'"),
+        ("trainig", {}, "the top level: 'trainig' is not known; did you mean 'training'"),
+        (
+            "generation.prompts.factorial.hair_color",
+            ["black"],
+            "generation.prompts.factorial: 'hair_color' is not known; did you",
+        ),
+        ("screening.magface.treshold", 3, "screening.magface: 'treshold' is not known; did you mean 'threshold'"),
+        ("standins.celeba.identitys", 3, "standins.celeba: 'identitys' is not known; did you mean 'identities'"),
+        ("datasets.celeba.raeder", "x", "datasets.celeba: 'raeder' is not known; did you mean 'reader'"),
+        ("runs.real.synthetik", True, "runs.real: 'synthetik' is not known; did you mean 'synthetic'"),
         (
             "generation.settings.parametric.sise",
             [9, 9],
-            "'sise' in generation.settings.parametric; did you mean 'size'",
+            "generation.settings.parametric: 'sise' is not known; did you mean 'size'",
         ),
-        ("generation.settings.parametric.domain", "stdio", "domain is 'stdio'.*did you mean 'studio'"),
+        ("generation.settings.parametric.domain", "stdio", "domain: 'stdio' is not known; did you mean 'studio'"),
         ("generation.settings.parametric.size", [178], r"generation.settings.parametric.size: \[178\] is too short"),
         ("generation.settings.parametric.size", [0, 9], r"parametric.size\[0\] is 0; it must be at least 16"),
-        ("training.attributes", ["Blond"], r"training.attributes\[0\] is 'Blond'.*did you mean 'Blond_Hair'"),
-        ("evaluation.attributes", ["Smilling"], r"evaluation.attributes\[0\] is 'Smilling'.*did you mean 'Smiling'"),
-        ("evaluation.groupings", ["gendr"], "groupings: 'gendr' uses 'gendr'.*did you mean 'gender'"),
-        ("evaluation.groupings", ["gender*ethnicty"], r"uses 'ethnicty'; allowed are gender, age, ethnicity"),
+        (
+            "training.attributes",
+            ["Blond"],
+            r"training.attributes\[0\]: 'Blond' is not known; did you mean 'Blond_Hair'",
+        ),
+        (
+            "evaluation.attributes",
+            ["Smilling"],
+            r"evaluation.attributes\[0\]: 'Smilling' is not known; did you mean 'Smiling'",
+        ),
+        ("evaluation.groupings", ["gendr"], "groupings: 'gendr' is not known; did you mean 'gender'"),
+        (
+            "evaluation.groupings",
+            ["gender*ethnicty"],
+            r"'ethnicty' is not known; did you mean 'ethnicity'. .choose from gender, age, ethnicity",
+        ),
         ("evaluation.groupings", ["gender", "gender*gender"], "'gender\\*gender' names a dimension twice"),
         ("generation.prompts.factorial.template", "{etnicity}", r"template cannot be filled in \('etnicity'\)"),
         ("generation.prompts.factorial.template", "{ethnicity", "template cannot be filled in"),
@@ -62,7 +78,7 @@ def environment():
         ("generation.prompts.factorial.traits", ["smilng"], "traits: 'smilng' names no known attribute"),
     ],
 )
-def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, schema, path, value, message):
+def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, value, message):
     config = deepcopy(shipped_config)
     *parents, last = path.split(".")
     place = config
@@ -70,7 +86,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, schema,
         place = place[key]
     place[last] = value
     with pytest.raises(UserError, match=message):
-        build_plan(check_config(config, schema))
+        build_plan(check_config(config))
 
 
 def test_the_schema_knows_the_settings_of_the_parametric_generator(schema):

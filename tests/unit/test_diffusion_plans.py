@@ -55,7 +55,7 @@ def single(path, **shapes):
 
 
 @pytest.fixture
-def configured(shipped_config, schema):
+def configured(shipped_config):
     """A checked configuration whose generators are changed."""
 
     def change(generator="diffusion", prompts=None, **blocks):
@@ -68,7 +68,7 @@ def configured(shipped_config, schema):
             **(prompts or {}),
         }
         raw["generation"]["settings"] |= blocks
-        return check_config(raw, schema)
+        return check_config(raw)
 
     return change
 
@@ -514,9 +514,9 @@ def test_models_that_edit_and_models_that_draw_are_not_mixed_up(configured, tmp_
 
 
 @pytest.mark.parametrize(("name", "defaults"), [("diffusion", DEFAULTS), ("instruct_pix2pix", EDITING)])
-def test_the_schema_and_the_library_have_the_same_defaults(shipped_config, schema, name, defaults):
+def test_the_schema_and_the_library_have_the_same_defaults(shipped_config, name, defaults):
     shipped_config["generation"]["settings"].pop(name, None)
-    assert check_config(shipped_config, schema)["generation"]["settings"][name] == defaults
+    assert check_config(shipped_config)["generation"]["settings"][name] == defaults
 
 
 def test_the_schema_has_every_sampler(schema):

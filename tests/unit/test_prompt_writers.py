@@ -43,13 +43,13 @@ def chat():
 
 
 @pytest.fixture
-def configured(shipped_config, schema):
+def configured(shipped_config):
     """A whole checked configuration with contextual prompts, changed by keywords."""
 
     def make(**changes):
         config = deepcopy(shipped_config)
         config["generation"]["prompts"] = {"factorial": None, "contextual": {**SMALL, **changes}}
-        return check_config(config, schema)
+        return check_config(config)
 
     return make
 
@@ -312,7 +312,7 @@ def test_the_command_writes_checks_and_shows(chat, configured, tmp_path, monkeyp
     assert "6 prompts, 2 groups, 3 different contexts: the catalogue cannot be used" in table
 
 
-def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, schema, tmp_path, monkeypatch):
+def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, tmp_path, monkeypatch):
     from evenface.prompts.catalogue import build_catalogue
 
     monkeypatch.chdir(tmp_path)

@@ -44,7 +44,7 @@ def settings(shipped_config, schema):
     def make(**changes):
         config = deepcopy(shipped_config)
         config["generation"]["prompts"] = {"factorial": None, "contextual": changes}
-        return check_config(config, schema)["generation"]["prompts"]["contextual"]
+        return check_config(config)["generation"]["prompts"]["contextual"]
 
     return make
 
@@ -222,22 +222,22 @@ def test_a_grammar_of_ones_own(settings):
         ({"factorial": None, "contextual": {"openai": {"api_key_env": "sk-live-123"}}}, "must be the name of an"),
     ],
 )
-def test_the_configuration_is_checked(shipped_config, schema, change, message):
+def test_the_configuration_is_checked(shipped_config, change, message):
     shipped_config["generation"]["prompts"] = change
     with pytest.raises(UserError, match=message) as caught:
-        check_config(shipped_config, schema)
+        check_config(shipped_config)
     assert "sk-live" not in str(caught.value)
 
 
 def test_planning_ten_thousand_contextual_shards_is_quick_and_needs_no_torch(config, root):
     code = (
         "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
-        "from evenface.configuration import check_config, load_schema\n"
+        "from evenface.configuration import check_config\n"
         "from evenface.plan.shards import build_plan\n"
         "config = yaml.safe_load(open('config.yaml'))\n"
         "config['generation']['prompts'] = {'contextual': {'prompts_per_cell': 140, 'design': 'independent'}}\n"
         "config['generation']['images_per_prompt'] = 10\n"
-        "config = check_config(config, load_schema('schemas/config.schema.yaml'))\n"
+        "config = check_config(config)\n"
         "start = time.process_time(); plan = build_plan(config); seconds = time.process_time() - start\n"
         "assert len(plan.shards) == 10080, len(plan.shards)\n"
         "assert not {'torch', 'numpy', 'cv2', 'pandas', 'transformers', 'urllib.request'} & set(sys.modules)\n"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from evenface.configuration import check_config, load_schema, read_yaml
+from evenface.configuration import check_config, read_yaml
 from evenface.plan.shards import build_plans
 from evenface.storage.shards import read_shard
 from workflow.workflow import planned, run
@@ -42,7 +42,7 @@ def guided_plan(tree):
         return {**base, **{k: merged(base.get(k), v) for k, v in over.items()}} if both else over
 
     config = merged(read_yaml((tree / "config.yaml").read_text()), read_yaml((tree / "tiny.yaml").read_text()))
-    return build_plans(check_config(config, load_schema(tree / "schemas/config.schema.yaml")))["guided"]
+    return build_plans(check_config(config))["guided"]
 
 
 def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
@@ -98,10 +98,10 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         ({"walks": {}}, "unknown key 'walks' in latent_directions; did you mean 'walk'?"),
     ],
 )
-def test_mistakes_are_answered_while_the_configuration_is_read(shipped_config, schema, block, message):
+def test_mistakes_are_answered_while_the_configuration_is_read(shipped_config, block, message):
     from evenface.errors import UserError
 
     shipped_config["generation"]["generator"] = "guided"
     with pytest.raises(UserError) as error:
-        check_config(shipped_config | {"latent_directions": {**SMALL, "parts": 1, **block}}, schema)
+        check_config(shipped_config | {"latent_directions": {**SMALL, "parts": 1, **block}})
     assert message in str(error.value)

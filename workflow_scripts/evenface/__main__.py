@@ -1,5 +1,5 @@
 """What a person does outside the DAG: ``python -m evenface`` plan, prompts, shard, image, prune, assets, fairface,
-reference."""
+config."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ import yaml
 
 from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
-from evenface.configuration import check_config, load_schema, reference
+from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.plan.overview import overview
 from evenface.plan.shards import build_plans, shard_batches
 from evenface.prompts.writers import commands as prompt_commands
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SCHEMA = _ROOT / "schemas" / "config.schema.yaml"
 
 #: Known answers of published weights: name -> (module, function, registry entries of weights and of samples).
 VERIFIERS = {
@@ -47,7 +46,7 @@ def read_config(configfile: str) -> dict[str, Any]:
 
 def load_settings(configfile: str) -> dict[str, Any]:
     """The checked settings the workflow has with ``--configfile``; raises UserError as it would."""
-    return check_config(workflow_config(configfile), load_schema(_SCHEMA), name=configfile)
+    return check_config(workflow_config(configfile), name=configfile)
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
@@ -153,7 +152,7 @@ def registry_of(arguments: argparse.Namespace) -> Registry:
 def assets_check(arguments: argparse.Namespace) -> int:
     """Print what the configuration needs and has; 1 if something is missing that no rule fetches."""
     config = workflow_config(arguments.configfile)
-    settings = check_config(config, load_schema(_SCHEMA), name=arguments.configfile)
+    settings = check_config(config, name=arguments.configfile)
     text, good = commands.check(settings, load_registry(_ROOT / settings["registry"]), arguments.full)
     print(text)
     return 0 if good else 1
@@ -272,6 +271,35 @@ def _assets_parser(verbs: Any) -> None:
     action("markdown", assets_markdown, "the table of docs/assets.md").add_argument("page", nargs="?")
 
 
+def config_schema(arguments: argparse.Namespace) -> None:
+    """Print the JSON schema of config.yaml with the library's parts, as schemas/config.schema.yaml has it."""
+    from evenface.configuration.schema import written_schema
+
+    print(written_schema(), end="")
+
+
+def config_reference(arguments: argparse.Namespace) -> None:
+    """Print docs/reference.md; with a configuration file, the keys of its extensions too."""
+    from evenface.configuration.reference import reference
+    from evenface.configuration.schema import configuration_schema
+
+    if arguments.configfile:
+        load_settings(arguments.configfile)
+    print(reference(configuration_schema()), end="")
+
+
+def _config_parser(verbs: Any) -> None:
+    actions = verbs.add_parser("config", help="the configuration").add_subparsers(required=True, metavar="action")
+    show = actions.add_parser("show", help="the checked configuration with every default, as YAML")
+    show.add_argument("--configfile", default=argparse.SUPPRESS)
+    show.set_defaults(run=lambda a: print(yaml.safe_dump(load_settings(a.configfile), sort_keys=False), end=""))
+    schema = actions.add_parser("schema", help="its JSON schema, for editors: schemas/config.schema.yaml")
+    schema.set_defaults(run=config_schema)
+    keys = actions.add_parser("reference", help="every key, as Markdown: docs/reference.md")
+    keys.add_argument("--configfile", default=None, help="list the keys of this configuration's extensions too")
+    keys.set_defaults(run=config_reference)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
@@ -306,8 +334,7 @@ def main(argv: list[str] | None = None) -> int:
     predict.set_defaults(run=fairface_predict)
     _prompts_parser(verbs)
     _assets_parser(verbs)
-    keys = verbs.add_parser("reference", help="every configuration key, as Markdown")
-    keys.set_defaults(run=lambda _: print(reference(load_schema(_SCHEMA)), end=""))
+    _config_parser(verbs)
     arguments = parser.parse_args(argv)
     try:
         status = arguments.run(arguments) or 0

@@ -61,14 +61,16 @@ class Settings(BaseModel):
     @classmethod
     def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
         """The same without a check; ``complete`` false leaves out the keys ``left_out``, as the configuration does."""
-        values = dict(given)
-        for name, field in cls.model_fields.items():
-            if name not in values:
-                if field.is_required() or (name in cls.left_out and not complete):
-                    continue
-                values[name] = copy.deepcopy(field.get_default(call_default_factory=True))
-            values[name] = _with_defaults(field.annotation, values[name], complete)
-        return values
+        values = {}
+        for name, about in cls.model_fields.items():
+            if name in given:
+                values[name] = given[name]
+            elif about.is_required() or (name in cls.left_out and not complete):
+                continue
+            else:
+                values[name] = copy.deepcopy(about.get_default(call_default_factory=True))
+            values[name] = _with_defaults(about.annotation, values[name], complete)
+        return values | {key: value for key, value in given.items() if key not in values}
 
 
 def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
@@ -92,9 +94,9 @@ def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
 def _is_of(kind: type[Settings], value: Mapping[str, Any]) -> bool:
     """Whether the names that tell alternatives apart (fields of one possible value) are those of ``kind``."""
     return all(
-        value.get(name) in get_args(field.annotation)
-        for name, field in kind.model_fields.items()
-        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+        value.get(name) in get_args(about.annotation)
+        for name, about in kind.model_fields.items()
+        if get_origin(about.annotation) is Literal and len(get_args(about.annotation)) == 1
     )
 
 

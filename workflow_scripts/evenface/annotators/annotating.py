@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS
 from evenface.joblog import progress
+from evenface.parts import Settings
 from evenface.storage.images import ImageError
 from evenface.storage.shards import Shard, read_shard
 from evenface.storage.tables import read_table, write_table
@@ -54,19 +54,16 @@ class Annotator(Protocol):
 
 
 def take_settings(
-    name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+    name: str, settings: Mapping[str, Any], kind: type[Settings]
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """What ``create`` of a published annotator is given: its settings over ``defaults``, files, and device and threads.
+    """What ``create`` of a published annotator is given: its complete settings, files, and device and threads.
 
-    Raises UserError naming an unknown key of ``annotation.<name>``.
+    Raises UserError naming the first key of ``annotation.<name>`` that is unknown or wrong.
     """
     own = dict(settings)
     files = own.pop("files", {})
     machine = {key: own.pop(key, default) for key, default in (("device", "cpu"), ("threads", 1))}
-    for key in own:
-        if key not in defaults:
-            raise UserError(f"annotation.{name}: unknown key {key!r}; known are {', '.join(defaults)}")
-    return {**defaults, **own}, files, machine
+    return kind.filled(own, f"annotation.{name}"), files, machine
 
 
 def annotation_frame(

@@ -9,9 +9,7 @@ from pydantic import Field
 
 from evenface.fields import Dimension, Names, Precision, Share
 from evenface.parts import Annotator, NameOf, Settings
-
-#: Stands for what the prompt asked for, where a face's labels may come from an annotator too.
-REQUESTED = "requested"
+from evenface.plan.generators import REQUESTED
 
 AnnotatorName = Annotated[str, NameOf(Annotator)]
 Source = Annotated[str, NameOf(Annotator, (REQUESTED,))]

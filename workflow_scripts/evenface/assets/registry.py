@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from evenface.assets.places import bytes_in_words, place
-from evenface.configuration import load_schema, read_yaml, schema_problems
+from evenface.configuration.checking import load_schema, read_yaml, schema_problems
 from evenface.errors import UserError
 
 #: The layout of the registry.

@@ -80,9 +80,9 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
     """Numbers of images for others, and runs on faces that are not generated."""
     generation, problems = config["generation"], []
     generators, images = generators_of(generation), generation["images_per_prompt"]
-    for name in generators:
-        if name in config["datasets"]:
-            problems.append(f"datasets.{name} has the name of a generator; rename it")
+    problems += [
+        f"datasets.{name} has the name of a generator; rename it" for name in generators if name in config["datasets"]
+    ]
     if isinstance(images, dict) and (odd := sorted({*images} ^ {*generators})):
         problems.append(
             f"generation.images_per_prompt has {', '.join(images) or 'nothing'}, generation.generator "

@@ -56,10 +56,13 @@ def _build(extensions: str) -> type[Settings]:
             Field(
                 [],
                 description="Folders with generators, annotators, readers and other parts of your own, a Python file "
-                "each; see docs/extending.md.",
+                "each.",
             ),
         ),
-        generation=(_changed(GenerationSettings, prompts=(prompts, Field()), settings=(generators, Field({}))), Field()),
+        generation=(
+            _changed(GenerationSettings, prompts=(prompts, Field()), settings=(generators, Field({}))),
+            Field(),
+        ),
         standins=(
             standins,
             Field({}, description="Data sets rendered on this machine in the published file formats, by name."),
@@ -98,7 +101,7 @@ def _entries(base: type[Settings], key: str, kind: type[Part]) -> Any:
     models = tuple(
         create_model(
             f"{name}{base.__name__}",
-            __base__=(part.settings, base) if part.settings.model_fields else base,
+            __base__=part.settings if issubclass(part.settings, base) else (part.settings, base),
             __doc__=part.summary,
             **{key: (Literal[name], Field(description=description))},
         )

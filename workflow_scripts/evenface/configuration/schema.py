@@ -28,7 +28,36 @@ def _schema(model: type[Settings]) -> dict[str, Any]:
 
 def written_schema() -> str:
     """The file schemas/config.schema.yaml."""
-    return _HEADER + yaml.safe_dump(configuration_schema(), sort_keys=False, allow_unicode=True, width=120)
+    options = {"sort_keys": False, "allow_unicode": True, "width": 10_000}
+    return _HEADER + yaml.dump(_lines(configuration_schema()), Dumper=_Dumper, **options)
+
+
+class _Line(dict):
+    """The schema of one key, written into one line."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(
+    _Line, lambda dumper, node: dumper.represent_mapping("tag:yaml.org,2002:map", dict(node), flow_style=True)
+)
+
+
+def _lines(node: Any) -> Any:
+    """``node`` with every schema that holds no keys of its own as a line."""
+    if isinstance(node, list):
+        return [_lines(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "'properties'" not in str(node) and ("type" in node or "enum" in node):
+        return _Line(node)
+    return {
+        key: {name: _lines(one) for name, one in value.items()} if key == "properties" else _lines(value)
+        for key, value in node.items()
+    }
 
 
 def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
@@ -50,13 +79,21 @@ def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
         for key, value in node.items()
         if key not in ("$defs", "title")
     }
+    if patterns := flat.pop("patternProperties", None):
+        [(pattern, flat["additionalProperties"])] = patterns.items()
+        flat["propertyNames"] = {"pattern": pattern}
     if "const" in flat:
         flat["enum"] = [flat.pop("const")]
     if "discriminator" in flat:
         flat["discriminator"] = {"propertyName": flat["discriminator"]["propertyName"]}
     if "anyOf" in flat:
         flat = {**_merged(flat.pop("anyOf")), **flat}
-    return flat
+    return {key: flat[key] for key in sorted(flat, key=_place)}
+
+
+def _place(keyword: str) -> int:
+    """Kind first, meaning last, since the file is read by people too."""
+    return {"type": 0, "default": 2, "description": 3, "properties": 4}.get(keyword, 1)
 
 
 def _merged(alternatives: list[dict[str, Any]]) -> dict[str, Any]:

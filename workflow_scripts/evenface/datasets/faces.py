@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError
 from evenface.joblog import progress
 from evenface.seeds import seed_from
@@ -51,25 +52,14 @@ def attribute_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame.columns if c in known]
 
 
-def take_settings(reader: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """``settings`` over ``defaults``; a key whose default is ``...`` is required.
+def take_settings(reader: str, settings: Mapping[str, Any], kind: type[DatasetSettings]) -> dict[str, Any]:
+    """The complete settings of a data set, with its ``name`` in ids (by default the reader's) and ``threads``.
 
-    Raises UserError naming an unknown or missing key.
+    Raises UserError naming the first key that is unknown, missing or wrong.
     """
-    for key in settings:
-        if key not in defaults:
-            raise UserError(f"data set reader {reader}: unknown key {key!r}; allowed are {', '.join(defaults)}")
-    values = {**defaults, **settings}
-    for key, value in values.items():
-        if value is ...:
-            raise UserError(f"data set reader {reader}: key {key!r} is missing")
-    if "label_coding" in values and values["label_coding"] not in LABEL_CODINGS:
-        raise UserError(
-            f"data set reader {reader}: label_coding {values['label_coding']!r} is not one of {', '.join(LABEL_CODINGS)}"
-        )
-    if values.get("verify_images", True) not in (True, False, "sample"):
-        raise UserError(f"data set reader {reader}: verify_images is true, false or sample")
-    return values
+    given = {key: value for key, value in settings.items() if value is not None}
+    own = {"name": given.pop("name", reader), "threads": given.pop("threads", 1)}
+    return kind.filled({"reader": reader, **given}, f"datasets.{own['name']}") | own
 
 
 def rejected_frame(rows: Iterable[Mapping[str, str]] = ()) -> pd.DataFrame:

@@ -10,27 +10,37 @@ from evenface.fields import Text
 from evenface.parts import NameOf, Reader, Settings
 
 
+class DemographicsSettings(Settings):
+    """A table of demographics."""
+
+    left_out = frozenset({"source", "key"})
+
+    table: Text = Field(description="Parquet or CSV file with a row per image.")
+    source: str | None = Field(None, description="Name that is recorded; null takes the name of the file.")
+    key: str | None = Field(
+        None,
+        description="Column with the image id or file name; null takes the first of image_id, image, file, Filename.",
+    )
+
+
 class DatasetSettings(Settings):
     """A data set on disk, and how it is read."""
+
+    left_out = frozenset({"allow_missing_images", "verify_images"})
 
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader that knows the data set's files.")
     root: Text = Field(description="Folder with the published files.")
     standin: str | None = Field(None, description="Name of the stand-in that fills root.")
-    demographics: str | None = Field(
+    demographics: str | DemographicsSettings | None = Field(
         None,
-        description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
-        "them.",
+        description="Table with gender, age and ethnicity, for data sets that do not label them: its path, or a block.",
     )
     label_coding: Literal["minus_one_one", "zero_one"] = Field(
         "minus_one_one", description="How the file writes attributes. It is never guessed."
     )
     allow_missing_images: bool | None = Field(
-        None,
-        description="Accept rows without an image and list them as rejected. null lets the reader decide: yes for "
-        "MAAD-Face, whose file lists all of VGGFace2, no for CelebA.",
+        False, description="Accept rows without an image, and list them as rejected."
     )
     verify_images: Literal[True, False, "sample"] | None = Field(
-        None,
-        description="Decode all images, none, or a sample while reading; undecodable ones are rejected. null takes a "
-        "sample.",
+        "sample", description="Decode all images, none, or a sample while reading; undecodable ones are rejected."
     )

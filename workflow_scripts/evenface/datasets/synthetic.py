@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.annotators.settings import ValidateSettings
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.plan.generators import REQUESTED
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
@@ -29,15 +30,6 @@ DEFAULTS: dict[str, Any] = {
     "seed": ...,
 }
 
-#: What ``validate`` holds, see :func:`read`.
-VALIDATION_DEFAULTS: dict[str, Any] = {
-    "by": None,
-    "dimensions": ["ethnicity"],
-    "policy": "report",
-    "unknown": "keep",
-    "min_probability": 0.0,
-}
-
 
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Accepted faces, rejected rows and a summary.
@@ -54,9 +46,12 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     ``unknown: drop``, rejected. Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming
     the file whose rows do not fit the shard's.
     """
-    values = table.take_settings("synthetic", settings, DEFAULTS)
+    check_names("data set reader synthetic", settings, DEFAULTS)
+    values = {**DEFAULTS, **settings}
+    if missing := [key for key, value in values.items() if value is ...]:
+        raise UserError(f"data set reader synthetic: key {missing[0]!r} is missing")
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
-    validation = {**VALIDATION_DEFAULTS, **(values["validate"] or {})}
+    validation = ValidateSettings.filled(values["validate"] or {}, "annotation.validate")
     for key, source in (*((k, values[k]) for k in ("labels", "demographics")), ("validate.by", validation["by"])):
         if source not in (REQUESTED, None) and source not in annotations:
             known = ", ".join([REQUESTED, *annotations])
@@ -231,7 +226,7 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
     frame.loc[out, "reason"] = np.where(mismatch, "not_as_requested", "not_recognised")[out]
     frame.loc[out, "detail"] = details[out]
     return {
-        **{key: validation[key] for key in VALIDATION_DEFAULTS},
+        **validation,
         "checked": int(checked.sum()),
         "mismatched": int(mismatch.sum()),
         "unknown": int((unknown & ~mismatch).sum()),

@@ -42,7 +42,9 @@ class BalancedSettings(Settings):
 class DirectionSettings(Settings):
     """Directions in a generator's latent space, for the generator guided and the targets in results/latent."""
 
-    generator: Annotated[str, NameOf(Generator, having="spaces")] = Field("parametric", description="The generator whose latent space it is.")
+    generator: Annotated[str, NameOf(Generator, having="spaces")] = Field(
+        "parametric", description="The generator whose latent space it is."
+    )
     space: str | None = Field(None, description="The latent space, such as z or w; null takes the generator's first.")
     samples: int = Field(3000, ge=100, description="Random faces that are drawn and labelled.")
     parts: int = Field(2, ge=1, description="Jobs that share the drawing. It does not change any face.")

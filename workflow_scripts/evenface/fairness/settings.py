@@ -206,6 +206,5 @@ class FairnessSettings(StatisticsSettings):
             for k, row in enumerate(rows):
                 if sum(row) <= 0:
                     raise UserError(
-                        f"evaluation.confusion.{dimension}, row {k + 1}: all counts are 0, "
-                        f"found {list(row)}"
+                        f"evaluation.confusion.{dimension}, row {k + 1}: all counts are 0, found {list(row)}"
                     )

@@ -18,11 +18,6 @@ import numpy as np
 
 from evenface.errors import UserError
 
-#: Settings of a walk. ``target`` is the probability a wanted level must reach, ``step`` a step's length and
-#: ``max_distance`` how far from the origin a walk may lead along any factor's direction, both in standard
-#: deviations of a coordinate of the latent; ``max_steps`` ends it in any case.
-WALK_DEFAULTS: dict[str, Any] = {"target": 0.9, "step": 0.25, "max_steps": 60, "max_distance": 4.0}
-
 #: A direction of which less than this share of the length is left by what it must hold still leads nowhere.
 _NOTHING_LEFT = 1e-3
 
@@ -137,7 +132,7 @@ def walk(
 
     Each step leads, for each factor whose level is not likely enough yet, from the strongest rival level to
     the wanted one, along what is orthogonal to the scores of all other factors of ``held`` (by default all
-    there are). A step that lowers the wanted probabilities is halved. ``settings`` as :data:`WALK_DEFAULTS`.
+    there are). A step that lowers the wanted probabilities is halved. ``settings`` as in :class:`evenface.generators.settings.WalkSettings`.
     """
     for factor, level in wanted.items():
         scorers[factor].index(level)

@@ -25,7 +25,7 @@ def locate_faces(
     ``settings`` is the configuration's ``screening`` section; the largest of several faces counts, however
     small, and no quality is judged.
     """
-    located = {"many_faces": "largest", "min_face": 0, "quality": {}, "framing": "magface"}
+    located = {"many_faces": "largest", "min_face": 1, "quality": {}, "framing": "magface"}
     screener = Screener(settings_of({**settings, **located}), weights)
     label = f"{faces['dataset'].iloc[0] if len(faces) else 'faces'}: locating"
     rows = []

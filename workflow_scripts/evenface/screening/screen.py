@@ -18,30 +18,12 @@ from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import log, progress
 from evenface.screening import VERSIONS, quality
+from evenface.screening.settings import ScreeningSettings
 from evenface.storage import metadata
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import write_table
-
-#: Every key of the configuration's ``screening`` section, with its default.
-DEFAULTS: dict[str, Any] = {
-    "detector": "hog",
-    "landmarks": "dlib5",
-    "upsample": "auto",
-    "min_score": 0.0,
-    "many_faces": "reject",
-    "min_face": 40,
-    "framing": "celeba",
-    "eye_distance": 41.0,
-    "jpeg_quality": 95,
-    "quality": {"scorer": "none", "threshold": None},
-}
-
-#: Ways to frame what is accepted.
-FRAMINGS = ("celeba", "magface", "square512", "squeeze")
-#: How an image with several faces is treated.
-MANY_FACES = ("reject", "largest")
 
 COLUMNS = ["image_id", "accepted", "reason", "detail", "n_faces", "detection_score", "face_size",
            *LANDMARK_COLUMNS, "quality"]  # fmt: skip
@@ -50,31 +32,20 @@ _BATCH = 64
 
 
 def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
-    """Complete screening settings: ``config`` over :data:`DEFAULTS`. Raises UserError naming the key.
+    """Complete screening settings: ``config`` with its defaults. Raises UserError naming the key.
 
     The section's ``magface`` is left out: it judges afterwards (:mod:`evenface.screening.scoring`).
     """
-    config = {key: value for key, value in (config or {}).items() if key != "magface"}
-    settings: dict[str, Any] = {}
-    for key in config:
-        if key not in DEFAULTS:
-            raise UserError(f"config key screening.{key} is not known; allowed are {', '.join(DEFAULTS)}")
-    for key, default in DEFAULTS.items():
-        value = config.get(key, default)
-        settings[key] = {**default, **(value or {})} if isinstance(default, dict) else value
-    for key, allowed in (("framing", FRAMINGS), ("many_faces", MANY_FACES)):
-        if settings[key] not in allowed:
-            raise UserError(f"config key screening.{key}: {settings[key]!r} is not one of {', '.join(allowed)}")
-    if settings["upsample"] != "auto" and settings["upsample"] not in range(4):
-        raise UserError(f"config key screening.upsample: {settings['upsample']!r} is not auto or a number from 0 to 3")
+    settings = ScreeningSettings.filled(config or {}, "screening")
+    del settings["magface"]
     if settings["detector"] == "none":
         if settings["framing"] in ("celeba", "magface"):
             raise UserError(
-                f"config key screening.framing: {settings['framing']} needs a face detector; "
+                f"screening.framing: {settings['framing']} needs a face detector; "
                 "set screening.detector to hog or mmod, or framing to square512 or squeeze"
             )
         if quality.from_config(settings)[0].name != "none":
-            raise UserError("config key screening.quality: a quality score needs a face detector")
+            raise UserError("screening.quality: a quality score needs a face detector")
     return settings
 
 

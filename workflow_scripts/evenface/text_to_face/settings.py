@@ -80,9 +80,7 @@ class UNetSettings(Settings):
 class DenoiserSettings(_StageSettings):
     """The denoiser with its text encoder."""
 
-    untold: Share = Field(
-        0.12, description="Share of the faces shown without a caption, for classifier-free guidance."
-    )
+    untold: Share = Field(0.12, description="Share of the faces shown without a caption, for classifier-free guidance.")
     gamma: float = Field(5.0, gt=0, description="Steps with a higher signal-to-noise ratio weigh less.")
     text: TextSettings = Field({})
     unet: UNetSettings = Field({})

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.deepface import PART
+from evenface.annotators.deepface.settings import DeepFaceSettings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces.deepface_alignment import cut_face
@@ -25,21 +26,6 @@ from evenface.networks.deepface import grey, letterbox
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
 from evenface.training import runtime
-
-#: Every key of ``annotation.deepface``, with its default.
-DEFAULTS: dict[str, Any] = {
-    "weights": {
-        "age": "models/deepface/age_model_weights.pth",
-        "gender": "models/deepface/gender_model_weights.pth",
-        "race": "models/deepface/race_model_single_batch.pth",
-        "emotion": "models/deepface/facial_expression_model_weights.pth",
-    },
-    "detector": "mtcnn",
-    "batch_size": 32,
-    "precision": "float32",
-}
-
-DETECTORS = ("mtcnn", "hog", "skip")
 
 #: Head -> its classes in output order; age has a class per year from 0 on.
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -214,23 +200,11 @@ def create(settings: Mapping[str, Any]) -> DeepFace:
     settings. A head without a path is left out. UserError for an unknown key or value, no head at all,
     and weights that are missing or do not fit.
     """
-    settings, files, machine = take_settings("deepface", settings, DEFAULTS)
+    settings, files, machine = take_settings("deepface", settings, DeepFaceSettings)
     device, threads = machine["device"], machine["threads"]
-    weights = {**DEFAULTS["weights"], **settings["weights"]}
-    unknown = next((head for head in weights if head not in CLASSES), None)
-    if unknown is not None:
-        raise UserError(f"annotation.deepface.weights: {unknown!r} is not known; use {', '.join(CLASSES)}")
-    paths = {head: files.get(f"weights.{head}", path) for head, path in weights.items() if path}
+    paths = {head: files.get(f"weights.{head}", path) for head, path in settings["weights"].items() if path}
     if not paths:
         raise UserError("annotation.deepface.weights: every model is null; give at least one")
-    if settings["detector"] == "opencv":
-        raise UserError(
-            "annotation.deepface.detector: OpenCV 5 has no face cascades any more, so that opencv cannot be used; "
-            f"use {', '.join(DETECTORS)}"
-        )
-    if settings["detector"] not in DETECTORS:
-        known = ", ".join(DETECTORS)
-        raise UserError(f"annotation.deepface.detector: {settings['detector']!r} is not known; use {known}")
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     find = _whole

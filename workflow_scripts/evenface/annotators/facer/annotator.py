@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from evenface.annotators.annotating import annotation_frame, take_settings
 from evenface.annotators.facer import PART
+from evenface.annotators.facer.settings import FacerSettings
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS
@@ -26,19 +27,6 @@ from evenface.networks.farl import normalise
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 from evenface.training import runtime
-
-#: Every key of ``annotation.facer``, with its default.
-DEFAULTS: dict[str, Any] = {
-    "weights": "models/facer/face_attribute.farl.celeba.pt",
-    "detector_weights": "models/facer/mobilenet0.25_Final.pth",
-    "detector": "retinaface",  # or landmarks: the points of screening
-    "min_score": 0.8,
-    "max_side": None,
-    "batch_size": 32,
-    "precision": "float32",
-}
-
-DETECTORS = ("retinaface", "landmarks")
 
 #: Screening counts pixel centres from 0, the alignment counts pixel edges.
 _HALF_PIXEL = 0.5
@@ -147,10 +135,8 @@ def create(settings: Mapping[str, Any]) -> Facer:
     ``files`` maps ``weights`` and ``detector_weights`` to paths, over those of the settings. UserError for an
     unknown key or value, and for weights that are missing or do not fit.
     """
-    settings, files, machine = take_settings("facer", settings, DEFAULTS)
+    settings, files, machine = take_settings("facer", settings, FacerSettings)
     device, threads = machine["device"], machine["threads"]
-    if settings["detector"] not in DETECTORS:
-        raise UserError(f"annotation.facer.detector: {settings['detector']!r} is not known; use {', '.join(DETECTORS)}")
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     finder = None

@@ -17,23 +17,13 @@ from torch import nn
 
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.facexformer import PART
+from evenface.annotators.facexformer.settings import FaceXFormerSettings
 from evenface.checkpoints import load_network
-from evenface.errors import UserError
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
 from evenface.training import runtime
-
-#: Every key of ``annotation.facexformer``, with its default.
-DEFAULTS: dict[str, Any] = {
-    "weights": "models/facexformer/model.pt",
-    "detector": "mtcnn",  # or crops: faces as screening framed them
-    "batch_size": 8,
-    "precision": "float32",
-}
-
-DETECTORS = ("mtcnn", "crops")
 
 #: Head -> dimension and the head's own classes in output order, with their levels.
 _HEADS: dict[str, tuple[str, dict[str, str]]] = {
@@ -145,11 +135,8 @@ def create(settings: Mapping[str, Any]) -> FaceXFormerAnnotator:
     ``files`` maps ``weights``, ``pnet``, ``rnet`` and ``onet`` to paths. UserError for an unknown key or value, and
     for weights that are missing or do not fit.
     """
-    settings, files, machine = take_settings("facexformer", settings, DEFAULTS)
+    settings, files, machine = take_settings("facexformer", settings, FaceXFormerSettings)
     device, threads = machine["device"], machine["threads"]
-    if settings["detector"] not in DETECTORS:
-        known = ", ".join(DETECTORS)
-        raise UserError(f"annotation.facexformer.detector: {settings['detector']!r} is not known; use {known}")
     runtime.prepare(threads)
     device = runtime.choose_device(device)
     detector = None

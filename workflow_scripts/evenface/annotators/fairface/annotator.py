@@ -16,23 +16,12 @@ from evenface.annotators.annotating import annotation_frame, map_classes, take_s
 from evenface.annotators.fairface import PART
 from evenface.annotators.fairface.predict import DLIB_FILES, predict_csv
 from evenface.annotators.fairface.reader import FaceReader
+from evenface.annotators.fairface.settings import FairFaceSettings
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
 
-__all__ = ["DEFAULTS", "DETECTORS", "FairFace", "create", "predict_csv"]
-
-#: Every key of ``annotation.fairface``, with its default.
-DEFAULTS: dict[str, Any] = {
-    "weights": "models/fairface/res34_fair_align_multi_7_20190809.pt",
-    "weights_4": None,
-    "detector": "mmod",  # or hog, or crops: the landmarks of screening
-    "jpeg_roundtrip": True,
-    "batch_size": 32,
-    "precision": "float32",
-}
-
-DETECTORS = ("mmod", "hog", "crops")
+__all__ = ["FairFace", "create", "predict_csv"]
 
 #: Dimension -> (head that answers it, class -> level).
 _DIMENSIONS: dict[str, tuple[str, Mapping[str, str]]] = {
@@ -130,11 +119,9 @@ def create(settings: Mapping[str, Any]) -> FairFace:
     ``files`` maps ``weights``, ``weights_4``, ``landmarks`` and ``mmod`` to paths. UserError for an unknown key or
     value, and for files that are missing or do not fit.
     """
-    settings, given, machine = take_settings("fairface", settings, DEFAULTS)
+    settings, given, machine = take_settings("fairface", settings, FairFaceSettings)
     files = {**DLIB_FILES, **given}
     detector = settings["detector"]
-    if detector not in DETECTORS:
-        raise UserError(f"annotation.fairface.detector: {detector!r} is not known; use {', '.join(DETECTORS)}")
     reader = FaceReader(
         files.get("weights", settings["weights"]),
         files.get("weights_4", settings["weights_4"]),

@@ -1,5 +1,6 @@
 """CelebA in the files as published."""
 
+from evenface.datasets.settings import DatasetSettings
 from evenface.parts import Needs, Reader
 
 PART = Reader(
@@ -7,6 +8,7 @@ PART = Reader(
     version=2,
     summary="CelebA: list_attr_celeba, list_eval_partition, identity_CelebA and the aligned images.",
     code="evenface.datasets.celeba.reader:read",
+    settings=DatasetSettings,
     tables=(("list_attr_celeba.txt", "list_attr_celeba.csv"),),
     needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
 )

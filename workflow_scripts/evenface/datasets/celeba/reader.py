@@ -16,18 +16,9 @@ import pandas as pd
 import pyarrow as pa
 
 from evenface.datasets import faces as table
+from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError
 from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN
-
-DEFAULTS: dict[str, Any] = {
-    "root": ...,
-    "name": "celeba",
-    "label_coding": "minus_one_one",
-    "verify_images": "sample",
-    "allow_missing_images": False,
-    "demographics": None,
-    "threads": 1,
-}
 
 log = logging.getLogger("evenface")
 
@@ -38,14 +29,14 @@ _CHUNK = 20_000
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces, rejected rows and a summary.
 
-    Settings (:data:`DEFAULTS`): ``root`` folder; ``name`` of the data set in ids; ``label_coding``
+    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding``
     of the attribute file; ``verify_images`` true, false or sample; ``allow_missing_images`` records
     rows without a file instead of refusing them; ``demographics`` table (ethnicity is not in
     CelebA); ``threads`` for decoding. Gender comes from Male; age is young where Young is set and
     unknown elsewhere. Without an identity file every image is its own identity. Raises UserError
     naming file and row.
     """
-    values = table.take_settings("celeba", settings, DEFAULTS)
+    values = table.take_settings("celeba", settings, DatasetSettings)
     root, dataset = Path(values["root"]), values["name"]
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set the data set's root to the folder with list_attr_celeba.txt")

@@ -17,19 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenface.datasets import faces as table
+from evenface.datasets.maad_face.settings import MAADFaceSettings
 from evenface.errors import UserError
 from evenface.taxonomy import MAAD_ATTRIBUTES, MAAD_LEVELS, UNKNOWN
-
-DEFAULTS: dict[str, Any] = {
-    "root": ...,
-    "name": "maad_face",
-    "csv": None,
-    "label_coding": "minus_one_one",
-    "verify_images": "sample",
-    "demographics": None,
-    "allow_missing_images": True,
-    "threads": 1,
-}
 
 CSV_NAMES = ("MAAD_Face.csv", "MAAD-Face.csv")
 
@@ -37,7 +27,7 @@ CSV_NAMES = ("MAAD_Face.csv", "MAAD-Face.csv")
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces (all of split test), rejected rows and a summary.
 
-    Settings (:data:`DEFAULTS`): ``root`` folder; ``name`` of the data set in ids; ``csv`` path if it
+    Settings: ``root`` folder; ``name`` of the data set in ids; ``csv`` path if it
     is not in the root; ``label_coding``; ``verify_images`` true, false or sample; ``demographics``
     table replacing the columns' own; ``allow_missing_images`` false refuses rows without an image
     (the file lists all of VGGFace2, so that a part on disk is the usual case); ``threads`` for
@@ -45,7 +35,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     their three columns that is set; none or several give unknown. The identity is the image's
     folder. Images on disk without a row are rejected. Raises UserError naming file and row.
     """
-    values = table.take_settings("maad_face", settings, DEFAULTS)
+    values = table.take_settings("maad_face", settings, MAADFaceSettings)
     root, dataset = Path(values["root"]), values["name"]
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set the data set's root to the folder with the identity folders")

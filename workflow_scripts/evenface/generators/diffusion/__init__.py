@@ -1,7 +1,7 @@
 """Faces from text-to-image models, through diffusers: from a prompt, or from an image and a prompt."""
 
-from evenface.generators.diffusion.settings import DiffusionSettings
 from evenface.generators.diffusion.files import model_files
+from evenface.generators.diffusion.settings import DiffusionSettings
 from evenface.parts import Generator, Needs
 
 #: What jobs with diffusion models ask for, the size of the model aside.

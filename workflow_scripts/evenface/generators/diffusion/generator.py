@@ -18,6 +18,7 @@ from evenface.generators.diffusion.batches import Batches
 from evenface.generators.diffusion.initial import read_initial
 from evenface.generators.diffusion.loading import Task, load_pipeline
 from evenface.generators.diffusion.schedulers import set_scheduler
+from evenface.generators.diffusion.settings import DiffusionSettings, PipelineSettings
 from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt
 from evenface.generators.protocol import GeneratedFace
 from evenface.storage.images import ImageReader
@@ -30,28 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("evenface")
 
-#: Settings of the generator ``diffusion``; their meanings stand in schemas/config.schema.yaml.
-DEFAULTS: dict[str, Any] = {
-    "model": "models/text-to-face",
-    "vae": None,
-    "config": None,
-    "variant": None,
-    "scheduler": None,
-    "steps": 20,
-    "guidance": 4.0,
-    "size": None,
-    "precision": "auto",
-    "batch_size": 2,
-    "attention_slicing": False,
-    "offload": "none",
-    "prompt_weights": "understand",
-    "safety_checker": True,
-    "initial": None,
-    "strength": 0.6,
-}
 _MACHINE = ("device", "threads", "files")
-_PRECISIONS = ("auto", "float32", "float16", "bfloat16")
-_OFFLOADS = ("none", "model", "sequential")
 #: Seeds are those of requests: 63 bits, which every generator of random numbers takes, though PyTorch's on the CPU
 #: reads the lower 32 alone.
 _SEEDS = 1 << 63
@@ -60,7 +40,7 @@ _SEEDS = 1 << 63
 class DiffusionGenerator:
     """Draws requests with a text-to-image model, or changes their initial images with it.
 
-    ``settings`` hold :data:`DEFAULTS` and ``files`` (key -> path), ``device`` and ``threads``. The model is loaded at
+    ``settings`` are those of :class:`DiffusionSettings` and ``files`` (key -> path), ``device`` and ``threads``. The model is loaded at
     the first call of :meth:`generate`, and every request is checked before the first image. An image depends on its
     request, the settings and the libraries: equal bytes whatever is drawn beside it, before or after, unless memory ran
     out and batches became smaller, which its provenance tells.
@@ -68,15 +48,12 @@ class DiffusionGenerator:
 
     name = "diffusion"
     version = PART.version
-    defaults: Mapping[str, Any] = DEFAULTS
+    kind_of_settings: type[PipelineSettings] = DiffusionSettings
 
     def __init__(self, settings: Mapping[str, Any]):
         self.key = f"generation.settings.{self.name}"
         known = {key: value for key, value in settings.items() if key not in _MACHINE}
-        unknown = [key for key in known if key not in self.defaults]
-        if unknown:
-            raise UserError(f"{self.key}: unknown key {unknown[0]!r}; known are {', '.join(self.defaults)}")
-        self.settings: dict[str, Any] = {**self.defaults, **known}
+        self.settings: dict[str, Any] = self.kind_of_settings.filled(known, self.key)
         self.files: dict[str, str] = dict(settings.get("files") or {})
         self.device = settings.get("device") or "cpu"
         self.threads = int(settings.get("threads") or 1)
@@ -93,22 +70,9 @@ class DiffusionGenerator:
 
     def _check_settings(self) -> None:
         settings, key = self.settings, self.key
-        for name, allowed in (("precision", _PRECISIONS), ("offload", _OFFLOADS),
-                              ("prompt_weights", ("understand", "refuse"))):  # fmt: skip
-            if settings[name] not in allowed:
-                raise UserError(f"{key}.{name} is {settings[name]!r}; allowed are {', '.join(allowed)}")
-        for name in ("steps", "batch_size"):
-            if type(settings[name]) is not int or settings[name] < 1:
-                raise UserError(f"{key}.{name} is {settings[name]!r}; it must be a whole number of at least 1")
-        if not settings["model"]:
-            raise UserError(f"{key}.model is not set; name a diffusers folder or a single file")
         if self.task == "image" and int(settings["steps"] * settings["strength"]) < 1:
             raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} are no step at all, "
                             "which gives back the noisy initial image; raise one of them")  # fmt: skip
-        size = settings["size"]
-        if size is not None and (len(size) != 2 or any(type(n) is not int or n < 8 or n % 8 for n in size)):
-            raise UserError(f"{key}.size is {size!r}; width and height must be multiples of 8 from 8 on, or null for the "
-                            "model's own")  # fmt: skip
 
     # The model.
 

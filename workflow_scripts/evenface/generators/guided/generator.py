@@ -21,9 +21,10 @@ import numpy as np
 from evenface.errors import UserError
 from evenface.generators.directions_file import read_directions
 from evenface.generators.guided import PART
+from evenface.generators.guided.settings import GuidedSettings
 from evenface.generators.latent import create_latent
 from evenface.generators.protocol import GeneratedFace
-from evenface.generators.walks import WALK_DEFAULTS, Walk, walk
+from evenface.generators.walks import Walk, walk
 from evenface.parts import Generator, part
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
@@ -32,9 +33,9 @@ from evenface.taxonomy import HAIR_COLOURS, UNKNOWN
 
 log = logging.getLogger("evenface")
 
-#: Settings; ``generator`` draws with the settings ``base``, ``tries`` latents are walked at most.
-#: ``fitted`` stands for how the directions were fitted, so that the plan knows when they change.
-DEFAULTS: dict[str, Any] = {"generator": "parametric", "tries": 3, "base": {}, "fitted": None, **WALK_DEFAULTS}
+#: What ``plan.directions.guided_settings`` adds to the block of the configuration: ``generator`` draws with the settings
+#: ``base``; ``fitted`` says how the directions were fitted, so that the plan knows when they change.
+_BASE = ("generator", "base", "fitted")
 
 #: Levels of the factor of an attribute.
 ABSENT, PRESENT = "absent", "present"
@@ -68,10 +69,8 @@ class GuidedGenerator:
 
     def __init__(self, settings: Mapping[str, Any]):
         own = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
-        for key in own:
-            if key not in DEFAULTS:
-                raise UserError(f"generation.settings.guided: unknown key {key!r}; known are {', '.join(DEFAULTS)}")
-        self.settings = {**DEFAULTS, **own}
+        base = {"generator": "parametric", "base": {}, "fitted": None} | {k: own.pop(k) for k in _BASE if k in own}
+        self.settings = GuidedSettings.filled(own, "generation.settings.guided") | base
         files = dict(settings.get("files") or {})
         if "directions" not in files:
             raise UserError("the guided generator needs a file of directions; the rule fit_directions makes it")

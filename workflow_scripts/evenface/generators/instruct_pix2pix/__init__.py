@@ -1,8 +1,8 @@
 """InstructPix2Pix: changes pictures that exist as an instruction says."""
 
-from evenface.generators.instruct_pix2pix.settings import InstructPix2PixSettings
 from evenface.generators.diffusion import NEEDS
 from evenface.generators.diffusion.files import model_files
+from evenface.generators.instruct_pix2pix.settings import InstructPix2PixSettings
 from evenface.parts import Generator
 
 PART = Generator(

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from evenface.errors import UserError
-from evenface.generators.diffusion.generator import DEFAULTS as DIFFUSION
 from evenface.generators.diffusion.generator import DiffusionGenerator
 from evenface.generators.diffusion.loading import Task
 from evenface.generators.instruct_pix2pix import PART
+from evenface.generators.instruct_pix2pix.settings import InstructPix2PixSettings
 from evenface.prompts.instructions import instruction
 
 if TYPE_CHECKING:
     from evenface.plan.requests import Request
-
-#: Settings: those of ``diffusion`` without a strength, an instruction, and how near the initial image is kept.
-DEFAULTS: dict[str, Any] = {
-    **{key: value for key, value in DIFFUSION.items() if key != "strength"},
-    "model": "models/diffusion/instruct-pix2pix-00-22000.safetensors",
-    "steps": 50,
-    "guidance": 7.5,
-    "image_guidance": 1.5,
-    "instruction": "make this a portrait of a {age} {ethnicity} {gender} with {hair}",
-}
 
 
 class InstructPix2PixGenerator(DiffusionGenerator):
@@ -34,7 +23,7 @@ class InstructPix2PixGenerator(DiffusionGenerator):
 
     name = "instruct_pix2pix"
     version = PART.version
-    defaults: Mapping[str, Any] = DEFAULTS
+    kind_of_settings = InstructPix2PixSettings
 
     @property
     def task(self) -> Task:
@@ -46,9 +35,6 @@ class InstructPix2PixGenerator(DiffusionGenerator):
         if not self.settings["initial"]:
             raise UserError(f"{self.key}.initial is not set; name the generator or the list of files whose images are "
                             "to be changed")  # fmt: skip
-        if self.settings["image_guidance"] < 1:
-            raise UserError(f"{self.key}.image_guidance is {self.settings['image_guidance']}; below 1 the model is not "
-                            "guided at all: raise it")  # fmt: skip
 
     def text_of(self, request: Request) -> tuple[str, str]:
         """The instruction for a request."""

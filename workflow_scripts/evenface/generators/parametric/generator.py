@@ -7,11 +7,10 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.generators.parametric import PART
+from evenface.generators.parametric.settings import ParametricSettings
 from evenface.generators.protocol import GeneratedFace
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
-
-DEFAULTS: dict[str, Any] = {"size": [178, 218], "domain": "studio", "supersample": 2}
 
 
 class ParametricGenerator:
@@ -24,12 +23,7 @@ class ParametricGenerator:
         from evenface.generators.parametric.render import Renderer
 
         known = {k: v for k, v in settings.items() if k not in ("files", "device", "threads")}
-        unknown = [k for k in known if k not in DEFAULTS]
-        if unknown:
-            raise UserError(
-                f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
-            )
-        self.settings = {**DEFAULTS, **known}
+        self.settings = ParametricSettings.filled(known, "generation.settings.parametric")
         assets = settings.get("files", {}).get("assets")
         if not assets:
             raise UserError("the parametric generator needs its assets; the rule distil_face_assets makes them")

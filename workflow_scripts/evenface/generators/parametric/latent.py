@@ -26,8 +26,8 @@ from evenface.errors import UserError
 from evenface.generators.parametric import camera, pigment, styles, truth
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Hair, Light, Look, Person, Pose
-from evenface.generators.parametric.generator import DEFAULTS
 from evenface.generators.parametric.sampling import scaled_framing
+from evenface.generators.parametric.settings import ParametricSettings
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
@@ -288,12 +288,7 @@ class ParametricLatent:
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {k: v for k, v in settings.items() if k not in ("device", "threads", "files")}
-        unknown = [k for k in known if k not in DEFAULTS]
-        if unknown:
-            raise UserError(
-                f"generation.settings.parametric: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}"
-            )
-        self.settings = {**DEFAULTS, **known}
+        self.settings = ParametricSettings.filled(known, "generation.settings.parametric")
         self._assets = settings.get("files", {}).get("assets")
 
     @functools.cached_property

@@ -16,6 +16,7 @@ import numpy as np
 from evenface.errors import UserError
 from evenface.generators.protocol import GeneratedFace
 from evenface.generators.stylegan3 import PART
+from evenface.generators.stylegan3.settings import StyleGAN3Settings
 from evenface.plan.requests import Request
 from evenface.seeds import seed_from
 
@@ -24,16 +25,6 @@ if TYPE_CHECKING:
 
 NAME = "stylegan3"
 
-#: Settings of the generator, as in ``schemas/config.schema.yaml``.
-DEFAULTS: dict[str, Any] = {
-    "network": None,
-    "truncation_psi": 1.0,
-    "truncation_cutoff": None,
-    "label": None,
-    "seeds": "own",
-    "precision": "float32",
-    "batch_size": 4,
-}
 _KEY = f"generation.settings.{NAME}"
 
 
@@ -55,7 +46,7 @@ def published_latent(seed: int, size: int) -> np.ndarray:
 class StyleGAN3Generator:
     """Draws requests by their seeds alone; also a latent generator of the spaces z and w.
 
-    ``settings``: :data:`DEFAULTS`, with ``files`` (``network``: a published pickle or what it was converted to),
+    ``settings``: those of :class:`StyleGAN3Settings`, with ``files`` (``network``: a published pickle or what it was converted to),
     ``device`` and ``threads``. The network is loaded here. Raises UserError for unknown settings, a file that
     is no StyleGAN3 network, and a label or cut-off that the network has not.
     """
@@ -70,14 +61,8 @@ class StyleGAN3Generator:
         from evenface.checkpoints import load_network
 
         own = {k: v for k, v in settings.items() if k not in ("files", "device", "threads")}
-        if unknown := [key for key in own if key not in DEFAULTS]:
-            raise UserError(f"{_KEY}: unknown key {unknown[0]!r}; known are {', '.join(DEFAULTS)}")
-        self.settings = {**DEFAULTS, **own}
+        self.settings = StyleGAN3Settings.filled(own, _KEY)
         self.path = settings.get("files", {}).get("network") or self.settings["network"]
-        if not self.path:
-            raise UserError(f"{_KEY}.network is missing; name the network's file")
-        if self.settings["seeds"] not in ("own", "published"):
-            raise UserError(f"{_KEY}.seeds is {self.settings['seeds']!r}, not own or published")
         torch.set_num_threads(int(settings.get("threads") or 1))
         self.device = settings.get("device") or "cpu"
         self.network = load_network(NAME, self.path, self.device)

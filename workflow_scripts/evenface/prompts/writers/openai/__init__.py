@@ -1,5 +1,3 @@
-
-
 from evenface.parts import Writer
 from evenface.prompts.writers.openai.settings import OpenAISettings
 

@@ -34,6 +34,4 @@ class OpenAISettings(Settings):
         le=20,
         description="How often a request is repeated after a timeout, a lost connection or a server error.",
     )
-    max_answer_bytes: int = Field(
-        1048576, ge=1024, le=67108864, description="Largest answer that is read, in bytes."
-    )
+    max_answer_bytes: int = Field(1048576, ge=1024, le=67108864, description="Largest answer that is read, in bytes.")

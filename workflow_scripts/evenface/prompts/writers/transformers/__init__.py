@@ -1,5 +1,3 @@
-
-
 from evenface.parts import Needs, Writer
 from evenface.prompts.writers.transformers.settings import TransformersSettings
 
