@@ -24,6 +24,7 @@ from evenface.plan.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
+from evenface.training.settings import run_files, run_recipe
 from snakemake.exceptions import WorkflowError
 
 # Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
@@ -386,14 +387,12 @@ def reader_settings(wildcards):
 
 def training_settings(wildcards):
     """All that decides a classifier, its training tables aside."""
-    return {
-        "version": version("training", "training"),
-        "run": wildcards.run,
-        "seed": int(wildcards.seed),
-        **RUNS[wildcards.run],
-        "attributes": SETTINGS["training"]["attributes"],
-        "settings": {k: v for k, v in SETTINGS["training"].items() if k not in ("seeds", "attributes")},
-    }
+    return run_recipe(SETTINGS, wildcards.run, int(wildcards.seed))
+
+
+def training_files(wildcards):
+    """Files a classifier is trained from beside its training tables."""
+    return run_files(SETTINGS, wildcards.run, int(wildcards.seed))
 
 
 def generator_mem(wildcards, attempt):

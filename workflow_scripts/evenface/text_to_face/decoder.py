@@ -71,7 +71,9 @@ def train_decoder(
         raise UserError(
             f"{out}: latents of {len(latents.values)} faces for {len(pictures.pixels)} pictures; encode again"
         )
-    shape = resolve(AutoencoderSettings, autoencoder_settings, "text_to_face.autoencoder").model_dump(include=set(SHAPE))
+    shape = resolve(AutoencoderSettings, autoencoder_settings, "text_to_face.autoencoder").model_dump(
+        include=set(SHAPE)
+    )
     settings = resolve(DecoderSettings, settings, "text_to_face.decoder")
     session = Session(out, settings, seed=seed, threads=threads, device=device, label="decoder")
     session.identify(digest)

@@ -26,6 +26,7 @@ from evenface.training.steps import StepBatch, StepMethod
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
+
 def build(settings: DenoiserSettings, side: int, latent_channels: int) -> tuple[nn.Module, nn.Module, CLIPTokenizer]:
     """Fresh denoiser and text encoder, and their tokenizer."""
     tokenizer = build_tokenizer(words_of_captions(), settings.text.tokens)

@@ -127,7 +127,9 @@ def train(
         pixels=images.pixels,
         train_rows=train_rows,
         validation_rows=validation_rows,
-        draw=lambda *names: new_network(session, kind, network_settings, len(attributes), settings.initial_weights, *names),
+        draw=lambda *names: new_network(
+            session, kind, network_settings, len(attributes), settings.initial_weights, *names
+        ),
         labels=labels,
         attributes=tuple(attributes),
         normalisation=Normalisation(kind.mean, kind.deviation),
@@ -136,9 +138,15 @@ def train(
     fitted = method.run(session)
 
     network = method.networks["network"]
-    thresholds, metrics = _judge(problem.outputs(network, validation_rows, "float32"), labels[validation_rows], settings)
+    thresholds, metrics = _judge(
+        problem.outputs(network, validation_rows, "float32"), labels[validation_rows], settings
+    )
     manifest = {
-        "network": {"name": kind.name, "outputs": len(attributes), "settings": network_settings.model_dump(mode="json")},
+        "network": {
+            "name": kind.name,
+            "outputs": len(attributes),
+            "settings": network_settings.model_dump(mode="json"),
+        },
         "method": {"name": way.name, **method_settings.model_dump(mode="json")},
         "attributes": list(attributes),
         "input": {
@@ -199,7 +207,9 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
     return counts
 
 
-def _judge(outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _judge(
+    outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Thresholds and validation metrics of outputs (n, a), computed in the precision predictions are made in."""
     from evenface.training.tasks import attribute_metrics, best_thresholds
 

@@ -208,7 +208,12 @@ def train_recognition(
     verification = {
         name: verification_auc(
             outputs_of(
-                network, pixels, rows[name], batch_size=_BATCH, device=session.device, normalisation=problem.normalisation
+                network,
+                pixels,
+                rows[name],
+                batch_size=_BATCH,
+                device=session.device,
+                normalisation=problem.normalisation,
             ).numpy(),
             identities[rows[name]],
         )

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
-from evenface.parts import Method, Network, Part, Settings, mistakes, part
+from evenface.parts import Method, Network, Part, Settings, mistakes, part, version
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -59,9 +59,7 @@ class EpochSettings(LoopSettings):
     shift: float = Field(
         0.0, ge=0, le=0.2, description="Largest random shift of a training image as a share of its sides."
     )
-    patience: int = Field(
-        0, ge=0, description="Epochs without better weights before stopping; 0 never stops early."
-    )
+    patience: int = Field(0, ge=0, description="Epochs without better weights before stopping; 0 never stops early.")
     cache_mb: int = Field(4096, ge=64, description="Decoded images kept in memory; a larger set is kept in a file.")
 
 
@@ -70,7 +68,9 @@ class StepSettings(LoopSettings):
 
     pace: ClassVar[tuple[str, ...]] = ("save_seconds", "steps", "decay", "log_every")
 
-    optimiser: Literal["adam", "adamw", "sgd"] = Field("adamw", description=LoopSettings.model_fields["optimiser"].description)
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adamw", description=LoopSettings.model_fields["optimiser"].description
+    )
     steps: int = Field(1000, ge=1, description="Steps of the training. A training that was begun with fewer goes on.")
     batch_size: int = Field(32, ge=1, description="Faces per step.")
     learning_rate: float = Field(5e-4, gt=0, description="The optimiser's step size.")
@@ -89,9 +89,14 @@ class ClassifierSettings(EpochSettings):
     pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb", "threshold", "max_unreadable")
 
     network: Choice = Field("slim_cnn", description="The network: a name, or `{name: ..., settings}`.")
-    method: Choice = Field("erm", description="How it learns, mitigation of bias included: a name, or `{name: ..., settings}`.")
+    method: Choice = Field(
+        "erm", description="How it learns, mitigation of bias included: a name, or `{name: ..., settings}`."
+    )
     initial_weights: str | None = Field(
-        None, description="File the training starts from: weights of this workflow, or a published checkpoint of the network."
+        None,
+        description="File the training starts from: weights of this workflow, such as "
+        "results/models/synthetic/{seed}/model.safetensors, or a published checkpoint of the network. Layers whose "
+        "shape depends on the number of attributes are drawn anew where the file has another number.",
     )
     threshold: Literal["fixed", "validation"] = Field(
         "fixed", description="Decide at 0.5, or at the balanced-accuracy optimum of the validation split."
@@ -102,7 +107,9 @@ class ClassifierSettings(EpochSettings):
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Central share of every training image that is kept; null keeps all."
     )
-    max_unreadable: Share = Field(0.01, description="Share of images that may fail to decode before the training stops.")
+    max_unreadable: Share = Field(
+        0.01, description="Share of images that may fail to decode before the training stops."
+    )
 
 
 class TrainingSettings(ClassifierSettings):
@@ -121,6 +128,7 @@ OVERRIDES: tuple[str, ...] = tuple(
     key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
 )
 
+
 class _Run(Settings):
     """An entry of ``runs``: what it is trained on, and which keys of ``training`` it sets otherwise."""
 
@@ -128,7 +136,8 @@ class _Run(Settings):
 
     real: str | None = Field(None, description="Data set of real images.")
     synthetic: bool | str = Field(
-        False, description="Whether generated faces are used: true takes those of the first generator, a name those of another."
+        False,
+        description="Whether generated faces are used: true takes those of the first generator, a name those of another.",
     )
     synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Synthetic images per real one; null takes all."
@@ -162,8 +171,47 @@ def renamed_problems(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def settings_of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run's classifier: the section ``training`` without attributes and seeds, and the run's own keys over it."""
+def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
+    """All that decides a classifier, its training tables and the content of :func:`run_files` aside."""
+    entry, settings = config["runs"][run], run_settings(config, run, seed)
+    return {
+        "version": version("training", "training"),
+        "parts": {key: _chosen(settings, key)[0].version for key in _KINDS},
+        "run": run,
+        "seed": seed,
+        **{key: entry[key] for key in ("real", "synthetic", "synthetic_per_real")},
+        "attributes": config["training"]["attributes"],
+        "settings": settings,
+    }
+
+
+def run_files(config: Mapping[str, Any], run: str, seed: int) -> list[str]:
+    """What a run's classifier is trained from beside faces: initial weights, and the files of its network and method."""
+    settings = run_settings(config, run, seed)
+    files = [settings["initial_weights"]] if settings["initial_weights"] else []
+    for key in _KINDS:
+        part, block = _chosen(settings, key)
+        files += part.files(block.model_dump(mode="json")).values()
+    return files
+
+
+def run_settings(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
+    """Settings of a run's classifier: those of ``training``, and the run's own over them; see ``ClassifierSettings``."""
+    settings = _of_run(config["training"], config["runs"][run])
+    if settings["initial_weights"]:
+        settings["initial_weights"] = settings["initial_weights"].replace("{seed}", str(seed))
+    return settings
+
+
+#: Key -> the kind of part it names.
+_KINDS: dict[str, type[Part]] = {"network": Network, "method": Method}
+
+
+def _chosen(settings: Mapping[str, Any], key: str) -> tuple[Part, Settings]:
+    return choose(_KINDS[key], settings[key], f"training.{key}")
+
+
+def _of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     shared = {key: value for key, value in training.items() if key not in ("attributes", "seeds")}
     return shared | {key: run[key] for key in OVERRIDES if run.get(key) is not None}
 
@@ -180,7 +228,9 @@ def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
     """The part that a configuration key names, and its checked settings. UserError names ``where``."""
     if isinstance(value, Mapping) and "name" not in value:
         raise UserError(f"{where}: key 'name' is missing; it says which {kind.kind} the other keys are for")
-    name, settings = (value, {}) if isinstance(value, str) else (value["name"], {k: v for k, v in value.items() if k != "name"})
+    name, settings = (
+        (value, {}) if isinstance(value, str) else (value["name"], {k: v for k, v in value.items() if k != "name"})
+    )
     found = part(kind, name, where)
     return found, resolve(found.settings, settings, where)
 
@@ -199,12 +249,15 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
 
 def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is wrong with the networks and methods that the configuration names, a sentence each."""
-    problems = []
-    for where, run in {"training": {}, **{f"runs.{name}": run for name, run in runs.items()}}.items():
-        try:
-            settings = resolve(ClassifierSettings, settings_of_run(training, run), where)
-            input_size(settings, where)
-            choose(Method, settings.method, f"{where}.method")
-        except UserError as error:
-            problems.append(str(error))
-    return problems
+    problems = _problems(training, {}, "training")
+    return problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
+
+
+def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -> list[str]:
+    try:
+        settings = resolve(ClassifierSettings, _of_run(training, run), where)
+        input_size(settings, where)
+        choose(Method, settings.method, f"{where}.method")
+    except UserError as error:
+        return [str(error)]
+    return []

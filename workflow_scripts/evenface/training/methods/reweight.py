@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class ReweightSettings(Settings):
     """Its block of the configuration."""
 
-    by: Literal["class", "group", "group_and_class"] = Field("class", description="What is counted, attribute by attribute.")
+    by: Literal["class", "group", "group_and_class"] = Field(
+        "class", description="What is counted, attribute by attribute."
+    )
     groups: tuple[Literal["gender", "age", "ethnicity"], ...] = Field(
         ("gender", "ethnicity"), min_length=1, description="Dimensions whose combinations are the groups."
     )
