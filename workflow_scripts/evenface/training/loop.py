@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from evenface.checkpoints import read_state
+from evenface.checkpoints.stored import ITEM_BYTES
 from evenface.errors import UserError
 from evenface.storage.atomic import write_bytes
 from evenface.training.images import prefetch
@@ -259,18 +260,20 @@ def _packed(value: Any, where: str) -> Any:
         return {key: _packed(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_packed(item, f"{where}[{i}]") for i, item in enumerate(value))
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return {_ARRAY: torch.from_numpy(value.copy())}
-    if value is None or isinstance(value, (bool, int, float, str, Tensor)):
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+        return {_ARRAY: _packed(torch.from_numpy(np.array(value)), where)}
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"{where} is a {type(value).__name__}; keep tensors, arrays, numbers, texts, lists and mappings")
+    if isinstance(value, Tensor) and str(value.dtype).removeprefix("torch.") in ITEM_BYTES:
+        return value
+    what = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+    raise TypeError(f"{where} is a {what}; keep tensors, arrays, numbers, texts, lists and mappings")
 
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return value[_ARRAY].numpy() if set(value) == {_ARRAY} else {k: _unpacked(v) for k, v in value.items()}
+        # A NumPy number is an array without dimensions.
+        return value[_ARRAY].numpy()[()] if set(value) == {_ARRAY} else {k: _unpacked(v) for k, v in value.items()}
     return type(value)(_unpacked(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 

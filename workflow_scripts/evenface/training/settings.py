@@ -60,7 +60,7 @@ class EpochSettings(LoopSettings):
         0.0, ge=0, le=0.2, description="Largest random shift of a training image as a share of its sides."
     )
     patience: int = Field(0, ge=0, description="Epochs without better weights before stopping; 0 never stops early.")
-    cache_mb: int = Field(4096, ge=64, description="Decoded images kept in memory; a larger set is kept in a file.")
+    cache_mb: int = Field(4096, ge=1, description="Decoded images kept in memory; a larger set is kept in a file.")
 
 
 class StepSettings(LoopSettings):
