@@ -296,7 +296,8 @@ def test_slim_cnn_starts_from_the_file_its_author_publishes(faces, tmp_path, cap
 # Several in one configuration.
 
 
-def test_every_run_has_its_own_network_method_and_weights(config):
+def test_every_run_has_its_own_network_method_and_weights(config, mine):
+    parts.activate([mine])
     config = json.loads(json.dumps(config))
     config["runs"]["fine"] = {
         "real": "celeba", "synthetic": False, "synthetic_per_real": None, "network": {"name": "tiny", "width": 4},
