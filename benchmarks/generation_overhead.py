@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from evenface.assets.diffusion_files import files_of  # noqa: E402
 from evenface.generators import shards  # noqa: E402
-from evenface.generators.diffusion.generator import DEFAULTS, DiffusionGenerator  # noqa: E402
+from evenface.generators.diffusion.generator import DiffusionGenerator  # noqa: E402
+from evenface.generators.diffusion.settings import DiffusionSettings  # noqa: E402
 from evenface.generators.parametric import ASSETS as FACE_ASSETS  # noqa: E402
 from evenface.generators.parametric.generator import ParametricGenerator  # noqa: E402
 from evenface.generators.protocol import GeneratedFace  # noqa: E402
@@ -57,7 +58,12 @@ class Clock:
 
 def drawn(clock: Clock) -> DiffusionGenerator:
     """The generator ``diffusion`` with the shipped model, loaded, and a clock around every call of its pipeline."""
-    settings = {"steps": STEPS, "batch_size": BATCH, "files": files_of(DEFAULTS["model"], "model"), "threads": 1}
+    settings = {
+        "steps": STEPS,
+        "batch_size": BATCH,
+        "files": files_of(DiffusionSettings.model_fields["model"].default, "model"),
+        "threads": 1,
+    }
     generator = DiffusionGenerator(settings)
     kind = type(generator.pipeline)
     kind.__call__ = functools.wraps(kind.__call__)(clock.timed(kind.__call__))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from evenface import annotators
+from evenface.annotators import annotating
 from evenface.annotators.annotating import annotate_shards
 from evenface.annotators.confusion import UNDEFINED
 from evenface.annotators.trained_here import annotator as trained_here
@@ -83,7 +84,7 @@ def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
 
 
 def test_unknown_annotators_and_settings():
-    with pytest.raises(UserError, match="'oracle' is not known"):
+    with pytest.raises(UserError, match="there is no annotator 'oracle'"):
         annotators.create("oracle")
     with pytest.raises(UserError, match="unknown key 'epochs'"):
         annotators.create("ground_truth", {"epochs": 2})
@@ -110,7 +111,7 @@ class Parrot:
         self.seen = [image.shape for image in images]
         score = np.array([image.mean() / 255 for image in images])
         levels = {d: (np.full(len(images), v[0], object), score) for d, v in DIMENSIONS.items()}
-        return annotators.annotation_frame({"Smiling": score}, levels)
+        return annotating.annotation_frame({"Smiling": score}, levels)
 
 
 def test_every_image_keeps_its_row_whatever_happens_to_it(tmp_path):
@@ -332,7 +333,7 @@ def test_confusion_with_every_reference():
 def test_a_class_of_another_vocabulary_becomes_a_level():
     """The most probable class decides; its level has the probability of all its classes."""
     probabilities = np.array([[0.3, 0, 0, 0.35, 0.25, 0.1, 0], [0.1, 0.1, 0.4, 0.1, 0.1, 0.1, 0.1]])
-    levels, certainty = annotators.map_classes(probabilities, FAIRFACE_RACE_7)
+    levels, certainty = annotating.map_classes(probabilities, FAIRFACE_RACE_7)
     assert levels.tolist() == ["asian", UNKNOWN]
     assert np.allclose(certainty[0], 0.6) and np.isnan(certainty[1])
     for vocabulary, dimension in (
@@ -353,7 +354,7 @@ class Photographer(Parrot):
         answers = super().annotate(images, rows)
         bright = np.array([image.mean() > 128 for image in images])
         answers = answers.assign(p_gender_Male=np.float32(0.25), n_faces=np.float32(1))
-        blank = annotators.undefined_frame(self, ["no_face"] * len(images))[answers.columns]
+        blank = annotating.undefined_frame(self, ["no_face"] * len(images))[answers.columns]
         return answers.where(pd.Series(bright), blank).astype(blank.dtypes)
 
 

@@ -15,8 +15,6 @@ import pytest
 from disk import files_left, run_with_small_disks
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.generators.parametric.domains import DOMAINS
-from evenface.generators.parametric.generator import DEFAULTS
 from evenface.plan.shards import build_plan
 from evenface.prompts.catalogue import build_catalogue
 from evenface.storage.atomic import check_writable
@@ -87,12 +85,6 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
     place[last] = value
     with pytest.raises(UserError, match=message):
         build_plan(check_config(config))
-
-
-def test_the_schema_knows_the_settings_of_the_parametric_generator(schema):
-    known = schema["properties"]["generation"]["properties"]["settings"]["properties"]["parametric"]["properties"]
-    assert set(known) == set(DEFAULTS)
-    assert known["domain"]["enum"] == list(DOMAINS)
 
 
 # --- prompts ---

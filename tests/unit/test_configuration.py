@@ -1,13 +1,20 @@
 """Mistakes in config.yaml are answered with a sentence that names the key."""
 
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
-from evenface.configuration import check_config, reference
+from evenface import parts
+from evenface.configuration import check_config, config_digest, read_yaml
+from evenface.configuration.reference import reference
+from evenface.configuration.schema import configuration_schema, written_schema
 from evenface.errors import UserError
-from evenface.parts import Generator, parts
+from evenface.parts import Generator
 from evenface.plan.generators import source_of
+from evenface.plan.shards import build_plans
 
 
 def test_the_shipped_config_is_accepted_and_completed(shipped_config):
@@ -34,7 +41,7 @@ def test_defaults_never_change_the_input(shipped_config):
         (
             "generation.generator",
             ["parametric", "gan"],
-            "'gan' is not known .choose from parametric, diffusion",
+            "'gan' is not known .choose from diffusion, guided",
         ),
         ("generation.generator", [], "generation.generator: \\[\\] should be non-empty"),
         ("generation.images_per_prompt", {"parametric": 3, "diffusion": 1, "guided": 1}, "'guided' is not in both"),
@@ -72,7 +79,7 @@ def test_labels_come_from_the_first_source_that_can_tell(shipped_config):
     assert source_of("requested", "diffusion", {}) == "requested"
     assert source_of(["requested", "facer"], "stylegan3", {}) == "facer"
     assert source_of(["requested", "ground_truth"], "stylegan3", {}) is None
-    for generator in parts(Generator):
+    for generator in parts.parts(Generator):
         shipped_config["generation"]["generator"] = generator
         check_config(shipped_config)
 
@@ -101,26 +108,137 @@ def test_sources_that_cannot_tell_are_named(shipped_config, generator, key, sour
 @pytest.mark.parametrize(("key", "value"), [("perm_within", ["age"]), ("confusion", {"age": [[1.0]]})])
 def test_statistics_refer_to_groupings(shipped_config, key, value):
     shipped_config["evaluation"] |= {"groupings": ["gender"], key: value}
-    with pytest.raises(UserError, match=f"evaluation.{key} has 'age', which is"):
+    with pytest.raises(UserError, match=f"evaluation.{key}: 'age' is not known"):
         check_config(shipped_config)
 
 
-def test_every_key_of_the_schema_is_described(schema):
+def test_every_key_is_described(schema):
     def walk(node, path):
         for key, sub in node.get("properties", {}).items():
-            if "$ref" not in sub or "description" not in sub:
-                yield from walk(sub, f"{path}.{key}")
-            if "description" not in sub and path not in (".standins",) and "$defs" not in path:
-                yield f"{path}.{key}"
-        if isinstance(node.get("additionalProperties"), dict):
-            yield from walk(node["additionalProperties"], path + ".*")
+            yield f"{path}.{key}", sub
+            yield from walk(sub, f"{path}.{key}")
+        for one in [node.get("additionalProperties"), *node.get("oneOf", ())]:
+            yield from walk(one, f"{path}.*") if isinstance(one, dict) else ()
 
-    assert [p for p in walk(schema, "") if ".standins" not in p] == []
+    keys = dict(walk(schema, ""))
+    assert len(keys) > 330 and [key for key, sub in keys.items() if not sub.get("description")] == []
 
 
-def test_the_reference_page_is_up_to_date(schema, root):
-    """Renew it with: python -m evenface reference > docs/reference.md"""
+def test_the_schema_and_the_reference_page_are_in_step_with_the_settings(schema, root):
+    """Renew them with: python -m evenface config schema > schemas/config.schema.yaml, and likewise the page."""
+    assert (root / "schemas/config.schema.yaml").read_text() == written_schema()
+    assert read_yaml(written_schema()) == schema
     assert (root / "docs/reference.md").read_text() == reference(schema)
+
+
+def test_filling_in_defaults_keeps_values_and_types(shipped_config):
+    """They are in the names of shards and in parameters of rules, so that 1 and 1.0 are not the same."""
+    filled = check_config(shipped_config)
+    assert json.loads(json.dumps(filled)) == filled
+    assert repr(filled["generation"]["settings"]["stylegan3"]["truncation_psi"]) == "1"
+    assert repr(filled["generation"]["settings"]["parametric"]) == "{'domain': 'studio', 'size': [178, 218]}"
+    assert filled["screening"]["magface"]["trained_here"].keys() == {
+        "batch_size", "dataset", "degraded", "epochs", "learning_rate", "margin", "min_verification_auc", "network",
+    }  # fmt: skip
+
+
+def test_the_names_of_the_shipped_shards_are_what_they_were(shipped_config):
+    """A default that changes, or a new key without ``left_out``, draws every face again: raise no alarm by accident."""
+    plans = build_plans(check_config(shipped_config))
+    shards = {name: list(plan.recipes) for name, plan in plans.items()}
+    assert shards["parametric"][0] == "asian-female-young-black-0000-8e8c767a9c"
+    assert shards["diffusion"][0] == "asian-female-middle_aged-brown-0000-4f7d07dbbc"
+    assert config_digest(shards) == "415c5dd174a4060af3ba9fbd929050640b605833cfe898a3e5e317618ba7de45"
+
+
+EXTENSION = """
+from pydantic import Field, field_validator
+from evenface.parts import Annotator, Generator, Reader, Settings
+
+class Own(Settings):
+    \"\"\"Faces of my own.\"\"\"
+
+    strength: float = Field(0.5, ge=0, le=1, description="How much.")
+    colours: list[str] = Field(["red"], description="Which.")
+
+    @field_validator("colours")
+    @classmethod
+    def known(cls, colours):
+        if "mauve" in colours:
+            raise ValueError("mauve cannot be drawn; leave it out")
+        return colours
+
+class Files(Settings):
+    table: str = Field(description="The table.")
+
+PARTS = [
+    Generator(name="mine", summary="Draws circles.", code=print, settings=Own),
+    Reader(name="utk", summary="Reads file names.", code=print, settings=Files),
+    Annotator(name="dice", summary="Guesses.", code=print, labels_attributes=True),
+]
+"""
+
+
+@pytest.fixture
+def extended(shipped_config, tmp_path):
+    (tmp_path / "mine.py").write_text(EXTENSION)
+    shipped_config["extensions"] = [str(tmp_path)]
+    shipped_config["generation"] |= {"generator": "mine", "also": {}}
+    shipped_config["datasets"]["more"] = {"reader": "utk", "root": "data/utk", "table": "t.csv"}
+    shipped_config["annotation"] |= {"annotators": ["dice", "trained_here"], "labels_from": "dice"}
+    yield shipped_config
+    parts.activate([])
+
+
+def test_the_keys_of_extensions_are_accepted_with_their_defaults(extended):
+    filled = check_config(extended)
+    assert filled["generation"]["settings"]["mine"] == {"colours": ["red"], "strength": 0.5}
+    assert filled["datasets"]["more"]["table"] == "t.csv"
+    assert "generation.settings.mine.strength" in reference(configuration_schema())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "generation.settings.mine",
+            {"strenght": 1},
+            "settings.mine: 'strenght' is not known; did you mean 'strength'",
+        ),
+        ("generation.settings.mine", {"strength": 2}, "generation.settings.mine.strength is 2; it must be at most 1"),
+        ("generation.settings.mine", {"colours": ["mauve"]}, "mine.colours: mauve cannot be drawn; leave it out"),
+        ("datasets.more", {"reader": "utk", "root": "x"}, "datasets.more: key 'table' is missing"),
+        ("datasets.more", {"reader": "celeba", "root": "x", "table": "t"}, "datasets.more: 'table' is not known"),
+        (
+            "datasets.more",
+            {"reader": "utkk", "root": "x", "table": "t"},
+            "more.reader: 'utkk' is not known; did you mean 'utk'",
+        ),
+        ("datasets.more", {"redaer": "utk", "root": "x"}, "datasets.more: key 'reader' is missing"),
+        ("annotation.dice", {}, "annotation: 'dice' is not known"),
+        ("extensions", ["nowhere"], "extensions: there is no folder .*nowhere"),
+        ("extensions", "nowhere", "extensions is 'nowhere'; it must be of type array"),
+    ],
+)
+def test_the_keys_of_extensions_are_checked(extended, path, value, message):
+    *parents, last = path.split(".")
+    place = extended
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(UserError, match=message):
+        check_config(extended)
+
+
+def test_the_configuration_is_read_without_the_libraries_of_the_jobs(root):
+    code = (
+        "import sys; sys.path.insert(0, 'workflow_scripts')\n"
+        "from evenface.configuration import check_config, read_yaml\n"
+        "check_config(read_yaml(open('config.yaml').read()))\n"
+        "print([m for m in ('numpy', 'pandas', 'pyarrow', 'scipy', 'cv2', 'torch', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_order_of_keys_means_nothing_but_names_keep_theirs(shipped_config):
@@ -138,12 +256,15 @@ def test_the_order_of_keys_means_nothing_but_names_keep_theirs(shipped_config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reference": None}, "screening.magface.reference is None, but the threshold is calibrated; datasets has"),
-        ({"weights": "m.pth", "threshold": "calibrated", "reference": "x"}, "screening.magface.reference is 'x'"),
-        ({"trained_here": {"dataset": "faces"}}, "screening.magface.trained_here.dataset is 'faces'; datasets has"),
+        ({"reference": None}, "screening.magface.reference: null is not known"),
+        (
+            {"weights": "m.pth", "threshold": "calibrated", "reference": "x"},
+            "screening.magface.reference: 'x' is not known",
+        ),
+        ({"trained_here": {"dataset": "faces"}}, "screening.magface.trained_here.dataset: 'faces' is not known"),
         ({"threshold": "automatic"}, "screening.magface.threshold"),
-        ({"backbone": "iresnet101"}, "allowed are iresnet18, iresnet34, iresnet50, iresnet100"),
-        ({"trained_here": {"margin": {"kind": "sphere"}}}, "allowed are arc, cos"),
+        ({"backbone": "iresnet101"}, "choose from iresnet18, iresnet34, iresnet50, iresnet100"),
+        ({"trained_here": {"margin": {"kind": "sphere"}}}, "choose from arc, cos"),
     ],
 )
 def test_magface_settings_are_checked(shipped_config, change, message):
@@ -160,13 +281,3 @@ def test_magface_needs_landmarks_and_its_data_only_where_it_acts(shipped_config)
     check_config(shipped_config)
     shipped_config["screening"] |= {"detector": "hog", "magface": {"weights": "m.pth"}}
     assert check_config(shipped_config)["screening"]["magface"]["threshold"] == "auto"
-
-
-def test_the_defaults_of_the_magface_training_are_the_schemas(config):
-    from evenface.training.recognition import DEFAULTS
-
-    trained_here = config["screening"]["magface"]["trained_here"]
-    assert {key: DEFAULTS[key] for key in trained_here if key != "margin"} == {
-        key: value for key, value in trained_here.items() if key != "margin"
-    }
-    assert DEFAULTS["margin"] == {k: v for k, v in trained_here["margin"].items() if k != "kind"}

@@ -166,10 +166,9 @@ def test_mtcnn_finds_with_weights_of_its_own(emotion, tmp_path):
     ("settings", "message"),
     [
         ({"weights": NONE}, "every model is null"),
-        ({"weights": {"mood": "x"}}, "'mood' is not known; use age, gender, race, emotion"),
-        ({"detector": "opencv"}, "OpenCV 5 has no face cascades"),
-        ({"detector": "yolo"}, "'yolo' is not known; use mtcnn, hog, skip"),
-        ({"detectors": "skip"}, "unknown key 'detectors'"),
+        ({"weights": {"mood": "x"}}, "annotation.deepface.weights: 'mood' is not known"),
+        ({"detector": "yolo"}, "'yolo' is not known .choose from mtcnn, hog, skip"),
+        ({"detectors": "skip"}, "'detectors' is not known"),
         ({"detector": "skip"}, "age_model_weights.pth: no such checkpoint"),
     ],
 )

@@ -15,9 +15,6 @@ from evenface.assets.needs import needs
 from evenface.assets.registry import load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.generators.diffusion.generator import DEFAULTS
-from evenface.generators.diffusion.schedulers import SCHEDULERS
-from evenface.generators.instruct_pix2pix.generator import DEFAULTS as EDITING
 from evenface.parts import Generator, part
 from evenface.plan.shards import build_plans, requests_of
 from evenface.prompts.instructions import instruction
@@ -513,20 +510,9 @@ def test_models_that_edit_and_models_that_draw_are_not_mixed_up(configured, tmp_
 # Configuration.
 
 
-@pytest.mark.parametrize(("name", "defaults"), [("diffusion", DEFAULTS), ("instruct_pix2pix", EDITING)])
-def test_the_schema_and_the_library_have_the_same_defaults(shipped_config, name, defaults):
-    shipped_config["generation"]["settings"].pop(name, None)
-    assert check_config(shipped_config)["generation"]["settings"][name] == defaults
-
-
-def test_the_schema_has_every_sampler(schema):
-    block = schema["properties"]["generation"]["properties"]["settings"]["properties"]["diffusion"]
-    assert block["properties"]["scheduler"]["enum"] == [None, *SCHEDULERS]
-
-
 @pytest.mark.parametrize(
     ("block", "message"),
-    [({"scheduler": "euler-a"}, "allowed are null, ddim.*did you mean 'euler_a'"), ({"steps": 0}, "at least 1"), ({"strength": 0}, "above 0"),
+    [({"scheduler": "euler-a"}, "'euler-a' is not known; did you mean 'euler_a'"), ({"steps": 0}, "at least 1"), ({"strength": 0}, "above 0"),
      ({"size": [100, 96]}, "multiple of 8"), ({"precision": "fp16"}, "float16"), ({"model": None}, "of type string"),
      ({"initial": {"file": "x.txt"}}, "does not fit"), ({"stepz": 3}, "did you mean 'steps'")],
 )  # fmt: skip

@@ -12,13 +12,15 @@ from evenface.generators.directions_file import Directions, read_directions, wri
 from evenface.generators.guided.generator import GuidedGenerator, nearest, wanted_levels
 from evenface.generators.latent import class_of
 from evenface.generators.parametric.latent import SPACE, ParametricLatent
-from evenface.generators.walks import WALK_DEFAULTS, Scorer, Walk, held_span, mirrored, orthogonal, walk
+from evenface.generators.settings import WalkSettings
+from evenface.generators.walks import Scorer, Walk, held_span, mirrored, orthogonal, walk
 from evenface.parts import Generator, parts
 from evenface.plan.requests import Request
 from evenface.storage import metadata
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import UNKNOWN
 
+WALK_DEFAULTS = WalkSettings.filled({}, "walk")
 FACTORS = ["gender", "age", "ethnicity", "hair"]
 WIDTH = 12
 
@@ -187,9 +189,8 @@ def test_entangled_factors_end_a_walk():
 
 
 def test_the_plan_knows_the_spaces_of_every_latent_generator():
-    assert {
-        name: class_of(name).spaces for name in [p.name for p in parts(Generator).values() if p.latent_code]
-    } == SPACES
+    described = {p.name: p.spaces for p in parts(Generator).values() if p.latent_code}
+    assert described and {name: class_of(name).spaces for name in described} == described
 
 
 def test_an_unfitted_level_is_refused():

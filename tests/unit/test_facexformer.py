@@ -11,8 +11,7 @@ from contract.facexformer_state import filled_state
 from contract.fill_base import load
 from evenface import annotators, networks
 from evenface.annotators.annotating import annotate_shards, undefined_frame
-from evenface.annotators.facexformer.annotator import DEFAULTS, FaceXFormerAnnotator
-from evenface.configuration import check_config
+from evenface.annotators.facexformer.annotator import FaceXFormerAnnotator
 from evenface.errors import UserError
 from evenface.faces.mtcnn_detection import MTCNN
 from evenface.networks.facexformer import FaceXFormer, Output, face_crop
@@ -272,10 +271,6 @@ def test_the_network_is_the_one_of_the_file(annotator, weights):
 def test_settings_that_cannot_be(settings, change, message):
     with pytest.raises(UserError, match=message):
         annotators.create("facexformer", {**settings, **change})
-
-
-def test_the_schema_and_the_annotator_agree_on_the_defaults(shipped_config):
-    assert check_config(shipped_config)["annotation"]["facexformer"] == DEFAULTS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")

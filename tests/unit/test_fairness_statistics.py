@@ -1,12 +1,10 @@
 """Intervals, tests, comparisons and corrections: worked examples, properties, coverage, and bytes that hold."""
 
-import dataclasses
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy.stats import beta, norm
 
 from evenface.errors import UserError
@@ -19,6 +17,7 @@ from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.settings import StatisticsSettings
 from evenface.fairness.tables import _evaluate_grouping, _observed
 from evenface.fairness.tests_of_difference import against_permutations
 from evenface.fairness.uncertainty import quantiles, wilson
@@ -707,15 +706,11 @@ def test_settings_are_checked(config, words):
         assert word in str(caught.value)
 
 
-def test_the_schema_has_the_defaults_of_the_settings(root):
-    schema = yaml.safe_load((root / "schemas/config.schema.yaml").read_text())["properties"]["evaluation"]["properties"]
-    defaults = {name: key["default"] for name, key in schema.items() if "default" in key and name != "crop"}
-    settings = FairnessSettings.from_config({k: v for k, v in defaults.items() if k not in ("attributes", "groupings")})
-    assert settings == FairnessSettings()
-    here = {field.name for field in dataclasses.fields(FairnessSettings)}
-    # predictions already carry signed labels, levels of the taxonomy and the thresholds of their model,
-    # and the draws follow the root seed
-    assert here - set(schema) == {"levels", "thresholds", "label_coding", "derived_labels", "seed"}
+def test_the_library_and_the_configuration_share_their_defaults(config):
+    library, section = FairnessSettings(), {k: v for k, v in config["evaluation"].items() if k != "crop"}
+    shared = StatisticsSettings.model_fields.keys() - {"attributes", "groupings"}
+    filled = FairnessSettings.from_config(section)
+    assert {key: getattr(filled, key) for key in shared} == {key: getattr(library, key) for key in shared}
 
 
 def test_speed_at_the_size_of_a_test_set():

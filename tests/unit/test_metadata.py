@@ -588,7 +588,7 @@ def test_composed_pictures():
 
 
 #: Modules that encode pictures only to decode them again at once.
-IN_MEMORY = {"generators/parametric/camera.py", "screening/face_chips.py"}
+IN_MEMORY = {"generators/parametric/camera.py", "faces/face_chips.py"}
 
 
 def test_no_picture_is_written_without_a_word_on_its_origin(root):

@@ -35,7 +35,7 @@ def test_the_update_refuses_until_the_number_is_raised(made, tmp_path, monkeypat
     assert references.update(folder) == "nothing changed"
     shutil.copy(folder / "bald.png", folder / "waves.png")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(SystemExit, match=r"refused: the pictures changed: raise GENERATORS\['parametric'\].*waves"):
+    with pytest.raises(SystemExit, match=r"refused: the pictures changed: raise PART's version.*waves"):
         references.update(folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     now = references.current()
@@ -51,6 +51,6 @@ def test_the_update_refuses_until_the_number_is_raised(made, tmp_path, monkeypat
 def test_changed_assets_need_their_own_number(tmp_path):
     manifest = references.read_manifest(renders.STORED)
     now = references.current()
-    assert "raise FACE_ASSETS" in references.verdict(manifest, now, "0" * 64, [])
+    assert "raise ASSETS_VERSION" in references.verdict(manifest, now, "0" * 64, [])
     raised = now | {"face_assets": now["face_assets"] + 1, "generator": now["generator"] + 1}
     assert references.verdict(manifest, raised, "0" * 64, ["waves: differs"]) == ""
