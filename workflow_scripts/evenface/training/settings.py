@@ -108,7 +108,7 @@ class ClassifierSettings(EpochSettings):
         None, description="Central share of every training image that is kept; null keeps all."
     )
     max_unreadable: Share = Field(
-        0.01, description="Share of images that may fail to decode before the training stops."
+        0.01, description="The training stops when more than this share of the images fails to decode."
     )
 
 
@@ -137,7 +137,7 @@ class _Run(Settings):
     real: str | None = Field(None, description="Data set of real images.")
     synthetic: bool | str = Field(
         False,
-        description="Whether generated faces are used: true takes those of the first generator, a name those of another.",
+        description="Whether generated faces are used: true takes those of the first generator, a name those of that generator.",
     )
     synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Synthetic images per real one; null takes all."
