@@ -218,7 +218,7 @@ def test_it_annotates_a_shard(faces, trained, tmp_path):
 
 def test_a_classifier_is_no_annotator(tmp_path):
     from evenface.checkpoints import save_model
-    from evenface.networks.slim_cnn import SlimCNN
+    from evenface.networks.slim_cnn.network import SlimCNN
 
     manifest = {"network": {"name": "slim_cnn", "settings": {"num_attributes": 2}}}
     save_model(tmp_path / "model.safetensors", SlimCNN(2).state_dict(), manifest)

@@ -9,6 +9,7 @@ from evenface import networks
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
+from evenface.networks.normalisation import Normalisation
 from evenface.screening.magface import MagFace
 from evenface.storage.images import encode_png
 from evenface.training import recognition
@@ -105,7 +106,7 @@ def test_a_network_that_cannot_tell_people_apart_is_not_written(data, tmp_path):
         (lambda f: f.assign(identity_id=np.resize(["d/1", "d/2"], len(f))), {}, "show people of the split train"),
         (lambda f: f, {"network": "large"}, "network: 'large' is not known .choose from small, iresnet18"),
         (lambda f: f, {"margin": {"lambda_g": 1}}, r"margin\.lambda_g is 1"),
-        (lambda f: f, {"epoch": 1}, "'epoch' is not known"),
+        (lambda f: f, {"epoch": 1}, "trained_here: 'epoch' is not known"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_named(data, tmp_path, change, settings, message):
@@ -136,9 +137,10 @@ def test_the_recogniser_shows_the_backbone_blue_first():
             return x.flatten(1)[:, :4]
 
     pixels = person(1, 0)
-    from evenface.training.loop import to_input
+    from evenface.training.augmentation import to_input
 
-    recognition.Recogniser(Backbone(), MagFaceLayer(4, 2))(to_input(pixels[None], "cpu"))
+    shown = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    recognition.Recogniser(Backbone(), MagFaceLayer(4, 2))(shown(to_input(pixels[None], "cpu")))
     expected = networks.preprocess("magface-iresnet18", pixels)
     assert torch.allclose(seen[0][0], expected, atol=1e-6)
 
