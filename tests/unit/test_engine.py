@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from resumption import states_of
 from torch import nn
 
 from evenface.errors import UserError
@@ -85,15 +86,6 @@ def outcome(method, fitted):
     return {name: tensor.tolist() for name, tensor in weights.items()}, fitted, repr(method.state())
 
 
-def recorded(monkeypatch, run):
-    """What ``run`` gives, and the states it wrote."""
-    states = []
-    with monkeypatch.context() as patch:
-        write = loop.write_bytes
-        patch.setattr(loop, "write_bytes", lambda path, data: (states.append(data), write(path, data)))
-        return run(), states
-
-
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
@@ -103,12 +95,12 @@ def recorded(monkeypatch, run):
         (Last, {"average": 0.5}),
     ],
 )
-def test_going_on_from_any_step_gives_the_same_weights_numbers_and_state(kind, settings, tmp_path, monkeypatch):
+def test_going_on_from_any_step_gives_the_same_weights_numbers_and_state(kind, settings, tmp_path):
     def run(**more):
         method = kind(**settings, **more)
         return outcome(method, loop.fit(method, digest="d", state_path=tmp_path / "state.pt"))
 
-    expected, states = recorded(monkeypatch, run)
+    expected, states = states_of(run)
     assert len(states) == 8 + 1, "one after every step, and one at the end"
     for i, state in enumerate(states):
         (tmp_path / "state.pt").write_bytes(state)
@@ -227,7 +219,7 @@ def test_frozen_weights_stay_and_groups_have_their_own_rates():
         loop.fit(nothing)
 
 
-def test_a_finished_stage_is_not_trained_again(tmp_path, monkeypatch):
+def test_a_finished_stage_is_not_trained_again(tmp_path):
     steps = []
 
     class Stage(Scripted):

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from resumption import put_state, states_of
 
 from evenface import parts
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
-from evenface.training import loop, predict, train
+from evenface.training import predict, train
 from evenface.training.settings import run_files, run_recipe
 from faces import HAIR, make_faces
 
@@ -125,18 +126,14 @@ def files(folder):
 
 
 @pytest.mark.parametrize("method", [{"name": "worst", "eta": 0.7}, "erm", {"name": "reweight", "by": "group"}])
-def test_any_method_goes_on_from_any_step_to_the_same_files(method, faces, tmp_path, monkeypatch):
-    settings, states = {**QUICK, "method": method, "average": 0.5}, []
-    with monkeypatch.context() as patch:
-        write = loop.write_bytes
-        patch.setattr(loop, "write_bytes", lambda path, data: (states.append(data), write(path, data)))
-        manifest = fit(faces, tmp_path / "whole", {**settings, "save_seconds": 0})
+def test_any_method_goes_on_from_any_step_to_the_same_files(method, faces, tmp_path):
+    settings = {**QUICK, "method": method, "average": 0.5}
+    manifest, states = states_of(lambda: fit(faces, tmp_path / "whole", {**settings, "save_seconds": 0}))
     assert manifest["method"] == ({"name": method} if isinstance(method, str) else {**parts_of(method), **method})
     assert len(states) == 2 * 4 + 1
     expected = files(tmp_path / "whole")
     for i, state in enumerate(states):
-        (tmp_path / str(i) / "model.partial").mkdir(parents=True)
-        (tmp_path / str(i) / "model.partial/state.pt").write_bytes(state)
+        put_state(tmp_path / str(i) / "model.safetensors", state)
         fit(faces, tmp_path / str(i), settings)
         made = files(tmp_path / str(i))
         made["model.json"] = made["model.json"].replace(b'"save_seconds": 30.0', b'"save_seconds": 0.0')

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from resumption import put_state, states_of
 
 from evenface import networks
 from evenface.checkpoints import load_model
@@ -81,6 +82,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(data, tmp_path)
         recognition.train_recognition(*data, short, path, log_path=tmp_path / f"{name}.csv", seed=seed)
         written.append(path.read_bytes())
     assert written[0] == written[1] != written[2]
+
+
+def test_going_on_from_any_step_gives_the_same_network(data, tmp_path):
+    settings = {**QUICK, "epochs": 2, "batch_size": 31, "min_verification_auc": 0.0, "save_seconds": 0}
+    path, written = tmp_path / "m.safetensors", ("m.safetensors", "m.json", "log.csv")
+
+    def run():
+        recognition.train_recognition(*data, settings, path, log_path=tmp_path / "log.csv", seed=3)
+        return [(tmp_path / name).read_bytes() for name in written]
+
+    expected, states = states_of(run)
+    assert len(states) == 2 * 2 + 1
+    for i, state in enumerate(states):
+        put_state(path, state)
+        assert run() == expected, f"from state {i}"
 
 
 def test_a_last_batch_of_one_is_left_out(data, tmp_path):

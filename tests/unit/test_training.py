@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from resumption import put_state, states_of
 
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
@@ -259,20 +260,13 @@ def test_a_set_beyond_the_memory_budget_trains_to_the_same_weights(faces, tmp_pa
     assert not (tmp_path / "mapped/model.partial").exists()
 
 
-def test_going_on_from_any_step_gives_the_same_bytes(faces, tmp_path, monkeypatch):
-    from evenface.training import loop
-
+def test_going_on_from_any_step_gives_the_same_bytes(faces, tmp_path):
     settings = {**QUICK, "schedule": "cosine", "save_seconds": 0}
-    states = []
-    with monkeypatch.context() as patch:
-        write = loop.write_bytes
-        patch.setattr(loop, "write_bytes", lambda path, data: (states.append(data), write(path, data)))
-        fit(faces, tmp_path / "uninterrupted", settings)
+    _, states = states_of(lambda: fit(faces, tmp_path / "uninterrupted", settings))
     assert len(states) == 2 * 4 + 1, "one after every step, the ends of epochs included, and one after the last epoch"
     for i, state in enumerate(states):
         folder = tmp_path / str(i)
-        (folder / "model.partial").mkdir(parents=True)
-        (folder / "model.partial/state.pt").write_bytes(state)
+        put_state(folder / "model.safetensors", state)
         fit(faces, folder, settings)
         assert files(folder) == files(tmp_path / "uninterrupted"), f"from state {i}"
 

@@ -51,6 +51,7 @@ class MarginSettings(Settings):
 class MagFaceTrainingSettings(EpochSettings):
     """The MagFace network that this workflow trains."""
 
+    pace = (*EpochSettings.pace, "min_verification_auc")
     left_out = frozenset(EpochSettings.model_fields) - {"epochs", "batch_size", "learning_rate"}
 
     dataset: str = Field(

@@ -13,6 +13,7 @@ from evenface.training.settings import EpochSettings
 class TrainedHereSettings(EpochSettings):
     """The annotator that this workflow trains."""
 
+    pace = (*EpochSettings.pace, "min_validation_accuracy", "may_withhold")
     left_out = frozenset({"crop", "max_unreadable", *EpochSettings.model_fields}) - {
         "epochs", "batch_size", "learning_rate",
     }  # fmt: skip
