@@ -12,7 +12,7 @@ from PIL import Image
 from detectors import lively_detector
 from evenface import annotators, networks
 from evenface.annotators.annotating import annotate_shards
-from evenface.annotators.facer.annotator import DEFAULTS, Facer
+from evenface.annotators.facer.annotator import Facer
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, farl_alignment
@@ -262,16 +262,6 @@ def test_a_shard_with_failures_keeps_every_row(network, tmp_path):
 
 
 # --- settings and files ---
-
-
-def test_the_schema_and_the_annotator_know_the_same_settings(schema):
-    known = schema["properties"]["annotation"]["properties"]["facer"]["properties"]
-    shared = schema["$defs"]
-    defaults = {
-        key: entry["default"] if "default" in entry else shared[entry["$ref"].rpartition("/")[2]]["default"]
-        for key, entry in known.items()
-    }
-    assert defaults == DEFAULTS
 
 
 @pytest.mark.parametrize(

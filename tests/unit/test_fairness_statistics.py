@@ -19,7 +19,6 @@ from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.settings import StatisticsSettings
-
 from evenface.fairness.tests_of_difference import against_permutations
 from evenface.fairness.uncertainty import quantiles
 from evenface.intervals import wilson
