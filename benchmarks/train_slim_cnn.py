@@ -78,7 +78,7 @@ def plain_step(network, optimiser, loss_of, x, labels):
 
 def plain_training():
     """Network, optimiser and loss of the original's recipe."""
-    from evenface.networks.slim_cnn import SlimCNN
+    from evenface.networks.slim_cnn.network import SlimCNN
 
     torch.manual_seed(0)
     network = SlimCNN(ATTRIBUTES).train()
@@ -119,7 +119,7 @@ def original_step(count, batch):
 
 def ours(paths, batch, precision):
     """One epoch of the library's loop over pixels it has decoded; the loss."""
-    from evenface.networks.slim_cnn import SlimCNN
+    from evenface.networks.slim_cnn.network import SlimCNN
     from evenface.taxonomy import CELEBA_ATTRIBUTES
     from evenface.training import runtime
     from evenface.training.images import load_faces
@@ -152,7 +152,7 @@ def ours(paths, batch, precision):
 
 def our_step(count, batch, precision):
     """The library's step on a batch that is already there."""
-    from evenface.networks.slim_cnn import SlimCNN
+    from evenface.networks.slim_cnn.network import SlimCNN
     from evenface.training import runtime
 
     runtime.prepare(THREADS)

@@ -4,6 +4,7 @@
 rule train:
     input:
         faces=FLOW.training.tables,
+        files=FLOW.training.files,
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",

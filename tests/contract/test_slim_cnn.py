@@ -11,7 +11,7 @@ from contract.fill import REFERENCE, Reference, generator, parameter, relative_e
 from evenface.checkpoints import load_model, load_network, save_model
 from evenface.errors import UserError
 from evenface.networks import preprocess
-from evenface.networks.slim_cnn import SlimCNN
+from evenface.networks.slim_cnn.network import SlimCNN
 
 TOLERANCE = 1e-5
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from resumption import put_state, states_of
 
 from evenface import annotators
 from evenface.annotators import annotating
@@ -203,6 +204,19 @@ def test_the_same_annotator_comes_out_again(faces, trained, tmp_path):
         assert (tmp_path / name).read_bytes() == (trained[0] / name).read_bytes()
 
 
+def test_going_on_from_any_step_gives_the_same_annotator(faces, tmp_path):
+    some = pd.concat([faces[faces["split"] == split].iloc[:n] for split, n in (("train", 48), ("val", 8), ("test", 8))])
+    settings = {**SETTINGS, "epochs": 2, "min_validation_accuracy": 0.0, "save_seconds": 0}
+    names = ("model.safetensors", "model.json", "confusion.csv", "log.csv")
+    _, states = states_of(lambda: fit(some, tmp_path, settings))
+    expected = [(tmp_path / name).read_bytes() for name in names]
+    assert len(states) == 2 * 3 + 1
+    for i, state in enumerate(states):
+        put_state(tmp_path / "model.safetensors", state)
+        fit(some, tmp_path, settings)
+        assert [(tmp_path / name).read_bytes() for name in names] == expected, f"from state {i}"
+
+
 def test_it_annotates_a_shard(faces, trained, tmp_path):
     test = faces[faces["split"] == "test"]
     images = [read_image(r) for r in test["image"]]
@@ -218,7 +232,7 @@ def test_it_annotates_a_shard(faces, trained, tmp_path):
 
 def test_a_classifier_is_no_annotator(tmp_path):
     from evenface.checkpoints import save_model
-    from evenface.networks.slim_cnn import SlimCNN
+    from evenface.networks.slim_cnn.network import SlimCNN
 
     manifest = {"network": {"name": "slim_cnn", "settings": {"num_attributes": 2}}}
     save_model(tmp_path / "model.safetensors", SlimCNN(2).state_dict(), manifest)

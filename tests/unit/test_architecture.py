@@ -23,7 +23,8 @@ ALLOWED = {
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "seeds", "parts", "intervals", "taxonomy", "fields", "joblog", "display", "resources", "cluster", "storage", "prompts", "plan",
+    "errors", "seeds", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
+    "storage", "prompts", "plan",
     "configuration", "assets",
     "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",

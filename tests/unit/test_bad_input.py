@@ -279,8 +279,11 @@ from torch import nn
 from pathlib import Path
 from evenface.errors import UserError
 from evenface.training.loop import _State
-network = nn.Linear(200, 200)
-state = _State(network, torch.optim.AdamW(network.parameters()), "digest", Path(sys.argv[1]) / "model.partial")
+from evenface.training.method import Method
+from evenface.training.settings import LoopSettings
+method = Method()
+method.loop, method.networks = LoopSettings(), {"network": nn.Linear(200, 200)}
+state = _State(method, "cpu", "digest", Path(sys.argv[1]) / "model.partial")
 try:
     state.save()
 except UserError as error:

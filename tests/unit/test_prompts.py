@@ -195,7 +195,7 @@ def test_further_target_attributes_are_crossed_with_the_groups(settings):
 def test_settings_that_give_no_catalogue_name_their_key(settings, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         contextual(settings(**{**SMALL, **changes}), seed=0)
-    assert "config key generation.prompts.contextual" in str(caught.value)
+    assert "generation.prompts.contextual" in str(caught.value)
 
 
 def test_a_grammar_of_ones_own(settings):

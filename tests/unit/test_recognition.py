@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from resumption import put_state, states_of
 
 from evenface import networks
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
+from evenface.networks.normalisation import Normalisation
 from evenface.screening.magface import MagFace
 from evenface.storage.images import encode_png
 from evenface.training import recognition
@@ -82,6 +84,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(data, tmp_path)
     assert written[0] == written[1] != written[2]
 
 
+def test_going_on_from_any_step_gives_the_same_network(data, tmp_path):
+    settings = {**QUICK, "epochs": 2, "batch_size": 31, "min_verification_auc": 0.0, "save_seconds": 0}
+    path, written = tmp_path / "m.safetensors", ("m.safetensors", "m.json", "log.csv")
+
+    def run():
+        recognition.train_recognition(*data, settings, path, log_path=tmp_path / "log.csv", seed=3)
+        return [(tmp_path / name).read_bytes() for name in written]
+
+    expected, states = states_of(run)
+    assert len(states) == 2 * 2 + 1
+    for i, state in enumerate(states):
+        put_state(path, state)
+        assert run() == expected, f"from state {i}"
+
+
 def test_a_last_batch_of_one_is_left_out(data, tmp_path):
     # 63 training pictures: 62 would divide, one is left over.
     settings = {**QUICK, "epochs": 1, "batch_size": 31, "min_verification_auc": 0.0}
@@ -105,7 +122,7 @@ def test_a_network_that_cannot_tell_people_apart_is_not_written(data, tmp_path):
         (lambda f: f.assign(identity_id=np.resize(["d/1", "d/2"], len(f))), {}, "show people of the split train"),
         (lambda f: f, {"network": "large"}, "network: 'large' is not known .choose from small, iresnet18"),
         (lambda f: f, {"margin": {"lambda_g": 1}}, r"margin\.lambda_g is 1"),
-        (lambda f: f, {"epoch": 1}, "'epoch' is not known"),
+        (lambda f: f, {"epoch": 1}, "trained_here: 'epoch' is not known"),
     ],
 )
 def test_what_cannot_be_learnt_from_is_named(data, tmp_path, change, settings, message):
@@ -136,9 +153,10 @@ def test_the_recogniser_shows_the_backbone_blue_first():
             return x.flatten(1)[:, :4]
 
     pixels = person(1, 0)
-    from evenface.training.loop import to_input
+    from evenface.training.augmentation import to_input
 
-    recognition.Recogniser(Backbone(), MagFaceLayer(4, 2))(to_input(pixels[None], "cpu"))
+    shown = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    recognition.Recogniser(Backbone(), MagFaceLayer(4, 2))(shown(to_input(pixels[None], "cpu")))
     expected = networks.preprocess("magface-iresnet18", pixels)
     assert torch.allclose(seen[0][0], expected, atol=1e-6)
 

@@ -230,14 +230,6 @@ def test_wrong_settings_name_the_key(config, message):
         screen.Screener(screen.settings_of(config), {})
 
 
-def test_faces_tables_are_screened_too(shard, tmp_path):
-    with read_shard(shard) as source:
-        faces = pd.DataFrame({"image_id": source.table["image_id"], "image": source.references(), "dataset": "d"})
-    faces.loc[len(faces)] = ["gone", str(tmp_path / "gone.jpg"), "d"]
-    frame = screen.screen_faces(faces, {}, tmp_path / "t.parquet", tmp_path / "c.tar")
-    assert len(frame) == 7 and frame["accepted"].sum() == 2 and frame["reason"].iloc[-1] == "unreadable"
-
-
 def test_defaults_are_the_schemas(config):
     assert screen.settings_of(config["screening"]) == screen.settings_of({})
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from resumption import put_state, states_of
 
 from evenface.errors import UserError
 from evenface.faces.alignment import CELEBA_EYES_MIDPOINT
@@ -22,14 +23,12 @@ from evenface.storage.shards import read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 from evenface.text_to_face import autoencoder as autoencoder_module
 from evenface.text_to_face import captions, diffusion, export, faces, stages
-from evenface.text_to_face import decoder as decoder_module
-from evenface.text_to_face import denoiser as denoiser_module
 from evenface.text_to_face.evaluation import CATALOGUE, as_annotated, obedience, wanted_hair
 from evenface.text_to_face.latents import load_latents
 from evenface.text_to_face.pictures import load_pictures
 from evenface.text_to_face.tokenizer import build_tokenizer, save_tokenizer
 from evenface.text_to_face.weights import load_weights
-from evenface.training import runtime, steps
+from evenface.training import runtime
 
 SIZE = 32
 PACE = {"steps": 4, "batch_size": 4, "warmup": 2, "save_seconds": 0, "log_every": 2}
@@ -232,55 +231,13 @@ def test_a_saved_tokenizer_is_the_same(tmp_path):
     assert read.model_max_length == 48
 
 
-# The loop.
-
-
-def test_batches_pass_over_everything_before_they_repeat():
-    batches = steps.Batches(10, 4, seed=1)
-    rows = np.concatenate([batches.rows(i) for i in range(10)])
-    for start in range(0, 40, 10):
-        assert sorted(rows[start : start + 10]) == list(range(10))
-    assert list(rows[:10]) != list(rows[10:20])
-    assert list(steps.Batches(10, 4, seed=1).rows(7)) == list(rows[28:32])
-
-
-def test_the_step_size_rises_stays_and_falls():
-    settings = {**steps.DEFAULTS, "steps": 100, "warmup": 10, "decay": 0.2, "learning_rate": 1.0}
-    rates = [steps.rate_at(i, settings) for i in range(100)]
-    assert rates[0] == pytest.approx(0.1) and rates[9:80] == [1.0] * 71
-    assert rates[90] == pytest.approx(0.5) and rates[99] == pytest.approx(0.05)
-
-
-def test_the_average_follows_the_weights_slowly():
-    layer = torch.nn.Linear(1, 1, bias=False)
-    layer.weight.data.fill_(0.0)
-    settings = {**steps.DEFAULTS, "steps": 100, "learning_rate": 0.01, "warmup": 1, "decay": 0.0, "average": 0.99}
-    passed = []
-
-    def loss_of(step, generator):
-        passed.append(layer.weight.item())
-        return (layer.weight - 2).square().sum(), {}
-
-    steps.train_steps({"layer": layer}, loss_of, settings, seed=1)
-    assert passed[-1] > 0.8
-    # What is left in the module is the mean of many weights, which lags behind the last.
-    assert np.mean(passed) < layer.weight.item() < passed[-1] - 0.05
-
-
-def test_a_loss_that_is_no_number_stops_with_a_sentence():
-    layer = torch.nn.Linear(1, 1)
-    with pytest.raises(UserError, match="the loss became nan in step 1; lower learning_rate"):
-        steps.train_steps({"l": layer}, lambda s, g: (layer.weight.sum() * np.nan, {}), steps.DEFAULTS, seed=1)
-
-
-class Killed(BaseException):
-    pass
+# The stages.
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "decoder", "denoiser"])
-def test_a_killed_training_goes_on_to_the_same_bytes(stage, chain, shard, tmp_path, monkeypatch):
-    out = tmp_path / f"{stage}.safetensors"
-    ways = {"threads": 1, "device": "cpu", "log_path": tmp_path / f"{stage}.csv"}
+def test_going_on_from_any_step_gives_the_same_bytes(stage, chain, shard, tmp_path):
+    out, log = tmp_path / f"{stage}.safetensors", tmp_path / f"{stage}.csv"
+    ways = {"threads": 1, "device": "cpu", "log_path": log}
     before, after = (chain / f"{name}.safetensors" for name in ("autoencoder", "latents"))
     table = chain / "l.parquet"
 
@@ -291,23 +248,14 @@ def test_a_killed_training_goes_on_to_the_same_bytes(stage, chain, shard, tmp_pa
             stages.decoder_stage(RECIPE, [shard], before, after, table, out, **ways)
         else:
             stages.denoiser_stage(RECIPE, after, table, out, **ways)
+        return out.read_bytes(), log.read_bytes()
 
-    taken = []
-    rows = steps.Batches.rows
-
-    def counted(self, step):
-        taken.append(step)
-        if len(taken) == 3:
-            raise Killed
-        return rows(self, step)
-
-    monkeypatch.setattr(steps.Batches, "rows", counted)
-    with pytest.raises(Killed):
-        run()
-    run()
-    assert taken == [0, 1, 2, 2, 3], "the steps before the interruption are not taken again"
-    assert out.read_bytes() == (chain / f"{stage}.safetensors").read_bytes()
-    assert ways["log_path"].read_bytes() == (chain / f"{stage}.csv").read_bytes()
+    expected, states = states_of(run)
+    assert expected == ((chain / f"{stage}.safetensors").read_bytes(), (chain / f"{stage}.csv").read_bytes())
+    assert len(states) == 4 + 1
+    for i, state in enumerate(states):
+        put_state(out, state)
+        assert run() == expected, f"from state {i}"
 
 
 def test_a_damaged_or_foreign_state_is_not_continued(chain, shard, tmp_path, caplog):
@@ -337,22 +285,8 @@ def test_a_training_begun_with_fewer_steps_goes_on(chain, shard, tmp_path, caplo
     stages.autoencoder_stage(
         longer, [shard], tmp_path / "autoencoder.safetensors", log_path=tmp_path / "log.csv", threads=1, device="cpu"
     )
-    assert "going on after 4 steps" in caplog.text
+    assert "going on after step 4 of 6" in caplog.text
     assert list(pd.read_csv(tmp_path / "log.csv")["step"]) == [2, 4, 6]
-
-
-def test_the_average_of_an_unfinished_training_can_be_looked_at(chain, tmp_path):
-    from safetensors.torch import load_file
-
-    unet, text, _ = denoiser_module.build({**denoiser_module.DEFAULTS, **RECIPE["settings"]["denoiser"]}, 8, 3)
-    state = chain / "denoiser.partial/state.pt"
-    assert steps.take_averages({"unet": unet, "text_encoder": text}, state) == 4
-    finished = load_file(chain / "denoiser.safetensors")
-    assert all(torch.equal(tensor, finished[f"unet.{name}"]) for name, tensor in unet.state_dict().items())
-    with pytest.raises(UserError, match="the state of a training with other settings"):
-        steps.take_averages({"unet": unet}, state)
-    with pytest.raises(UserError, match="no such checkpoint"):
-        steps.take_averages({"unet": unet}, tmp_path / "state.pt")
 
 
 # The parts.
@@ -564,17 +498,8 @@ def test_the_catalogue_asks_as_the_shipped_configuration_does(shipped_config):
     } == shipped  # fmt: skip
 
 
-def test_the_schema_and_the_library_have_the_same_defaults(config):
-    ours = config["text_to_face"]
-    for name, defaults in (
-        ("autoencoder", autoencoder_module.DEFAULTS),
-        ("decoder", decoder_module.DEFAULTS),
-        ("denoiser", denoiser_module.DEFAULTS),
-    ):
-        for key, value in ours[name].items():
-            if key not in ("parts", "steps"):
-                assert json.loads(json.dumps(defaults[key])) == value, f"{name}.{key}"
-    assert faces.framing(ours["size"]).width == ours["size"]
+def test_the_frame_has_the_size_of_the_configuration(config):
+    assert faces.framing(config["text_to_face"]["size"]).width == config["text_to_face"]["size"]
 
 
 def test_pictures_are_read_in_the_order_of_their_index(shard, face_assets, tmp_path):

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from resumption import put_state, states_of
 
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
@@ -204,7 +205,7 @@ def test_normalisation_of_a_batch_matches_the_published_preprocessing():
     import torch
 
     from evenface.networks import preprocess
-    from evenface.training.loop import to_input
+    from evenface.training.augmentation import to_input
 
     image = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
     batch = to_input(image[None], "cpu")
@@ -259,20 +260,13 @@ def test_a_set_beyond_the_memory_budget_trains_to_the_same_weights(faces, tmp_pa
     assert not (tmp_path / "mapped/model.partial").exists()
 
 
-def test_going_on_from_any_step_gives_the_same_bytes(faces, tmp_path, monkeypatch):
-    from evenface.training import loop
-
+def test_going_on_from_any_step_gives_the_same_bytes(faces, tmp_path):
     settings = {**QUICK, "schedule": "cosine", "save_seconds": 0}
-    states = []
-    with monkeypatch.context() as patch:
-        write = loop.write_bytes
-        patch.setattr(loop, "write_bytes", lambda path, data: (states.append(data), write(path, data)))
-        fit(faces, tmp_path / "uninterrupted", settings)
+    _, states = states_of(lambda: fit(faces, tmp_path / "uninterrupted", settings))
     assert len(states) == 2 * 4 + 1, "one after every step, the ends of epochs included, and one after the last epoch"
     for i, state in enumerate(states):
         folder = tmp_path / str(i)
-        (folder / "model.partial").mkdir(parents=True)
-        (folder / "model.partial/state.pt").write_bytes(state)
+        put_state(folder / "model.safetensors", state)
         fit(faces, folder, settings)
         assert files(folder) == files(tmp_path / "uninterrupted"), f"from state {i}"
 
@@ -346,7 +340,7 @@ def test_early_stop(faces, tmp_path):
 
 
 def test_bad_input_of_a_training(faces, tmp_path):
-    with pytest.raises(UserError, match="'epoch' is not known"):
+    with pytest.raises(UserError, match="training: 'epoch' is not known; did you mean 'epochs'"):
         fit(faces, tmp_path, {"epoch": 3})
     with pytest.raises(UserError, match="no column 'Blond_Hair'"):
         fit(faces.drop(columns="Blond_Hair"), tmp_path)
@@ -356,10 +350,12 @@ def test_bad_input_of_a_training(faces, tmp_path):
         fit(faces.assign(Black_Hair=np.int8(0)), tmp_path)
     with pytest.raises(UserError, match="no readable images with split 'val'"):
         fit(faces[faces["split"] == "train"], tmp_path)
-    with pytest.raises(UserError, match="'resnet' is not known"):
-        fit(faces, tmp_path, {**QUICK, "classifier": "resnet"})
-    with pytest.raises(UserError, match="'magic' is not known"):
-        fit(faces, tmp_path, {**QUICK, "mitigation": "magic"})
+    with pytest.raises(UserError, match=r"training\.network: 'resnet' is not known"):
+        fit(faces, tmp_path, {**QUICK, "network": "resnet"})
+    with pytest.raises(UserError, match=r"training\.method: 'magic' is not known"):
+        fit(faces, tmp_path, {**QUICK, "method": "magic"})
+    with pytest.raises(UserError, match=r"image_size is \[131, 130\]; the network slim_cnn needs at least 131 x 131"):
+        fit(faces, tmp_path, {**QUICK, "image_size": [131, 130]})
     with pytest.raises(UserError, match="loss became"):
         fit(faces, tmp_path, {**QUICK, "learning_rate": 1e30})
     assert not (tmp_path / "model.safetensors").exists()

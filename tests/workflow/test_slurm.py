@@ -29,7 +29,7 @@ pytestmark = [
 
 #: What the plugin calls. A job's state is a file that squeue reads. What becomes of a job is decided by
 #: $FAKE_SLURM/fate: `run` runs it, `make` writes a byte to each of its outputs, which $FAKE_SLURM/outputs/<comment>
-#: lists, `vanish` forgets it, `wait` never starts it.
+#: lists, `vanish` forgets the first one and never starts the others.
 PROGRAMS = {
     "sbatch": r"""
         arguments=""; output=/dev/null
@@ -57,7 +57,7 @@ PROGRAMS = {
                     case $path in */model) mkdir -p "$path" ;; *) echo x > "$path" ;; esac
                 done < "$FAKE_SLURM/outputs/$comment"
                 finish COMPLETED ;;
-            vanish) finish GONE; echo wait > "$FAKE_SLURM/fate" ;;
+            vanish) [ "$number" = 1 ] && finish GONE ;;
             run)
                 finish RUNNING
                 (
@@ -178,7 +178,7 @@ def test_every_kind_of_job_goes_to_a_partition_that_can_run_it(root, tmp_path, c
             (models / "makehuman" / path.name).symlink_to(path)
     plan = play(cluster, run(tree, *targets, "--dry-run"))
     process = submit(tree, cluster, *targets)
-    text = process.communicate(timeout=150)[0]
+    text = process.communicate(timeout=400)[0]
     assert process.returncode == 0, text[-6000:]
     jobs = submitted(cluster)
     assert sorted((rule, wildcards) for rule, wildcards, _ in jobs) == sorted(
@@ -218,7 +218,7 @@ def test_a_model_writes_prompts_on_a_gpu_and_an_endpoint_is_asked_from_here(root
     path = re.search(r"data/prompts/contextual-[0-9a-f]{10}\.csv", run(tree, "--dry-run", check=False))[0]
     play(cluster, run(tree, path, "--dry-run"))
     process = submit(tree, cluster, path, "--retries", "0")
-    text = process.communicate(timeout=90)[0]
+    text = process.communicate(timeout=200)[0]
     if writer == "openai":
         assert process.returncode == 1 and "http://localhost:1" in text, text[-3000:]
         assert not (Path(cluster["FAKE_SLURM"]) / "submitted").exists()
@@ -239,7 +239,7 @@ def shard(root, tmp_path):
 def test_jobs_run_fail_with_their_log_and_ask_for_more_on_a_cluster_without_accounting(shard, cluster):
     tree, (name, *_) = shard
     process = submit(tree, cluster, f"{name}.screen.parquet")
-    text = process.communicate(timeout=180)[0]
+    text = process.communicate(timeout=400)[0]
     assert process.returncode == 0, text[-6000:]
     assert (tree / f"{name}.tar").exists() and (tree / f"{name}.screen.parquet").exists()
     assert [rule for rule, *_ in submitted(cluster)] == ["generate", "screen"]
@@ -247,7 +247,7 @@ def test_jobs_run_fail_with_their_log_and_ask_for_more_on_a_cluster_without_acco
 
     (tree / f"{name}.tar").write_bytes((tree / f"{name}.tar").read_bytes()[:3000])
     process = submit(tree, cluster, f"{name}.screen.parquet")
-    text = process.communicate(timeout=180)[0]
+    text = process.communicate(timeout=400)[0]
     assert process.returncode == 1
     assert "not a readable shard" in text and "SLURM status is: 'FAILED'" in text, text[-6000:]
     first, second = [options for rule, _, options in submitted(cluster)[2:] if rule == "screen"]
@@ -261,7 +261,7 @@ def test_a_job_that_vanishes_fails_and_one_that_cannot_start_is_reported(shard, 
     (Path(cluster["FAKE_SLURM"]) / "fate").write_text("vanish")
     process = submit(tree, cluster, f"{first}.tar", f"{second}.tar", "--retries", "0")
     expected = {"do not start: PartitionTimeLimit", "does not know job 1", "SLURM-job '1' failed"}
-    text, end = "", time.monotonic() + 150
+    text, end = "", time.monotonic() + 300
     while not all(sentence in text for sentence in expected) and time.monotonic() < end:
         line = process.stdout.readline()
         assert line, text[-6000:]
@@ -269,10 +269,10 @@ def test_a_job_that_vanishes_fails_and_one_that_cannot_start_is_reported(shard, 
     assert all(sentence in text for sentence in expected), text[-6000:]
     time.sleep(3)  # while states are looked at, Snakemake knows of no jobs to cancel
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=200)
     assert process.returncode != 0
     cancelled = (Path(cluster["FAKE_SLURM"]) / "cancelled").read_text().split()
-    assert cancelled[:2] == ["scancel", "2"] and "1" not in cancelled
+    assert cancelled[0] == "scancel" and "2" in cancelled and "1" not in cancelled
 
 
 def test_jobs_of_a_killed_run_are_not_joined_by_others(shard, cluster):
@@ -280,6 +280,6 @@ def test_jobs_of_a_killed_run_are_not_joined_by_others(shard, cluster):
     live = Path(cluster["FAKE_SLURM"]) / "live"
     live.write_text(f"17|0b6c1f2e-1111-2222-3333-0123456789ab|{tree}\n")
     process = submit(tree, cluster, f"{name}.tar")
-    text = process.communicate(timeout=60)[0]
+    text = process.communicate(timeout=200)[0]
     assert process.returncode == 1 and "scancel 17" in text and "Traceback" not in text, text[-3000:]
     assert not (Path(cluster["FAKE_SLURM"]) / "submitted").exists()

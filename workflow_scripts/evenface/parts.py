@@ -265,7 +265,8 @@ class StandinFormat(Part):
 class Network(Part):
     """A trainable classifier: ``load()(outputs, settings)`` is a module with fresh weights from torch's generator.
 
-    The module maps float32 (n, 3, rows, columns) to logits (n, outputs). Pixels in 0 to 255 become its input by
+    The module has ``features(x)``, which maps float32 (n, 3, rows, columns) to embeddings (n, d), ``classify(features)``,
+    which maps them to logits (n, outputs), and ``forward``, which is both. Pixels in 0 to 255 become its input by
     ``(pixel / 255 - mean) / deviation``, channel by channel in RGB order.
     """
 
@@ -275,6 +276,8 @@ class Network(Part):
     smallest: tuple[int, int]
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    #: Name in ``evenface.checkpoints.LAYOUTS`` of the files its authors publish, from which a training may start.
+    layout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,7 +289,10 @@ class Detector(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Part):
-    """A way to train, mitigation of bias included: ``load()(settings)`` is a :class:`evenface.training.method.Method`."""
+    """A way to train, mitigation of bias included: ``load()(problem, settings)`` is an :class:`evenface.training.method.Method`.
+
+    ``problem`` is an :class:`evenface.training.method.Problem`: the faces, their labels and groups, and what draws networks.
+    """
 
     kind: ClassVar[str] = "method"
     #: Which splits it needs demographics in.

@@ -8,7 +8,7 @@ files are read by a machine that creates tensors and plain values only and execu
 
 from evenface.checkpoints.layouts import LAYOUTS
 from evenface.checkpoints.own import MANIFEST_VERSION, load_model, manifest_path, read_manifest, save_model
-from evenface.checkpoints.published import convert_to_safetensors, load_network
+from evenface.checkpoints.published import convert_to_safetensors, load_initial, load_network
 from evenface.checkpoints.reading import read_published, read_state
 from evenface.checkpoints.stored import StoredTensor
 
@@ -17,6 +17,7 @@ __all__ = [
     "MANIFEST_VERSION",
     "StoredTensor",
     "convert_to_safetensors",
+    "load_initial",
     "load_model",
     "load_network",
     "manifest_path",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evenface.checkpoints.stored import Malformed, StoredTensor
@@ -77,6 +77,24 @@ def fit(
         network = build()
     network.load_state_dict(state, assign=True)
     return network
+
+
+def start_from(
+    network: torch.nn.Module, stored: Mapping[str, StoredTensor], path: str | os.PathLike, free: Collection[str] = ()
+) -> list[str]:
+    """Give ``network`` the ``stored`` tensors; those named in ``free`` may be missing or of another shape and are kept.
+
+    Returns the names that were kept. Raises UserError as :func:`fit` does.
+    """
+    expected = dict(network.state_dict())
+    kept = [name for name in free if name not in stored or stored[name].shape != tuple(expected[name].shape)]
+    stored = {name: tensor for name, tensor in stored.items() if name not in kept}
+    for name in kept:
+        del expected[name]
+    if problem := _misfit(expected, stored):
+        raise UserError(f"{path}: {problem}; give the weights of the network that is trained")
+    network.load_state_dict({n: _read(n, stored[n], like, path) for n, like in expected.items()}, strict=False)
+    return kept
 
 
 def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTensor]) -> str:

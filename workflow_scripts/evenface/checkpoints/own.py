@@ -36,7 +36,8 @@ def save_model(
 ) -> dict[str, Any]:
     """Write weights and manifest, each atomically, the manifest first; returns the manifest as written.
 
-    ``manifest["network"]`` must hold ``name`` and ``settings`` as ``networks.build`` takes them. The
+    ``manifest["network"]`` must hold ``name``, ``settings`` and, for a trainable classifier, ``outputs`` as
+    ``networks.build`` takes them. The
     hash of the weights is added, so that a manifest beside other weights is noticed on loading. ``metadata`` are
     texts for the header of the weights' own file.
     """
@@ -77,8 +78,8 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.M
     manifest = read_manifest(path)
     described = manifest.get("network")
     try:
-        name, settings = described["name"], described["settings"]
-        build = lambda: networks.build(name, settings)  # noqa: E731
+        name, settings, outputs = described["name"], described["settings"], described.get("outputs")
+        build = lambda: networks.build(name, settings, outputs)  # noqa: E731
         limit = size_limit(build)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{manifest_path(path)}: describes no network ({error}); train the model again") from error

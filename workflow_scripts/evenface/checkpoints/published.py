@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenface import networks
-from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton
+from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton, start_from
 from evenface.checkpoints.keras_files import keras_weights
 from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
 from evenface.checkpoints.own import save_model
@@ -39,6 +39,23 @@ def load_network(
     """
     network, _ = _load(name, path, max_bytes)
     return network.to(device).eval()
+
+
+def load_initial(
+    network: torch.nn.Module, path: str | os.PathLike, layout: str = "", free: Collection[str] = ()
+) -> list[str]:
+    """Give ``network`` the weights of a file: one of ours (safetensors), or one published in that layout.
+
+    ``layout`` is a name in :data:`LAYOUTS`; empty: the file is a dictionary of the network's tensors. The tensors
+    named in ``free`` may be missing or of another shape; then they are left as they are, and returned. Raises
+    UserError naming the file and the first tensor that does not fit.
+    """
+    known = LAYOUTS.get(layout, Layout())
+    try:
+        stored = known.named(known.tensors(read_published(path)), network.state_dict())
+    except Malformed as error:
+        raise UserError(f"{path}: the training cannot start from it: {error}") from error
+    return start_from(network, stored, path, free)
 
 
 def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:

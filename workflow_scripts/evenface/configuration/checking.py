@@ -19,6 +19,7 @@ from evenface.configuration.cross_checks import cross_problems
 from evenface.configuration.model import configuration_model
 from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
+from evenface.training.settings import renamed_problems
 
 #: Sections whose entries the user names: their order is the order of reports.
 _NAMED = ("standins", "datasets", "runs")
@@ -34,7 +35,7 @@ def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[s
         parts.activate(folders)
     model = configuration_model()
     filled = model.with_defaults(copy.deepcopy(config), complete=False)
-    problems = schema_problems(filled, configuration_schema())
+    problems = renamed_problems(config) or schema_problems(filled, configuration_schema())
     problems = problems or _own_problems(model, filled) or cross_problems(filled)
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))

@@ -10,6 +10,7 @@ from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.taxonomy import parse_grouping
+from evenface.training.settings import training_problems
 
 
 def cross_problems(config: dict[str, Any]) -> list[str]:
@@ -35,6 +36,7 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     ):
         if dataset not in datasets:
             problems.append(unknown_name(place, dataset, datasets))
+    problems += training_problems(config["training"], config["runs"])
     baseline = config["evaluation"]["baseline"]
     if baseline not in config["runs"]:
         problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))

@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from evenface.configuration.schema import settings_schema
+from evenface.parts import Method, Network, parts
+
 _HEAD = """# Configuration keys
 
 Every key of `config.yaml`, section by section. An edit needs only the keys that differ from their defaults. A key
@@ -32,7 +35,8 @@ def reference(schema: dict[str, Any]) -> str:
     text = _HEAD + "\n## Top level\n\n" + head + "".join(_row(name, node) for name, node in single.items())
     for name, node in schema["properties"].items():
         if name not in single:
-            rows = "".join(_row(key, one) for key, one in _keys(name, node))
+            keys = [*_keys(name, node), *(_choices() if name == "training" else [])]
+            rows = "".join(_row(key, one) for key, one in keys)
             text += f"\n## {name}\n\n{node.get('description', '')}\n\n{head}{rows}"
     return text
 
@@ -67,6 +71,15 @@ def _alternatives(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[s
             if not all(name in other for other in blocks.values()):
                 meaning = f"{one.get('description', '')} Only with `{told_by}: {alternative}`."
                 yield f"{path}.{name}", {**one, "description": meaning}
+
+
+def _choices() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Settings of the networks and methods that ``training`` and runs can name."""
+    for kind in (Network, Method):
+        for name, part in parts(kind).items():
+            for key, node in settings_schema(part.settings).get("properties", {}).items():
+                meaning = f"{node.get('description', '')} Only with `name: {name}`."
+                yield f"training.{kind.kind}.{key}", {**node, "description": meaning}
 
 
 def _row(key: str, node: dict[str, Any]) -> str:

@@ -16,11 +16,12 @@ _HEADER = "# Made from the settings of rooms and parts by `python -m evenface co
 
 def configuration_schema() -> dict[str, Any]:
     """JSON schema (2020-12) of a configuration with the parts that are known now. Do not change it."""
-    return _schema(configuration_model())
+    return settings_schema(configuration_model())
 
 
 @cache
-def _schema(model: type[Settings]) -> dict[str, Any]:
+def settings_schema(model: type[Settings]) -> dict[str, Any]:
+    """JSON schema of any settings. Do not change it."""
     made = model.model_json_schema()
     flat = _flat(made, made.get("$defs", {}))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "evenface configuration", **flat}

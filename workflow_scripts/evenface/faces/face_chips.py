@@ -77,17 +77,6 @@ def resize_longer_side(image: np.ndarray, side: int = LONGER_SIDE) -> np.ndarray
     return dlib.resize_image(np.ascontiguousarray(image), rows=rows, cols=columns)
 
 
-def chip_of_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Chip of the face with dlib's five points (5, 2), whole pixels: outer and inner corners of the eye at the
-    image's right, the same at the left, base of the nose.
-    """
-    shape = dlib.full_object_detection(
-        dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1),
-        [dlib.point(int(x), int(y)) for x, y in points],
-    )
-    return dlib.get_face_chip(np.ascontiguousarray(image), shape, size=CHIP_SIDE, padding=PADDING)
-
-
 def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Chip of a face from the landmarks of screening, (5, 2): left and right eye, nose tip, left and right mouth corner.
 

@@ -1,5 +1,6 @@
-"""Networks: ``torch.nn.Module`` classes and nothing else. They read no file and import nothing of ours.
+"""Networks: ``torch.nn.Module`` classes and nothing else. They read no file.
 
+Classifiers that can be trained are parts, each in a package of its own (:class:`evenface.parts.Network`).
 Every network states its own input in its docstring; :func:`preprocess` makes it from one image. The
 modules of :data:`FAMILIES` hold the networks others published, each with two dictionaries:
 
@@ -17,9 +18,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from evenface.parts import Network, parts
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 #: Modules of this package that hold published networks; a name is looked up in this order.
@@ -31,8 +33,16 @@ FAMILIES: tuple[str, ...] = (
     "iresnet",
     "mtcnn",
     "retinaface",
-    "slim_cnn",
+    "slim_cnn.network",
 )
+
+#: Our own classes by name, and ``stylegan3``, which is published in several sizes: its file has its arguments.
+OWN: dict[str, str] = {
+    "slim_cnn": "slim_cnn.network:SlimCNN",
+    "multi_task": "multi_task:MultiTaskNet",
+    "iresnet": "iresnet:IResNet",
+    "stylegan3": "stylegan3:StyleGAN3",
+}
 
 
 def published() -> dict[str, Callable[[], torch.nn.Module]]:
@@ -40,35 +50,25 @@ def published() -> dict[str, Callable[[], torch.nn.Module]]:
     return _merged("PUBLISHED")
 
 
-def build(name: str, settings: Mapping[str, Any] | None = None) -> torch.nn.Module:
+def build(name: str, settings: Mapping[str, Any] | None = None, outputs: int | None = None) -> torch.nn.Module:
     """A network with fresh weights drawn from torch's global generator.
 
-    ``settings`` are the keyword arguments of our own networks: of ``SlimCNN`` for ``slim_cnn``, of
-    ``MultiTaskNet`` for ``multi_task``, of ``IResNet`` for ``iresnet``, of ``StyleGAN3`` for ``stylegan3``
-    (published, but in several sizes: the file has its arguments); the other published names
-    (``magface-iresnet100``, ...) take none.
-    Raises ValueError for another name, or settings given to a published name.
+    With ``outputs`` it is the trainable classifier ``name`` (:class:`evenface.parts.Network`) and ``settings`` are
+    its block of the configuration. Otherwise ``settings`` are the keyword arguments of a class of :data:`OWN`; the
+    other published names (``magface-iresnet100``, ...) take none.
+    Raises ValueError for another name, wrong settings, or settings given to a published name.
     """
-    if name == "slim_cnn":
-        from evenface.networks.slim_cnn import SlimCNN
-
-        return SlimCNN(**settings or {})
-    if name == "multi_task":
-        from evenface.networks.multi_task import MultiTaskNet
-
-        return MultiTaskNet(**settings or {})
-    if name == "iresnet":
-        from evenface.networks.iresnet import IResNet
-
-        return IResNet(**settings or {})
-    if name == "stylegan3":
-        from evenface.networks.stylegan3 import StyleGAN3
-
-        return StyleGAN3(**settings or {})
+    if outputs is not None:
+        part = parts(Network).get(name)
+        if part is None:
+            raise ValueError(f"unknown network {name!r}; known: {', '.join(parts(Network))}")
+        return part.load()(outputs, part.settings.model_validate(settings or {}))
+    if name in OWN:
+        module, _, attribute = OWN[name].partition(":")
+        return getattr(_family(module), attribute)(**settings or {})
     builder = _find("PUBLISHED", name)
     if builder is None:
-        known = ["slim_cnn", "multi_task", "iresnet", "stylegan3", *published()]
-        raise ValueError(f"unknown network {name!r}; known: {', '.join(known)}")
+        raise ValueError(f"unknown network {name!r}; known: {', '.join([*OWN, *published()])}")
     if settings:
         raise ValueError(f"the published network {name!r} takes no settings, got {', '.join(map(str, settings))}")
     return builder()
@@ -80,7 +80,7 @@ def preprocess(name: str, image: np.ndarray) -> torch.Tensor:
     The image must already be cropped as the network expects. Raises ValueError for another name or
     kind of array.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":
         raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
     function = _find("PREPROCESS", name)
     if function is None:

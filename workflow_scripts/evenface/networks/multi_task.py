@@ -64,7 +64,15 @@ class MultiTaskNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor) -> Tensor:
+        """Embeddings: what every place shows, and the mean of all."""
         x = self.stages(functional.relu(self.bn(self.stem(x))))
         placed = self.pool(functional.relu(self.bn_reduce(self.reduce(x)))).flatten(1)
-        return self.fc(self.dropout(torch.cat((placed, x.mean((2, 3))), dim=1)))
+        return torch.cat((placed, x.mean((2, 3))), dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """The outputs of embeddings."""
+        return self.fc(self.dropout(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.features(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evenface.parts import version
+from evenface.training.settings import run_files, run_recipe
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -26,16 +27,12 @@ class Training:
         return tables
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a classifier, its training tables aside."""
-        training = self._flow.settings["training"]
-        return {
-            "version": version("training", "training"),
-            "run": wildcards.run,
-            "seed": int(wildcards.seed),
-            **self._flow.settings["runs"][wildcards.run],
-            "attributes": training["attributes"],
-            "settings": {k: v for k, v in training.items() if k not in ("seeds", "attributes")},
-        }
+        """All that decides a classifier, its training tables and files aside."""
+        return run_recipe(self._flow.settings, wildcards.run, int(wildcards.seed))
+
+    def files(self, wildcards: Any) -> list[str]:
+        """What a classifier is trained from beside faces: initial weights, files of its network and method."""
+        return run_files(self._flow.settings, wildcards.run, int(wildcards.seed))
 
     def prediction_recipe(self) -> dict[str, Any]:
         """All that decides predictions, model and faces aside."""

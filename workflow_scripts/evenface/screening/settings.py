@@ -9,7 +9,7 @@ from pydantic import Field
 
 from evenface.fields import Precision, Share
 from evenface.parts import Settings
-from evenface.training.settings import LoopSettings
+from evenface.training.settings import EpochSettings
 
 #: Published backbones.
 BACKBONES = ("iresnet18", "iresnet34", "iresnet50", "iresnet100")
@@ -48,10 +48,11 @@ class MarginSettings(Settings):
     kind: Literal["arc", "cos"] = Field("arc", description="arc: MagFace. cos: Mag-CosFace.")
 
 
-class MagFaceTrainingSettings(LoopSettings):
+class MagFaceTrainingSettings(EpochSettings):
     """The MagFace network that this workflow trains."""
 
-    left_out = frozenset(LoopSettings.model_fields) - {"epochs", "batch_size", "learning_rate"}
+    pace = (*EpochSettings.pace, "min_verification_auc")
+    left_out = frozenset(EpochSettings.model_fields) - {"epochs", "batch_size", "learning_rate"}
 
     dataset: str = Field(
         "celeba", description="Data set with several images of each identity; no identity is in two of its splits."

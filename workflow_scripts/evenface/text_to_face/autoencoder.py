@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenface.networks.latent_diffusion import autoencoder
-from evenface.seeds import seed_from
 from evenface.text_to_face.pictures import Pictures
+from evenface.text_to_face.settings import AutoencoderSettings
 from evenface.text_to_face.weights import save_weights
-from evenface.training import runtime
-from evenface.training.fitting import digest_of
-from evenface.training.loop import autocast, to_input
-from evenface.training.steps import DEFAULTS as LOOP_DEFAULTS
-from evenface.training.steps import PACE, Batches, train_steps
-
-log = logging.getLogger("evenface")
-
-#: Small batches: the gradient of a few faces is clear enough, and steps are what early training lacks.
-#: ``kl`` weighs the mean Kullback-Leibler divergence per latent value against the loss per colour value.
-DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "channels": (32, 48, 96, 128),
-    "latent_channels": 6,
-    "layers": 1,
-    "batch_size": 4,
-    "learning_rate": 7e-4,
-    "weight_decay": 1e-4,
-    "kl": 5e-4,
-    "precision": "auto",
-}
+from evenface.training.augmentation import to_input
+from evenface.training.forward import autocast
+from evenface.training.session import Session, write_history
+from evenface.training.settings import resolve
+from evenface.training.steps import StepBatch, StepMethod
 
 #: The settings that are the network's shape.
 SHAPE = ("channels", "latent_channels", "layers")
@@ -69,6 +51,31 @@ def mirrored(pixels: np.ndarray, generator: torch.Generator) -> np.ndarray:
     return pixels
 
 
+class Autoencoding(StepMethod):
+    """Faces to latents and back: likeness of the pictures, and how far latents are from a standard normal."""
+
+    def __init__(self, session: Session, network: nn.Module, pictures: Pictures, settings: AutoencoderSettings):
+        super().__init__(session, {"autoencoder": network}, np.flatnonzero(~pictures.held_out), settings)
+        self.pictures = pictures
+
+    def content(self, rows: np.ndarray, step: int, generator: torch.Generator) -> np.ndarray:
+        """Pictures, about half of them mirrored."""
+        return mirrored(self.pictures.pixels[rows], generator)
+
+    def loss_of(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
+        """Likeness and weighted divergence."""
+        device, precision, network = self.session.device, self.session.precision, self.networks["autoencoder"]
+        x = to_input(batch.content, device)
+        with autocast(device, precision):
+            posterior = network.encode(x).latent_dist
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        noise = torch.randn(mean.shape, generator=batch.generator).to(device)
+        with autocast(device, precision):
+            decoded = network.decode(mean + torch.exp(0.5 * logvar) * noise).sample
+        apart, spread = likeness(decoded.float(), x), divergence(mean, logvar)
+        return apart + self.loop.kl * spread, {"likeness": float(apart.detach()), "kl": float(spread.detach())}
+
+
 def train_autoencoder(
     pictures: Pictures,
     settings: Mapping[str, Any],
@@ -82,39 +89,15 @@ def train_autoencoder(
     """Train on the pictures that are not held out, and write the averaged weights (safetensors) to ``out``.
 
     The written network's latents have mean 0 and variance 1 per channel. The folder ``out`` with suffix
-    ``.partial`` holds the state of an unfinished training.
+    ``.partial`` holds the state of the training, which goes on when it is called again for more steps.
     """
-    settings = {**DEFAULTS, **settings}
-    runtime.prepare(threads)
-    precision = runtime.choose_precision(settings["precision"], device)
-    size = pictures.pixels.shape[1]
-    torch.manual_seed(seed_from(seed, "initial weights"))
-    network = autoencoder(size, **{key: settings[key] for key in SHAPE}).to(device, memory_format=torch.channels_last)
-    rows = np.flatnonzero(~pictures.held_out)
-    batches = Batches(len(rows), settings["batch_size"], seed)
-
-    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        x = to_input(mirrored(pictures.pixels[rows[batches.rows(step)]], generator), device)
-        with autocast(device, precision):
-            posterior = network.encode(x).latent_dist
-        mean, logvar = posterior.mean.float(), posterior.logvar.float()
-        noise = torch.randn(mean.shape, generator=generator).to(device)
-        with autocast(device, precision):
-            decoded = network.decode(mean + torch.exp(0.5 * logvar) * noise).sample
-        apart, spread = likeness(decoded.float(), x), divergence(mean, logvar)
-        return apart + settings["kl"] * spread, {"likeness": float(apart.detach()), "kl": float(spread.detach())}
-
-    train_steps(
-        {"autoencoder": network},
-        loss_of,
-        settings,
-        seed=seed,
-        digest=digest_of(pictures.sha256, {k: v for k, v in settings.items() if k not in PACE}, seed),
-        state_path=Path(out).with_suffix(".partial") / "state.pt",
-        log_path=Path(log_path),
-        label="autoencoder",
-    )
-    standardise(network, pictures.pixels[rows[:_MEASURED]], device)
+    settings = resolve(AutoencoderSettings, settings, "text_to_face.autoencoder")
+    session = Session(out, settings, seed=seed, threads=threads, device=device, label="autoencoder")
+    session.identify(pictures.sha256)
+    network = session.draw(lambda: autoencoder(pictures.pixels.shape[1], **settings.model_dump(include=set(SHAPE))))
+    method = Autoencoding(session, network, pictures, settings)
+    write_history(session.fit(method).history, log_path)
+    standardise(network, pictures.pixels[method.shown[:_MEASURED]], session.device)
     save_weights(out, {"autoencoder": network})
 
 

@@ -4,35 +4,49 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evenface.errors import UserError
 from evenface.networks.latent_diffusion import autoencoder
-from evenface.text_to_face.autoencoder import DEFAULTS as AUTOENCODER_DEFAULTS
 from evenface.text_to_face.autoencoder import SHAPE, likeness
 from evenface.text_to_face.latents import Latents
 from evenface.text_to_face.pictures import Pictures
+from evenface.text_to_face.settings import AutoencoderSettings, DecoderSettings
 from evenface.text_to_face.weights import load_weights, save_weights
-from evenface.training import runtime
-from evenface.training.fitting import digest_of
-from evenface.training.loop import autocast, to_input
-from evenface.training.steps import DEFAULTS as LOOP_DEFAULTS
-from evenface.training.steps import PACE, Batches, train_steps
+from evenface.training.augmentation import to_input
+from evenface.training.forward import autocast
+from evenface.training.session import Session, write_history
+from evenface.training.settings import resolve
+from evenface.training.steps import StepBatch, StepMethod
 
-#: ``noise`` is the standard deviation of what is added to latents of variance 1: the denoiser's are never exact.
-DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "batch_size": 4,
-    "learning_rate": 5e-4,
-    "weight_decay": 1e-4,
-    "noise": 0.05,
-    "precision": "auto",
-}
+
+class Decoding(StepMethod):
+    """Latents, with a little noise since the denoiser's are never exact, to pictures."""
+
+    def __init__(
+        self, session: Session, network: nn.Module, pictures: Pictures, latents: Latents, settings: DecoderSettings
+    ):
+        super().__init__(session, {"autoencoder": network}, np.flatnonzero(~pictures.held_out), settings)
+        self.pictures, self.latents = pictures, latents
+
+    def content(self, rows: np.ndarray, step: int, generator: torch.Generator) -> tuple[np.ndarray, Tensor]:
+        """Pictures, about half of them mirrored, and their latents with noise."""
+        turned = torch.randint(0, 2, (len(rows),), generator=generator).numpy()
+        pixels = self.pictures.pixels[rows]
+        pixels[turned == 1] = pixels[turned == 1, :, ::-1]
+        z = self.latents.values[rows, turned].float()
+        return pixels, z + self.loop.noise * torch.randn(z.shape, generator=generator)
+
+    def loss_of(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
+        """Likeness of the pictures."""
+        (pixels, z), device = batch.content, self.session.device
+        with autocast(device, self.session.precision):
+            decoded = self.networks["autoencoder"].decode(z.to(device, memory_format=torch.channels_last)).sample
+        return likeness(decoded.float(), to_input(pixels, device)), {}
 
 
 def train_decoder(
@@ -57,37 +71,15 @@ def train_decoder(
         raise UserError(
             f"{out}: latents of {len(latents.values)} faces for {len(pictures.pixels)} pictures; encode again"
         )
-    shape = {key: {**AUTOENCODER_DEFAULTS, **autoencoder_settings}[key] for key in SHAPE}
-    settings = {**DEFAULTS, **settings}
-    runtime.prepare(threads)
-    precision = runtime.choose_precision(settings["precision"], device)
+    shape = resolve(AutoencoderSettings, autoencoder_settings, "text_to_face.autoencoder").model_dump(
+        include=set(SHAPE)
+    )
+    settings = resolve(DecoderSettings, settings, "text_to_face.decoder")
+    session = Session(out, settings, seed=seed, threads=threads, device=device, label="decoder")
+    session.identify(digest)
     network = autoencoder(pictures.pixels.shape[1], **shape)
     load_weights(weights, {"autoencoder": network})
-    network = network.to(device, memory_format=torch.channels_last)
     for part in (network.encoder, network.quant_conv):
         part.requires_grad_(False)
-    rows = np.flatnonzero(~pictures.held_out)
-    batches = Batches(len(rows), settings["batch_size"], seed)
-
-    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        chosen = rows[batches.rows(step)]
-        turned = torch.randint(0, 2, (len(chosen),), generator=generator).numpy()
-        pixels = pictures.pixels[chosen]
-        pixels[turned == 1] = pixels[turned == 1, :, ::-1]
-        z = latents.values[chosen, turned].float()
-        z = z + settings["noise"] * torch.randn(z.shape, generator=generator)
-        with autocast(device, precision):
-            decoded = network.decode(z.to(device, memory_format=torch.channels_last)).sample
-        return likeness(decoded.float(), to_input(pixels, device)), {}
-
-    train_steps(
-        {"autoencoder": network},
-        loss_of,
-        settings,
-        seed=seed,
-        digest=digest_of(digest, {k: v for k, v in settings.items() if k not in PACE}, seed),
-        state_path=Path(out).with_suffix(".partial") / "state.pt",
-        log_path=Path(log_path),
-        label="decoder",
-    )
+    write_history(session.fit(Decoding(session, network, pictures, latents, settings)).history, log_path)
     save_weights(out, {"autoencoder": network})

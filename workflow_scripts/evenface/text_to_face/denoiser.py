@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,40 +15,25 @@ from evenface.seeds import seed_from
 from evenface.text_to_face.captions import caption, neutral_text, words_of_captions
 from evenface.text_to_face.diffusion import noisy, signal_shares, spread_steps, weights_of
 from evenface.text_to_face.latents import Latents
+from evenface.text_to_face.settings import DenoiserSettings
 from evenface.text_to_face.tokenizer import build_tokenizer
 from evenface.text_to_face.weights import save_weights
-from evenface.training import runtime
-from evenface.training.fitting import digest_of
-from evenface.training.loop import autocast
-from evenface.training.steps import DEFAULTS as LOOP_DEFAULTS
-from evenface.training.steps import PACE, Batches, train_steps
+from evenface.training.forward import autocast
+from evenface.training.session import Session, write_history
+from evenface.training.settings import resolve
+from evenface.training.steps import StepBatch, StepMethod
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
-#: ``text`` and ``unet`` are shapes (see networks.latent_diffusion); ``untold`` is the share of steps without a
-#: caption, for classifier-free guidance; ``gamma`` bounds the weight of nearly clean steps.
-DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "text": {"width": 192, "layers": 3, "heads": 6, "tokens": 48},
-    "unet": {"channels": (128, 224), "layers": 1, "attention": (False, True), "head": 32},
-    "batch_size": 32,
-    "learning_rate": 5e-4,
-    "warmup": 500,
-    "average": 0.9995,
-    "untold": 0.12,
-    "gamma": 5.0,
-    "precision": "auto",
-}
 
-
-def build(settings: Mapping[str, Any], side: int, latent_channels: int) -> tuple[nn.Module, nn.Module, CLIPTokenizer]:
+def build(settings: DenoiserSettings, side: int, latent_channels: int) -> tuple[nn.Module, nn.Module, CLIPTokenizer]:
     """Fresh denoiser and text encoder, and their tokenizer."""
-    tokenizer = build_tokenizer(words_of_captions(), settings["text"]["tokens"])
+    tokenizer = build_tokenizer(words_of_captions(), settings.text.tokens)
     text = latent_diffusion.text_encoder(
-        settings["text"], len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
+        settings.text.model_dump(), len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id
     )
-    unet = latent_diffusion.denoiser(settings["unet"], side, latent_channels, settings["text"]["width"])
+    unet = latent_diffusion.denoiser(settings.unet.model_dump(), side, latent_channels, settings.text.width)
     return unet, text, tokenizer
 
 
@@ -63,6 +47,38 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     return tokenizer(
         texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     ).input_ids
+
+
+class Denoising(StepMethod):
+    """Velocity of noisy latents, told a caption of most faces."""
+
+    def __init__(
+        self, session: Session, networks: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, latents: Latents,
+        settings: DenoiserSettings,
+    ):  # fmt: skip
+        super().__init__(session, networks, np.flatnonzero(~latents.held_out), settings)
+        self.tokenizer, self.latents, self.shares = tokenizer, latents, signal_shares()
+
+    def content(self, rows: np.ndarray, step: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Noisy latents, their velocities, times, weights and captions."""
+        random = np.random.Generator(np.random.PCG64(seed_from(self.session.seed, "captions", step)))
+        texts = [caption_of(self.latents.truth[i], self.loop.untold, random) for i in rows]
+        ids = token_ids(self.tokenizer, texts)
+        clean = self.latents.values[rows, random.integers(0, 2, len(rows))].float()
+        noise = torch.randn(clean.shape, generator=generator)
+        times = spread_steps(len(rows), generator)
+        mixed, velocity = noisy(clean, noise, self.shares[times])
+        return mixed, velocity, times, weights_of(self.shares[times], self.loop.gamma), ids
+
+    def loss_of(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
+        """Weighted mean squared error of the velocities; ``velocity`` is the plain one."""
+        mixed, velocity, times, weights, ids = (part.to(self.session.device) for part in batch.content)
+        with autocast(self.session.device, self.session.precision):
+            told = self.networks["text_encoder"](ids).last_hidden_state
+            mixed = mixed.contiguous(memory_format=torch.channels_last)
+            answer = self.networks["unet"](mixed, times, told).sample
+        errors = (answer.float() - velocity).square().mean((1, 2, 3))
+        return (weights * errors).mean(), {"velocity": float(errors.detach().mean())}
 
 
 def train_denoiser(
@@ -81,41 +97,18 @@ def train_denoiser(
     The folder ``out`` with suffix ``.partial`` holds the state of an unfinished training; ``digest`` is
     that of the latents.
     """
-    settings = {**DEFAULTS, **settings}
-    runtime.prepare(threads)
-    precision = runtime.choose_precision(settings["precision"], device)
-    channels, side = latents.values.shape[2], latents.values.shape[-1]
-    torch.manual_seed(seed_from(seed, "initial weights"))
-    unet, text, tokenizer = build(settings, side, channels)
-    unet, text = unet.to(device, memory_format=torch.channels_last), text.to(device)
-    shares = signal_shares()
-    rows = np.flatnonzero(~latents.held_out)
-    batches = Batches(len(rows), settings["batch_size"], seed)
+    settings = resolve(DenoiserSettings, settings, "text_to_face.denoiser")
+    session = Session(out, settings, seed=seed, threads=threads, device=device, label="denoiser")
+    session.identify(digest)
+    networks = {}
 
-    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        chosen = rows[batches.rows(step)]
-        random = np.random.Generator(np.random.PCG64(seed_from(seed, "captions", step)))
-        ids = token_ids(tokenizer, [caption_of(latents.truth[i], settings["untold"], random) for i in chosen])
-        clean = latents.values[chosen, random.integers(0, 2, len(chosen))].float()
-        noise = torch.randn(clean.shape, generator=generator)
-        times = spread_steps(len(chosen), generator)
-        mixed, velocity = noisy(clean, noise, shares[times])
-        weights = weights_of(shares[times], settings["gamma"])
-        mixed, velocity, times, weights, ids = (v.to(device) for v in (mixed, velocity, times, weights, ids))
-        with autocast(device, precision):
-            told = text(ids).last_hidden_state
-            answer = unet(mixed.contiguous(memory_format=torch.channels_last), times, told).sample
-        errors = (answer.float() - velocity).square().mean((1, 2, 3))
-        return (weights * errors).mean(), {"velocity": float(errors.detach().mean())}
+    def built() -> nn.Module:
+        networks["unet"], networks["text_encoder"], networks["tokenizer"] = build(
+            settings, latents.values.shape[-1], latents.values.shape[2]
+        )
+        return networks["unet"]
 
-    train_steps(
-        {"unet": unet, "text_encoder": text},
-        loss_of,
-        settings,
-        seed=seed,
-        digest=digest_of(digest, {k: v for k, v in settings.items() if k not in PACE}, seed),
-        state_path=Path(out).with_suffix(".partial") / "state.pt",
-        log_path=Path(log_path),
-        label="denoiser",
-    )
-    save_weights(out, {"unet": unet, "text_encoder": text})
+    session.draw(built)
+    tokenizer = networks.pop("tokenizer")
+    write_history(session.fit(Denoising(session, networks, tokenizer, latents, settings)).history, log_path)
+    save_weights(out, networks)

@@ -14,13 +14,14 @@ from evenface.errors import UserError
 from evenface.networks.latent_diffusion import autoencoder
 from evenface.storage.atomic import atomic_folder, write_json, write_text
 from evenface.text_to_face import denoiser
-from evenface.text_to_face.autoencoder import DEFAULTS as AUTOENCODER_DEFAULTS
 from evenface.text_to_face.autoencoder import SHAPE
 from evenface.text_to_face.captions import words_of_captions
 from evenface.text_to_face.card import write_card
 from evenface.text_to_face.diffusion import NOISE
+from evenface.text_to_face.settings import AutoencoderSettings, DenoiserSettings
 from evenface.text_to_face.tokenizer import save_tokenizer
 from evenface.text_to_face.weights import load_weights
+from evenface.training.settings import resolve
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -40,12 +41,12 @@ def assemble(
     """
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-    first = {**AUTOENCODER_DEFAULTS, **settings["autoencoder"]}
-    second = {**denoiser.DEFAULTS, **settings["denoiser"]}
-    vae = autoencoder(settings["size"], **{key: first[key] for key in SHAPE})
+    first = resolve(AutoencoderSettings, settings["autoencoder"], "text_to_face.autoencoder")
+    second = resolve(DenoiserSettings, settings["denoiser"], "text_to_face.denoiser")
+    vae = autoencoder(settings["size"], **first.model_dump(include=set(SHAPE)))
     load_weights(autoencoder_weights, {"autoencoder": vae})
-    side = settings["size"] >> (len(first["channels"]) - 1)
-    unet, text, tokenizer = denoiser.build(second, side, first["latent_channels"])
+    side = settings["size"] >> (len(first.channels) - 1)
+    unet, text, tokenizer = denoiser.build(second, side, first.latent_channels)
     load_weights(denoiser_weights, {"unet": unet, "text_encoder": text})
     pipeline = StableDiffusionPipeline(
         vae=vae,

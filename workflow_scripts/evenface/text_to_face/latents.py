@@ -18,10 +18,12 @@ from evenface.joblog import progress
 from evenface.networks.latent_diffusion import autoencoder
 from evenface.storage.atomic import write_bytes
 from evenface.storage.tables import read_table, write_table
-from evenface.text_to_face.autoencoder import DEFAULTS, SHAPE, encode
+from evenface.text_to_face.autoencoder import SHAPE, encode
 from evenface.text_to_face.pictures import Pictures
+from evenface.text_to_face.settings import AutoencoderSettings
 from evenface.text_to_face.weights import load_weights
 from evenface.training import runtime
+from evenface.training.settings import resolve
 
 _BATCH = 64
 
@@ -50,9 +52,8 @@ def encode_pictures(
     from safetensors.torch import save
 
     runtime.prepare(threads)
-    settings = {**DEFAULTS, **settings}
-    size = pictures.pixels.shape[1]
-    network = autoencoder(size, **{key: settings[key] for key in SHAPE})
+    shape = resolve(AutoencoderSettings, settings, "text_to_face.autoencoder").model_dump(include=set(SHAPE))
+    network = autoencoder(pictures.pixels.shape[1], **shape)
     load_weights(weights, {"autoencoder": network})
     network = network.to(device, memory_format=torch.channels_last)
     parts = []

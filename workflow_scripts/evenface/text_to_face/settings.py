@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from evenface.fields import Share
 from evenface.parts import Settings
+from evenface.training.settings import StepSettings
 
 LEVELS = "Width of the levels; each but the last halves the side."
-STEPS = {"ge": 1, "description": "Steps of the training. A shorter training goes on when this is raised."}
-RATE = {"gt": 0, "description": "AdamW's step size."}
-BATCH = {"ge": 1, "description": "Faces per step."}
-WARMUP = {"ge": 0, "description": "Steps over which the step size rises to its value."}
-AVERAGE = "Decay of the running mean of the weights; that mean is the result."
-WEIGHT_DECAY = {"ge": 0, "description": "Weight decay of AdamW."}
+STEPS = {"ge": 1, "description": StepSettings.model_fields["steps"].description}
+RATE = {"gt": 0, "description": StepSettings.model_fields["learning_rate"].description}
+BATCH = {"ge": 1, "description": StepSettings.model_fields["batch_size"].description}
+WARMUP = {"ge": 0, "description": StepSettings.model_fields["warmup"].description}
+AVERAGE = {"ge": 0, "lt": 1, "description": StepSettings.model_fields["average"].description}
+WEIGHT_DECAY = {"ge": 0, "description": StepSettings.model_fields["weight_decay"].description}
 
 
-class StepsSettings(Settings):
-    """A training of so many steps: ``learning_rate`` is reached after ``warmup`` steps, held, and falls to 0."""
+class _StageSettings(StepSettings):
+    """A stage of the training."""
 
-    left_out = frozenset({"weight_decay", "clip", "log_every", "precision"})
-
-    steps: int = Field(1000, **STEPS)
-    batch_size: int = Field(32, **BATCH)
-    learning_rate: float = Field(0.0005, **RATE)
-    weight_decay: float = Field(0.01, **WEIGHT_DECAY)
-    warmup: int = Field(200, **WARMUP)
-    decay: Share = Field(0.25, description="The step size falls to 0 over this last share of the steps.")
-    average: Share = Field(0.999, description=AVERAGE)
-    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    save_seconds: float = Field(
-        180, ge=0, description="Seconds between two saved states. It does not change any weight."
-    )
-    log_every: int = Field(50, ge=1, description="Steps between two lines of the log.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the forward pass; auto takes bfloat16 where the processor has it."
-    )
+    left_out = frozenset({"optimiser", "momentum", "weight_decay", "clip", "log_every", "precision"})
 
 
-class AutoencoderSettings(StepsSettings):
-    """The autoencoder: faces to latents and back."""
+class AutoencoderSettings(_StageSettings):
+    """The autoencoder: faces to latents and back.
+
+    Its batches are small: the gradient of a few faces is clear enough, and steps are what early training lacks.
+    """
+
+    pace = (*StepSettings.pace, "parts")
 
     parts: int = Field(10, ge=1, description="It is trained on so many parts, from the first; they hold every cell.")
     channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)] = Field(
@@ -56,7 +46,7 @@ class AutoencoderSettings(StepsSettings):
     weight_decay: float = Field(0.0001, **WEIGHT_DECAY)
 
 
-class DecoderSettings(StepsSettings):
+class DecoderSettings(_StageSettings):
     """The autoencoder's decoder, trained further while its latents stay fixed."""
 
     noise: float = Field(0.05, ge=0, description="Standard deviation of the noise that is added to the latents.")
@@ -87,7 +77,7 @@ class UNetSettings(Settings):
     head: int = Field(32, ge=8, description="Width of an attention head; the channels must be multiples of it.")
 
 
-class DenoiserSettings(StepsSettings):
+class DenoiserSettings(_StageSettings):
     """The denoiser with its text encoder."""
 
     untold: Share = Field(0.12, description="Share of the faces shown without a caption, for classifier-free guidance.")
@@ -96,7 +86,7 @@ class DenoiserSettings(StepsSettings):
     unet: UNetSettings = Field({})
     steps: int = Field(9000, **STEPS)
     warmup: int = Field(500, **WARMUP)
-    average: Share = Field(0.9995, description=AVERAGE)
+    average: float = Field(0.9995, **AVERAGE)
 
 
 class EvaluationSettings(Settings):

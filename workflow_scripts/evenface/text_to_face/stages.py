@@ -37,10 +37,9 @@ def autoencoder_stage(
     device: str,
 ) -> None:
     """Shards of training faces to the autoencoder's weights."""
-    settings = {k: v for k, v in recipe["settings"]["autoencoder"].items() if k != "parts"}
     train_autoencoder(
-        _pictures(recipe, shards), settings, out, log_path=log_path, seed=recipe["seed"], threads=threads,
-        device=runtime.choose_device(device),
+        _pictures(recipe, shards), recipe["settings"]["autoencoder"], out, log_path=log_path, seed=recipe["seed"],
+        threads=threads, device=runtime.choose_device(device),
     )  # fmt: skip
 
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from evenface import networks
-from evenface.checkpoints import save_model
 from evenface.errors import UserError
-from evenface.seeds import seed_from
-from evenface.storage.csv import write_csv
-from evenface.training import mitigations, runtime
-from evenface.training.classifiers import classifier
+from evenface.parts import Method, Network, Settings
 from evenface.training.images import FaceImages, load_faces
-from evenface.training.settings import LOOP_DEFAULTS, TRAINING_DEFAULTS, resolve
-from evenface.training.tasks import attribute_metrics, best_thresholds
+from evenface.training.session import Session, file_digest, text_digest
+from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 log = logging.getLogger("evenface")
 
@@ -37,16 +34,6 @@ def label_matrix(faces: pd.DataFrame, attributes: Sequence[str], where: str) -> 
         if not np.isin(values, (-1, 0, 1)).all():
             raise UserError(f"{where}: column {name!r} holds values other than 1, -1 and 0 (undefined)")
     return faces[list(attributes)].to_numpy(np.int8)
-
-
-def digest_of(*parts: Any) -> str:
-    """SHA-256 over the JSON text of ``parts``."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def text_digest(values: pd.Series) -> str:
-    """SHA-256 over the values of a column, one a line, in order."""
-    return hashlib.sha256("\n".join(values.astype(str)).encode()).hexdigest()
 
 
 def load_for_training(
@@ -95,35 +82,121 @@ def train(
 ) -> dict[str, Any]:
     """Train a classifier of ``attributes`` on the rows of ``faces`` with split ``train``, judged on ``val``.
 
-    ``faces`` is a faces table (see ``compose``); ``settings`` has keys of ``TRAINING_DEFAULTS``. Writes
+    ``faces`` is a faces table (see ``compose``); ``settings`` has keys of ``ClassifierSettings``. Writes
     ``model_path`` (safetensors), the manifest beside it (``.json``) and ``log_path`` (CSV, one line per
-    epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). The
-    folder ``model_path`` with suffix ``.partial`` holds the state of an unfinished training, from
-    which the next call with the same data and settings goes on. The same faces, settings, seed
-    and threads give the same bytes on the same machine.
+    epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). An interrupted training
+    goes on when it is called again with the same data and settings (see :class:`evenface.training.session.Session`).
+    The same faces, settings, seed and threads give the same bytes on the same machine.
 
     Raises UserError for unknown settings, missing or miscoded labels, an attribute without any defined
-    training label, empty splits, unreadable images, and divergence.
+    training label, empty splits, unreadable images, initial weights of another network, and divergence.
     """
-    settings = resolve(settings, TRAINING_DEFAULTS, "training")
-    kind = classifier(settings["classifier"])
-    size = kind.size if settings["image_size"] is None else tuple(reversed(settings["image_size"]))
-    mitigation = mitigations.create(settings["mitigation"], {})
+    settings = resolve(ClassifierSettings, settings, "training")
+    kind, network_settings = choose(Network, settings.network, "training.network")
+    way, method_settings = choose(Method, settings.method, "training.method")
+    size = input_size(settings)
     label_matrix(faces, attributes, label)
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
-    precision = runtime.choose_precision(settings["precision"], device)
-    partial = Path(model_path).with_suffix(".partial")
+    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
 
-    import torch
+    from evenface.networks.normalisation import Normalisation
+    from evenface.training.method import Problem
 
-    images, kept, train_rows, validation_rows = load_for_training(faces, size, settings, partial, threads, label)
+    images, kept, train_rows, validation_rows = load_for_training(
+        faces, size, settings.model_dump(), session.folder, threads, label
+    )
     labels = label_matrix(kept, attributes, label)
+    data = {
+        "images": len(kept),
+        "train": len(train_rows),
+        "validation": len(validation_rows),
+        "by_dataset": {str(k): int(v) for k, v in kept["dataset"].iloc[train_rows].value_counts().sort_index().items()},
+        "train_labels": _label_counts(labels[train_rows], attributes, label),
+        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        "image_ids_sha256": text_digest(kept["image_id"]),
+        "pixels_sha256": images.sha256,
+        "labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),
+    }
+    if settings.initial_weights:
+        data["initial_weights_sha256"] = file_digest(settings.initial_weights)
+    groups = text_digest(kept["split"].str.cat([kept[c].astype(str) for c in ("gender", "age", "ethnicity")], sep=" "))
+    session.identify(data, list(attributes), groups, kind.version, way.version)
+    problem = Problem(
+        session=session,
+        settings=settings,
+        faces=kept,
+        pixels=images.pixels,
+        train_rows=train_rows,
+        validation_rows=validation_rows,
+        draw=lambda *names: new_network(
+            session, kind, network_settings, len(attributes), settings.initial_weights, *names
+        ),
+        labels=labels,
+        attributes=tuple(attributes),
+        normalisation=Normalisation(kind.mean, kind.deviation),
+    )
+    method = way.load()(problem, method_settings)
+    fitted = method.run(session)
+
+    network = method.networks["network"]
+    thresholds, metrics = _judge(
+        problem.outputs(network, validation_rows, "float32"), labels[validation_rows], settings
+    )
+    manifest = {
+        "network": {
+            "name": kind.name,
+            "outputs": len(attributes),
+            "settings": network_settings.model_dump(mode="json"),
+        },
+        "method": {"name": way.name, **method_settings.model_dump(mode="json")},
+        "attributes": list(attributes),
+        "input": {
+            "rows": size[0],
+            "columns": size[1],
+            "channels": "RGB",
+            "mean": list(kind.mean),
+            "deviation": list(kind.deviation),
+            "crop": settings.crop,
+        },
+        "thresholds": {name: round(float(t), 6) for name, t in zip(attributes, thresholds)},
+        "validation": {
+            name: {key: _number(values[column]) for key, values in metrics.items()}
+            for column, name in enumerate(attributes)
+        },
+        "data": data,
+        "origin": dict(origin or {}),
+    }
+    state = network.state_dict()
+    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
+    del problem, method
+    return session.write(fitted, state, manifest, log_path)
+
+
+def new_network(
+    session: Session, kind: Network, settings: Settings, outputs: int, weights: str | None, *names: object
+) -> torch.nn.Module:
+    """The network with its initial weights: drawn, or those of the file ``weights``.
+
+    The layers whose shape depends on the number of outputs are drawn where the file has them in another shape.
+    """
+    network = session.draw(lambda: kind.load()(outputs, settings), *names)
+    if not weights:
+        return network
+    from evenface.checkpoints import load_initial
+    from evenface.checkpoints.fitting import shapes
+
+    mine, other = (shapes(lambda n=n: kind.load()(n, settings)) for n in (outputs, outputs + 1))
+    drawn = load_initial(network, weights, kind.layout, [name for name in mine if mine[name] != other[name]])
+    if drawn:
+        log.info("%s: %s has another number of outputs; drawn anew: %s", session.label, weights, ", ".join(drawn))
+    return network
+
+
+def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> dict[str, dict[str, int]]:
+    """Training labels of every attribute; UserError when one has none."""
     counts = {}
-    for column, name in enumerate(attributes):
-        values = labels[train_rows, column]
+    for name, values in zip(attributes, labels.T):
         counts[name] = {k: int((values == v).sum()) for k, v in (("positive", 1), ("negative", -1), ("undefined", 0))}
-        if counts[name]["undefined"] == len(train_rows):
+        if counts[name]["undefined"] == len(values):
             raise UserError(
                 f"{label}: no training image has a label of {name}; drop it from training.attributes or choose a data "
                 f"set that labels it"
@@ -131,93 +204,18 @@ def train(
         for side in ("positive", "negative"):
             if not counts[name][side]:
                 log.warning("%s: no training image has a %s label of %s; it cannot be learnt", label, side, name)
-
-    network_settings = kind.settings(len(attributes))
-
-    def new_network() -> torch.nn.Module:
-        torch.manual_seed(seed_from(seed, "initial weights") % 2**63)
-        return networks.build(kind.network, network_settings)
-
-    data = {
-        "images": len(kept),
-        "train": len(train_rows),
-        "validation": len(validation_rows),
-        "by_dataset": {str(k): int(v) for k, v in kept["dataset"].iloc[train_rows].value_counts().sort_index().items()},
-        "train_labels": counts,
-        "unreadable": images.rejected["image_id"].astype(str).tolist(),
-        "image_ids_sha256": text_digest(kept["image_id"]),
-        "pixels_sha256": images.sha256,
-        "labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),
-    }
-    computed = {k: settings[k] for k in settings if k not in ("cache_mb", "save_seconds", "threshold")}
-    groups = text_digest(kept["split"].str.cat([kept[c].astype(str) for c in ("gender", "age", "ethnicity")], sep=" "))
-    environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
-    result = mitigation.fit(
-        mitigations.Context(
-            faces=kept,
-            pixels=images.pixels,
-            labels=labels,
-            attributes=tuple(attributes),
-            train_rows=train_rows,
-            validation_rows=validation_rows,
-            new_network=new_network,
-            settings={key: settings[key] for key in LOOP_DEFAULTS},
-            seed=seed,
-            device=device,
-            precision=precision,
-            digest=digest_of(data, computed, list(attributes), seed, environment, groups),
-            state_path=partial / "state.pt",
-            label=label,
-        )
-    )
-
-    network = new_network()
-    network.load_state_dict(result.state)
-    thresholds, metrics = _judge(network, images.pixels, labels, validation_rows, settings, device)
-    manifest = {
-        "network": {"name": kind.network, "settings": network_settings},
-        "attributes": list(attributes),
-        "input": {
-            "rows": size[0],
-            "columns": size[1],
-            "channels": "RGB",
-            "mean": [0.5, 0.5, 0.5],
-            "deviation": [0.5, 0.5, 0.5],
-            "crop": settings["crop"],
-        },
-        "thresholds": {name: round(float(t), 6) for name, t in zip(attributes, thresholds)},
-        "seed": seed,
-        "settings": dict(settings),
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
-        "validation": {
-            name: {key: _number(values[column]) for key, values in metrics.items()}
-            for column, name in enumerate(attributes)
-        },
-        "data": data,
-        "environment": environment,
-        "origin": dict(origin or {}),
-    }
-    write_csv(pd.DataFrame(result.history), log_path)
-    written = save_model(model_path, result.state, manifest)
-    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
-    shutil.rmtree(partial, ignore_errors=True)
-    return written
+    return counts
 
 
 def _judge(
-    network: Any, pixels: np.ndarray, labels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], device: str
+    outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Thresholds and validation metrics, computed in the precision predictions are made in."""
-    import torch
+    """Thresholds and validation metrics of outputs (n, a), computed in the precision predictions are made in."""
+    from evenface.training.tasks import attribute_metrics, best_thresholds
 
-    from evenface.training.loop import outputs_of
-
-    network = network.to(device, memory_format=torch.channels_last)
-    outputs = outputs_of(network, pixels, rows, batch_size=settings["batch_size"], device=device, precision="float32")
-    scores = torch.sigmoid(outputs).numpy()
-    if settings["threshold"] == "validation":
-        thresholds = np.round(best_thresholds(scores, labels[rows]), 6)
+    scores = outputs.sigmoid().numpy()
+    if settings.threshold == "validation":
+        thresholds = np.round(best_thresholds(scores, labels), 6)
     else:
         thresholds = np.full(labels.shape[1], 0.5)
-    return thresholds, attribute_metrics(scores, labels[rows], thresholds)
+    return thresholds, attribute_metrics(scores, labels, thresholds)

@@ -1,7 +1,9 @@
-"""The training loop: any network, any task, one best checkpoint, and a state to go on from.
+"""The one training loop: any method, its selected weights, and a state from which a killed training goes on.
 
-Every random choice is drawn from a seed made of names (epoch and step), so that a training that
-was killed and started again takes the same steps as one that was not.
+A method (:class:`evenface.training.method.Method`) says what is trained, on which batches and by which loss; the
+loop takes the steps, saves and restores, reports, judges after every round of steps, and keeps the weights that the
+method's own numbers select. Every random choice is drawn from a seed made of names (round and step), so that a
+training that was killed and started again takes the same steps as one that was not.
 """
 
 from __future__ import annotations
@@ -10,168 +12,218 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from evenface.checkpoints import read_state
+from evenface.checkpoints.stored import ITEM_BYTES
 from evenface.errors import UserError
-from evenface.networks.slim_cnn import normalise
-from evenface.seeds import seed_from
 from evenface.storage.atomic import write_bytes
 from evenface.training.images import prefetch
+from evenface.training.method import Method
+from evenface.training.settings import LoopSettings
 
 log = logging.getLogger("evenface")
 
 #: Seconds between two progress lines.
 _REPORT_EVERY = 5.0
-
-
-class Task(Protocol):
-    """What is learnt. ``rows`` are positions in the pixel array."""
-
-    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
-        """Scalar loss of one batch; ``outputs`` is float32 (n, k)."""
-        ...
-
-    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
-        """Numbers for the log, ``loss`` among them; ``outputs`` holds the whole validation set."""
-        ...
+#: Key that marks a NumPy array among what a method keeps.
+_ARRAY = "numpy array"
 
 
 @dataclass
-class FitResult:
-    """The best network of a training: ``state`` as of epoch ``best_epoch`` (from 1), and the log.
+class Fitted:
+    """A finished training; its method's networks hold the selected weights, in evaluation mode.
 
-    ``history`` has one dict per epoch: epoch, learning_rate, train_loss, and for each number of the
-    task's validation ``validation_<name>``.
+    ``history`` has a row per round of steps: epoch (or step), learning_rate, and the loss and further numbers as
+    means over its images, those of the validation as ``validation_<name>``. ``best_epoch`` is the round (from 1) whose
+    weights were selected.
     """
 
-    state: dict[str, Tensor]
-    best_epoch: int
     history: list[dict[str, float]]
+    best_epoch: int
 
 
-@dataclass(frozen=True)
-class _Batch:
-    rows: np.ndarray
-    pixels: np.ndarray
-    gain: np.ndarray | None
-    offset: np.ndarray | None
+def fit(
+    method: Method,
+    *,
+    device: str = "cpu",
+    digest: str = "",
+    state_path: Path | None = None,
+    label: str = "training",
+) -> Fitted:
+    """Take the steps of ``method`` that are left, and give its networks the weights that it selects.
+
+    With ``state_path`` the training writes its state there from time to time, and goes on from it when it finds one
+    with the same ``digest``. Raises UserError when the loss is no longer finite, or nothing is to be trained.
+    """
+    state = _State(method, device, digest, state_path)
+    if not state.parameters:
+        raise UserError(
+            f"{label}: every parameter is frozen, so that nothing can be trained; let the method train some"
+        )
+    if state.restore():
+        log.info("%s: going on after %s", label, _position(method, state.step))
+    report = _Progress(label, method, state)
+    saved = time.monotonic()
+    while True:
+        if state.images and state.step % method.round == 0:
+            _end_round(state, label)
+        if state.step >= method.steps or _exhausted(state):
+            break
+        method.train_mode()
+        end = min(state.step + method.round - state.step % method.round, method.steps)
+        batches = (method.batch(step) for step in range(state.step, end))
+        for batch in prefetch(batches) if method.ahead else batches:
+            _step(state, batch, label)
+            report.advance(len(batch.rows))
+            if time.monotonic() - saved > method.loop.save_seconds:
+                state.save()
+                saved = time.monotonic()
+    state.save()
+    state.select()
+    return Fitted(state.history, state.best_round)
 
 
-#: Changes one image, uint8 (rows, columns, 3), by chance.
-Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+def _step(state: _State, batch: Any, label: str) -> None:
+    """One step of the optimiser, and its numbers added to the round's."""
+    method, settings, optimiser = state.method, state.method.loop, state.optimiser
+    rate = method.rate(state.step)
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group.get("rate_factor", 1.0)
+    loss, numbers = method.loss_of(batch)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if settings.clip:
+        nn.utils.clip_grad_norm_(state.parameters, settings.clip)
+    optimiser.step()
+    state.step += 1
+    if settings.average:
+        state.follow(settings.average)
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(f"{label}: the loss became {value} in {_position(method, state.step)}; lower learning_rate")
+    count = len(batch.rows)
+    for name, number in {"loss": value, **numbers}.items():
+        state.sums[name] = state.sums.get(name, 0.0) + number * count
+    state.images += count
 
 
-def _augment(
-    pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, degrade: Degrade | None = None
-) -> _Batch:
-    random = np.random.Generator(np.random.PCG64(seed))
-    if settings["flip"]:
-        mirrored = random.random(len(rows)) < 0.5
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    if settings["shift"]:
-        height, width = pixels.shape[1:3]
-        reach = np.array([height, width]) * settings["shift"]
-        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
-            y = np.clip(np.arange(height) - down, 0, height - 1)
-            x = np.clip(np.arange(width) - right, 0, width - 1)
-            pixels[i] = pixels[i][y[:, None], x]
-    if degrade:
-        for i in range(len(pixels)):
-            pixels[i] = degrade(pixels[i], random)
-    width = settings["colour_jitter"]
-    if not width:
-        return _Batch(rows, pixels, None, None)
-    gain = 1 + random.uniform(-width, width, (len(rows), 1)) + random.uniform(-width / 2, width / 2, (len(rows), 3))
-    offset = random.uniform(-width, width, (len(rows), 1)).repeat(3, 1)
-    return _Batch(rows, pixels, gain.astype(np.float32), offset.astype(np.float32))
+def _end_round(state: _State, label: str) -> None:
+    """Judge the weights, keep them when they are the best so far, and begin the next round."""
+    method = state.method
+    with state.averaged():
+        for network in method.networks.values():
+            network.eval()
+        numbers = method.validate()
+        chosen = method.selects and (state.best is None or method.better(numbers, state.best_numbers))
+        if chosen:
+            state.best = {k: v.detach().cpu().clone() for k, v in state.together.state_dict().items()}
+            state.best_round, state.best_numbers = state.step // method.round, numbers
+    means = {name: value / state.images for name, value in state.sums.items()}
+    by_epoch = method.unit == "epoch"
+    state.history.append(
+        {
+            method.unit: state.step // method.round if by_epoch else state.step,
+            # Not the optimiser's own rate: a training that goes on from the end of a round takes no step in it.
+            "learning_rate": method.rate(state.step - 1),
+            **{f"train_{name}" if by_epoch else name: value for name, value in means.items()},
+            **{f"validation_{name}": value for name, value in numbers.items()},
+        }
+    )
+    judged = f"; validation {_listed(numbers)}{' (best)' if chosen else ''}" if numbers else ""
+    log.info("%s: %s, %s%s", label, _position(method, state.step), _listed(means), judged)
+    state.sums, state.images = {}, 0
 
 
-def _batches(
-    pixels: np.ndarray,
-    rows: np.ndarray,
-    settings: Mapping[str, Any],
-    seed: int,
-    epoch: int,
-    first: int,
-    degrade: Degrade | None = None,
-) -> Iterator[_Batch]:
-    """The steps of one epoch from ``first`` on; order and augmentation depend on names only."""
-    order = np.random.Generator(np.random.PCG64(seed_from(seed, "order", epoch))).permutation(len(rows))
-    size = settings["batch_size"]
-    for step in range(first, math.ceil(len(rows) / size)):
-        chosen = rows[order[step * size : (step + 1) * size]]
-        yield _augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step), degrade)
+def _position(method: Method, step: int) -> str:
+    """How far a training of ``step`` steps is."""
+    if method.unit == "step":
+        return f"step {step} of {method.steps}"
+    epoch = max(step - 1, 0) // method.round
+    return f"epoch {epoch + 1} of {method.steps // method.round}, step {step - epoch * method.round} of {method.round}"
 
 
-def to_input(pixels: np.ndarray, device: str) -> Tensor:
-    """uint8 (N, rows, columns, 3) as float32 (N, 3, rows, columns) in [-1, 1], channels last in memory."""
-    return normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, non_blocking=True))
+def _listed(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
 
 
-def _input(batch: _Batch, device: str) -> Tensor:
-    x = to_input(batch.pixels, device)
-    if batch.gain is not None:
-        gain, offset = (torch.from_numpy(v).to(device)[:, :, None, None] for v in (batch.gain, batch.offset))
-        x = x.mul_(gain).add_(offset).clamp_(-1, 1)
-    return x
+def _exhausted(state: _State) -> bool:
+    patience = state.method.patience
+    return bool(patience) and state.best is not None and state.step // state.method.round - state.best_round >= patience
 
 
-def autocast(device: str, precision: str) -> torch.autocast:
-    """Context in which a network computes in ``precision`` on ``device``."""
-    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def outputs_of(
-    network: nn.Module, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int, device: str, precision: str
-) -> Tensor:
-    """Outputs float32 (n, k) on the CPU of ``network`` in evaluation mode for ``pixels[rows]``."""
-    network.eval()
-    parts = []
-    with torch.inference_mode(), autocast(device, precision):
-        for start in range(0, len(rows), batch_size):
-            x = to_input(pixels[rows[start : start + batch_size]], device)
-            parts.append(network(x).float().cpu())
-    return torch.cat(parts)
-
-
-def _rate(settings: Mapping[str, Any], step: int, steps: int) -> float:
-    if settings["schedule"] == "constant":
-        return settings["learning_rate"]
-    warm = max(round(0.05 * steps), 1)
-    if step < warm:
-        return settings["learning_rate"] * (step + 1) / warm
-    return settings["learning_rate"] * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
+def _optimiser(groups: list[dict[str, Any]], settings: LoopSettings) -> torch.optim.Optimizer:
+    shared = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, **shared)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.optimiser](groups, **shared)
 
 
 class _State:
     """All that changes while training, and its copy on disk."""
 
-    def __init__(self, network: nn.Module, optimiser: torch.optim.Optimizer, digest: str, path: Path | None):
-        self.network, self.optimiser, self.digest, self.path = network, optimiser, digest, path
-        self.epoch, self.step = 1, 0
-        self.loss_sum, self.images = 0.0, 0
+    _PLAIN = ("digest", "step", "sums", "images", "best", "best_round", "best_numbers", "average", "history")
+
+    def __init__(self, method: Method, device: str, digest: str = "", path: Path | None = None):
+        self.method, self.device, self.digest, self.path = method, device, digest, path
+        self.together = nn.ModuleDict(method.networks).to(device, memory_format=torch.channels_last)
+        groups = [{**group, "params": list(group["params"])} for group in method.parameters()]
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimiser = _optimiser(groups, method.loop) if self.parameters else None
+        self.average = [p.detach().clone() for p in self.parameters] if method.loop.average else []
+        self.step, self.images = 0, 0
+        self.sums: dict[str, float] = {}
         self.best: dict[str, Tensor] | None = None
-        self.best_epoch, self.best_loss = 0, math.inf
+        self.best_round, self.best_numbers = 0, {}
         self.history: list[dict[str, float]] = []
 
-    _PLAIN = ("epoch", "step", "loss_sum", "images", "best", "best_epoch", "best_loss", "history", "digest")
+    @torch.no_grad()
+    def follow(self, decay: float) -> None:
+        """Move the average towards the weights; early on it forgets faster, so as not to hold the first ones."""
+        keep = min(decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - keep)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The networks have their averaged weights meanwhile, where averages are kept."""
+        own = [p.detach().clone() for p in self.parameters] if self.average and self.method.selects else []
+        if own:
+            self._take(self.average)
+        yield
+        if own:
+            self._take(own)
+
+    def _take(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.data.copy_(value)
+
+    def select(self) -> None:
+        """Give the networks the selected weights: the best, or the average, or the last."""
+        if self.best is not None:
+            self.together.load_state_dict(self.best)
+        elif self.average:
+            self._take(self.average)
+        for network in self.method.networks.values():
+            network.eval()
 
     def save(self) -> None:
         if self.path is None:
             return
         content = {name: getattr(self, name) for name in self._PLAIN}
         content |= {
-            "network": self.network.state_dict(),
+            "networks": self.together.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "method": _packed(self.method.state(), "state()"),
             "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.startswith("cuda") else None,
         }
         # Through memory: on a full disk PyTorch's own writer fails with a RuntimeError that names no file.
         buffer = io.BytesIO()
@@ -190,127 +242,56 @@ class _State:
         except (UserError, KeyError, TypeError) as error:  # the training can always start again
             log.warning("%s cannot be read (%s); starting from the beginning", self.path, error)
             return False
-        self.network.load_state_dict(content["network"])
+        self.together.load_state_dict(content["networks"])
         self.optimiser.load_state_dict(content["optimiser"])
+        self.method.load_state(_unpacked(content["method"]))
         torch.set_rng_state(content["random"])
+        if content["random_cuda"] is not None:
+            torch.cuda.set_rng_state(content["random_cuda"], self.device)
         for name in self._PLAIN:
             setattr(self, name, content[name])
+        self.average = [value.to(self.device) for value in self.average]
         return True
+
+
+def _packed(value: Any, where: str) -> Any:
+    """What a method keeps, as the state's reader understands it; TypeError naming what it would not."""
+    if isinstance(value, Mapping):
+        return {key: _packed(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_packed(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub":
+        return {_ARRAY: _packed(torch.from_numpy(np.array(value)), where)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Tensor) and str(value.dtype).removeprefix("torch.") in ITEM_BYTES:
+        return value
+    what = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
+    raise TypeError(f"{where} is a {what}; keep tensors, arrays, numbers, texts, lists and mappings")
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        # A NumPy number is an array without dimensions.
+        return value[_ARRAY].numpy()[()] if set(value) == {_ARRAY} else {k: _unpacked(v) for k, v in value.items()}
+    return type(value)(_unpacked(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 class _Progress:
     """A line every few seconds: where the training is, how fast, and how long it still takes."""
 
-    def __init__(self, label: str, epochs: int, images: int, done: int):
-        self.label, self.epochs, self.images = label, epochs, images
-        self.total, self.first, self.done = epochs * images, done, done
+    def __init__(self, label: str, method: Method, state: _State):
+        self.label, self.method, self.state = label, method, state
+        self.images, self.first = 0, state.step
         self.start = self.last = time.monotonic()
 
-    def advance(self, count: int, epoch: int) -> None:
-        self.done += count
+    def advance(self, count: int) -> None:
+        self.images += count
         now = time.monotonic()
         if now - self.last >= _REPORT_EVERY:
-            rate = (self.done - self.first) / (now - self.start)
+            taken, passed = self.state.step - self.first, now - self.start
             log.info(
-                "%s: epoch %d of %d, %d of %d images, %.0f images/s, %.0f s left",
-                self.label, epoch, self.epochs, self.done - (epoch - 1) * self.images, self.images, rate,
-                (self.total - self.done) / max(rate, 1e-9),
+                "%s: %s, %.0f images/s, %.0f s left", self.label, _position(self.method, self.state.step),
+                self.images / passed, (self.method.steps - self.state.step) * passed / taken,
             )  # fmt: skip
             self.last = now
-
-
-def fit(
-    network: nn.Module,
-    pixels: np.ndarray,
-    task: Task,
-    train_rows: np.ndarray,
-    validation_rows: np.ndarray,
-    settings: Mapping[str, Any],
-    *,
-    seed: int,
-    device: str,
-    precision: str,
-    digest: str = "",
-    state_path: Path | None = None,
-    label: str = "training",
-    degrade: Degrade | None = None,
-) -> FitResult:
-    """Train with Adam (L2 weight decay) and keep the weights of the lowest validation loss.
-
-    ``settings`` has the keys of ``LOOP_DEFAULTS``; ``pixels`` is uint8 (N, rows, columns, 3). With
-    ``state_path`` the training writes its state there from time to time and goes on from it when
-    it finds one with the same ``digest``. ``degrade`` is applied to every training image. Raises UserError when the loss is no longer finite.
-    """
-    network = network.to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(
-        network.parameters(), settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
-    )
-    state = _State(network, optimiser, digest, state_path)
-    if state.restore():
-        log.info("%s: going on after %d epochs and %d steps", label, state.epoch - 1, state.step)
-    per_epoch = math.ceil(len(train_rows) / settings["batch_size"])
-    steps = per_epoch * settings["epochs"]
-    report = _Progress(label, settings["epochs"], len(train_rows), (state.epoch - 1) * len(train_rows) + state.images)
-    saved = time.monotonic()
-
-    while state.epoch <= settings["epochs"] and not _exhausted(state, settings["patience"]):
-        network.train()
-        for batch in prefetch(_batches(pixels, train_rows, settings, seed, state.epoch, state.step, degrade)):
-            rate = _rate(settings, (state.epoch - 1) * per_epoch + state.step, steps)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            with autocast(device, precision):
-                outputs = network(_input(batch, device))
-            loss = task.loss(outputs.float(), batch.rows)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            value = loss.item()
-            if not math.isfinite(value):
-                raise UserError(f"{label}: the loss became {value} in epoch {state.epoch}; lower learning_rate")
-            state.loss_sum += value * len(batch.rows)
-            state.images += len(batch.rows)
-            state.step += 1
-            report.advance(len(batch.rows), state.epoch)
-            if time.monotonic() - saved > settings["save_seconds"]:
-                state.save()
-                saved = time.monotonic()
-        outputs = outputs_of(
-            network, pixels, validation_rows, batch_size=settings["batch_size"], device=device, precision=precision
-        )
-        # Not the loop's own rate: a training that goes on from the end of an epoch takes no step in it.
-        rate = _rate(settings, state.epoch * per_epoch - 1, steps)
-        _end_epoch(state, task.validate(outputs, validation_rows), rate, label)
-    state.save()
-    assert state.best is not None
-    return FitResult(state.best, state.best_epoch, state.history)
-
-
-def _exhausted(state: _State, patience: int) -> bool:
-    return bool(patience) and state.epoch - 1 - state.best_epoch >= patience and state.best is not None
-
-
-def _end_epoch(state: _State, numbers: dict[str, float], rate: float, label: str) -> None:
-    train_loss = state.loss_sum / state.images
-    state.history.append(
-        {
-            "epoch": state.epoch,
-            "learning_rate": rate,
-            "train_loss": train_loss,
-            **{f"validation_{name}": value for name, value in numbers.items()},
-        }
-    )
-    better = numbers["loss"] < state.best_loss or state.best is None
-    if better:
-        state.best = {k: v.detach().cpu().clone() for k, v in state.network.state_dict().items()}
-        state.best_epoch, state.best_loss = state.epoch, numbers["loss"]
-    text = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-    log.info(
-        "%s: epoch %d, train loss %.4f, validation %s%s",
-        label,
-        state.epoch,
-        train_loss,
-        text,
-        " (best)" if better else "",
-    )
-    state.epoch, state.step, state.loss_sum, state.images = state.epoch + 1, 0, 0.0, 0

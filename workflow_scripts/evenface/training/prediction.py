@@ -69,7 +69,8 @@ def predict(
     device = runtime.choose_device(device)
     import torch
 
-    from evenface.training.loop import outputs_of
+    from evenface.networks.normalisation import Normalisation
+    from evenface.training.forward import outputs_of
 
     network, manifest = load_model(model_path, device)
     network = network.to(memory_format=torch.channels_last)
@@ -86,6 +87,7 @@ def predict(
     labels = label_matrix(faces, names, label)
 
     size = manifest["input"]["rows"], manifest["input"]["columns"]
+    normalisation = Normalisation(manifest["input"]["mean"], manifest["input"]["deviation"])
     images = decoded(faces["image"].tolist(), size, crop=crop, threads=threads)
     scores = np.full((len(faces), len(known)), np.nan, np.float32)
     errors: list[ImageError] = []
@@ -93,7 +95,7 @@ def predict(
         errors += failed
         if positions:
             outputs = outputs_of(
-                network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, precision="float32"
+                network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, normalisation=normalisation
             )
             scores[positions] = torch.sigmoid(outputs).numpy()
     for error in errors[:20]:

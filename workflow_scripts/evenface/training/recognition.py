@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,39 +19,23 @@ import torch
 from torch import Tensor, nn
 
 from evenface import networks
-from evenface.checkpoints import save_model
 from evenface.errors import UserError, check_names
 from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
+from evenface.networks.normalisation import Normalisation
 from evenface.screening.locating import aligned_crops, located
-from evenface.seeds import seed_from
-from evenface.storage.csv import write_csv
-from evenface.training import runtime
+from evenface.screening.settings import MagFaceTrainingSettings
 from evenface.training.class_layer import MagFaceLayer
-from evenface.training.fitting import digest_of, text_digest
+from evenface.training.fitting import text_digest
+from evenface.training.forward import outputs_of
 from evenface.training.images import mapped_array
-from evenface.training.loop import fit, outputs_of
 from evenface.training.margin import Margin
-from evenface.training.settings import LOOP_DEFAULTS, resolve
+from evenface.training.method import ImageMethod, Problem
+from evenface.training.session import Session
+from evenface.training.settings import resolve
 
 log = logging.getLogger("evenface")
-
-#: Settings of the training; ``dataset`` only says where the faces come from.
-DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "epochs": 14,
-    "batch_size": 32,
-    "learning_rate": 3e-3,
-    "schedule": "cosine",
-    "colour_jitter": 0.1,
-    "shift": 0.03,
-    "dataset": "celeba",
-    "network": "small",
-    "margin": {"l_a": 4.0, "u_a": 44.0, "l_m": 0.3, "u_m": 0.8, "s": 32.0, "lambda_g": 20.0},
-    "degraded": 0.8,
-    "min_verification_auc": 0.9,
-}
 
 #: The network that a processor trains in half a minute; "small" in the configuration.
 SMALL: dict[str, Any] = {
@@ -72,30 +55,39 @@ def network_settings(name: str) -> dict[str, Any]:
 
 
 class Recogniser(nn.Module):
-    """A backbone and its class layer: takes the loop's input (R, G, B in [-1, 1]) and gives embeddings."""
+    """A backbone and its class layer: takes R, G, B in [0, 1] and gives embeddings."""
 
     def __init__(self, backbone: nn.Module, classes: MagFaceLayer):
         super().__init__()
         self.backbone, self.classes = backbone, classes
 
+    def features(self, x: Tensor) -> Tensor:
+        """Embeddings; published backbones are shown blue first."""
+        return self.backbone(x.flip(1))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """The embeddings themselves: the class layer needs the classes."""
+        return features
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.backbone(x.flip(1).add(1).mul(0.5))
+        return self.features(x)
 
 
-class Recognition:
+class Recognition(ImageMethod):
     """The MagFace loss over training identities, and verification of others by cosine.
 
-    ``labels`` int64 (N,) are class numbers, -1 for images of no class; ``identities`` (N,) name everyone.
+    ``classes`` int64 (N,) are class numbers, -1 for images of no class; ``identities`` (N,) name everyone.
     """
 
-    def __init__(self, classes: MagFaceLayer, labels: np.ndarray, identities: np.ndarray):
-        self.classes, self.labels, self.identities = classes, torch.from_numpy(labels), identities
+    def __init__(self, problem: Problem, classes: np.ndarray, identities: np.ndarray):
+        super().__init__(problem)
+        self.classes, self.identities = torch.from_numpy(classes), identities
 
-    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+    def loss(self, outputs: Tensor, features: Tensor, rows: np.ndarray) -> Tensor:
         """MagFace's total loss."""
-        return self.classes(outputs, self.labels[rows].to(outputs.device)).total
+        return self.networks["network"].classes(outputs, self.classes[rows].to(outputs.device)).total
 
-    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+    def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
         """``loss`` is the share of pairs in the wrong order, 1 - AUC; and the mean magnitude."""
         auc = verification_auc(outputs.numpy(), self.identities[rows])["auc"]
         return {"loss": 1 - auc, "auc": auc, "magnitude": float(outputs.norm(dim=1).mean())}
@@ -162,24 +154,21 @@ def train_recognition(
     validation AUC is below ``min_verification_auc``; then nothing is written.
     """
     where = "screening.magface.trained_here"
-    settings = resolve(settings, DEFAULTS, where)
-    margin = Margin.from_settings(settings["margin"], f"{where}.margin")
-    shape = network_settings(settings["network"])
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
-    precision = runtime.choose_precision(settings["precision"], device)
-    partial = Path(model_path).with_suffix(".partial")
+    settings = resolve(MagFaceTrainingSettings, settings, where)
+    margin = Margin.from_settings(settings.margin.model_dump(), f"{where}.margin")
+    shape = network_settings(settings.network)
+    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
 
     kept, points = located(faces, landmarks)
     people = kept.groupby("split", observed=True)["identity_id"].nunique()
     for split, least in (("train", 2), ("val", 2)):
         if people.get(split, 0) < least:
             raise UserError(
-                f"{where}.dataset: data set {settings['dataset']!r} shows {people.get(split, 0)} people in its split "
+                f"{where}.dataset: data set {settings.dataset!r} shows {people.get(split, 0)} people in its split "
                 f"{split}; at least {least} are needed"
             )
     rows = {name: np.flatnonzero(kept["split"] == name) for name in ("train", "val", "test")}
-    if len(rows["train"]) % settings["batch_size"] == 1:
+    if len(rows["train"]) % settings.batch_size == 1:
         rows["train"] = rows["train"][:-1]  # a batch of one has no statistics to normalise by
     names = sorted(kept["identity_id"].iloc[rows["train"]].unique())
     labels = kept["identity_id"].map({n: i for i, n in enumerate(names)}).fillna(-1).to_numpy(np.int64)
@@ -187,11 +176,7 @@ def train_recognition(
     if shared:
         raise UserError(f"{where}.dataset: {shared} validation or test images show people of the split train")
 
-    pixels = _load(kept, points, settings["cache_mb"] << 20, partial, f"{label}: aligning")
-    torch.manual_seed(seed_from(seed, "initial weights"))
-    network = Recogniser(
-        networks.build("iresnet", shape), MagFaceLayer(shape.get("embedding", 512), len(names), margin)
-    )
+    pixels = _load(kept, points, settings.cache_mb << 20, session.folder, f"{label}: aligning")
     identities = kept["identity_id"].to_numpy(object)
     data = {
         **{f"{name}_images": len(r) for name, r in rows.items()},
@@ -201,41 +186,46 @@ def train_recognition(
         "identities_sha256": text_digest(kept["identity_id"]),
         "landmarks_sha256": _sha256(points),
     }
-    computed = {k: v for k, v in settings.items() if k not in ("cache_mb", "save_seconds", "min_verification_auc")}
-    environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
-    result = fit(
-        network,
-        pixels,
-        Recognition(network.classes, labels, identities),
-        rows["train"],
-        rows["val"],
-        {key: settings[key] for key in LOOP_DEFAULTS},
-        seed=seed,
-        device=device,
-        precision=precision,
-        digest=digest_of(data, computed, seed, environment, text_digest(kept["split"])),
-        state_path=partial / "state.pt",
-        label=label,
-        degrade=degrade(settings["degraded"]),
+    session.identify(data, text_digest(kept["split"]))
+    problem = Problem(
+        session=session,
+        settings=settings,
+        faces=kept,
+        pixels=pixels,
+        train_rows=rows["train"],
+        validation_rows=rows["val"],
+        draw=lambda *drawn: session.draw(
+            lambda: Recogniser(
+                networks.build("iresnet", shape), MagFaceLayer(shape.get("embedding", 512), len(names), margin)
+            ),
+            *drawn,
+        ),
+        normalisation=Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        degrade=degrade(settings.degraded),
     )
-    network.load_state_dict(result.state)
+    method = Recognition(problem, labels, identities)
+    fitted = method.run(session)
+    network = method.networks["network"]
     verification = {
         name: verification_auc(
-            outputs_of(network, pixels, rows[name], batch_size=_BATCH, device=device, precision="float32").numpy(),
+            outputs_of(
+                network,
+                pixels,
+                rows[name],
+                batch_size=_BATCH,
+                device=session.device,
+                normalisation=problem.normalisation,
+            ).numpy(),
             identities[rows[name]],
         )
         for name in ("val", "test")
         if len(rows[name])
     }
-    _gate(verification["val"]["auc"], settings["min_verification_auc"], where, label)
+    _gate(verification["val"]["auc"], settings.min_verification_auc, where, label)
     manifest = {
         "network": {"name": "iresnet", "settings": shape},
         "input": {"rows": 112, "columns": 112, "channels": "BGR", "mean": [0.0] * 3, "deviation": [1.0] * 3},
         "margin": {**margin.__dict__, "smallest_lambda_g": round(margin.smallest_lambda_g, 6)},
-        "seed": seed,
-        "settings": settings,
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
         "verification": {
             name: {
                 k: round(v, 6) if k == "auc" and np.isfinite(v) else (None if k == "auc" else v) for k, v in r.items()
@@ -243,14 +233,10 @@ def train_recognition(
             for name, r in verification.items()
         },
         "data": data,
-        "environment": environment,
     }
-    write_csv(pd.DataFrame(result.history), log_path)
-    state = {n.removeprefix("backbone."): t for n, t in result.state.items() if n.startswith("backbone.")}
-    written = save_model(model_path, state, manifest)
-    del pixels  # a mapped file must be let go before its folder is removed
-    shutil.rmtree(partial, ignore_errors=True)
-    return written
+    state = network.backbone.state_dict()
+    del pixels, problem, method  # a mapped file must be let go before its folder is removed
+    return session.write(fitted, state, manifest, log_path)
 
 
 def _gate(auc: float, minimum: float, where: str, label: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from evenface.storage.tables import read_table
 from evenface.training.composition import compose
-from evenface.training.fitting import text_digest, train
+from evenface.training.fitting import train
+from evenface.training.session import text_digest
 
 
 def train_run(

@@ -1,95 +1,263 @@
-"""Settings of ``training`` and of a run, an entry of ``runs``."""
+"""Settings of trainings: ``training``, the entries of ``runs``, and what every training has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, create_model
 
-from evenface.errors import check_names
+from evenface.errors import UserError
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
-from evenface.parts import Settings
+from evenface.parts import Method, Network, Part, Settings, mistakes, part, version
+
+#: A part by its name, or a mapping with ``name`` and its settings.
+Choice = str | dict[str, Any]
+S = TypeVar("S", bound=Settings)
+P = TypeVar("P", bound=Part)
 
 
 class LoopSettings(Settings):
-    """How the loop runs. The published Slim-CNN recipe has batch 256, rate 1e-4 and a constant schedule."""
+    """What the loop reads, whatever is trained."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the training set.")
-    batch_size: int = Field(64, ge=2, description="Images per step.")
-    learning_rate: float = Field(0.0001, gt=0, description="Adam's step size.")
-    weight_decay: float = Field(0.0001, ge=0, description="L2 regularisation inside Adam.")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="A constant rate, or warm-up over 5 % of the steps and a half cosine to zero."
+    #: Keys that change no step already taken: a training is continued when one of them was edited.
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds",)
+
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="adam: L2 inside Adam. adamw: decoupled weight decay. sgd: with momentum."
     )
-    flip: bool = Field(True, description="Mirror half of the training images.")
-    colour_jitter: float = Field(
-        0, ge=0, le=1, description="Half width of the random gain and offset of every training image."
-    )
-    shift: float = Field(
-        0, ge=0, le=0.2, description="Largest random shift of a training image, as a share of its sides."
-    )
-    patience: int = Field(
-        0, ge=0, description="Stop after so many epochs without a better validation loss; 0 never stops early."
+    learning_rate: float = Field(1e-4, gt=0, description="The optimiser's step size.")
+    weight_decay: float = Field(1e-4, ge=0, description="L2, or decoupled weight decay.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
+    clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
+    average: float = Field(
+        0.0, ge=0, lt=1, description="Decay of a running mean of the weights that is judged and kept; 0 keeps none."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the forward pass; auto takes bfloat16 where the processor has it."
     )
-    cache_mb: int = Field(
-        4096, ge=64, description="MB of decoded images kept in memory; a larger set is kept in a file."
-    )
-    save_seconds: float = Field(
-        30, ge=0, description="Seconds between two saved states; a killed training goes on from the last one."
-    )
+    save_seconds: float = Field(30, ge=0, description="Time between two states a killed training goes on from.")
 
 
-class TrainingSettings(LoopSettings):
-    """How classifiers are trained."""
+class EpochSettings(LoopSettings):
+    """A training that passes over labelled images and is judged after every pass.
 
-    classifier: Literal["slim_cnn"] = Field("slim_cnn", description="The network.")
-    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
-        HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
+    The published Slim-CNN recipe has batch 256, rate 1e-4 and a constant schedule.
+    """
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb")
+
+    epochs: int = Field(20, ge=1, description="Passes over the training set.")
+    batch_size: int = Field(64, ge=2, description="Images per step.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Constant rate, or warm-up over 5 % of the steps and a half cosine to zero."
     )
-    seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
-        [1], description="One model is trained per run and seed."
+    flip: bool = Field(True, description="Mirror half of the training images.")
+    colour_jitter: float = Field(
+        0.0, ge=0, le=1, description="Half width of the random gain and offset of every training image."
     )
-    mitigation: Literal["none"] = Field("none", description="Method of bias mitigation.")
+    shift: float = Field(
+        0.0, ge=0, le=0.2, description="Largest random shift of a training image as a share of its sides."
+    )
+    patience: int = Field(0, ge=0, description="Epochs without better weights before stopping; 0 never stops early.")
+    cache_mb: int = Field(4096, ge=1, description="Decoded images kept in memory; a larger set is kept in a file.")
+
+
+class StepSettings(LoopSettings):
+    """A training of so many steps, as generative models are trained: a slow start, and a running mean is kept."""
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "steps", "decay", "log_every")
+
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adamw", description=LoopSettings.model_fields["optimiser"].description
+    )
+    steps: int = Field(1000, ge=1, description="Steps of the training. A training that was begun with fewer goes on.")
+    batch_size: int = Field(32, ge=1, description="Faces per step.")
+    learning_rate: float = Field(5e-4, gt=0, description="The optimiser's step size.")
+    weight_decay: float = Field(0.01, ge=0, description="L2, or decoupled weight decay.")
+    warmup: int = Field(200, ge=0, description="Steps in which the step size is reached.")
+    decay: Share = Field(0.25, description="Share of the steps over which the step size falls to 0.")
+    average: float = Field(0.999, ge=0, lt=1, description="Decay of the running mean of the weights that is kept.")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
+    save_seconds: float = Field(180, ge=0, description="Seconds between two states on disk. Changes no weight.")
+    log_every: int = Field(50, ge=1, description="Steps between two lines of the log.")
+
+
+class ClassifierSettings(EpochSettings):
+    """How one classifier is trained."""
+
+    pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb", "threshold", "max_unreadable")
+
+    network: Choice = Field("slim_cnn", description="The network: a name, or `{name: ..., settings}`.")
+    method: Choice = Field(
+        "erm", description="How it learns, mitigation of bias included: a name, or `{name: ..., settings}`."
+    )
+    initial_weights: str | None = Field(
+        None,
+        description="File the training starts from: weights of this workflow, such as "
+        "results/models/synthetic/{seed}/model.safetensors, or a published checkpoint of the network. Layers whose "
+        "shape depends on the number of attributes are drawn anew where the file has another number.",
+    )
     threshold: Literal["fixed", "validation"] = Field(
-        "fixed", description="Decide at 0.5, or where balanced accuracy is best on the validation split."
+        "fixed", description="Decide at 0.5, or at the balanced-accuracy optimum of the validation split."
     )
-    image_size: Pair[Annotated[int, Field(ge=131)]] | None = Field(
+    image_size: Pair[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="Width and height in pixels of the images the network sees; null takes the published ones."
     )
-    crop: float | None = Field(
-        None, gt=0, le=1, description="Central share of every training image that is kept; null keeps all."
+    crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Central share of every training image that is kept; null keeps all."
     )
     max_unreadable: Share = Field(
         0.01, description="The training stops when more than this share of the images fails to decode."
     )
 
 
-class RunSettings(Settings):
-    """A run: what its classifiers are trained on."""
+class TrainingSettings(ClassifierSettings):
+    """The section ``training`` of the configuration."""
+
+    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
+        HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
+    )
+    seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
+        [1], description="One model is trained per run and seed."
+    )
+
+
+#: Keys of ``training`` that a run may set for itself; not those that all runs share, or that change no result.
+OVERRIDES: tuple[str, ...] = tuple(
+    key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
+)
+
+
+class _Run(Settings):
+    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it sets otherwise."""
+
+    left_out = frozenset(OVERRIDES)
 
     real: str | None = Field(None, description="Data set of real images.")
     synthetic: bool | str = Field(
         False,
-        description="Whether generated faces are used: true takes those of the first generator, a name those of that "
-        "generator.",
+        description="Whether generated faces are used: true takes those of the first generator, a name those of that generator.",
     )
-    synthetic_per_real: float | None = Field(None, gt=0, description="Synthetic images per real one; null takes all.")
+    synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Synthetic images per real one; null takes all."
+    )
 
 
-#: How the loop runs, as plain values.
-LOOP_DEFAULTS: dict[str, Any] = LoopSettings.filled({}, "training")
+#: An entry of ``runs``. A key of ``training`` that is null takes the value of ``training``.
+RunSettings = create_model(
+    "RunSettings",
+    __base__=_Run,
+    **{
+        key: (
+            (Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation) | None,
+            Field(None, description=f"Instead of training.{key}."),
+        )
+        for key, field in ClassifierSettings.model_fields.items()
+        if key in OVERRIDES
+    },
+)
 
-#: What a classifier's training knows beside the loop.
-TRAINING_DEFAULTS: dict[str, Any] = {
-    key: value for key, value in TrainingSettings.filled({}, "training").items() if key not in ("attributes", "seeds")
-}
+#: Former key of ``training`` -> what to write instead.
+_RENAMED = {"classifier": "network", "mitigation": "method (none is called erm)"}
 
 
-def resolve(settings: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``settings`` over ``defaults``; UserError naming the first key that is not known."""
-    check_names(where, settings, defaults)
-    return {**defaults, **settings}
+def renamed_problems(config: Mapping[str, Any]) -> list[str]:
+    """A sentence for every key of a configuration that has its former name."""
+    return [
+        f"training.{old} has another name now: write {new}"
+        for old, new in _RENAMED.items()
+        if isinstance(config.get("training"), Mapping) and old in config["training"]
+    ]
+
+
+def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
+    """All that decides a classifier, its training tables and the content of :func:`run_files` aside."""
+    entry, settings = config["runs"][run], run_settings(config, run, seed)
+    return {
+        "version": version("training", "training"),
+        "parts": {key: _chosen(settings, key)[0].version for key in _KINDS},
+        "run": run,
+        "seed": seed,
+        **{key: entry[key] for key in ("real", "synthetic", "synthetic_per_real")},
+        "attributes": config["training"]["attributes"],
+        "settings": settings,
+    }
+
+
+def run_files(config: Mapping[str, Any], run: str, seed: int) -> list[str]:
+    """What a run's classifier is trained from beside faces: initial weights, and the files of its network and method."""
+    settings = run_settings(config, run, seed)
+    files = [settings["initial_weights"]] if settings["initial_weights"] else []
+    for key in _KINDS:
+        part, block = _chosen(settings, key)
+        files += part.files(block.model_dump(mode="json")).values()
+    return files
+
+
+def run_settings(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
+    """Settings of a run's classifier: those of ``training``, and the run's own over them; see ``ClassifierSettings``."""
+    settings = _of_run(config["training"], config["runs"][run])
+    if settings["initial_weights"]:
+        settings["initial_weights"] = settings["initial_weights"].replace("{seed}", str(seed))
+    return settings
+
+
+#: Key -> the kind of part it names.
+_KINDS: dict[str, type[Part]] = {"network": Network, "method": Method}
+
+
+def _chosen(settings: Mapping[str, Any], key: str) -> tuple[Part, Settings]:
+    return choose(_KINDS[key], settings[key], f"training.{key}")
+
+
+def _of_run(training: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    shared = {key: value for key, value in training.items() if key not in ("attributes", "seeds")}
+    return shared | {key: run[key] for key in OVERRIDES if run.get(key) is not None}
+
+
+def resolve(model: type[S], settings: Mapping[str, Any], where: str) -> S:
+    """The checked settings; UserError naming the first key below ``where`` that is unknown or wrong."""
+    try:
+        return model.model_validate(dict(settings))
+    except ValidationError as error:
+        raise UserError(mistakes(where, error, model)[0]) from None
+
+
+def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
+    """The part that a configuration key names, and its checked settings. UserError names ``where``."""
+    if isinstance(value, Mapping) and "name" not in value:
+        raise UserError(f"{where}: key 'name' is missing; it says which {kind.kind} the other keys are for")
+    name, settings = (
+        (value, {}) if isinstance(value, str) else (value["name"], {k: v for k, v in value.items() if k != "name"})
+    )
+    found = part(kind, name, where)
+    return found, resolve(found.settings, settings, where)
+
+
+def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[int, int]:
+    """(rows, columns) of the images its network is shown; UserError when the network cannot take so small ones."""
+    network, _ = choose(Network, settings.network, f"{where}.network")
+    size = settings.image_size or network.size
+    if size[0] < network.smallest[0] or size[1] < network.smallest[1]:
+        raise UserError(
+            f"{where}.image_size is {list(size)}; the network {network.name} needs at least "
+            f"{network.smallest[0]} x {network.smallest[1]} pixels"
+        )
+    return size[1], size[0]
+
+
+def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the networks and methods that the configuration names, a sentence each."""
+    problems = _problems(training, {}, "training")
+    return problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
+
+
+def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -> list[str]:
+    try:
+        settings = resolve(ClassifierSettings, _of_run(training, run), where)
+        input_size(settings, where)
+        choose(Method, settings.method, f"{where}.method")
+    except UserError as error:
+        return [str(error)]
+    return []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -66,33 +64,16 @@ def best_thresholds(scores: np.ndarray, labels: np.ndarray, *, min_images: int =
     return thresholds
 
 
-class AttributeTask:
-    """Attributes as independent binary decisions.
-
-    ``labels`` is int8 (N, a) in {+1, -1, 0}, one row for each image of the pixel array.
-    """
-
-    def __init__(self, labels: np.ndarray, attributes: Sequence[str]):
-        if labels.shape[1] != len(attributes):
-            raise ValueError(f"{labels.shape[1]} label columns for {len(attributes)} attributes")
-        self.labels = torch.tensor(labels)
-        self.attributes = tuple(attributes)
-
-    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
-        """Masked binary cross entropy of one batch."""
-        return masked_bce(outputs, self.labels[rows].to(outputs.device))
-
-    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
-        """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
-        labels = self.labels[rows]
-        metrics = attribute_metrics(torch.sigmoid(outputs).numpy(), labels.numpy(), np.full(outputs.shape[1], 0.5))
-        counts = metrics["positives"] + metrics["negatives"]
-        known = counts > 0
-        varied = np.isfinite(metrics["balanced_accuracy"])
-        numbers = {
-            "loss": float(masked_bce(outputs, labels)),
-            "accuracy": float((metrics["accuracy"][known] * counts[known]).sum() / max(counts.sum(), 1)),
-        }
-        if varied.any():
-            numbers["balanced_accuracy"] = float(metrics["balanced_accuracy"][varied].mean())
-        return numbers
+def attribute_numbers(outputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary; both (n, a), on the CPU."""
+    metrics = attribute_metrics(torch.sigmoid(outputs).numpy(), labels.numpy(), np.full(outputs.shape[1], 0.5))
+    counts = metrics["positives"] + metrics["negatives"]
+    known = counts > 0
+    varied = np.isfinite(metrics["balanced_accuracy"])
+    numbers = {
+        "loss": float(masked_bce(outputs, labels)),
+        "accuracy": float((metrics["accuracy"][known] * counts[known]).sum() / max(counts.sum(), 1)),
+    }
+    if varied.any():
+        numbers["balanced_accuracy"] = float(metrics["balanced_accuracy"][varied].mean())
+    return numbers

@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,35 +23,21 @@ from evenface import networks
 from evenface.annotators.annotating import annotation_frame, undefined_frame
 from evenface.annotators.confusion import confusion
 from evenface.annotators.trained_here import PART
-from evenface.checkpoints import load_model, save_model
+from evenface.annotators.trained_here.settings import TrainedHereSettings
+from evenface.checkpoints import load_model
 from evenface.errors import UserError
-from evenface.seeds import seed_from
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
-from evenface.training.fitting import digest_of, label_matrix, load_for_training, text_digest
+from evenface.training.fitting import label_matrix, load_for_training, text_digest
+from evenface.training.forward import outputs_of
 from evenface.training.images import fit_image
-from evenface.training.loop import fit, outputs_of
-from evenface.training.settings import LOOP_DEFAULTS, resolve
+from evenface.training.method import ImageMethod, Problem
+from evenface.training.session import Session
+from evenface.training.settings import resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
 
 log = logging.getLogger("evenface")
-
-#: Settings of the training; ``dataset`` only says where the faces table comes from.
-DEFAULTS: dict[str, Any] = {
-    **LOOP_DEFAULTS,
-    "epochs": 12,
-    "batch_size": 32,
-    "learning_rate": 2e-3,
-    "schedule": "cosine",
-    "colour_jitter": 0.1,
-    "shift": 0.03,
-    "dataset": "annotated",
-    "min_validation_accuracy": 0.8,
-    "may_withhold": (),
-    "crop": None,
-    "max_unreadable": 0.01,
-}
 
 #: Rows and columns of the network's input: half of an aligned CelebA image.
 SIZE: tuple[int, int] = (112, 92)
@@ -61,19 +45,19 @@ SIZE: tuple[int, int] = (112, 92)
 _BATCH = 64
 
 
-class MultiTask:
+class MultiTask(ImageMethod):
     """Attributes (masked binary cross entropy) and dimensions (cross entropy over known levels), summed.
 
-    ``labels`` is int8 (N, a) in {+1, -1, 0}; ``levels`` maps each dimension to int64 (N,) positions in
-    its levels, -1 unknown; ``slices`` are those of the network's outputs.
+    ``levels`` maps each dimension to int64 (N,) positions in its levels, -1 unknown.
     """
 
-    def __init__(self, labels: np.ndarray, levels: Mapping[str, np.ndarray], slices: Mapping[str, slice]):
-        self.labels = torch.tensor(labels)
+    def __init__(self, problem: Problem, levels: Mapping[str, np.ndarray]):
+        super().__init__(problem)
+        self.labels = torch.tensor(problem.labels)
         self.levels = {name: torch.tensor(values) for name, values in levels.items()}
-        self.slices = slices
+        self.slices = self.networks["network"].slices
 
-    def loss(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+    def loss(self, outputs: Tensor, features: Tensor | None, rows: np.ndarray) -> Tensor:
         """Sum of the heads' mean losses."""
         total = masked_bce(outputs[:, self.slices["attributes"]], self.labels[rows].to(outputs.device))
         for name, values in self.levels.items():
@@ -86,9 +70,9 @@ class MultiTask:
             )
         return total
 
-    def validate(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+    def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
         """Loss and the accuracy of each head (attributes together)."""
-        numbers = {"loss": float(self.loss(outputs, rows))}
+        numbers = {"loss": float(self.loss(outputs, None, rows))}
         labels = self.labels[rows]
         right = (outputs[:, self.slices["attributes"]] > 0) == (labels > 0)
         numbers["attributes"] = float(right[labels != 0].float().mean()) if (labels != 0).any() else 0.0
@@ -129,25 +113,22 @@ def train_annotator(
     ``min_validation_accuracy`` is withheld (its labels are undefined) where ``may_withhold`` lists it;
     otherwise a UserError says so and nothing is written.
     """
-    settings = resolve(settings, DEFAULTS, "annotation.trained_here")
+    settings = resolve(TrainedHereSettings, settings, "annotation.trained_here")
     label_matrix(faces, attributes, label)
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
-    precision = runtime.choose_precision(settings["precision"], device)
-    partial = Path(model_path).with_suffix(".partial")
-    images, kept, train_rows, validation_rows = load_for_training(faces, SIZE, settings, partial, threads, label)
+    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
+    images, kept, train_rows, validation_rows = load_for_training(
+        faces, SIZE, settings.model_dump(), session.folder, threads, label
+    )
     labels = label_matrix(kept, attributes, label)
     levels = _level_codes(kept)
     for dimension, codes in levels.items():
         unseen = [n for i, n in enumerate(DIMENSIONS[dimension]) if not (codes[train_rows] == i).any()]
         if unseen:
             raise UserError(
-                f"{label}: no training image of data set {settings['dataset']!r} has the {dimension} {unseen[0]!r}; choose "
+                f"{label}: no training image of data set {settings.dataset!r} has the {dimension} {unseen[0]!r}; choose "
                 f"a data set annotated with every level for annotation.trained_here.dataset"
             )
     network_settings = {"attributes": len(attributes), "levels": {d: len(v) for d, v in DIMENSIONS.items()}}
-    torch.manual_seed(seed_from(seed, "initial weights"))
-    network = networks.build("multi_task", network_settings)
     data = {
         "train": len(train_rows),
         "validation": len(validation_rows),
@@ -156,62 +137,50 @@ def train_annotator(
         "pixels_sha256": images.sha256,
         "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),
     }
-    computed = {
-        k: v
-        for k, v in settings.items()
-        if k not in ("cache_mb", "save_seconds", "min_validation_accuracy", "may_withhold")
-    }
-    environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
-    result = fit(
-        network,
-        images.pixels,
-        MultiTask(labels, levels, network.slices),
-        train_rows,
-        validation_rows,
-        {key: settings[key] for key in LOOP_DEFAULTS},
-        seed=seed,
-        device=device,
-        precision=precision,
-        digest=digest_of(data, computed, list(attributes), seed, environment, text_digest(kept["split"])),
-        state_path=partial / "state.pt",
-        label=label,
+    session.identify(data, list(attributes), text_digest(kept["split"]))
+    problem = Problem(
+        session=session,
+        settings=settings,
+        faces=kept,
+        pixels=images.pixels,
+        train_rows=train_rows,
+        validation_rows=validation_rows,
+        draw=lambda *names: session.draw(lambda: networks.build("multi_task", network_settings), *names),
+        labels=labels,
+        attributes=tuple(attributes),
     )
-    network.load_state_dict(result.state)
+    method = MultiTask(problem, levels)
+    fitted = method.run(session)
+    network = method.networks["network"]
 
     tables, accuracy = [], {}
     for split, name in (("val", "validation"), ("test", "test")):
         rows = np.flatnonzero(kept["split"] == split)
         if not len(rows):
             continue
-        outputs = outputs_of(network, images.pixels, rows, batch_size=_BATCH, device=device, precision="float32")
+        outputs = outputs_of(network, images.pixels, rows, batch_size=_BATCH, device=session.device)
         answers = _answers(outputs, network, attributes)
         truth = kept.iloc[rows].reset_index(drop=True)
         table = confusion(truth, answers, attributes)
         table.insert(0, "split", name)
         tables.append(table)
         accuracy[name] = _accuracy(truth, answers, attributes)
-    withheld = _gate(accuracy["validation"], settings["min_validation_accuracy"], settings["may_withhold"], label)
+    withheld = _gate(accuracy["validation"], settings.min_validation_accuracy, settings.may_withhold, label)
 
     manifest = {
         "network": {"name": "multi_task", "settings": network_settings},
         "attributes": list(attributes),
         "dimensions": {d: list(v) for d, v in DIMENSIONS.items()},
         "input": {"rows": SIZE[0], "columns": SIZE[1], "channels": "RGB", "mean": [0.5] * 3, "deviation": [0.5] * 3},
-        "seed": seed,
-        "settings": settings,
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
         "accuracy": accuracy,
         "withheld": withheld,
         "data": data,
-        "environment": environment,
     }
     write_csv(pd.concat(tables), confusion_path)
-    write_csv(pd.DataFrame(result.history), log_path)
-    written = save_model(model_path, result.state, manifest)
+    state = network.state_dict()
     images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
-    shutil.rmtree(partial, ignore_errors=True)
-    return written
+    del problem, method
+    return session.write(fitted, state, manifest, log_path)
 
 
 def _answers(outputs: Tensor, network: nn.Module, attributes: Sequence[str]) -> pd.DataFrame:
@@ -306,9 +275,7 @@ class TrainedHere:
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """Labels of RGB uint8 images of any size, one row each."""
         pixels = np.stack([fit_image(image, self.size, self.crop) for image in images])
-        outputs = outputs_of(
-            self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device, precision="float32"
-        )
+        outputs = outputs_of(self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device)
         table = _answers(outputs, self.network, self.attributes)
         nothing = undefined_frame(self, [""] * len(table))
         for head in self.manifest["withheld"]:

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Share
-from evenface.training.settings import LoopSettings
+from evenface.training.settings import EpochSettings
 
 
-class TrainedHereSettings(LoopSettings):
+class TrainedHereSettings(EpochSettings):
     """The annotator that this workflow trains."""
 
-    left_out = frozenset({"crop", "max_unreadable", *LoopSettings.model_fields}) - {
+    pace = (*EpochSettings.pace, "min_validation_accuracy", "may_withhold")
+    left_out = frozenset({"crop", "max_unreadable", *EpochSettings.model_fields}) - {
         "epochs", "batch_size", "learning_rate",
     }  # fmt: skip
 

@@ -7,13 +7,16 @@ public PyTorch model whose weights are distributed, so that its state dictionary
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Rows and columns of the images the published model was trained on (aligned CelebA).
-INPUT_SIZE: tuple[int, int] = (218, 178)
+from evenface.networks.normalisation import normalise
+
+if TYPE_CHECKING:
+    from evenface.networks.slim_cnn import SlimCNNSettings
 
 
 def _conv_unit(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, *, bias: bool = True) -> nn.Sequential:
@@ -99,11 +102,6 @@ class SlimCNN(nn.Module):
         self.apply(_initialise)
 
     @property
-    def features(self) -> int:
-        """Length of the vector before the last linear layer (192 by default)."""
-        return self.fc.in_features
-
-    @property
     def minimum_side(self) -> int:
         """Smallest height and width that leaves one pixel after the last pooling."""
         side = 1
@@ -112,8 +110,8 @@ class SlimCNN(nn.Module):
         _, kernel, stride = self.initial_conv
         return (side - 1) * stride + kernel
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Features (N, ``features``) before the last linear layer."""
+    def features(self, x: Tensor) -> Tensor:
+        """Embeddings (N, 192 by default): what the last linear layer decides by."""
         if min(x.shape[-2:]) < self.minimum_side:
             raise ValueError(
                 f"input of {x.shape[-2]} x {x.shape[-1]} pixels: Slim-CNN needs both sides to be at least "
@@ -130,8 +128,17 @@ class SlimCNN(nn.Module):
         x = self.max_pool5(self.slim4(x))
         return self.global_pool(x).flatten(1)
 
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (N, num_attributes) of embeddings."""
+        return self.fc(features)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.embed(x))
+        return self.classify(self.features(x))
+
+
+def create(outputs: int, settings: SlimCNNSettings) -> SlimCNN:
+    """The network as the configuration asks for it."""
+    return SlimCNN(outputs, filters=settings.filters)
 
 
 def _initialise(module: nn.Module) -> None:
@@ -139,11 +146,6 @@ def _initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
     if isinstance(module, nn.Linear):
         nn.init.constant_(module.bias, 0.01)
-
-
-def normalise(images: Tensor) -> Tensor:
-    """uint8 (N, 3, H, W) to float32 in [-1, 1]: (v / 255 - 0.5) / 0.5, as the published model was trained."""
-    return images.to(torch.float32).div_(255).sub_(0.5).div_(0.5)
 
 
 def preprocess(image: np.ndarray) -> Tensor:

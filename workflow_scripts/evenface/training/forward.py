@@ -1,0 +1,37 @@
+"""Networks computing: precision, and outputs for images without augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evenface.networks.normalisation import CENTRED, Normalisation
+from evenface.training.augmentation import to_input
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Context in which a network computes in ``precision`` on ``device``."""
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def outputs_of(
+    network: Callable[[Tensor], Tensor],
+    pixels: Any,
+    rows: np.ndarray,
+    *,
+    batch_size: int,
+    device: str,
+    precision: str = "float32",
+    normalisation: Normalisation = CENTRED,
+) -> Tensor:
+    """What ``network``, in evaluation mode, or its ``features`` give for ``pixels[rows]``: float32 (n, k) on the CPU."""
+    parts = []
+    with torch.inference_mode(), autocast(device, precision):
+        for start in range(0, len(rows), batch_size):
+            x = normalisation(to_input(pixels[rows[start : start + batch_size]], device))
+            parts.append(network(x).float().cpu())
+    return torch.cat(parts)

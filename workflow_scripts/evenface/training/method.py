@@ -1,0 +1,266 @@
+"""What the loop is told of a training: its networks, parameters, batches, loss, state, and what selects the weights.
+
+:class:`Method` is all the loop knows. :class:`ImageMethod` passes over labelled images in augmented batches, and
+:class:`Classification` learns binary attributes of them: plain training as it stands, and what most methods start
+from. A method for the configuration is a :class:`evenface.parts.Method` whose code makes one from a :class:`Problem`::
+
+    class OnlyTheWorst(Classification):
+        def loss(self, outputs, features, rows):
+            return (self.losses(outputs, rows) * self.defined(rows)).mean(1).max()
+
+    PART = Method(name="only_the_worst", summary="Learns from the worst image of a batch.", code=OnlyTheWorst)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from evenface.networks.normalisation import CENTRED, Normalisation
+from evenface.seeds import seed_from
+from evenface.training.augmentation import Degrade, _augment, _Batch, to_input
+from evenface.training.forward import autocast, outputs_of
+from evenface.training.settings import EpochSettings, LoopSettings
+from evenface.training.tasks import attribute_numbers, masked_bce
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evenface.parts import Settings
+    from evenface.training.loop import Fitted
+    from evenface.training.session import Session
+
+
+class Method:
+    """One training, as the loop sees it. ``loop``, ``networks``, ``steps``, ``round``, ``rate``, ``batch`` and ``loss_of`` are needed.
+
+    Everything random comes from seeds made of names, and torch's global generator only in :meth:`loss_of`.
+    """
+
+    #: Optimiser, precision, and how often the state is saved.
+    loop: LoopSettings
+    #: Everything with weights, by name: moved to the device, switched between training and evaluation, saved.
+    networks: dict[str, nn.Module]
+    #: Steps of the whole training, and of a round, after which the weights are judged.
+    steps: int
+    round: int
+    #: Whether the log counts rounds, as epochs, or steps.
+    unit: Literal["epoch", "step"] = "epoch"
+    #: Which number of :meth:`validate` selects the weights, and whether low or high is good; None takes the last ones.
+    selects: tuple[str, Literal["min", "max"]] | None = ("loss", "min")
+    #: Rounds without better weights before stopping; 0 never stops early.
+    patience: int = 0
+    #: Whether batches are made ahead by another thread; False where they depend on what the method keeps.
+    ahead: bool = True
+    #: Attributes that change while training and are saved: tensors, arrays, numbers, texts, lists and mappings of them.
+    keeps: tuple[str, ...] = ()
+
+    def parameters(self) -> Iterable[dict[str, Any]]:
+        """Groups for the optimiser: ``params``, and what differs: ``weight_decay``, or ``rate_factor`` times the rate."""
+        return [{"params": [p for n in self.networks.values() for p in n.parameters() if p.requires_grad]}]
+
+    def train_mode(self) -> None:
+        """Switch the networks to training, before every round."""
+        for network in self.networks.values():
+            network.train()
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (from 0)."""
+        raise NotImplementedError
+
+    def batch(self, step: int) -> Any:
+        """The batch of a step (from 0): anything with ``rows`` (n,), the same whenever it is asked for."""
+        raise NotImplementedError
+
+    def loss_of(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """Scalar loss of a batch, and further numbers for the log. It may change what the method keeps."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[str, float]:
+        """Numbers for the log and for ``selects``; the networks are in evaluation mode."""
+        return {}
+
+    def better(self, numbers: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Whether weights with these numbers are preferred to the best so far."""
+        name, direction = self.selects
+        return numbers[name] < best[name] if direction == "min" else numbers[name] > best[name]
+
+    def state(self) -> dict[str, Any]:
+        """What must be saved beside networks and optimiser."""
+        return {name: getattr(self, name) for name in self.keeps}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state` gave; tensors go where the present ones are."""
+        for name, value in state.items():
+            now = getattr(self, name, None)
+            setattr(self, name, value.to(now.device) if isinstance(now, Tensor) else value)
+
+    def run(self, session: Session) -> Fitted:
+        """The whole training. A method of several stages fits each with its own name, and returns the last.
+
+        The networks of what is fitted last are those of ``self``: ``networks["network"]`` is written.
+        """
+        return session.fit(self)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method may look at.
+
+    ``pixels`` is uint8 (N, rows, columns, 3), in memory or on disk; ``faces`` has a row for each with demographics,
+    ``origin`` (real or synthetic) and ``split``; ``labels`` is int8 (N, a) in {+1, -1, 0} in the order of ``attributes``.
+    ``train_rows`` and ``validation_rows`` are positions. ``draw`` makes a network with the initial weights of this seed,
+    or of another draw with a name. ``degrade`` changes every training image.
+    """
+
+    session: Session
+    settings: EpochSettings
+    faces: pd.DataFrame
+    pixels: Any
+    train_rows: np.ndarray
+    validation_rows: np.ndarray
+    draw: Callable[..., nn.Module]
+    labels: np.ndarray | None = None
+    attributes: tuple[str, ...] = ()
+    normalisation: Normalisation = CENTRED
+    degrade: Degrade | None = None
+
+    def but(self, *, settings: Mapping[str, Any] | None = None, **changes: Any) -> Problem:
+        """The same with other rows or networks, or with some settings changed: for a stage of a method."""
+        return replace(self, settings=self.settings.model_copy(update=dict(settings or {})), **changes)
+
+    def groups(self, dimensions: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Group of every image, int64 (N,), and the groups' names, such as ``black*female``; ``unknown`` is a level."""
+        names = self.faces[list(dimensions)].astype(str).agg("*".join, axis=1)
+        found = sorted(names.unique())
+        return names.map({name: i for i, name in enumerate(found)}).to_numpy(np.int64), found
+
+    def outputs(self, network: Callable[[Tensor], Tensor], rows: np.ndarray, precision: str | None = None) -> Tensor:
+        """What ``network``, in evaluation mode, or its ``features`` give for images as they are: float32 (n, k) on the CPU.
+
+        ``precision`` is the training's own where it is None.
+        """
+        return outputs_of(
+            network, self.pixels, rows, batch_size=self.settings.batch_size, device=self.session.device,
+            precision=precision or self.session.precision, normalisation=self.normalisation,
+        )  # fmt: skip
+
+
+class ImageMethod(Method):
+    """Passes over the training images in a new order each time; ``loss`` and ``judge`` say what is learnt.
+
+    Override :meth:`order` for another sampler, :meth:`batch` for other batches.
+    """
+
+    def __init__(self, problem: Problem, settings: Settings | None = None):
+        self.problem, self.settings = problem, settings
+        self.networks = {"network": problem.draw()}
+        self.loop, self.patience = problem.settings, problem.settings.patience
+        self._seed = problem.session.seed
+        self._augmentation = problem.settings.model_dump(include={"flip", "shift", "colour_jitter"})
+        self._order: tuple[int, np.ndarray] = (0, np.empty(0, np.int64))
+
+    @cached_property
+    def round(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(len(self.order(1)) / self.problem.settings.batch_size)
+
+    @cached_property
+    def steps(self) -> int:
+        """Steps of all epochs."""
+        return self.round * self.problem.settings.epochs
+
+    def rate(self, step: int) -> float:
+        """Constant, or a rise over 5 % of the steps and a half cosine to zero."""
+        rate = self.problem.settings.learning_rate
+        if self.problem.settings.schedule == "constant":
+            return rate
+        warm = max(round(0.05 * self.steps), 1)
+        if step < warm:
+            return rate * (step + 1) / warm
+        return rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Rows of an epoch (from 1) in the order they are shown: as many in every epoch."""
+        rows = self.problem.train_rows
+        return rows[np.random.Generator(np.random.PCG64(seed_from(self._seed, "order", epoch))).permutation(len(rows))]
+
+    def batch(self, step: int) -> _Batch:
+        """Augmented images of the step's rows."""
+        epoch, step = step // self.round + 1, step % self.round
+        if self._order[0] != epoch:
+            self._order = epoch, self.order(epoch)
+        size = self.problem.settings.batch_size
+        return self.augmented(self._order[1][step * size : (step + 1) * size], "augment", epoch, step)
+
+    def augmented(self, rows: np.ndarray, *names: object) -> _Batch:
+        """The images of ``rows``, changed by chance as the settings say; ``names`` seed the draw."""
+        seed = seed_from(self._seed, *names)
+        return _augment(self.problem.pixels[rows], rows, self._augmentation, seed, self.problem.degrade)
+
+    def input(self, batch: _Batch) -> Tensor:
+        """A batch as the network's input, on the device."""
+        device = self.problem.session.device
+        x = to_input(batch.pixels, device)
+        if batch.gain is not None:
+            gain, offset = (torch.from_numpy(v).to(device)[:, :, None, None] for v in (batch.gain, batch.offset))
+            x = x.mul_(gain).add_(offset).clamp_(-1, 1)
+        return self.problem.normalisation(x)
+
+    def forward(self, batch: _Batch, name: str = "network") -> tuple[Tensor, Tensor]:
+        """Outputs float32 (n, k) and embeddings float32 (n, d) of one of the networks, on the device."""
+        network = self.networks[name]
+        with autocast(self.problem.session.device, self.problem.session.precision):
+            features = network.features(self.input(batch))
+            outputs = network.classify(features)
+        return outputs.float(), features.float()
+
+    def loss_of(self, batch: _Batch) -> tuple[Tensor, dict[str, float]]:
+        """The loss of the network's outputs."""
+        return self.loss(*self.forward(batch), batch.rows), {}
+
+    def loss(self, outputs: Tensor, features: Tensor, rows: np.ndarray) -> Tensor:
+        """Scalar loss; ``outputs`` float32 (n, k), embeddings ``features`` float32 (n, d), both on the device."""
+        raise NotImplementedError
+
+    def validate(self) -> dict[str, float]:
+        """What :meth:`judge` says of the outputs for the validation images."""
+        rows = self.problem.validation_rows
+        return self.judge(self.problem.outputs(self.networks["network"], rows), rows)
+
+    def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """Numbers of the outputs (n, k) for the images ``rows``, all on the CPU."""
+        raise NotImplementedError
+
+
+class Classification(ImageMethod):
+    """Attributes as independent binary decisions; labels 0 are undefined and take part in nothing."""
+
+    def __init__(self, problem: Problem, settings: Settings | None = None):
+        super().__init__(problem, settings)
+        self.labels = torch.tensor(problem.labels)
+
+    def losses(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
+        """Binary cross entropy (n, a) of every decision; without meaning where the label is undefined."""
+        positive = (self.labels[rows] > 0).to(outputs)
+        return functional.binary_cross_entropy_with_logits(outputs, positive, reduction="none")
+
+    def defined(self, rows: np.ndarray) -> Tensor:
+        """Which labels are known: bool (n, a) on the device."""
+        return (self.labels[rows] != 0).to(self.problem.session.device)
+
+    def loss(self, outputs: Tensor, features: Tensor, rows: np.ndarray) -> Tensor:
+        """Masked binary cross entropy."""
+        return masked_bce(outputs, self.labels[rows].to(outputs.device))
+
+    def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
+        return attribute_numbers(outputs, self.labels[rows])

@@ -1,0 +1,1 @@
+"""Ways to train a classifier, the plain one and those that reduce bias: one module each."""
