@@ -8,6 +8,10 @@ from snakemake.utils import min_version
 min_version("9.20")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
 
+from evenface import display
+
+display.install(workflow)
+
 
 configfile: "config.yaml"
 

@@ -24,9 +24,9 @@ import pandas as pd
 
 from evenface.fairness import FairnessSettings, evaluate
 from evenface.fairness.cube import CellSpace, Cube, count
+from evenface.fairness.evaluated import evaluate_grouping, observed_of
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import Scored
-from evenface.fairness.tables import _evaluate_grouping, _observed
 
 THREADS = 2
 # 2, 3 and 4 levels with their products: 59 groups
@@ -55,8 +55,8 @@ def simulated_cube(n_images: int, n_attributes: int, n_identities: int) -> Cube:
 def statistics(cube: Cube, settings: FairnessSettings) -> None:
     started = time.perf_counter()
     scored = Scored(cube, {}, "identity", {}, 0)
-    results = {name: _evaluate_grouping(scored, cube.space.grouping(name), settings) for name in settings.groupings}
-    observed = {name: (r.grouping, _observed(r, settings)) for name, r in results.items()}
+    results = {name: evaluate_grouping(scored, cube.space.grouping(name), settings) for name in settings.groupings}
+    observed = {name: (r.grouping, observed_of(r, settings)) for name, r in results.items()}
     resampler = Resampler({"model": cube}, settings, THREADS)
     inferred = resampler.infer("model", cube, observed)
     seconds = time.perf_counter() - started

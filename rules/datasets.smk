@@ -3,7 +3,7 @@
 
 rule read_dataset:
     input:
-        files=dataset_files,
+        files=FLOW.datasets.files,
     output:
         faces=ensure("data/faces/{dataset}.parquet", non_empty=True),
         rejected="data/faces/{dataset}.rejected.parquet",
@@ -17,21 +17,21 @@ rule read_dataset:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(4000),
-        runtime=120,
+        mem_mb=scaled(4000),
+        runtime=minutes(120),
     params:
-        recipe=reader_settings,
+        recipe=FLOW.datasets.recipe,
     script:
         "../workflow_scripts/read_dataset.py"
 
 
 rule read_synthetic:
     input:
-        images=all_shards(".tar"),
-        aligned=all_shards(".aligned.tar"),
-        screening=all_shards(".screen.parquet"),
-        quality=quality_tables,
-        annotations=annotations(label_sources),
+        images=FLOW.generation.shards(".tar"),
+        aligned=FLOW.generation.shards(".aligned.tar"),
+        screening=FLOW.generation.shards(".screen.parquet"),
+        quality=FLOW.screening.quality_tables,
+        annotations=FLOW.annotation.tables(FLOW.annotation.used),
     output:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),
         rejected="data/faces/{generator}.rejected.parquet",
@@ -44,9 +44,9 @@ rule read_synthetic:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
-        recipe=synthetic_recipe,
+        recipe=FLOW.datasets.synthetic_recipe,
     script:
         "../workflow_scripts/read_synthetic.py"

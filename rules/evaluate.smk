@@ -17,26 +17,17 @@ rule predict:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
-        recipe={
-            "version": version("training", "predictions"),
-            "attributes": SETTINGS["evaluation"]["attributes"],
-            "crop": SETTINGS["evaluation"]["crop"],
-        },
+        recipe=FLOW.training.prediction_recipe(),
     script:
         "../workflow_scripts/predict.py"
 
 
 rule fairness:
     input:
-        predictions=expand(
-            "results/predictions/{run}/{seed}/{dataset}.parquet",
-            run=list(RUNS),
-            seed=SEEDS,
-            dataset=EVALUATED,
-        ),
+        predictions=FLOW.evaluation.predictions(),
     output:
         fairness=report(
             "results/fairness.csv",
@@ -69,14 +60,9 @@ rule fairness:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=60,
+        mem_mb=scaled(3000),
+        runtime=minutes(60),
     params:
-        recipe={
-            "version": version("fairness", "evaluation"),
-            "dataset": EVALUATED,
-            "models": [[run, seed] for run in RUNS for seed in SEEDS],
-            "settings": {"seed": SETTINGS["seed"], **SETTINGS["evaluation"]},
-        },
+        recipe=FLOW.evaluation.recipe(),
     script:
         "../workflow_scripts/fairness.py"

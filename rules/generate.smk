@@ -3,7 +3,7 @@
 
 rule generate:
     input:
-        files=generator_inputs,
+        files=FLOW.generation.inputs,
     output:
         images=ensure("data/synthetic/{generator}/{shard}.tar", non_empty=True),
     log:
@@ -13,14 +13,14 @@ rule generate:
     priority: 10
     retries: 1
     conda:
-        "../envs/diffusion.yaml"
+        FLOW.generation.conda
     threads: 1
     resources:
-        gpu=generator_gpus,
-        mem_mb=generator_mem,
-        runtime=generator_runtime,
+        gpu=FLOW.generation.gpus,
+        mem_mb=scaled(FLOW.generation.mem_mb),
+        runtime=minutes(FLOW.generation.runtime),
     params:
-        recipe=shard_recipe,
-        files=generator_file_names,
+        recipe=FLOW.generation.recipe,
+        files=FLOW.generation.files,
     script:
         "../workflow_scripts/generate.py"

@@ -6,160 +6,160 @@ snakemake --cores 2 results/latent/parametric/effects.csv results/latent/paramet
 
 rule sample_latents:
     input:
-        files=latent_inputs,
+        files=FLOW.latent.inputs,
     output:
-        images=ensure(f"{LATENT_FOLDER}/samples/{{part}}.tar", non_empty=True),
+        images=ensure(f"{FLOW.latent.folder}/samples/{{part}}.tar", non_empty=True),
     log:
-        f"results/logs/sample_latents/{LATENT['generator']}-{{part}}.log",
+        f"results/logs/sample_latents/{FLOW.latent.generator}-{{part}}.log",
     benchmark:
-        f"results/benchmarks/sample_latents/{LATENT['generator']}-{{part}}.tsv"
+        f"results/benchmarks/sample_latents/{FLOW.latent.generator}-{{part}}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(2000),
-        runtime=240,
+        gpu=FLOW.latent.needs().gpu,
+        mem_mb=scaled(2000),
+        runtime=minutes(240),
     params:
-        recipe=latent_part,
-        files=latent_files,
+        recipe=FLOW.latent.sample_part,
+        files=FLOW.latent.files,
     script:
         "../workflow_scripts/sample_latents.py"
 
 
 rule label_latents:
     input:
-        unpack(detector_files),
-        parts=LATENT_PARTS,
-        weights=LATENT_LABEL_FILES,
+        unpack(FLOW.screening.detector_files),
+        parts=FLOW.latent.parts,
+        weights=FLOW.latent.reader_files("labels_from"),
     output:
-        labels=ensure(f"{LATENT_FOLDER}/labels.parquet", non_empty=True),
+        labels=ensure(f"{FLOW.latent.folder}/labels.parquet", non_empty=True),
     log:
-        f"results/logs/label_latents/{LATENT['generator']}.log",
+        f"results/logs/label_latents/{FLOW.latent.generator}.log",
     benchmark:
-        f"results/benchmarks/label_latents/{LATENT['generator']}.tsv"
+        f"results/benchmarks/label_latents/{FLOW.latent.generator}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=FLOW.latent.reader_gpus("labels_from"),
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
-        reader=LATENT_LABELS,
+        reader=FLOW.latent.reader("labels_from"),
     script:
         "../workflow_scripts/label_latents.py"
 
 
 rule fit_directions:
     input:
-        parts=LATENT_PARTS,
+        parts=FLOW.latent.parts,
         labels=rules.label_latents.output.labels,
     output:
-        directions=ensure(f"{LATENT_FOLDER}/directions.npz", non_empty=True),
-        accuracy=f"{LATENT_FOLDER}/directions.csv",
-        groups=f"{LATENT_FOLDER}/directions_by_group.csv",
-        cosines=f"{LATENT_FOLDER}/cosines.csv",
+        directions=ensure(f"{FLOW.latent.folder}/directions.npz", non_empty=True),
+        accuracy=f"{FLOW.latent.folder}/directions.csv",
+        groups=f"{FLOW.latent.folder}/directions_by_group.csv",
+        cosines=f"{FLOW.latent.folder}/cosines.csv",
     log:
-        f"results/logs/fit_directions/{LATENT['generator']}.log",
+        f"results/logs/fit_directions/{FLOW.latent.generator}.log",
     benchmark:
-        f"results/benchmarks/fit_directions/{LATENT['generator']}.tsv"
+        f"results/benchmarks/fit_directions/{FLOW.latent.generator}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=60,
+        mem_mb=scaled(3000),
+        runtime=minutes(60),
     params:
-        recipe=latent_checked(fit_recipe),
+        recipe=FLOW.latent.fit,
     script:
         "../workflow_scripts/fit_directions.py"
 
 
 rule direction_effects:
     input:
-        unpack(detector_files),
-        parts=LATENT_PARTS,
+        unpack(FLOW.screening.detector_files),
+        parts=FLOW.latent.parts,
         directions=rules.fit_directions.output.directions,
-        files=latent_inputs,
-        weights=LATENT_JUDGE_FILES,
+        files=FLOW.latent.inputs,
+        weights=FLOW.latent.reader_files("accepted_by"),
     output:
-        effects=f"{LATENT_FOLDER}/effects.csv",
-        sheet=f"{LATENT_FOLDER}/walks.jpg",
+        effects=f"{FLOW.latent.folder}/effects.csv",
+        sheet=f"{FLOW.latent.folder}/walks.jpg",
     log:
-        f"results/logs/direction_effects/{LATENT['generator']}.log",
+        f"results/logs/direction_effects/{FLOW.latent.generator}.log",
     benchmark:
-        f"results/benchmarks/direction_effects/{LATENT['generator']}.tsv"
+        f"results/benchmarks/direction_effects/{FLOW.latent.generator}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=FLOW.latent.needs().gpu,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
-        recipe=latent_recipe("effects"),
-        reader=LATENT_JUDGE,
-        files=latent_files,
+        recipe=FLOW.latent.drawn("effects"),
+        reader=FLOW.latent.reader("accepted_by"),
+        files=FLOW.latent.files,
     script:
         "../workflow_scripts/direction_effects.py"
 
 
 rule mirror_latents:
     input:
-        unpack(detector_files),
-        parts=LATENT_PARTS,
+        unpack(FLOW.screening.detector_files),
+        parts=FLOW.latent.parts,
         directions=rules.fit_directions.output.directions,
-        files=latent_inputs,
-        weights=LATENT_JUDGE_FILES,
+        files=FLOW.latent.inputs,
+        weights=FLOW.latent.reader_files("accepted_by"),
     output:
-        images=ensure(f"{LATENT_FOLDER}/mirror_pairs.tar", non_empty=True),
-        pairs=f"{LATENT_FOLDER}/mirror_pairs.csv",
-        summary=f"{LATENT_FOLDER}/mirror.csv",
+        images=ensure(f"{FLOW.latent.folder}/mirror_pairs.tar", non_empty=True),
+        pairs=f"{FLOW.latent.folder}/mirror_pairs.csv",
+        summary=f"{FLOW.latent.folder}/mirror.csv",
     log:
-        f"results/logs/mirror_latents/{LATENT['generator']}.log",
+        f"results/logs/mirror_latents/{FLOW.latent.generator}.log",
     benchmark:
-        f"results/benchmarks/mirror_latents/{LATENT['generator']}.tsv"
+        f"results/benchmarks/mirror_latents/{FLOW.latent.generator}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=240,
+        gpu=FLOW.latent.needs().gpu,
+        mem_mb=scaled(4000),
+        runtime=minutes(240),
     params:
-        recipe=latent_recipe("mirror"),
-        reader=LATENT_JUDGE,
-        files=latent_files,
+        recipe=FLOW.latent.drawn("mirror"),
+        reader=FLOW.latent.reader("accepted_by"),
+        files=FLOW.latent.files,
     script:
         "../workflow_scripts/mirror_latents.py"
 
 
 rule balance_latents:
     input:
-        unpack(detector_files),
+        unpack(FLOW.screening.detector_files),
         directions=rules.fit_directions.output.directions,
-        files=latent_inputs,
-        weights=LATENT_JUDGE_FILES,
+        files=FLOW.latent.inputs,
+        weights=FLOW.latent.reader_files("accepted_by"),
     output:
-        images=ensure(f"{LATENT_FOLDER}/balanced.tar", non_empty=True),
-        candidates=f"{LATENT_FOLDER}/candidates.csv",
-        curve=f"{LATENT_FOLDER}/acceptance_curve.csv",
-        summary=f"{LATENT_FOLDER}/balanced.csv",
+        images=ensure(f"{FLOW.latent.folder}/balanced.tar", non_empty=True),
+        candidates=f"{FLOW.latent.folder}/candidates.csv",
+        curve=f"{FLOW.latent.folder}/acceptance_curve.csv",
+        summary=f"{FLOW.latent.folder}/balanced.csv",
     log:
-        f"results/logs/balance_latents/{LATENT['generator']}.log",
+        f"results/logs/balance_latents/{FLOW.latent.generator}.log",
     benchmark:
-        f"results/benchmarks/balance_latents/{LATENT['generator']}.tsv"
+        f"results/benchmarks/balance_latents/{FLOW.latent.generator}.tsv"
     conda:
         "../envs/latent.yaml"
     threads: 1
     resources:
-        gpu=latent_gpus,
-        mem_mb=scaled_mem(4000),
-        runtime=480,
+        gpu=FLOW.latent.needs().gpu,
+        mem_mb=scaled(4000),
+        runtime=minutes(480),
     params:
-        recipe=latent_recipe("balanced", "walk"),
-        reader=LATENT_JUDGE,
-        files=latent_files,
+        recipe=FLOW.latent.drawn("balanced", "walk"),
+        reader=FLOW.latent.reader("accepted_by"),
+        files=FLOW.latent.files,
     script:
         "../workflow_scripts/balance_latents.py"

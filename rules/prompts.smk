@@ -9,15 +9,17 @@ rule write_prompts:
     benchmark:
         "results/benchmarks/write_prompts/{catalogue}.tsv"
     wildcard_constraints:
-        catalogue=one_of(prompts_to_write()),
+        catalogue=one_of(Path(path).stem for path in FLOW.unwritten),
+    # An endpoint may be out of reach of the compute nodes.
+    localrule: any(prompt["task"]["writer"] != "transformers" for prompt in FLOW.prompts.values())
     conda:
         "../envs/diffusion.yaml"
     threads: 2
     resources:
-        gpu=prompt_gpus,
-        mem_mb=scaled_mem(16000),
-        runtime=720,
+        gpu=FLOW.generation.prompt_gpus,
+        mem_mb=scaled(16000),
+        runtime=minutes(720),
     params:
-        task=prompt_task,
+        task=FLOW.generation.prompt_task,
     script:
         "../workflow_scripts/write_prompts.py"

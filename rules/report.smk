@@ -3,7 +3,7 @@
 
 rule contact_sheet:
     input:
-        images=all_shards(".tar"),
+        images=FLOW.generation.shards(".tar"),
     output:
         sheet="results/figures/contact_sheet_{generator}.jpg",
     log:
@@ -14,29 +14,29 @@ rule contact_sheet:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     script:
         "../workflow_scripts/contact_sheet.py"
 
 
 rule report:
     input:
-        sheets=of_generators("results/figures/contact_sheet_{generator}.jpg"),
+        sheets=FLOW.of_generators("results/figures/contact_sheet_{generator}.jpg"),
         fairness="results/fairness.csv",
         groups="results/fairness/group_metrics.csv",
         gaps="results/fairness/gap_metrics.csv",
         coverage="results/fairness/label_coverage.csv",
-        acceptance=of_generators("data/synthetic/{generator}/acceptance.csv"),
-        rejected=of_generators("data/synthetic/{generator}/rejected.csv"),
-        quality=of_generators("data/synthetic/{generator}/quality.csv"),
-        differences=of_generators("data/synthetic/{generator}/acceptance_differences.csv"),
-        agreement=of_generators("results/annotation/{generator}/agreement.csv"),
-        confusion=of_generators("results/annotation/{generator}/confusion.csv"),
-        summaries=of_generators("data/faces/{generator}.json"),
-        study=quality_study(),
-        logs=classifiers("results/models/{run}/{seed}/log.csv"),
-        manifests=classifiers("results/models/{run}/{seed}/model.json"),
+        acceptance=FLOW.of_generators("data/synthetic/{generator}/acceptance.csv"),
+        rejected=FLOW.of_generators("data/synthetic/{generator}/rejected.csv"),
+        quality=FLOW.of_generators("data/synthetic/{generator}/quality.csv"),
+        differences=FLOW.of_generators("data/synthetic/{generator}/acceptance_differences.csv"),
+        agreement=FLOW.of_generators("results/annotation/{generator}/agreement.csv"),
+        confusion=FLOW.of_generators("results/annotation/{generator}/confusion.csv"),
+        summaries=FLOW.of_generators("data/faces/{generator}.json"),
+        study=FLOW.screening.study(),
+        logs=FLOW.of_classifiers("results/models/{run}/{seed}/log.csv"),
+        manifests=FLOW.of_classifiers("results/models/{run}/{seed}/model.json"),
     output:
         html=report(
             "results/report.html",
@@ -51,16 +51,9 @@ rule report:
         "../envs/report.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
-        recipe={
-            "version": version("report", "report"),
-            "models": [f"{run}-{seed}" for run in RUNS for seed in SEEDS],
-            "generators": GENERATORS,
-            "provenance": {"generators": GENERATORS, "config digest": config_digest(SETTINGS)},
-            "baseline": SETTINGS["evaluation"]["baseline"],
-            "standins": {name: d["standin"] for name, d in DATASETS.items() if d["standin"]},
-        },
+        recipe=FLOW.evaluation.report_recipe(),
     script:
         "../workflow_scripts/report.py"

@@ -3,7 +3,7 @@
 
 rule screen:
     input:
-        unpack(detector_files),
+        unpack(FLOW.screening.detector_files),
         images="data/synthetic/{generator}/{shard}.tar",
     output:
         table=ensure("data/synthetic/{generator}/{shard}.screen.parquet", non_empty=True),
@@ -16,17 +16,17 @@ rule screen:
         "../envs/vision.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
+        mem_mb=scaled(1000),
+        runtime=minutes(30),
     params:
-        recipe=screening_settings,
+        recipe=FLOW.screening.recipe,
     script:
         "../workflow_scripts/screen.py"
 
 
 rule locate_faces:
     input:
-        unpack(detector_files),
+        unpack(FLOW.screening.detector_files),
         faces="data/faces/{dataset}.parquet",
     output:
         table=ensure("data/faces/{dataset}.landmarks.parquet", non_empty=True),
@@ -39,20 +39,20 @@ rule locate_faces:
         "../envs/vision.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1500),
-        runtime=720,
+        mem_mb=scaled(1500),
+        runtime=minutes(720),
     params:
-        recipe=screening_settings,
+        recipe=FLOW.screening.recipe,
     script:
         "../workflow_scripts/locate_faces.py"
 
 
 rule train_magface:
     input:
-        faces=f"data/faces/{MAGFACE['trained_here']['dataset']}.parquet",
-        landmarks=f"data/faces/{MAGFACE['trained_here']['dataset']}.landmarks.parquet",
+        faces=f"data/faces/{FLOW.screening.magface['trained_here']['dataset']}.parquet",
+        landmarks=f"data/faces/{FLOW.screening.magface['trained_here']['dataset']}.landmarks.parquet",
     output:
-        model=ensure(MAGFACE_TRAINED_HERE, non_empty=True),
+        model=ensure(NETWORK, non_empty=True),
         manifest="results/screening/magface/model.json",
         log="results/screening/magface/log.csv",
     log:
@@ -65,25 +65,21 @@ rule train_magface:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=720,
+        mem_mb=scaled(4000),
+        runtime=minutes(720),
     params:
-        recipe={
-            "version": version("training", "recognition"),
-            "seed": SETTINGS["seed"],
-            "settings": MAGFACE["trained_here"],
-        },
+        recipe=FLOW.screening.training_recipe(),
     script:
         "../workflow_scripts/train_magface.py"
 
 
 rule calibrate_magface:
     input:
-        unpack(magface_weights),
-        faces=f"data/faces/{MAGFACE['reference']}.parquet",
-        landmarks=f"data/faces/{MAGFACE['reference']}.landmarks.parquet",
+        unpack(FLOW.screening.weights),
+        faces=f"data/faces/{FLOW.screening.magface['reference']}.parquet",
+        landmarks=f"data/faces/{FLOW.screening.magface['reference']}.landmarks.parquet",
     output:
-        calibration=MAGFACE_CALIBRATION,
+        calibration=CALIBRATION,
     log:
         "results/logs/calibrate_magface.log",
     benchmark:
@@ -91,22 +87,22 @@ rule calibrate_magface:
     priority: 15
     conda:
         "../envs/vision.yaml"
-    threads: MAGFACE_THREADS
+    threads: FLOW.screening.magface_threads
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=240,
+        mem_mb=scaled(2000),
+        runtime=minutes(240),
     params:
-        recipe=quality_settings("quantile", "reference"),
+        recipe=FLOW.screening.quality_recipe("quantile", "reference"),
     script:
         "../workflow_scripts/calibrate_magface.py"
 
 
 rule score_quality:
     input:
-        unpack(magface_files),
-        images=batch_shards(".tar"),
-        tables=batch_shards(".screen.parquet"),
+        unpack(FLOW.screening.magface_files),
+        images=FLOW.annotation.shards(".tar"),
+        tables=FLOW.annotation.shards(".screen.parquet"),
     output:
         table=ensure("data/synthetic/{generator}/quality/{batch}.parquet", non_empty=True),
     log:
@@ -115,20 +111,20 @@ rule score_quality:
         "results/benchmarks/score_quality/{generator}/{batch}.tsv"
     conda:
         "../envs/vision.yaml"
-    threads: MAGFACE_THREADS
+    threads: FLOW.screening.magface_threads
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
-        recipe=quality_settings("threshold"),
+        recipe=FLOW.screening.quality_recipe("threshold"),
     script:
         "../workflow_scripts/score_quality.py"
 
 
 rule quality_study:
     input:
-        unpack(magface_files),
+        unpack(FLOW.screening.magface_files),
         assets=FACE_ASSETS,
     output:
         table="results/audit/quality.csv",
@@ -141,23 +137,19 @@ rule quality_study:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(2000),
-        runtime=60,
+        mem_mb=scaled(2000),
+        runtime=minutes(60),
     params:
-        recipe={
-            **quality_settings("threshold", "study_per_cell"),
-            "seed": SETTINGS["seed"],
-            "renderer": part(Generator, "parametric", "generator").version,
-        },
+        recipe=FLOW.screening.study_recipe(),
     script:
         "../workflow_scripts/quality_study.py"
 
 
 rule acceptance:
     input:
-        images=all_shards(".tar"),
-        tables=all_shards(".screen.parquet"),
-        quality=quality_tables,
+        images=FLOW.generation.shards(".tar"),
+        tables=FLOW.generation.shards(".screen.parquet"),
+        quality=FLOW.screening.quality_tables,
     output:
         acceptance="data/synthetic/{generator}/acceptance.csv",
         rejected="data/synthetic/{generator}/rejected.csv",
@@ -171,9 +163,9 @@ rule acceptance:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=20,
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
     params:
-        recipe={"version": version("screening", "screening"), "seed": SETTINGS["seed"]},
+        recipe=FLOW.screening.acceptance_recipe(),
     script:
         "../workflow_scripts/acceptance.py"

@@ -14,61 +14,37 @@ rule render_standin:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=120,
+        mem_mb=scaled(1000),
+        runtime=minutes(120),
     params:
-        recipe=standin_recipe,
+        recipe=FLOW.standins.part_recipe,
     script:
         "../workflow_scripts/render_standin.py"
 
 
-rule assemble_celeba_standin:
-    input:
-        parts=standin_parts,
-    output:
-        attributes="data/standins/{standin}/list_attr_celeba.txt",
-        partition="data/standins/{standin}/list_eval_partition.txt",
-        identity="data/standins/{standin}/identity_CelebA.txt",
-        truth="data/standins/{standin}/standin_truth.parquet",
-    log:
-        "results/logs/assemble_celeba_standin/{standin}.log",
-    benchmark:
-        "results/benchmarks/assemble_celeba_standin/{standin}.tsv"
-    wildcard_constraints:
-        standin=one_of(standins_of("celeba")),
-    priority: 20
-    conda:
-        "../envs/generate.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
-    params:
-        recipe=standin_settings,
-    script:
-        "../workflow_scripts/assemble_standin.py"
+for format in FLOW.standins.formats().values():
 
-
-rule assemble_vggface2_standin:
-    input:
-        parts=standin_parts,
-    output:
-        attributes="data/standins/{standin}/MAAD_Face.csv",
-        truth="data/standins/{standin}/standin_truth.parquet",
-    log:
-        "results/logs/assemble_vggface2_standin/{standin}.log",
-    benchmark:
-        "results/benchmarks/assemble_vggface2_standin/{standin}.tsv"
-    wildcard_constraints:
-        standin=one_of(standins_of("vggface2")),
-    priority: 20
-    conda:
-        "../envs/generate.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled_mem(1000),
-        runtime=30,
-    params:
-        recipe=standin_settings,
-    script:
-        "../workflow_scripts/assemble_standin.py"
+    rule:
+        name:
+            f"assemble_{format.name}_standin"
+        input:
+            parts=FLOW.standins.parts,
+        output:
+            **FLOW.standins.outputs(format),
+        log:
+            f"results/logs/assemble_{format.name}_standin/{{standin}}.log",
+        benchmark:
+            f"results/benchmarks/assemble_{format.name}_standin/{{standin}}.tsv"
+        wildcard_constraints:
+            standin=one_of(FLOW.standins.of_format(format.name)),
+        priority: 20
+        conda:
+            environment(FLOW.standins.needs(format))
+        threads: 1
+        resources:
+            mem_mb=scaled(FLOW.standins.needs(format).mem_mb),
+            runtime=minutes(FLOW.standins.needs(format).runtime),
+        params:
+            recipe=FLOW.standins.recipe,
+        script:
+            "../workflow_scripts/assemble_standin.py"

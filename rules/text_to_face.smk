@@ -17,17 +17,17 @@ rule render_text_to_face:
         "../envs/generate.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(1000),
-        runtime=60,
+        mem_mb=scaled(1000),
+        runtime=minutes(60),
     params:
-        recipe=t2f_faces_recipe,
+        recipe=FLOW.text_to_face.faces_recipe,
     script:
         "../workflow_scripts/render_text_to_face.py"
 
 
 rule train_text_to_face_autoencoder:
     input:
-        faces=T2F_FACES[: T2F["autoencoder"]["parts"]],
+        faces=FLOW.text_to_face.faces[: FLOW.text_to_face.settings["autoencoder"]["parts"]],
     output:
         weights=ensure("results/text_to_face/autoencoder.safetensors", non_empty=True),
         log="results/text_to_face/autoencoder.csv",
@@ -40,17 +40,17 @@ rule train_text_to_face_autoencoder:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=1440,
+        mem_mb=scaled(4000),
+        runtime=minutes(1440),
     params:
-        recipe=t2f_recipe("autoencoder"),
+        recipe=FLOW.text_to_face.recipe("autoencoder"),
     script:
         "../workflow_scripts/train_text_to_face_autoencoder.py"
 
 
 rule encode_text_to_face:
     input:
-        faces=T2F_FACES,
+        faces=FLOW.text_to_face.faces,
         weights=rules.train_text_to_face_autoencoder.output.weights,
     output:
         latents=ensure("data/text_to_face/latents.safetensors", non_empty=True),
@@ -64,17 +64,17 @@ rule encode_text_to_face:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=120,
+        mem_mb=scaled(4000),
+        runtime=minutes(120),
     params:
-        recipe=t2f_recipe("autoencoder"),
+        recipe=FLOW.text_to_face.recipe("autoencoder"),
     script:
         "../workflow_scripts/encode_text_to_face.py"
 
 
 rule train_text_to_face_decoder:
     input:
-        faces=T2F_FACES,
+        faces=FLOW.text_to_face.faces,
         weights=rules.train_text_to_face_autoencoder.output.weights,
         latents=rules.encode_text_to_face.output.latents,
         table=rules.encode_text_to_face.output.table,
@@ -90,10 +90,10 @@ rule train_text_to_face_decoder:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=1440,
+        mem_mb=scaled(4000),
+        runtime=minutes(1440),
     params:
-        recipe=t2f_recipe("autoencoder", "decoder"),
+        recipe=FLOW.text_to_face.recipe("autoencoder", "decoder"),
     script:
         "../workflow_scripts/train_text_to_face_decoder.py"
 
@@ -114,10 +114,10 @@ rule train_text_to_face_denoiser:
     threads: 2
     resources:
         gpu=1,
-        mem_mb=scaled_mem(4000),
-        runtime=2880,
+        mem_mb=scaled(4000),
+        runtime=minutes(2880),
     params:
-        recipe=t2f_recipe("denoiser"),
+        recipe=FLOW.text_to_face.recipe("denoiser"),
     script:
         "../workflow_scripts/train_text_to_face_denoiser.py"
 
@@ -136,13 +136,10 @@ rule export_text_to_face:
         "../envs/diffusion.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
-        runtime=20,
+        mem_mb=scaled(2000),
+        runtime=minutes(20),
     params:
-        recipe={
-            **t2f_recipe("faces", "autoencoder", "decoder", "denoiser"),
-            "renderer": part(Generator, "parametric", "generator").version,
-        },
+        recipe=FLOW.text_to_face.export_recipe(),
     script:
         "../workflow_scripts/export_text_to_face.py"
 
@@ -162,9 +159,10 @@ rule evaluate_text_to_face:
         "../envs/diffusion.yaml"
     threads: 2
     resources:
-        mem_mb=scaled_mem(3000),
-        runtime=120,
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=minutes(120),
     params:
-        recipe=t2f_recipe("evaluation"),
+        recipe=FLOW.text_to_face.recipe("evaluation"),
     script:
         "../workflow_scripts/evaluate_text_to_face.py"

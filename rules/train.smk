@@ -3,8 +3,8 @@
 
 rule train:
     input:
-        faces=run_tables,
-        files=training_files,
+        faces=FLOW.training.tables,
+        files=FLOW.training.files,
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",
@@ -18,9 +18,9 @@ rule train:
     threads: 1
     resources:
         gpu=1,
-        mem_mb=scaled_mem(8000),
-        runtime=1440,
+        mem_mb=scaled(8000),
+        runtime=minutes(1440),
     params:
-        recipe=training_settings,
+        recipe=FLOW.training.recipe,
     script:
         "../workflow_scripts/train.py"

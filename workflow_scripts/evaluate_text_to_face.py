@@ -13,4 +13,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.output.sheet,
         seed=snakemake.params.recipe["seed"],
         threads=snakemake.threads,
+        device="cuda" if snakemake.resources.gpu else "cpu",
     )

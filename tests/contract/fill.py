@@ -14,11 +14,20 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 REFERENCE = Path(__file__).parent / "reference"
 
 _IMAGENET_MEAN = np.array((0.485, 0.456, 0.406))[:, None, None]
 _IMAGENET_DEVIATION = np.array((0.229, 0.224, 0.225))[:, None, None]
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """The table of FairFace's ``predict.py``, scores as float32 vectors."""
+    table = pd.read_csv(path, dtype=object, keep_default_na=False)
+    for column in table.filter(like="scores"):
+        table[column] = [np.array(cell.strip("[]").split(), np.float32) if cell else None for cell in table[column]]
+    return table
 
 
 def generator(seed: int, model: str, name: str) -> np.random.Generator:

@@ -106,7 +106,7 @@ def test_parsing(reference, passed):
     assert np.abs(value[:, :, ::8, ::8] - stored["out.parsing.sub8"]).max() <= PARSING_BAR
     assert np.abs(value.mean((2, 3), dtype=float) - stored["out.parsing.mean"]).max() <= 1e-5
     assert np.abs(value.std((2, 3), dtype=float) - stored["out.parsing.std"]).max() <= 1e-5
-    classes = facexformer.parsing_classes(passed[0].parsing)[:, ::4, ::4].numpy()
+    classes = value.argmax(1)[:, ::4, ::4]
     different = classes != stored["out.parsing.argmax.sub4"]
     ranked = np.sort(value[:, :, ::4, ::4], axis=1)
     assert ((ranked[:, -1] - ranked[:, -2])[different] <= 2 * PARSING_BAR).all() and different.mean() < 1e-3
@@ -114,18 +114,13 @@ def test_parsing(reference, passed):
 
 def test_decoded_values(reference, passed):
     output, stored = passed[0], reference[1]
-    pixels = facexformer.landmarks_in_pixels(output.landmarks).numpy()
+    pixels = ((output.landmarks.numpy().reshape(-1, 68, 2) + 1) * facexformer.SIDE - 1) / 2
     assert np.abs(pixels - stored["post.landmarks_px"]).max() <= 1e-5 * 112 * 1.01
-    degrees = facexformer.headpose_in_degrees(output.headpose).numpy()
-    assert degrees.dtype == np.float64 and np.abs(degrees - stored["post.headpose_deg"]).max() <= 1e-3
+    assert np.abs(np.degrees(output.headpose.double().numpy()) - stored["post.headpose_deg"]).max() <= 1e-3
     for name in ("attributes", "visibility"):
-        assert (facexformer.is_present(getattr(output, name)).numpy() == stored[f"post.{name}_bits"]).all()
+        assert ((getattr(output, name) >= 0).numpy() == stored[f"post.{name}_bits"]).all()
     for name in ("age", "gender", "race"):
         assert (getattr(output, name).argmax(1).numpy() == stored[f"post.{name}_class"]).all()
-
-
-def test_a_logit_of_zero_is_present():
-    assert facexformer.is_present(torch.tensor([0.0, -1e-3, 1e-3])).tolist() == [True, False, True]
 
 
 def test_without_parsing_the_heads_are_the_same_and_a_face_does_not_see_its_batch(network, passed, batch):

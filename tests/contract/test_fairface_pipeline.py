@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import dlib
 import numpy as np
 import pytest
 import torch
 
-from contract.fill import REFERENCE, Reference
+from contract.fill import REFERENCE, Reference, read_predictions
 from evenface.annotators.fairface.annotator import predict_csv
-from evenface.annotators.fairface.table import SCORE_COLUMNS, read_predictions_csv, write_predictions_csv
+from evenface.annotators.fairface.table import SCORE_COLUMNS, write_predictions_csv
 from evenface.faces import face_chips
 from evenface.storage.atomic import write_bytes
 from evenface.storage.images import encode_png
@@ -37,14 +38,18 @@ def test_resize_equals_the_original_to_the_last_grey_level(reference, tag):
 @pytest.mark.parametrize("tag", ["small-face", "tilted", "large-face"])
 def test_chip_equals_the_original_to_the_last_grey_level(reference, tag):
     image = reference.raw_image(tag, *SIZES[tag])
-    chip = face_chips.chip_of_points(image, reference.arrays[f"chip/{tag}/points"])
+    points = dlib.full_object_detection(
+        dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1),
+        [dlib.point(int(x), int(y)) for x, y in reference.arrays[f"chip/{tag}/points"]],
+    )
+    chip = dlib.get_face_chip(image, points, size=face_chips.CHIP_SIDE, padding=face_chips.PADDING)
     assert chip.shape == (300, 300, 3)
     assert np.array_equal(chip[::10, ::10], reference.arrays[f"chip/{tag}/sample"])
 
 
 def test_the_result_table_is_read_and_written_again_byte_for_byte(tmp_path):
     original = REFERENCE / "fairface-pipeline" / "predictions.csv"
-    table = read_predictions_csv(original)
+    table = read_predictions(original)
     assert table["face_name_align"].tolist() == [f"detected_faces/face-{tag}_face0.png" for tag in "acb"]
     assert [len(v) for v in table.loc[0, list(SCORE_COLUMNS.values())]] == [7, 4, 2, 9]
     assert table["age_scores_fair"][0].dtype == np.float32
@@ -86,8 +91,8 @@ def test_the_result_table_equals_the_original_scripts_byte_for_byte(weights, chi
 @pytest.mark.parametrize(("precision", "tolerance"), [("published", 2e-6), ("float32", 2e-6), ("bfloat16", 1e-2)])
 def test_predictions_stay_within_the_tolerance_of_their_precision(weights, chips, precision, tolerance):
     predict_csv(chips, weights[0], "quick.csv", weights_4=weights[1], detector="none", precision=precision)
-    original = read_predictions_csv(REFERENCE / "fairface-pipeline/predictions.csv")
-    ours = read_predictions_csv("quick.csv")
+    original = read_predictions(REFERENCE / "fairface-pipeline/predictions.csv")
+    ours = read_predictions("quick.csv")
     names = [c for c in ours if c not in SCORE_COLUMNS.values()]
     assert list(ours) == list(original) and ours[names].equals(original[names])
     for column in SCORE_COLUMNS.values():

@@ -131,8 +131,8 @@ def test_smallest_lambda_g():
         ({"u_m": 0.3}, "0 <= l_m <= u_m"),
         ({"u_m": 3.5, "lambda_g": 1000}, "below pi"),
         ({"s": 0}, "s is 0"),
-        ({"kind": "sphere"}, "'sphere'; allowed are arc, cos"),
-        ({"lambda": 1}, "unknown key 'lambda'"),
+        ({"kind": "sphere"}, r"'sphere' is not known \(choose from arc, cos\)"),
+        ({"lambda": 1}, "'lambda' is not known"),
     ],
 )
 def test_impossible_settings_name_the_key(settings, message):

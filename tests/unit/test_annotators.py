@@ -87,7 +87,7 @@ def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
 def test_unknown_annotators_and_settings():
     with pytest.raises(UserError, match="there is no annotator 'oracle'"):
         annotators.create("oracle")
-    with pytest.raises(UserError, match="unknown key 'epochs'"):
+    with pytest.raises(UserError, match="'epochs' is not known"):
         annotators.create("ground_truth", {"epochs": 2})
     with pytest.raises(UserError, match="path of its model"):
         annotators.create("trained_here", {})

@@ -225,7 +225,7 @@ import sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from evenface.errors import UserError
-from evenface.fairness.csv import write_csv
+from evenface.storage.csv import write_csv
 from evenface.generators.parametric.archives import write_arrays
 from evenface.storage.atomic import write_bytes
 from evenface.storage.shards import write_shard

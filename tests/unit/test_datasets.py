@@ -230,7 +230,7 @@ def test_celeba_label_values_are_declared(tmp_path, variant):
     write_celeba(tmp_path, NAMES, variant=variant, labels=ones)
     faces, _, _ = read("celeba", {"root": tmp_path, "label_coding": "zero_one"})
     assert (faces[list(CELEBA_ATTRIBUTES)].isin([-1, 1])).all(axis=None)
-    assert "is not one of minus_one_one, zero_one" in celeba_error(tmp_path, label_coding="guess")
+    assert "is not known (choose from minus_one_one, zero_one)" in celeba_error(tmp_path, label_coding="guess")
 
 
 @pytest.mark.parametrize("variant", ["txt", "csv"])
@@ -316,10 +316,10 @@ def test_a_decompression_bomb_of_a_few_kilobytes_costs_no_memory(tmp_path, reade
 def test_missing_folders_and_unknown_keys(tmp_path):
     assert "no such folder" in celeba_error(tmp_path / "nowhere")
     assert "neither list_attr_celeba.txt nor" in celeba_error(tmp_path)
-    assert "unknown key 'rooot'" in celeba_error(tmp_path, rooot=1)
+    assert "'rooot' is not known" in celeba_error(tmp_path, rooot=1)
     with pytest.raises(UserError, match="key 'root' is missing"):
         read("celeba", {})
-    with pytest.raises(UserError, match="'imdb' is not one of celeba"):
+    with pytest.raises(UserError, match=r"'imdb' is not known .choose from celeba"):
         read("imdb", {})
     with pytest.raises(UserError, match="no identity folder"):
         read("maad_face", {"root": tmp_path})
@@ -434,10 +434,11 @@ def test_demographics_table(tmp_path):
     assert summary["images_without_demographics"] == 1
     truth["ethnicity"] = "martian"
     truth.to_csv(tmp_path / "t.csv", index=False)
-    options = {"table": str(tmp_path / "t.csv"), "source": "annotator"}
-    assert "image '000001.jpg' has ethnicity 'martian'" in celeba_error(tmp_path / "d", demographics=options)
-    assert "column 'file' (image id or file name) is missing" in celeba_error(
-        tmp_path / "d", demographics={**options, "key": "file"}
+    options = str(tmp_path / "t.csv")
+    assert "ethnicity of image '000001.jpg': 'martian'" in celeba_error(tmp_path / "d", demographics=options)
+    truth.rename(columns={"image": "name"}).to_csv(tmp_path / "nameless.csv", index=False)
+    assert "column 'image_id' is missing; give this name" in celeba_error(
+        tmp_path / "d", demographics=str(tmp_path / "nameless.csv")
     )
     assert "no such table" in celeba_error(tmp_path / "d", demographics=str(tmp_path / "none.parquet"))
     pd.concat([truth, truth]).to_csv(tmp_path / "t.csv", index=False)
@@ -456,7 +457,7 @@ def test_demographics_of_vggface2_keep_their_folder(tmp_path):
 
 
 @pytest.mark.parametrize("column, value, message", [
-    ("split", "dev", "has split 'dev'"), ("ethnicity", "caucasian", "has ethnicity 'caucasian'"),
+    ("split", "dev", "split of image_id0: 'dev'"), ("ethnicity", "caucasian", "ethnicity of image_id0: 'caucasian'"),
     ("image_id", "a", "occurs more than once"), ("identity_id", "", "has no identity_id"),
 ])  # fmt: skip
 def test_faces_table_is_checked(column, value, message):
@@ -561,7 +562,7 @@ def test_faces_that_are_not_what_was_asked_for(tmp_path):
 
     faces, _, summary = run(policy="drop", min_probability=0.75)
     assert len(faces) == 48 and summary["validation"]["mismatched"] == 0
-    with pytest.raises(UserError, match=r"validate\.by is 'nobody', but known are requested, truth"):
+    with pytest.raises(UserError, match=r"validate\.by: 'nobody' is not known .choose from requested, truth"):
         read("synthetic", {**options, "validate": {"by": "nobody"}})
 
 
@@ -583,7 +584,7 @@ def test_faces_the_validator_cannot_place(tmp_path):
 
 def test_synthetic_defects(tmp_path):
     options = write_synthetic(tmp_path, shards=2)
-    with pytest.raises(UserError, match="labels is 'nobody', but known are requested, truth"):
+    with pytest.raises(UserError, match=r"labels: 'nobody' is not known .choose from requested, truth"):
         read("synthetic", {**options, "labels": "nobody"})
     with pytest.raises(UserError, match="2 shards but 1 screening files"):
         read("synthetic", {**options, "screening": options["screening"][:1]})

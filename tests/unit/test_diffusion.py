@@ -214,7 +214,7 @@ def test_an_unsuited_or_unknown_sampler_is_refused(diffusion_models):
     for name, model, message in (
         ("euler", "sd3", "'euler', but the model matches flows .*use flow_euler"),
         ("flow_euler", "sd", "'flow_euler', but the model removes noise"),
-        ("karras", "sd", "'karras'; known are ddim"),
+        ("karras", "sd", "'karras' is not known .choose from ddim"),
     ):
         with pytest.raises(UserError, match=message):
             drawn(diffusion_models, model, scheduler=name)
@@ -742,8 +742,8 @@ def test_pickled_tensors_are_rewritten_as_they_are(tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"stepz": 1}, "unknown key 'stepz'"), ({"precision": "float16"}, "float16, which processors"),
-     ({"precision": "fp8"}, "allowed are auto"), ({"steps": 0}, "at least 1"), ({"size": [33, 32]}, "multiples of 8"),
+    [({"stepz": 1}, "'stepz' is not known"), ({"precision": "float16"}, "float16, which processors"),
+     ({"precision": "fp8"}, "fp8' is not known .choose from auto"), ({"steps": 0}, "at least 1"), ({"size": [33, 32]}, "multiples of 8"),
      ({"model": ""}, "model is not set"), ({"model": "/no/where"}, "neither a folder nor a file")],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message):

@@ -6,19 +6,22 @@ import os
 import random
 import shutil
 import threading
+import time
+import urllib.request
 from collections import namedtuple
 
 import pytest
 
 from evenface.assets import download as module
-from evenface.assets.download import Patience, WrongHash, download, fetch_asset
+from evenface.assets.download import WrongHash, download, fetch_asset
 from evenface.assets.lock import Lock
 from evenface.errors import UserError
+from evenface.http import Patience, _Redirects
 from web import serve
 
 BODY = random.Random(1).randbytes(3_500_000)
 HASH = hashlib.sha256(BODY).hexdigest()
-QUICK = Patience(timeout=0.5, attempts=3, pause=0.01, longest_pause=0.02, redirects=3)
+QUICK = Patience(timeout=0.5, attempts=3, pause=0.01, longest_pause=0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +201,7 @@ def test_a_passing_failure_is_tried_again(web, target, status):
 
 def test_waits_grow_and_honour_the_server_within_bounds(web, target, monkeypatch):
     pauses = []
-    monkeypatch.setattr(module.time, "sleep", pauses.append)
+    monkeypatch.setattr(time, "sleep", pauses.append)
     url = web.put("/f", BODY, errors=[503] * 4)
     get(url, target, patience=Patience(attempts=9, pause=1, longest_pause=6))
     assert pauses == [1, 2, 4, 6]
@@ -262,8 +265,8 @@ def test_a_cut_after_a_redirect_is_continued(web, target):
 
 
 def test_a_redirect_away_from_https_or_to_a_file_is_refused(tmp_path, web, target):
-    handler = module._Redirects(3)
-    request = module.urllib.request.Request("https://example.org/f")
+    handler = _Redirects(module._allow)
+    request = urllib.request.Request("https://example.org/f")
     for bad in ("http://example.org/f", "ftp://example.org/f"):
         with pytest.raises(UserError, match=f"refused to follow a redirect to {bad}"):
             handler.redirect_request(request, None, 302, "Found", {}, bad)

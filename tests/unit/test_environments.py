@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from evenface import parts
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
 
@@ -72,25 +74,32 @@ def third_party(path: Path) -> dict[str, Path]:
     return {name: file for name, file in found.items() if name not in sys.stdlib_module_names}
 
 
-def rules():
+def jobs():
+    """(name, files that its job imports, environment): rules, and parts with the scripts that use them."""
     text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
     for block in re.split(r"^rule ", text, flags=re.M)[1:]:
-        script = re.search(r"workflow_scripts/(\w+)\.py", block)
-        environment = re.search(r"envs/(\w+)\.yaml", block)
-        yield block.split(":")[0], script[1], environment[1]
+        if environment := re.search(r"conda:\n +\"../envs/(\w+)\.yaml", block):
+            script = re.search(r"workflow_scripts/(\w+)\.py", block)[1]
+            yield block.split(":")[0], [SCRIPTS / f"{script}.py"], environment[1]
+    users = {parts.Generator: "generate", parts.Annotator: "annotate", parts.StandinFormat: "assemble_standin"}
+    for kind, script in users.items():
+        for name, part in parts.parts(kind).items():
+            needs = part.needs if isinstance(part.needs, parts.Needs) else part.needs({})
+            code = module_file(part.code.partition(":")[0])
+            yield f"{kind.kind} {name}", [SCRIPTS / f"{script}.py", code], needs.conda
 
 
-@pytest.mark.parametrize(("rule", "script", "environment"), list(rules()))
-def test_environment_has_what_the_script_imports(rule, script, environment):
+@pytest.mark.parametrize(("name", "files", "environment"), list(jobs()), ids=lambda value: str(value)[-20:])
+def test_environment_has_what_the_job_imports(name, files, environment):
     content = yaml.safe_load((ROOT / "envs" / f"{environment}.yaml").read_text())
     pinned = {re.split(r"[=<>]", line)[0] for line in content["dependencies"][-1]["pip"]}
-    needed = third_party(SCRIPTS / f"{script}.py")
+    needed = {module: file for path in files for module, file in third_party(path).items()}
     missing = {
-        name: str(file.relative_to(ROOT))
-        for name, file in needed.items()
-        if BROUGHT.get(name, DISTRIBUTION.get(name, name)) not in pinned and name != "snakemake"
+        module: str(file.relative_to(ROOT))
+        for module, file in needed.items()
+        if BROUGHT.get(module, DISTRIBUTION.get(module, module)) not in pinned and module != "snakemake"
     }
-    assert not missing, f"rule {rule}, envs/{environment}.yaml lacks {missing}"
+    assert not missing, f"{name}, envs/{environment}.yaml lacks {missing}"
 
 
 def test_environments_pin_what_requirements_pin():

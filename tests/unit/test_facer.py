@@ -268,7 +268,7 @@ def test_a_shard_with_failures_keeps_every_row(network, tmp_path):
     ("settings", "message"),
     [
         ({"treshold": 1}, "'treshold' is not known"),
-        ({"detector": "mtcnn"}, "detector: 'mtcnn' is not known; use retinaface, landmarks"),
+        ({"detector": "mtcnn"}, "detector: 'mtcnn' is not known .choose from retinaface, landmarks"),
         ({"detector_weights": None}, "detector_weights is empty"),
         ({"files": {"detector_weights": "absent.pth", "weights": "absent.pt"}}, r"absent\.pth: no such"),
         ({"detector": "landmarks", "files": {"weights": "absent.pt"}}, r"absent\.pt: no such"),

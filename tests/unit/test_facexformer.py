@@ -262,8 +262,8 @@ def test_the_network_is_the_one_of_the_file(annotator, weights):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"detector": "hog"}, "'hog' is not known; use mtcnn, crops"),
-        ({"margin": 0.3}, "unknown key 'margin'"),
+        ({"detector": "hog"}, "'hog' is not known .choose from mtcnn, crops"),
+        ({"margin": 0.3}, "'margin' is not known"),
         ({"files": {}}, "weights of pnet"),
         ({"detector": "crops", "files": {}, "weights": "nowhere/model.pt"}, r"nowhere/model\.pt"),
     ],

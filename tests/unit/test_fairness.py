@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, evaluate_predictions, headline, write_csv
 from evenface.fairness.criteria import NAMED, Rates, criteria, names
-from evenface.fairness.csv import format_number
 from evenface.fairness.cube import CellSpace, count
 from evenface.fairness.metrics import METRICS, RATIOS, form, rate
+from evenface.storage.csv import format_number
 from evenface.storage.tables import write_table
 
 # worked examples give (TP, FN, FP, TN); counts are (TN, FP, FN, TP, U0, U1)
@@ -508,11 +508,11 @@ def test_missing_images_are_allowed_when_asked():
     [
         ({"groupings": ["sex"]}, ["groupings", "'sex'", "gender"]),
         ({"groupings": ["gender*gender"]}, ["twice"]),
-        ({"grouping": ["gender"]}, ["evaluation.grouping ", "groupings"]),
+        ({"grouping": ["gender"]}, ["evaluation: 'grouping'", "groupings"]),
         ({"min_identities": 0}, ["min_identities", "0"]),
         ({"alpha": 2}, ["alpha", "2"]),
         ({"label_coding": "guess"}, ["label_coding", "zero_one"]),
-        ({"thresholds": {"Bangs": -1}}, ["thresholds.Bangs"]),
+        ({"thresholds": {"Bangs": -1}}, ["thresholds of Bangs"]),
     ],
 )
 def test_settings_are_checked(config, words):
@@ -644,6 +644,8 @@ def test_csv_words(tmp_path):
     frame = pd.DataFrame({"k": ["b", "a"], "flag": [True, None], "n": pd.array([1, None], dtype="Int64")})
     write_csv(frame, tmp_path / "t.csv", sort_by=["k"])
     assert (tmp_path / "t.csv").read_text() == "k,flag,n\na,,\nb,true,1\n"
+    write_csv(pd.DataFrame({"x": np.float32([0.1, 1 / 3])}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "x\n0.1\n0.3333333\n"
 
 
 def test_every_image_is_counted_once():

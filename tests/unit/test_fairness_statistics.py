@@ -13,14 +13,15 @@ from evenface.fairness.comparison import Side, compare
 from evenface.fairness.correction import condition_number, corrected_counts
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import CellSpace, Cube, count
+from evenface.fairness.evaluated import evaluate_grouping, observed_of
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.settings import StatisticsSettings
-from evenface.fairness.tables import _evaluate_grouping, _observed
 from evenface.fairness.tests_of_difference import against_permutations
-from evenface.fairness.uncertainty import quantiles, wilson
+from evenface.fairness.uncertainty import quantiles
+from evenface.intervals import wilson
 
 EVERYONE = dict(min_denominator=1, min_identities=1)
 DIFFERENCE = "equal_opportunity_difference"
@@ -35,8 +36,8 @@ def people(rows, **kwargs):
     label = np.ones(len(images), dtype=np.int8)
     cube = count([f"p{k:05d}" for k in person], cell, space, [("Smiling", decided, label)])
     settings = FairnessSettings(groupings=("ethnicity",), levels={"ethnicity": tuple(groups)}, **(EVERYONE | kwargs))
-    result = _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), space.grouping("ethnicity"), settings)
-    return cube, result, _observed(result, settings), settings
+    result = evaluate_grouping(Scored(cube, {}, "identity", {}, 0), space.grouping("ethnicity"), settings)
+    return cube, result, observed_of(result, settings), settings
 
 
 def infer(rows, threads=1, **kwargs):
@@ -206,7 +207,7 @@ def test_quantiles_are_numpys():
 
 def test_wilson_at_the_ends():
     z = norm.ppf(0.975)
-    low, high = wilson(np.array([0.0, 1.0, 0.5]), np.array([20, 20, 20]), 0.95)
+    low, high = wilson(np.array([0.0, 1.0, 0.5]), np.array([20, 20, 20]))
     np.testing.assert_allclose(high[0], z**2 / (20 + z**2))
     np.testing.assert_allclose(low[1], 20 / (20 + z**2))
     assert (low[0], high[1]) == (0, 1)
@@ -272,8 +273,8 @@ def simulated(rows, **kwargs):
 
 def infer_cube(cube, **kwargs):
     settings = FairnessSettings(groupings=("ethnicity",), levels=dict(cube.space.levels), **(EVERYONE | kwargs))
-    result = _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
-    observed = _observed(result, settings)
+    result = evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
+    observed = observed_of(result, settings)
     return Resampler({"m": cube}, settings).infer("m", cube, {"ethnicity": (result.grouping, observed)})["ethnicity"]
 
 
@@ -365,7 +366,7 @@ def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
             groupings=("ethnicity",), levels=dict(cubes[0].space.levels), n_boot=n_boot, n_perm=n_perm, seed=run
         )
         results = [
-            _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
+            evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
             for cube in cubes
         ]
         sides = [
@@ -725,10 +726,10 @@ def test_speed_at_the_size_of_a_test_set():
     settings = FairnessSettings(levels=levels, n_perm=0)
     started = time.process_time()
     results = {
-        g: _evaluate_grouping(Scored(cube, {}, "identity", {}, 0), space.grouping(g), settings)
+        g: evaluate_grouping(Scored(cube, {}, "identity", {}, 0), space.grouping(g), settings)
         for g in settings.groupings
     }
-    observed = {g: (result.grouping, _observed(result, settings)) for g, result in results.items()}
+    observed = {g: (result.grouping, observed_of(result, settings)) for g, result in results.items()}
     inferred = Resampler({"m": cube}, settings, threads=2).infer("m", cube, observed)
     assert sum(one.observed.n_groups for one in inferred.values()) == 59
     assert time.process_time() - started < 10  # 5 s on two cores; 2 s where they are free

@@ -89,7 +89,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
     )
     with pytest.raises(UserError, match="no recognition network"):
         MagFace(path)
-    with pytest.raises(UserError, match="'iresnet200'; allowed are iresnet18"):
+    with pytest.raises(UserError, match="'iresnet200' is not known; did you mean"):
         MagFace(path, backbone="iresnet200")
     with pytest.raises(UserError, match=r"absent\.pth"):
         MagFace(tmp_path / "absent.pth")

@@ -16,7 +16,7 @@ from evenface.prompts.tables import read_table
 from evenface.prompts.writers import commands
 from evenface.prompts.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
 from evenface.prompts.writers.openai.endpoint import Endpoint
-from evenface.prompts.writers.writing import GrammarWriter, write_catalogue
+from evenface.prompts.writers.writing import write_catalogue
 
 GOOD = [
     "in a park under overcast light, wearing a green jacket",
@@ -165,7 +165,7 @@ def test_the_pause_a_server_asks_for_is_kept_to_a_bound(chat, settings, tmp_path
 def test_errors_that_stay_are_one_sentence_and_keep_what_was_written(chat, settings, tmp_path):
     chosen = settings(**endpoint(chat.url))
     chat.says(lines("context", *GOOD[:2]), Reply(status=500, body=b'{"error": {"message": "out of\\nmemory"}}'))
-    with pytest.raises(UserError, match=r"the server answers 500 \(out of memory\), 3 times in a row"):
+    with pytest.raises(UserError, match=r"the server answers 500 \(out of memory\), after 3 attempts"):
         write(chosen, tmp_path / "p.csv")
     assert [p.name for p in tmp_path.iterdir()] == [".p.csv.partial"]
     with open(tmp_path / ".p.csv.partial", "a") as file:
@@ -180,7 +180,7 @@ def test_silence_is_bounded(chat, settings, tmp_path):
     for reply in (Reply("x", delay=5), Reply("x" * 500, drip=0.05)):
         chat.says(reply)
         start = time.monotonic()
-        with pytest.raises(UserError, match=r"no answer within 0\.2 s, 2 times in a row"):
+        with pytest.raises(UserError, match=r"no answer within 0\.2 s, after 2 attempts"):
             write(chosen, tmp_path / "p.csv")
         assert time.monotonic() - start < 3
 
@@ -271,7 +271,7 @@ def test_servers_that_call_the_limit_by_its_newer_name(chat, settings, tmp_path)
 def test_nobody_there(settings, tmp_path):
     with serve_chat() as gone:
         url = gone.url
-    with pytest.raises(UserError, match=r"no connection .*, 3 times in a row; check that the server runs"):
+    with pytest.raises(UserError, match=r"no connection .*, after 3 attempts; check that the server runs"):
         write(settings(**endpoint(url)), tmp_path / "p.csv")
 
 
@@ -328,14 +328,6 @@ def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, tm
         commands.export(config, "mine.csv")
     with pytest.raises(UserError, match=r"ends in \.csv"):
         commands.export(config, "mine.txt")
-
-
-def test_the_grammar_is_a_writer_too(settings):
-    chosen = settings(prompts_per_cell=4)
-    writer = GrammarWriter(chosen, 0)
-    assert set(writer.contexts(4)) == {case.context for case in contextual(chosen, seed=0).cases}
-    with pytest.raises(UserError, match="the grammar writes contexts"):
-        writer.prompts("x", "a woman", 2)
 
 
 # --- reading answers ---

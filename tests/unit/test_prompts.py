@@ -179,7 +179,7 @@ def test_further_target_attributes_are_crossed_with_the_groups(settings):
     [
         ({"template": "photo of {person}"}, "must have both {person} and {context}"),
         ({"template": "{who} {person} {context}"}, r"template cannot be filled in \('who'\)"),
-        ({"grammar": {"slots": ["weather"]}}, "slots: 'weather' is not one of expression, pose"),
+        ({"grammar": {"slots": ["weather"]}}, "slots: 'weather' is not known .choose from expression, pose"),
         ({"grammar": {"phrases": {"mood": ["golden hour"]}}}, r"phrases\.mood: 'golden hour' touches the attribute"),
         ({"grammar": {"phrases": {"dress": ["wearing a kimono"]}}}, "points at ethnicity 'asian' \\('kimono'\\)"),
         ({"grammar": {"phrases": {"dress": ["no jacket"]}}}, r"negates \('no'\)"),
@@ -195,7 +195,7 @@ def test_further_target_attributes_are_crossed_with_the_groups(settings):
 def test_settings_that_give_no_catalogue_name_their_key(settings, changes, message):
     with pytest.raises(UserError, match=message) as caught:
         contextual(settings(**{**SMALL, **changes}), seed=0)
-    assert "config key generation.prompts.contextual" in str(caught.value)
+    assert "generation.prompts.contextual" in str(caught.value)
 
 
 def test_a_grammar_of_ones_own(settings):
@@ -217,8 +217,8 @@ def test_a_grammar_of_ones_own(settings):
         ({"factorial": None, "contextual": {"writer": "openai"}}, r"openai\.base_url is missing"),
         ({"factorial": None, "contextual": {"writer": "transformers"}}, r"transformers\.folder is missing"),
         ({"factorial": None, "contextual": {"ask": "prompts"}}, "the grammar writes contexts"),
-        ({"factorial": None, "contextual": {"writer": "gpt"}}, "allowed are grammar, transformers, openai"),
-        ({"factorial": None, "contextual": {"openai": {"api_key": "sk-1"}}}, "unknown key 'api_key'"),
+        ({"factorial": None, "contextual": {"writer": "gpt"}}, "choose from grammar, transformers, openai"),
+        ({"factorial": None, "contextual": {"openai": {"api_key": "sk-1"}}}, "'api_key' is not known"),
         ({"factorial": None, "contextual": {"openai": {"api_key_env": "sk-live-123"}}}, "must be the name of an"),
     ],
 )

@@ -53,10 +53,10 @@ def test_standins_share_no_person():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"identites": 3}, "unknown key 'identites'"),
-        ({"ethnicity": {"green": 1}}, "'green' is not one of"),
+        ({"identites": 3}, "'identites' is not known"),
+        ({"ethnicity": {"green": 1}}, "'green' is not known"),
         ({"ethnicity": {"white": 0}}, "sum to 0"),
-        ({"domain": "cave"}, "domain 'cave'"),
+        ({"domain": "cave"}, "domain: 'cave'"),
         ({"label_noise": 1.5}, "label_noise"),
     ],
 )

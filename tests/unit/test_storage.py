@@ -1,7 +1,11 @@
 """Files are complete or absent; images are decoded within bounds; shards keep what they hold."""
 
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 
 import numpy as np
@@ -10,7 +14,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from evenface.errors import UserError
-from evenface.storage.atomic import atomic_path, write_json, write_text
+from evenface.storage import atomic
+from evenface.storage.atomic import atomic_folder, atomic_path, sweep, write_json, write_text
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg, encode_png, read_image
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import read_table, table_meta, write_table
@@ -38,6 +43,111 @@ def test_a_full_disk_is_one_sentence(tmp_path):
             full.write("x")
     assert str(target) in str(caught.value)
     assert os.listdir(tmp_path) == []
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    target = tmp_path / "x.txt"
+    with atomic_path(target) as first:
+        with pytest.raises(RuntimeError), atomic_path(target) as failing:
+            failing.write_text("half")
+            raise RuntimeError
+        with atomic_path(target) as second:
+            first.write_text("one")
+            second.write_text("two")
+        assert target.read_text() == "two"
+    assert target.read_text() == "one", "the last one that completes wins"
+    with pytest.raises(RuntimeError), atomic_path(target) as orphan:
+        orphan.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "one" and os.listdir(tmp_path) == ["x.txt"]
+
+
+WRITERS = """
+import sys
+from pathlib import Path
+from evenface.storage.atomic import atomic_folder, atomic_path
+target, name = Path(sys.argv[1]), sys.argv[2]
+for turn in range(60):
+    if target.name == "folder":
+        with atomic_folder(target) as folder:
+            for part in ("a", "b"):
+                (folder / part).write_text(f"{name} {turn}")
+    else:
+        with atomic_path(target) as file:
+            file.write_text(f"{name} {turn} " * 3000 + "end")
+"""
+
+
+@pytest.mark.parametrize("kind", ["file.txt", "folder"])
+def test_processes_that_write_the_same_at_once_leave_one_whole_result(root, tmp_path, kind):
+    target = tmp_path / kind
+    env = {**os.environ, "PYTHONPATH": str(root / "workflow_scripts")}
+    writers = [subprocess.Popen([sys.executable, "-c", WRITERS, str(target), n], env=env) for n in "pqr"]
+    while any(writer.poll() is None for writer in writers):
+        if kind == "file.txt" and target.exists():
+            text = target.read_text()
+            assert text.endswith("end") and len(set(text.split()[:-1:2])) == 1
+        time.sleep(0.005)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert os.listdir(tmp_path) == [kind]
+    if kind == "folder":
+        assert sorted(os.listdir(target)) == ["a", "b"]
+        assert (target / "a").read_text() == (target / "b").read_text()
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "model"
+    for text in ("old", "new"):
+        with atomic_folder(target) as folder:
+            (folder / text).write_text(text)
+    assert os.listdir(target) == ["new"]
+    with pytest.raises(RuntimeError), atomic_folder(target) as folder:
+        (folder / "half").write_text("half")
+        raise RuntimeError
+    assert os.listdir(target) == ["new"] and os.listdir(tmp_path) == ["model"]
+
+
+def test_what_a_killed_process_left_is_swept_away_and_nothing_else(root, tmp_path):
+    code = """
+import sys, time
+from evenface.storage.atomic import atomic_folder, atomic_path
+with atomic_path(sys.argv[1] + "/deep/x.tar") as file, atomic_folder(sys.argv[1] + "/model") as folder:
+    file.write_text("half")
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+    env = {**os.environ, "PYTHONPATH": str(root / "workflow_scripts")}
+    writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=env, stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout.readline() == b"writing\n"
+        left = {p for p in tmp_path.rglob("*") if ".partial" in p.name}
+        assert len(left) == 2 and sweep(tmp_path) == 0, "it is still at work"
+        assert all(p.exists() for p in left)
+    finally:
+        writer.send_signal(signal.SIGKILL)
+    time.sleep(0.2)  # dead, though nobody has asked for its status yet
+    write_text(tmp_path / ".mine.partial.txt", "a user's own")
+    assert sweep(tmp_path, tmp_path / "not there") == 2
+    assert sorted(p.name for p in tmp_path.rglob("*")) == [".mine.partial.txt", "deep"]
+    writer.wait()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_process_number_that_is_used_again_or_of_another_machine(tmp_path):
+    mine, machine = atomic._me(), atomic._machine()
+    names = {
+        "alive": f".x.{mine}-00000000.partial.tar",
+        "another process has the number now": f".x.{machine}-{os.getpid()}-1-00000000.partial.tar",
+        "another machine, lately": ".x.ffffffff-1-1-00000000.partial.tar",
+        "another machine, long ago": ".y.ffffffff-1-1-00000000.partial.tar",
+    }
+    for name in names.values():
+        (tmp_path / name).write_text("half")
+    before = time.time() - atomic.ABANDONED_AFTER - 60
+    os.utime(tmp_path / names["another machine, long ago"], (before, before))
+    assert sweep(tmp_path) == 2
+    assert sorted(os.listdir(tmp_path)) == sorted([names["alive"], names["another machine, lately"]])
 
 
 def test_json_refuses_nan(tmp_path):

@@ -129,7 +129,7 @@ def test_shard_size_and_cores_change_no_image(tree):
 def test_a_misspelt_key_is_one_sentence(tree):
     edit(tree, lambda c: c["generation"].update(images_per_promt=3))
     text = run(tree, "--dry-run", check=False)
-    assert "unknown key 'images_per_promt' in generation; did you mean 'images_per_prompt'?" in text
+    assert "generation: 'images_per_promt' is not known; did you mean 'images_per_prompt'?" in text
     assert "Traceback" not in text
 
 

@@ -88,14 +88,14 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
     [
         ({"accepted_by": "ground_truth"}, "accepted_by is 'ground_truth', which also guides"),
         ({"generator": "stylegan3"}, "labels_from is 'ground_truth', but stylegan3 does not know what it draws"),
-        ({"factors": ["gender", "beauty"]}, "latent_directions.factors has 'beauty'"),
+        ({"factors": ["gender", "beauty"]}, "latent_directions.factors: 'beauty' is not known"),
         ({"factors": ["gender", "Smiling"]}, "annotation.trained_here.attributes has no Smiling"),
-        ({"factors": ["age"]}, "latent_directions.balanced.groups has 'gender', which is not among"),
+        ({"factors": ["age"]}, "latent_directions.balanced.groups: 'gender' is not known"),
         ({"accepted_by": "fairface"}, "accepted_by is 'fairface', which labels no attributes"),
         ({"accepted_by": "facer"}, "accepted_by is 'facer', which tells no gender, age or ethnicity"),
-        ({"space": "w"}, "latent_directions.space is 'w'; parametric has latent"),
+        ({"space": "w"}, "latent_directions.space of parametric: 'w' is not known (choose from latent)"),
         ({"samples": 3}, "latent_directions.samples is 3; it must be at least 100"),
-        ({"walks": {}}, "unknown key 'walks' in latent_directions; did you mean 'walk'?"),
+        ({"walks": {}}, "latent_directions: 'walks' is not known; did you mean 'walk'?"),
     ],
 )
 def test_mistakes_are_answered_while_the_configuration_is_read(shipped_config, block, message):

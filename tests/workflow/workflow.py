@@ -55,7 +55,8 @@ def run(tree: Path, *arguments: str, check: bool = True, **options) -> str:
         stderr=subprocess.STDOUT,
     )
     if check and done.returncode:
-        raise AssertionError(done.stdout[-6000:])
+        logs = [tree / name for name in re.findall(r"^  log: (\S+)$", done.stdout, re.M)]
+        raise AssertionError("\n".join([done.stdout[-6000:], *(log.read_text() for log in logs if log.is_file())]))
     return done.stdout
 
 

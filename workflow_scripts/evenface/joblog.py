@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 from evenface.errors import UserError
 
@@ -67,8 +68,10 @@ def _fail(sentence: str, terminal: int, details: str = "") -> NoReturn:
     sys.exit(1)
 
 
-def progress(items: Iterable[Item], total: int, label: str, *, every: float = 5.0) -> Iterator[Item]:
-    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end."""
+def progress(
+    items: Iterable[Item], total: int, label: str, *, unit: str = "images", every: float = 5.0
+) -> Iterator[Item]:
+    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end; ``unit`` is their plural."""
     start = last = time.monotonic()
     done = 0
     for item in items:
@@ -78,5 +81,43 @@ def progress(items: Iterable[Item], total: int, label: str, *, every: float = 5.
         if now - last >= every or done == total:
             rate = done / max(now - start, 1e-9)
             left = (total - done) / rate if rate else 0.0
-            log.info("%s: %d of %d, %.1f/s, %.0f s left", label, done, total, rate, left)
+            log.info("%s: %d of %d %s, %.1f/s, %.0f s left", label, done, total, unit, rate, left)
             last = now
+
+
+class Said(NamedTuple):
+    """A log's last line on progress up to its time left; images done and in all, 0 for other units; seconds left."""
+
+    text: str
+    images: int
+    of: int
+    left: float
+
+
+def progress_in(path: str | Path, since: float = 0.0) -> Said | None:
+    """What a job's log says last of its progress; None where it says nothing, is older than ``since`` or unreadable."""
+    for line in reversed(_tail(path, since)):
+        if left := re.match(r"[\d:]{8} (.*, (\d+) s left)", line):
+            images = re.search(r": (\d+) of (\d+) images, ", line)
+            return Said(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
+    return None
+
+
+def error_in(path: str | Path, since: float = 0.0) -> str | None:
+    """The sentence with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
+    lines = _tail(path, since)
+    told = [line for line in lines if line.startswith("error: ")]
+    if not told and any(line.startswith("Traceback (most recent call last)") for line in lines):
+        told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
+    return told[-1] if told else None
+
+
+def _tail(path: str | Path, since: float, size: int = 16_384) -> list[str]:
+    """The last lines of a file; none where it cannot be read or was last written before ``since`` (epoch seconds)."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            file.seek(max(status.st_size - size, 0))
+            return file.read().decode(errors="replace").splitlines() if status.st_mtime >= since else []
+    except OSError:
+        return []

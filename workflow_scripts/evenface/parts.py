@@ -29,7 +29,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evenface.errors import UserError, unknown_name
+from evenface.errors import UserError, check_names, unknown_name
 
 #: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
 VARIABLE = "EVENFACE_EXTENSIONS"
@@ -331,8 +331,7 @@ def parts(kind: type[P]) -> dict[str, P]:
 def part(kind: type[P], name: str, where: str) -> P:
     """The part called ``name``; UserError naming ``where`` it was asked for, and what there is."""
     known = parts(kind)
-    if name not in known:
-        raise UserError(unknown_name(where, name, known))
+    check_names(where, [name], known)
     return known[name]
 
 

@@ -145,7 +145,7 @@ def annotate_shards(
     """
     nothing = [None] * len(shard_paths)
     jobs = list(zip(shard_paths, aligned_paths or nothing, screening_paths or nothing, strict=True))
-    parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating")]
+    parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating", unit="shards")]
     table = pd.concat(parts, ignore_index=True)
     table["annotator"] = f"{annotator.name}-v{annotator.version}"
     write_table(table, out, kind="annotation", meta={"annotator": annotator.name, "version": annotator.version})

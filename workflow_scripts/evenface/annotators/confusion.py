@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from evenface.screening.acceptance import wilson
+from evenface.intervals import wilson
 from evenface.taxonomy import DIMENSIONS
 
 COLUMNS = ["head", "grouping", "group", "truth", "predicted", "n", "rate", "low", "high"]
@@ -52,5 +52,5 @@ def confusion(
                     n = int((member & (called == answer)).sum())
                     rows.append((head, grouping, group, label, answer, n, n / total if total else np.nan, total))
     table = pd.DataFrame(rows, columns=[*COLUMNS[:-2], "total"])
-    table["low"], table["high"] = wilson(table["n"].to_numpy(), table["total"].to_numpy())
+    table["low"], table["high"] = wilson(table["rate"], table["total"])
     return table[COLUMNS]

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import json
 import logging
 import os
 import re
 import shutil
-import ssl
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,42 +22,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 from evenface.assets.lock import Lock, exclusive
 from evenface.assets.places import MAX_BYTES, bytes_in_words
 from evenface.errors import UserError
+from evenface.http import Patience, Retry, answer, blocks, client, keep_trying, retry_where_passing
 from evenface.joblog import progress
 
 log = logging.getLogger("evenface")
 
-_BLOCK = 1 << 16
 _UNIT = 1 << 20
 _AGENT = "evenface (asset download)"
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long a download is tried.
-
-    ``timeout``: seconds without a byte before a connection counts as dead. ``attempts``: failures in a row
-    without a megabyte of progress between them. ``pause``: seconds before the second attempt, doubled each
-    time up to ``longest_pause``, which also bounds what a server may ask for (Retry-After).
-    """
-
-    timeout: float = 60.0
-    attempts: int = 6
-    pause: float = 2.0
-    longest_pause: float = 120.0
-    redirects: int = 5
-
-
-class _Retry(Exception):
-    """A failure after which trying again may help; ``after`` is what the server asked for, in seconds."""
-
-    def __init__(self, reason: str, after: float | None = None):
-        super().__init__(reason)
-        self.after = after
 
 
 class WrongHash(UserError):
@@ -86,22 +59,11 @@ class _Kept:
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows at most some redirects, none of them from https to anything else."""
-
-    def __init__(self, most: int):
-        self.max_redirections = most
-        self.max_repeats = 2
-
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        """The request to follow with; UserError where it must not be followed."""
-        target = urllib.parse.urlsplit(newurl)
-        origin = urllib.parse.urlsplit(req.full_url)
-        if target.scheme not in ("http", "https") or (origin.scheme == "https" and target.scheme != "https"):
-            raise UserError(f"{req.full_url}: refused to follow a redirect to {newurl}, which is less safe")
-        if len(getattr(req, "redirect_dict", ())) >= self.max_redirections:
-            raise UserError(f"{req.full_url}: more than {self.max_redirections} redirects; the address no longer works")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _allow(origin: str, target: str) -> None:
+    """UserError for a redirect to anything but http and https, or away from https."""
+    scheme = urllib.parse.urlsplit(target).scheme
+    if scheme not in ("http", "https") or (origin.startswith("https:") and scheme != "https"):
+        raise UserError(f"{origin}: refused to follow a redirect to {target}, which is less safe")
 
 
 def download(
@@ -136,52 +98,38 @@ class _Download:
         self.url, self.destination, self.part = url, destination, part
         self.note = part.with_name(f"{part.name}.json")
         self.sha256, self.size, self.most, self.patience = sha256, size, size or most, patience
-        self.opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            _Redirects(patience.redirects),
-        ):
-            self.opener.add_handler(handler)
+        self.opener = client(_allow)
+        self.before = self.restarts = 0
 
     def run(self) -> str:
         """Attempt until complete, then verify and rename."""
-        failures = restarts = 0
-        resumed = self._present() > 0
+        digest = keep_trying(self._complete, self.patience, self.url, self._remedy, progressed=self._progressed)
+        os.replace(self.part, self.destination)
+        self.note.unlink(missing_ok=True)
+        log.info("%s: %s, SHA-256 %s", self.destination, bytes_in_words(self.destination.stat().st_size), digest)
+        return digest
+
+    def _complete(self) -> str:
+        """One attempt, from the beginning where what has come cannot be continued: the hash of the complete file."""
         while True:
-            before = self._present()
+            self.before = self._present()
             try:
                 self._attempt()
-                digest = self._verified(resumed)
+                return self._verified(resumed=self.before > 0)
             except _Restart as reason:
                 self._discard()
-                resumed, restarts = False, restarts + 1
-                if restarts >= self.patience.attempts:
+                self.restarts += 1
+                if self.restarts >= self.patience.attempts:
                     raise UserError(f"{self.url}: {reason}, again and again; download it by hand") from reason
                 log.info("%s: %s; from the beginning", self.destination.name, reason)
-                continue
-            except _Retry as reason:
-                failures = 1 if self._present() - before >= _UNIT else failures + 1
-                if failures >= self.patience.attempts:
-                    kept = self._present()
-                    goes_on = f", the download goes on from {bytes_in_words(kept)}" if kept else ""
-                    raise UserError(
-                        f"{self.url}: {reason}, after {failures} attempts; check the connection and run again{goes_on}"
-                    ) from reason
-                pause = min(self.patience.pause * 2 ** (failures - 1), self.patience.longest_pause)
-                if reason.after is not None:
-                    pause = min(max(pause, reason.after), self.patience.longest_pause)
-                log.info("%s: %s; attempt %d in %.0f s", self.destination.name, reason, failures + 1, pause)
-                time.sleep(pause)
-                resumed = self._present() > 0
-                continue
-            os.replace(self.part, self.destination)
-            self.note.unlink(missing_ok=True)
-            log.info("%s: %s, SHA-256 %s", self.destination, bytes_in_words(self.destination.stat().st_size), digest)
-            return digest
+
+    def _progressed(self) -> bool:
+        return self._present() - self.before >= _UNIT
+
+    def _remedy(self) -> str:
+        kept = self._present()
+        goes_on = f", the download goes on from {bytes_in_words(kept)}" if kept else ""
+        return f"check the connection and run again{goes_on}"
 
     def _present(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
@@ -212,29 +160,15 @@ class _Download:
             headers["Range"] = f"bytes={start}-"
             if kept.validator:
                 headers["If-Range"] = kept.validator
-        try:
-            with self.opener.open(
-                urllib.request.Request(self.url, headers=headers), timeout=self.patience.timeout
-            ) as reply:
-                self._receive(reply, kept, start)
-        except urllib.error.HTTPError as error:
-            self._refused(error, start)
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ssl.SSLCertVerificationError):
-                raise UserError(
-                    f"{self.url}: the server's certificate is not valid ({error.reason}); nothing was read"
-                ) from error
-            raise _Retry(f"no connection ({error.reason})") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _Retry(_sentence(error)) from error
+        request = urllib.request.Request(self.url, headers=headers)
+        with answer(self.opener, request, self.patience.timeout, lambda error: self._refused(error, start)) as reply:
+            self._receive(reply, kept, start)
 
-    def _refused(self, error: urllib.error.HTTPError, start: int) -> None:
+    def _refused(self, error: urllib.error.HTTPError, start: int) -> NoReturn:
         """Turn an HTTP error into what to do about it."""
         if error.code == 416 and start:
             raise _Restart("the server has less than what was kept") from error
-        if error.code in (408, 425, 429, 500, 502, 503, 504):
-            after = error.headers.get("Retry-After", "")
-            raise _Retry(f"the server answers {error.code} {error.reason}", float(after) if after.isdigit() else None)
+        retry_where_passing(error, f" {error.reason}")
         meaning = {
             301: "its redirects lead nowhere",
             302: "its redirects lead nowhere",
@@ -249,7 +183,7 @@ class _Download:
     def _receive(self, reply: Any, kept: _Kept | None, start: int) -> None:
         """Read one answer to its end into the partial file."""
         if reply.status not in (200, 206):
-            raise _Retry(f"the server answers {reply.status} {reply.reason}")
+            raise Retry(f"the server answers {reply.status} {reply.reason}")
         length = _number(reply.headers.get("Content-Length"))
         if reply.status == 206:
             total = self._continues(reply, kept, start)
@@ -275,18 +209,18 @@ class _Download:
         self._check_space((total or 0) - start)
         named = _Kept(self.url, reply.headers.get("ETag"), reply.headers.get("Last-Modified"), total)
         units = -(-((total or start) - start) // _UNIT)
-        label = f"{self.destination.name}, MiB" + (f" from {start // _UNIT}" if start else "")
+        label = self.destination.name + (f" from {start // _UNIT}" if start else "")
         with self._writing():
             if reply.status == 200:
                 self._discard()
             self.note.write_text(json.dumps(asdict(named)), encoding="utf-8")
             file = open(self.part, "ab")
         with file:
-            for _ in progress(self._blocks(reply, file, start), max(units, 1), label):
+            for _ in progress(self._blocks(reply, file, start), max(units, 1), label, unit="MiB"):
                 pass
         got = self._present()
         if total is not None and got < total:
-            raise _Retry(f"the connection was cut at {bytes_in_words(got)} of {bytes_in_words(total)}")
+            raise Retry(f"the connection was cut at {bytes_in_words(got)} of {bytes_in_words(total)}")
 
     def _continues(self, reply: Any, kept: _Kept | None, start: int) -> int | None:
         """Total size an answer 206 names; _Restart where it is not the rest of what was kept."""
@@ -304,10 +238,7 @@ class _Download:
     def _blocks(self, reply: Any, file: IO[bytes], written: int) -> Iterator[None]:
         """Copy the answer's body, yielding once per MiB; what came before a failure is in the file."""
         pending = 0
-        while block := reply.read1(_BLOCK):
-            written += len(block)
-            if written > self.most:
-                raise self._too_large(written)
+        for block in blocks(reply, self.most - written, lambda: self._too_large(self.most)):
             with self._writing():
                 file.write(block)
                 file.flush()
@@ -366,14 +297,6 @@ class _Download:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "the connection is silent"
-    if isinstance(error, http.client.IncompleteRead):
-        return "the connection was cut"
-    return f"the connection failed ({error or type(error).__name__})"
 
 
 def fetch_asset(destination: str | os.PathLike, recipe: dict[str, Any], patience: Patience | None = None) -> None:

@@ -187,8 +187,6 @@ def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]
         dataset = settings["datasets"][name]
         key = f"datasets.{name}"
         demographics = dataset.get("demographics")
-        if isinstance(demographics, dict):
-            demographics = demographics["table"]
         if demographics and not made_here(demographics):
             yield Need(f"{key}.demographics", (place(demographics),), None, ())
         if dataset.get("standin"):

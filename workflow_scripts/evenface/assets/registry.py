@@ -18,7 +18,7 @@ import yaml
 
 from evenface.assets.places import bytes_in_words, place
 from evenface.configuration.checking import load_schema, read_yaml, schema_problems
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 
 #: The layout of the registry.
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "registry.schema.yaml"
@@ -92,11 +92,8 @@ class Registry:
     def __getitem__(self, name: str) -> Asset:
         """The asset ``name``; UserError with near names otherwise."""
         if name not in self.assets:
-            import difflib
-
-            near = difflib.get_close_matches(name, self.assets, 3) or [n for n in self.assets if name.lower() in n]
-            hint = f"did you mean {', '.join(near)}?" if near else "`python -m evenface assets list` shows all"
-            raise UserError(f"{self.path}: no asset is called {name!r}; {hint}")
+            near = [other for other in self.assets if name.lower() in other]
+            raise UserError(unknown_name(f"assets of {self.path}", name, near or self.assets))
         return self.assets[name]
 
     @property

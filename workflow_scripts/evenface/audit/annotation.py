@@ -11,7 +11,7 @@ from evenface.annotators.confusion import confusion
 from evenface.audit.agreement import agreement
 from evenface.datasets.synthetic import shard_demographics
 from evenface.plan.generators import REQUESTED
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.storage.tables import read_table
 from evenface.taxonomy import DIMENSIONS
 
@@ -38,8 +38,8 @@ def write_comparison(
         unwanted = [c for c in table if c.startswith("label_") and c.removeprefix("label_") not in attributes]
         annotations[name] = table.drop(columns=unwanted)
     requested = shard_demographics(shards)
-    _write(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
-    _write(confusions(annotations, requested, attributes), confusion_path)
+    write_csv(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
+    write_csv(confusions(annotations, requested, attributes), confusion_path)
 
 
 def confusions(
@@ -64,8 +64,3 @@ def confusions(
             counted.insert(0, "reference", reference)
             parts.append(counted)
     return pd.concat(parts, ignore_index=True)
-
-
-def _write(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.10g")

@@ -21,10 +21,11 @@ from evenface.generators.parametric import camera, sampling
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import Face, Framing, Pose
 from evenface.generators.parametric.render import Renderer
+from evenface.intervals import Z95
 from evenface.joblog import progress
 from evenface.screening.magface import MagFace, magnitudes
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 
 #: Factor -> levels from mild to severe: yaw of the head in degrees, standard deviation of a Gaussian blur in
@@ -40,9 +41,6 @@ CLEAN = "clean"
 
 #: Eyes as far apart as in aligned CelebA, and room enough around them for the crop of a head that is turned away.
 _FRAMING = Framing(width=248, height=280, eye_x=124.0, eye_y=140.0)
-
-#: Standard normal quantile of a two-sided 95 % interval.
-_Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def measure(
 
     def crops() -> Iterator[np.ndarray]:
         people = sitters(per_cell, seed, place)
-        for number, sitter in enumerate(progress(people, len(people), "quality study")):
+        for number, sitter in enumerate(progress(people, len(people), "quality study", unit="people")):
             for name, level, crop in crops_of(sitter, renderer, settings):
                 rows.append({"person": number, **sitter.demographics, "degradation": name, "level": float(level)})
                 yield crop
@@ -148,7 +146,7 @@ def summarise(measured: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 def _interval(name: str, prefix: str, values: pd.Series) -> dict[str, float]:
     mean = float(values.mean())
-    half = _Z * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return {name: mean, f"{prefix}low": mean - half, f"{prefix}high": mean + half}
 
 
@@ -164,6 +162,5 @@ def write_study(
 ) -> pd.DataFrame:
     """Measure, summarise, and write the table as CSV; returns it."""
     table = summarise(measure(scorer, assets, per_cell=per_cell, seed=seed, place=place), threshold)
-    with atomic_path(out) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.6g")
+    write_csv(table, out)
     return table

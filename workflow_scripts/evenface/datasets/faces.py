@@ -21,24 +21,18 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from evenface.datasets.settings import DatasetSettings
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 from evenface.joblog import progress
 from evenface.seeds import seed_from
 from evenface.storage.images import ImageError, read_image
 from evenface.storage.tables import read_table
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, MAAD_ATTRIBUTES, UNKNOWN, age_level
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN, age_level
 
 TEXT_COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", *DIMENSIONS,
                 "demographics_source", "labels_source")  # fmt: skip
 REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-#: Allowed raw values of a declared label coding, and what a raw 0 means in it.
-LABEL_CODINGS: dict[str, dict[int, int]] = {
-    "minus_one_one": {1: 1, -1: -1, 0: 0},
-    "zero_one": {1: 1, 0: -1},
-}
 
 #: Images decoded by ``verify_images: sample``.
 SAMPLE_SIZE = 200
@@ -94,7 +88,7 @@ def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
         wrong = ~frame[column].isin(levels)
         if wrong.any():
             row = frame[wrong].iloc[0]
-            raise UserError(f"{name}: {row['image_id']} has {column} {row[column]!r}; allowed are {', '.join(levels)}")
+            raise UserError(unknown_name(f"{name}: {column} of {row['image_id']}", row[column], levels))
     for column in attribute_columns(frame):
         values = frame[column]
         if values.dtype != np.int8 or not values.between(-1, 1).all():
@@ -219,35 +213,28 @@ def split_verified(
 
 
 def apply_demographics(
-    faces: pd.DataFrame, setting: Mapping[str, Any] | str | None
+    faces: pd.DataFrame, table_path: str | os.PathLike | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
 
-    ``setting``: the table's path (Parquet or CSV), or a dict with ``table``, ``source`` (name that
-    is recorded, default the file's name) and ``key`` (column with the image id or file name,
-    default the first of image_id, image, file, Filename).
+    The table (Parquet or CSV) has the image id or file name in the column image_id, image, file or Filename.
     Columns gender, age (a level or years), ethnicity replace the reader's; an image without a row,
     or an empty value, becomes unknown. Returns the table and counts for the summary. Raises
-    UserError for a missing file, key or column, a repeated image, or a level that is not known.
+    UserError for a missing file or column, a repeated image, or a level that is not known.
     """
-    if not setting:
+    if not table_path:
         return faces, {}
-    if isinstance(setting, str):
-        setting = {"table": setting}
-    unknown = [k for k in setting if k not in ("table", "source", "key")]
-    if unknown or "table" not in setting:
-        raise UserError("key demographics: give table, optionally source and key"
-                        + (f"; {unknown[0]!r} is not known" if unknown else ""))  # fmt: skip
-    path = Path(setting["table"])
+    path = Path(table_path)
     if path.suffix == ".csv":
         read_header(path)
         table = pd.read_csv(path, dtype="str", keep_default_na=False)
     else:
         table = read_table(path)
-    keys = [setting["key"]] if setting.get("key") else ["image_id", "image", "file", "Filename"]
-    key = next((k for k in keys if k in table), None)
+    key = next((k for k in ("image_id", "image", "file", "Filename") if k in table), None)
     if key is None:
-        raise UserError(f"{path}: column {keys[0]!r} (image id or file name) is missing; set demographics.key")
+        raise UserError(
+            f"{path}: column 'image_id' is missing; give this name to the column of image ids or file names"
+        )
     present = [d for d in DIMENSIONS if d in table]
     if not present:
         raise UserError(f"{path}: none of the columns {', '.join(DIMENSIONS)} is there")
@@ -279,14 +266,13 @@ def apply_demographics(
         wrong = ~column.isin([*DIMENSIONS[dimension], UNKNOWN])
         if wrong.any():
             row = int(np.argmax(wrong))
+            levels = (*DIMENSIONS[dimension], UNKNOWN)
             raise UserError(
-                f"{path}: image {wanted.iloc[row]!r} has {dimension} {column.iloc[row]!r}; allowed are "
-                f"{', '.join(DIMENSIONS[dimension])}, {UNKNOWN}"
+                unknown_name(f"{path}: {dimension} of image {wanted.iloc[row]!r}", column.iloc[row], levels)
             )
         faces[dimension] = column.to_numpy()
     rest = [d for d in DIMENSIONS if d not in present]
-    source = str(setting.get("source") or path.name)
-    label = f"{source} ({', '.join(present)})" if rest else source
+    label = f"{path.name} ({', '.join(present)})" if rest else path.name
     kept = f"; {faces['demographics_source'].iloc[0]}" if rest and len(faces) else ""
     faces["demographics_source"] = label + kept
     return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched}

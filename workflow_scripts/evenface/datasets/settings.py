@@ -8,19 +8,7 @@ from pydantic import Field
 
 from evenface.fields import Text
 from evenface.parts import NameOf, Reader, Settings
-
-
-class DemographicsSettings(Settings):
-    """A table of demographics."""
-
-    left_out = frozenset({"source", "key"})
-
-    table: Text = Field(description="Parquet or CSV file with a row per image.")
-    source: str | None = Field(None, description="Name that is recorded; null takes the name of the file.")
-    key: str | None = Field(
-        None,
-        description="Column with the image id or file name; null takes the first of image_id, image, file, Filename.",
-    )
+from evenface.taxonomy import LABEL_CODINGS
 
 
 class DatasetSettings(Settings):
@@ -31,11 +19,12 @@ class DatasetSettings(Settings):
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader that knows the data set's files.")
     root: Text = Field(description="Folder with the published files.")
     standin: str | None = Field(None, description="Name of the stand-in that fills root.")
-    demographics: str | DemographicsSettings | None = Field(
+    demographics: str | None = Field(
         None,
-        description="Table with gender, age and ethnicity, for data sets that do not label them: its path, or a block.",
+        description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
+        "them.",
     )
-    label_coding: Literal["minus_one_one", "zero_one"] = Field(
+    label_coding: Literal[tuple(LABEL_CODINGS)] = Field(
         "minus_one_one", description="How the file writes attributes. It is never guessed."
     )
     allow_missing_images: bool | None = Field(

@@ -53,9 +53,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
     validation = ValidateSettings.filled(values["validate"] or {}, "annotation.validate")
     for key, source in (*((k, values[k]) for k in ("labels", "demographics")), ("validate.by", validation["by"])):
-        if source not in (REQUESTED, None) and source not in annotations:
-            known = ", ".join([REQUESTED, *annotations])
-            raise UserError(f"data set {values['name']}: {key} is {source!r}, but known are {known}")
+        check_names(f"data set {values['name']}, {key}", [source], (REQUESTED, *annotations, None))
     count = len(values["shards"])
     lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {})}
     for key, files in lists.items():

@@ -4,4 +4,4 @@ Importing this package does not import torch or scikit-learn.
 """
 
 #: Raised when the same settings give other samples, directions, effects or sets.
-VERSIONS = {"directions": 1}
+VERSIONS = {"directions": 2}

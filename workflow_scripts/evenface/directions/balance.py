@@ -21,10 +21,10 @@ from evenface.directions.samples import write_faces
 from evenface.generators.directions_file import Directions
 from evenface.generators.latent import LatentGenerator
 from evenface.generators.walks import Walk, walk
+from evenface.intervals import wilson
 from evenface.joblog import progress
-from evenface.screening.acceptance import wilson
 from evenface.seeds import seed_from
-from evenface.taxonomy import UNKNOWN
+from evenface.taxonomy import UNKNOWN, group_name
 
 log = logging.getLogger("evenface")
 
@@ -41,11 +41,6 @@ Face = tuple[str, np.ndarray, bytes | None, dict[str, Any]]
 def groups_of(factors: Sequence[str]) -> list[dict[str, str]]:
     """Every combination of the levels of ``factors``."""
     return [dict(zip(factors, levels)) for levels in itertools.product(*map(levels_of_factor, factors))]
-
-
-def group_name(group: Mapping[str, str]) -> str:
-    """Levels of a group joined by ``*``."""
-    return "*".join(group.values())
 
 
 def verdict(group: Mapping[str, str], seen: pd.Series) -> str:
@@ -72,14 +67,14 @@ def balanced_set(
     """
     groups = groups_of(settings["groups"])
     candidates, kept = [], []
-    for group in progress(groups, len(groups), "balanced sets"):
+    for group in progress(groups, len(groups), "balanced sets", unit="groups"):
         rows, faces = _fill(group, directions, generator, reader, settings, seed)
         candidates += rows
         kept += [(group, *face) for face in faces]
         if len(faces) < settings["per_group"]:
             log.warning(
                 "%s: %d of %d faces accepted from %d candidates",
-                group_name(group), len(faces), settings["per_group"], len(rows),
+                group_name(group.values()), len(faces), settings["per_group"], len(rows),
             )  # fmt: skip
     candidates += _unguided(groups, directions, generator, reader, settings, seed)
     nothing = np.zeros((0, len(directions.mean)), np.float32)
@@ -89,7 +84,9 @@ def balanced_set(
     drawn, said = [picture for *_, picture, _ in kept], [one for *_, one in kept]
     write_faces(out, generator, directions.space, latents, names, said, columns=columns, drawn=drawn)
     table = pd.DataFrame(candidates)
-    return table, summary(table, directions, {group_name(g): [z for h, _, z, *_ in kept if h == g] for g in groups})
+    return table, summary(
+        table, directions, {group_name(g.values()): [z for h, _, z, *_ in kept if h == g] for g in groups}
+    )
 
 
 def _fill(
@@ -101,7 +98,7 @@ def _fill(
     seed: int,
 ) -> tuple[list[dict[str, Any]], list[Face]]:
     """Candidates of one group in order until it is full, and the accepted latents with their pictures if drawn."""
-    own = seed_from(seed, "balanced", group_name(group))
+    own = seed_from(seed, "balanced", *group.values())
     starts = generator.sample(settings["max_candidates"], own, directions.space)
     rows: list[dict[str, Any]] = []
     accepted: list[Face] = []
@@ -114,7 +111,7 @@ def _fill(
         met = [done for done in walks if done.met]
         latents = [directions.latents(done.x) for done in met]
         said = [_said(group, own, i, done) for i, done in zip(batch, walks) if done.met]
-        label = group_name(group).replace("*", "-")
+        label = "-".join(group.values())
         names = [f"{generator.name}/{label}-{one['candidate']:05d}" for one in said]
         seen = pd.DataFrame()
         if latents:
@@ -135,11 +132,11 @@ def _fill(
 
 def _said(group: Mapping[str, str], seed: int, candidate: int, done: Walk) -> dict[str, Any]:
     """How a face was found, for its metadata."""
-    return {"group": group_name(group), "seed": seed, "candidate": candidate, "steps": done.steps}
+    return {"group": group_name(group.values()), "seed": seed, "candidate": candidate, "steps": done.steps}
 
 
 def _row(group: Mapping[str, str], method: str, index: int, done: Walk | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"group": group_name(group), "method": method, "candidate": index}
+    row: dict[str, Any] = {"group": group_name(group.values()), "method": method, "candidate": index}
     if done is not None:
         row |= {"steps": done.steps, "length": done.length, "stop": done.stop, "reason": done.stop}
     return row
@@ -180,7 +177,7 @@ def summary(candidates: pd.DataFrame, directions: Directions, kept: Mapping[str,
     width = len(directions.mean)
     for (group, method), part in candidates.groupby(["group", "method"], sort=False):
         accepted = int((part["reason"] == "").sum())
-        low, high = wilson(accepted, len(part))
+        low, high = wilson(accepted / len(part), len(part))
         row = {"group": group, "method": method, "tried": len(part),
                "accepted": accepted, "share": accepted / len(part), "low": float(low), "high": float(high)}  # fmt: skip
         if method == GUIDED:

@@ -16,6 +16,7 @@ from evenface.directions.samples import origin_of
 from evenface.generators.directions_file import Directions
 from evenface.generators.latent import LatentGenerator
 from evenface.generators.walks import mirrored
+from evenface.intervals import Z95
 from evenface.joblog import progress
 from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
@@ -24,8 +25,6 @@ from evenface.taxonomy import UNKNOWN
 
 #: Kinds of direction: as fitted, and with all other factors' scores held.
 SINGLE, CONDITIONAL = "single", "conditional"
-
-_Z = 1.959963984540054
 
 
 def along(directions: Directions, factor: str, level: str, kind: str) -> np.ndarray | None:
@@ -48,7 +47,7 @@ def effect_table(
     x = directions.standardised(latents)
     keys = [(f, level, kind) for f, level in directions.normals for kind in (SINGLE, CONDITIONAL)]
     rows = []
-    for factor, level, kind in progress(keys, len(keys), "effects of directions"):
+    for factor, level, kind in progress(keys, len(keys), "effects", unit="directions"):
         direction = along(directions, factor, level, kind)
         if direction is None:
             continue
@@ -63,7 +62,7 @@ def effect_table(
                        "own": measured == factor, "n": int(both.sum())}  # fmt: skip
                 if both.any():
                     difference = is_.astype(float) - was
-                    half = _Z * difference.std() / np.sqrt(len(difference))
+                    half = Z95 * difference.std() / np.sqrt(len(difference))
                     change = difference.mean()
                     row |= {"before": was.mean(), "after": is_.mean(), "change": change,
                             "low": max(change - half, -1.0), "high": min(change + half, 1.0)}  # fmt: skip
@@ -187,7 +186,7 @@ def write_effects(
     sheet: str | os.PathLike,
 ) -> None:
     """The table of effects (CSV) on the first ``faces`` latents, and the sheet of walks (JPEG)."""
-    from evenface.directions.tables import write_csv
+    from evenface.storage.csv import write_csv
 
     chosen = latents[: settings["faces"]]
     write_csv(effect_table(directions, generator, chosen, reader, settings["distance"]), effects)

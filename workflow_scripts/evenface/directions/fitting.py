@@ -19,7 +19,7 @@ from evenface.directions.labels import levels_of_factor
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions
 from evenface.generators.walks import Scorer, held_span, orthogonal
-from evenface.screening.acceptance import wilson
+from evenface.intervals import wilson
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
@@ -184,7 +184,7 @@ class Fit:
     def _row(self, factor, level, said, codes, sure, truth) -> dict[str, Any]:
         inside, outside = self.test & sure, self.test & ~sure & (codes >= 0)
         right = said == codes
-        low, high = wilson(right[inside].sum(), inside.sum())
+        low, high = wilson(right[inside].mean(), inside.sum())
         shares = np.bincount(codes[inside]) / inside.sum()
         recalls = [right[inside & (codes == c)].mean() for c in np.unique(codes[inside])]
         row = {
@@ -232,7 +232,7 @@ class Fit:
                            "training": int(train.sum()), "held_out": int(test.sum())}  # fmt: skip
                     if test.any():
                         right = (above == present)[test]
-                        low, high = wilson(right.sum(), len(right))
+                        low, high = wilson(right.mean(), len(right))
                         row |= {"accuracy": right.mean(), "low": float(low), "high": float(high)}
                     fewest = min(present[train].sum(), (~present[train]).sum())
                     if fewest >= FEWEST["training"] and test.any():

@@ -14,11 +14,11 @@ from evenface.directions.effects import mirror_summary, mirror_table, write_effe
 from evenface.directions.fitting import Fit, held_out
 from evenface.directions.labels import Reader
 from evenface.directions.samples import read_samples
-from evenface.directions.tables import write_csv
 from evenface.errors import UserError
 from evenface.generators.directions_file import Directions, read_directions, write_directions
 from evenface.generators.latent import LatentGenerator, class_of, create_latent
 from evenface.seeds import seed_from
+from evenface.storage.csv import write_csv
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
 

@@ -18,7 +18,7 @@ import cv2
 import dlib
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names, unknown_name
 from evenface.faces.alignment import similarity
 
 #: dlib's mean face on the unit square, in the order of its 5-point model: outer and inner corner
@@ -112,11 +112,8 @@ class FaceFinder:
         elif settings["detector"] == "hog":
             self._hog = dlib.get_frontal_face_detector()
         else:
-            raise UserError(f"config key screening.detector: {settings['detector']!r} is not one of hog, mmod, none")
-        if settings["landmarks"] not in LANDMARKS:
-            raise UserError(
-                f"config key screening.landmarks: {settings['landmarks']!r} is not one of {', '.join(LANDMARKS)}"
-            )
+            raise UserError(unknown_name("screening.detector", settings["detector"], ("hog", "mmod", "none")))
+        check_names("screening.landmarks", [settings["landmarks"]], LANDMARKS)
         self._points = 5 if settings["landmarks"] == "dlib5" else 68
         self._predictor = dlib.shape_predictor(weights_file(weights, settings["landmarks"]))
 

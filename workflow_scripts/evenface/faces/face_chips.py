@@ -20,7 +20,7 @@ from typing import Any
 import dlib
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces.detection import MEAN_FIVE, MEAN_NOSE_MOUTH, MMOD_NARROWEST, weights_file
 from evenface.storage.images import decode_image, encode_jpeg
 
@@ -77,17 +77,6 @@ def resize_longer_side(image: np.ndarray, side: int = LONGER_SIDE) -> np.ndarray
     return dlib.resize_image(np.ascontiguousarray(image), rows=rows, cols=columns)
 
 
-def chip_of_points(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Chip of the face with dlib's five points (5, 2), whole pixels: outer and inner corners of the eye at the
-    image's right, the same at the left, base of the nose.
-    """
-    shape = dlib.full_object_detection(
-        dlib.rectangle(0, 0, image.shape[1] - 1, image.shape[0] - 1),
-        [dlib.point(int(x), int(y)) for x, y in points],
-    )
-    return dlib.get_face_chip(np.ascontiguousarray(image), shape, size=CHIP_SIDE, padding=PADDING)
-
-
 def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Chip of a face from the landmarks of screening, (5, 2): left and right eye, nose tip, left and right mouth corner.
 
@@ -125,8 +114,7 @@ class ChipMaker:
     """
 
     def __init__(self, detector: str, files: Mapping[str, str]):
-        if detector not in DETECTORS:
-            raise UserError(f"detector {detector!r} is not one of {', '.join(DETECTORS)}")
+        check_names("face detector", [detector], DETECTORS)
         self.detector = detector
         self._predictor = _load(dlib.shape_predictor, files, "landmarks")
         self._mmod = self._hog = None

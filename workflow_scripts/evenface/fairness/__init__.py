@@ -9,23 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evenface.fairness.csv import write_csv
     from evenface.fairness.interop import metric_frame
     from evenface.fairness.settings import FairnessSettings
-    from evenface.fairness.tables import evaluate, evaluate_predictions, headline
+    from evenface.fairness.summary import headline
+    from evenface.fairness.tables import evaluate, evaluate_predictions
+    from evenface.storage.csv import write_csv
 
 __all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]
 
 #: Raised when the same predictions give other tables.
-VERSIONS = {"evaluation": 2}
+VERSIONS = {"evaluation": 3}
 
 _HOME = {
-    "FairnessSettings": "settings", "evaluate": "tables", "evaluate_predictions": "tables", "headline": "tables",
-    "metric_frame": "interop", "write_csv": "csv",
+    "FairnessSettings": "fairness.settings", "evaluate": "fairness.tables", "evaluate_predictions": "fairness.tables",
+    "headline": "fairness.summary", "metric_frame": "fairness.interop", "write_csv": "storage.csv",
 }  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        return getattr(importlib.import_module(f"evenface.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evenface.taxonomy import UNKNOWN
+from evenface.taxonomy import UNKNOWN, group_name
 
 OUTCOMES = ("TN", "FP", "FN", "TP", "U0", "U1")
 TN, FP, FN, TP, U0, U1 = range(6)
@@ -56,7 +56,7 @@ class CellSpace:
         return Grouping(
             name=name,
             dimensions=tuple(parts),
-            groups=tuple("|".join(combination) for combination in combinations),
+            groups=tuple(map(group_name, combinations)),
             n_known=sum(UNKNOWN not in combination for combination in combinations),
             of_cell=of_cell,
         )

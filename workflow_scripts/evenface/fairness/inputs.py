@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.settings import FairnessSettings
-from evenface.taxonomy import UNKNOWN
+from evenface.taxonomy import LABEL_CODINGS, UNKNOWN
 
 _SCORE, _PRED, _LABEL = "score_", "pred_", "label_"
 
@@ -189,10 +189,7 @@ def _level_codes(groups: pd.DataFrame, dimension: str, levels: tuple[str, ...], 
     wrong = [word for word in words if word not in known]
     if wrong:
         row = int(np.flatnonzero((groups[dimension] == wrong[0]).to_numpy())[0])
-        raise UserError(
-            f"{name}, row {row + 1}, column {dimension!r}: level {wrong[0]!r} is not declared; "
-            f"allowed are {', '.join(levels)} and {UNKNOWN}"
-        )
+        raise UserError(unknown_name(f"{name}, row {row + 1}, column {dimension!r}", wrong[0], (*levels, UNKNOWN)))
     table = np.array([*(known[word] for word in words), len(levels)], dtype=np.int64)
     return table[values]  # factorize codes a missing value as -1, the last entry
 
@@ -215,22 +212,22 @@ def _labels(
             values[attribute] = -found if origin.startswith("-") else found
             sources[attribute] = recorded if origin == attribute else f"derived:{origin}"
         elif attribute in settings.derived_labels:
-            raise UserError(f"evaluation.derived_labels.{attribute}: {name} has no label {origin!r}")
+            raise UserError(f"FairnessSettings.derived_labels: {name} has no label {origin!r} for {attribute}")
     return values, sources
 
 
 def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str) -> np.ndarray:
-    allowed = (-1, 0, 1) if coding == "signed" else (0, 1)
+    meanings = LABEL_CODINGS[coding]
     series = frame[column]
-    valid = series.isin(allowed).to_numpy()
+    valid = series.isin(list(meanings)).to_numpy()
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
         raise UserError(
             f"{name}, row {row + 1}, column {column!r}: label {series.iloc[row]} is not one of "
-            f"{', '.join(map(str, allowed))} (evaluation.label_coding is {coding})"
+            f"{', '.join(map(str, sorted(meanings)))} (FairnessSettings.label_coding is {coding})"
         )
     values = series.to_numpy(dtype=np.int8)
-    return values if coding == "signed" else (2 * values - 1).astype(np.int8)
+    return np.select([values == raw for raw in meanings], list(meanings.values())).astype(np.int8)
 
 
 def _prediction_columns(

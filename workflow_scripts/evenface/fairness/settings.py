@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from evenface.errors import UserError, check_names
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
 from evenface.parts import Settings, mistakes
-from evenface.taxonomy import CIRCULAR, DIMENSIONS, UNKNOWN, parse_grouping
+from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face names that spell out a demographic level, beside CelebA's Male and Young.
 DEMOGRAPHIC_ATTRIBUTES = {
@@ -118,7 +118,7 @@ class FairnessSettings(StatisticsSettings):
     levels               dimension -> levels in report order; the level ``unknown`` is implied
     attributes           names to evaluate; empty means every attribute that is scored and labelled
     thresholds           one number, or attribute -> number; ``pred = score >= threshold``
-    label_coding         ``signed`` {+1, -1, 0 undefined} or ``zero_one`` {1, 0 negative}
+    label_coding         how label tables write labels, a name of ``taxonomy.LABEL_CODINGS``
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
     baseline             run that other runs are compared with, or None
     seed                 root of the draws
@@ -129,7 +129,7 @@ class FairnessSettings(StatisticsSettings):
     circular: dict[str, str] = DEMOGRAPHIC_ATTRIBUTES
     levels: dict[str, tuple[str, ...]] = dict(DIMENSIONS)
     thresholds: Share | dict[str, Share] = 0.5
-    label_coding: Literal["signed", "zero_one"] = "signed"
+    label_coding: Literal[tuple(LABEL_CODINGS)] = "minus_one_one"
     derived_labels: dict[str, str] = {}
     baseline: str | None = None
     seed: int = Field(0, ge=0)
@@ -179,10 +179,10 @@ class FairnessSettings(StatisticsSettings):
         for dimension, levels in self.levels.items():
             if UNKNOWN in levels or len(set(levels)) != len(levels) or not levels:
                 raise UserError(
-                    f"evaluation.levels.{dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
+                    f"FairnessSettings.levels: {dimension} must list distinct levels without {UNKNOWN!r}, found {list(levels)}"
                 )
             if any("|" in level for level in levels):
-                raise UserError(f"evaluation.levels.{dimension}: '|' is reserved for products of levels")
+                raise UserError(f"FairnessSettings.levels: {dimension} uses '|', which joins the levels of a group")
 
     def _check_groupings(self):
         if not self.groupings:

@@ -19,6 +19,7 @@ from scipy.special import ndtri
 from evenface.fairness.criteria import NAMED, Rates
 from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, METRICS, RATIOS, divide, linear
+from evenface.intervals import wilson
 
 PERCENTILE, WILSON = "percentile", "wilson_identities"
 SIMULTANEOUS, CONSERVATIVE = "simultaneous", "simultaneous_conservative"
@@ -166,7 +167,7 @@ class Observed:
         z = ndtri((1 + self.level) / 2)
         safe = {}
         for metric, se in self.se.items():
-            low, high = wilson(self.rates.x[metric], self.n_identities[metric], self.level)
+            low, high = wilson(self.rates.x[metric], self.n_identities[metric], z)
             safe[metric] = np.where(self.at_boundary(metric), (high - low) / (2 * z), se)
         return safe
 
@@ -193,18 +194,6 @@ class Observed:
         if BETTER[metric] == "zero":  # a signed bias is no share
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
-
-
-def wilson(rate: np.ndarray, n: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a share seen on ``n`` independent units; of a signed rate, symmetric in sign."""
-    z = ndtri((1 + level) / 2)
-    sign, p = np.where(rate < 0, -1.0, 1.0), np.abs(rate)
-    n = np.maximum(n, 1)
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(np.maximum(p * (1 - p), 0) / n + z**2 / (4 * n**2))
-    low, high = np.maximum(centre - half, 0), np.minimum(centre + half, 1)
-    low, high = np.where(p == 0, 0.0, low), np.where(p == 1, 1.0, high)
-    return np.where(sign < 0, -high, low), np.where(sign < 0, -low, high)
 
 
 # --- replicates -----------------------------------------------------------------------------------
@@ -268,7 +257,7 @@ class Replicates:
         n_valid = self.n_boot - np.isnan(x).sum(axis=-1).T
         low, high = (q.T for q in quantiles(x, tails(self.level)))
         spreadless = (value == 0) & (BETTER[metric] != "zero") | (value == 1) | self._constant(x)
-        w_low, w_high = wilson(value, self.observed.n_identities[metric][self.block], self.level)
+        w_low, w_high = wilson(value, self.observed.n_identities[metric][self.block], ndtri((1 + self.level) / 2))
         if BETTER[metric] == "zero":  # a bias of 0 may hide either sign
             w_low = np.where(value == 0, -w_high, w_low)
         return Interval.of(

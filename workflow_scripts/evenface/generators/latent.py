@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.parts import Generator, load, part, parts
 
 
@@ -51,10 +51,7 @@ def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
 
 
 def space_of(generator: LatentGenerator, space: str | None) -> str:
-    """``space``, or the generator's first where it is None; UserError for one it does not have."""
+    """``space``, or the generator's first where it is None; UserError for an unknown one."""
     chosen = space or generator.spaces[0]
-    if chosen not in generator.spaces:
-        raise UserError(
-            f"generator {generator.name} has no latent space {chosen!r}; it has {', '.join(generator.spaces)}"
-        )
+    check_names(f"latent spaces of the generator {generator.name}", [chosen], generator.spaces)
     return chosen

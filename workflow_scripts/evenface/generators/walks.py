@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 
 #: A direction of which less than this share of the length is left by what it must hold still leads nowhere.
 _NOTHING_LEFT = 1e-3
@@ -49,8 +49,7 @@ class Scorer:
 
     def index(self, level: str) -> int:
         """Position of a level; UserError for one it was not fitted on."""
-        if level not in self.levels:
-            raise UserError(f"{self.factor} {level!r} has no fitted direction; there are {', '.join(self.levels)}")
+        check_names(f"fitted directions of {self.factor}", [level], self.levels)
         return self.levels.index(level)
 
     def contrast(self, level: str, rival: str) -> tuple[np.ndarray, float]:

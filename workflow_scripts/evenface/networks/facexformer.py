@@ -38,7 +38,7 @@ _DEVIATION = (0.229, 0.224, 0.225)
 class Output(NamedTuple):
     """Everything one pass says, for N faces; names of levels are in ``taxonomy`` and :data:`PARSING_CLASSES`."""
 
-    landmarks: Tensor  #: (N, 136): x and y of 68 points in [-1, 1], see :func:`landmarks_in_pixels`
+    landmarks: Tensor  #: (N, 136): x and y of 68 points in [-1, 1], in iBUG's order
     headpose: Tensor  #: (N, 3): pitch, yaw, roll in radians
     attributes: Tensor  #: (N, 40): logits of the CelebA attributes
     visibility: Tensor  #: (N, 29): logits of the COFW points being occluded
@@ -293,26 +293,6 @@ def preprocess(image: np.ndarray) -> Tensor:
     pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
     mean, deviation = torch.tensor((_MEAN, _DEVIATION))[:, :, None, None]
     return pixels.to(torch.float32).div_(255).sub_(mean).div_(deviation)
-
-
-def landmarks_in_pixels(landmarks: Tensor, side: int = SIDE) -> Tensor:
-    """(N, 68, 2) x and y in pixels of the crop at ``side`` pixels, from the output (N, 136); iBUG's order."""
-    return ((landmarks.unflatten(1, (68, 2)) + 1) * side - 1) / 2
-
-
-def headpose_in_degrees(headpose: Tensor) -> Tensor:
-    """(N, 3) pitch, yaw and roll in degrees, float64, from radians."""
-    return headpose.double() * (180 / math.pi)
-
-
-def is_present(logits: Tensor) -> Tensor:
-    """Whether sigmoid(logit) is at least 0.5: attributes present, points occluded."""
-    return logits.sigmoid() >= 0.5
-
-
-def parsing_classes(parsing: Tensor) -> Tensor:
-    """(N, 224, 224) positions in :data:`PARSING_CLASSES`, uint8."""
-    return parsing.argmax(1).to(torch.uint8)
 
 
 PUBLISHED: dict[str, Callable[[], nn.Module]] = {"facexformer": FaceXFormer}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenface.errors import unknown_name
 from evenface.parts import Annotator, Generator, part, version
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 
@@ -80,22 +81,17 @@ def direction_problems(config: dict[str, Any]) -> list[str]:
     """What is wrong with ``latent_directions``: factors, and annotators that cannot label or judge them."""
     settings, problems = config["latent_directions"], []
     factors, key = settings["factors"], "latent_directions"
-    known = {*DIMENSIONS, "hair", *CELEBA_ATTRIBUTES} - {*HAIR_COLOURS.values()}
-    problems += [
-        f"{key}.factors has {factor!r}; allowed are {', '.join(DIMENSIONS)}, hair and CelebA attributes other than hair "
-        f"colours"
-        for factor in factors
-        if factor not in known
-    ]
+    known = [*DIMENSIONS, "hair", *(name for name in CELEBA_ATTRIBUTES if name not in HAIR_COLOURS.values())]
+    problems += [unknown_name(f"{key}.factors", factor, known) for factor in factors if factor not in known]
     used = [("balanced.groups", name) for name in settings["balanced"]["groups"]]
     problems += [
-        f"{key}.{place} has {name!r}, which is not among {key}.factors"
+        unknown_name(f"{key}.{place}", name, factors)
         for place, name in [*used, ("mirror.factor", settings["mirror"]["factor"])]
         if name not in factors
     ]
     spaces = _latent(config).spaces
     if settings["space"] not in (None, *spaces):
-        problems.append(f"{key}.space is {settings['space']!r}; {settings['generator']} has {', '.join(spaces)}")
+        problems.append(unknown_name(f"{key}.space of {settings['generator']}", settings["space"], spaces))
     guide, judge = settings["labels_from"], settings["accepted_by"]
     if guide == judge:
         problems.append(f"{key}.accepted_by is {judge!r}, which also guides (labels_from); a second scorer is needed")

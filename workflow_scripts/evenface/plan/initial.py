@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.prompts.catalogue import Prompt
 from evenface.taxonomy import DIMENSIONS
 
@@ -119,8 +119,7 @@ def _read_table(path: Path, key: str) -> list[Row]:
     names = table.fieldnames or []
     if "image" not in names:
         raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(names) or 'nothing'}")
-    if unknown := [name for name in names if name not in allowed]:
-        raise UserError(f"{path}: unknown column {unknown[0]!r}; allowed are {', '.join(allowed)}")
+    check_names(f"{path}, columns", names, allowed)
     rows = []
     for number, values in enumerate(table, 2):
         place = f"{path} row {number}"
@@ -128,8 +127,8 @@ def _read_table(path: Path, key: str) -> list[Row]:
         if not told["image"]:
             raise UserError(f"{place}: the image is empty; name a file")
         for dimension, levels in DIMENSIONS.items():
-            if told.get(dimension) and told[dimension] not in levels:
-                raise UserError(f"{place}: {dimension} {told[dimension]!r} is not one of {', '.join(levels)}")
+            if told.get(dimension):
+                check_names(f"{place}, {dimension}", [told[dimension]], levels)
         wanted = {name: value for name, value in told.items() if name != "image" and value}
         rows.append(Row(told["image"], wanted, place))
     if not rows:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.prompts.contextual import KEY, Review, contextual
 from evenface.prompts.findings import (
     Finding,
@@ -217,11 +217,7 @@ def read_csv(path: Path) -> list[Prompt]:
     names = table.columns
     if "prompt" not in names:
         raise UserError(f"{path}: column 'prompt' is missing; the header has {', '.join(names)}")
-    allowed = {"prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES}
-    unknown = [n for n in names if n not in allowed]
-    if unknown:
-        raise UserError(f"{path}: unknown column {unknown[0]!r}; allowed are prompt, cell, "
-                        f"{', '.join(DIMENSIONS)} and CelebA attribute names")  # fmt: skip
+    check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
     prompts = []
     for number, row in table.rows:
         place = f"{path} row {number}"
@@ -229,9 +225,8 @@ def read_csv(path: Path) -> list[Prompt]:
         demographics, attributes, _ = read_prompt(text)
         for dimension, levels in DIMENSIONS.items():
             value = row.get(dimension, "")
-            if value and value not in levels:
-                raise UserError(f"{place}: {dimension} {value!r} is not one of {', '.join(levels)}")
             if value:
+                check_names(f"{place}, {dimension}", [value], levels)
                 demographics[dimension] = value
         for name in CELEBA_ATTRIBUTES:
             value = row.get(name, "")

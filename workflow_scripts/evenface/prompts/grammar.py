@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 from evenface.prompts.cues import attribute_cues, group_cues, negations
 from evenface.seeds import seed_from
 
@@ -108,7 +108,7 @@ class Grammar:
         key = "generation.prompts.contextual.grammar"
         known = {**PHRASES, **{name: {"": tuple(phrases)} for name, phrases in own.items()}}
         if unknown := [name for name in slots if name not in known]:
-            raise UserError(f"config key {key}.slots: {unknown[0]!r} is not one of {', '.join(known)}; "
+            raise UserError(f"{unknown_name(f'{key}.slots', unknown[0], known)}; "
                             f"phrases for a slot of your own go into {key}.phrases")  # fmt: skip
         usable: dict[str, dict[str, tuple[str, ...]]] = {}
         for name in slots or known:

@@ -9,8 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from evenface.annotators.confusion import UNDEFINED
+from evenface.intervals import wilson
 from evenface.report import figures, svg
-from evenface.screening.acceptance import wilson
 from evenface.taxonomy import DIMENSIONS
 
 #: References by how much they say about a face, best first.
@@ -94,8 +94,8 @@ def _rates_by_group(table: pd.DataFrame) -> pd.DataFrame:
     total = table.groupby(key, sort=False)["n"].sum()
     right = table[table["truth"] == table["predicted"]].groupby(key, sort=False)["n"].sum()
     silent = table[table["predicted"] == UNDEFINED].groupby(key, sort=False)["n"].sum()
-    low, high = wilson(right.to_numpy(), total.to_numpy())
     rate = right / total.where(total > 0)
+    low, high = wilson(rate, total)
     out = pd.DataFrame({"n": total, "right": rate, "low": low, "high": high, "undefined": silent})
     return out[total > 0].reset_index()
 

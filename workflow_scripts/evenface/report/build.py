@@ -17,7 +17,8 @@ from markupsafe import Markup
 
 from evenface import __version__
 from evenface.errors import UserError
-from evenface.fairness.tables import CIRCULAR, headline
+from evenface.fairness.evaluated import CIRCULAR
+from evenface.fairness.summary import headline
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.quality import quality_section, study_section
@@ -419,6 +420,9 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     for column in texts:
         if column in table.columns:
             table[column] = table[column].fillna("")
+    for column in ("group", "lowest", "highest"):
+        if column in table.columns:  # until version 2 of acceptance, levels were joined by *
+            table[column] = table[column].astype("str").str.replace("*", "|", regex=False)
     return table
 
 

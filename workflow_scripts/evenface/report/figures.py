@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from evenface.fairness.tables import LOW_SUPPORT, split_model_id
+from evenface.fairness.evaluated import LOW_SUPPORT, split_model_id
 from evenface.report import svg
 from evenface.report.svg import Dot, Series, dot_plot, line_plot, words
 

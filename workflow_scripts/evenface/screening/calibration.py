@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
+from evenface.intervals import Z95
 from evenface.joblog import progress
 from evenface.screening.locating import aligned_crops, located
 from evenface.screening.magface import MagFace, magnitudes
 from evenface.storage.atomic import write_json
-
-#: Standard normal quantile of a two-sided 95 % interval.
-_Z = 1.959963984540054
 
 
 def calibrate(
@@ -43,7 +41,7 @@ def calibrate(
         )
     crops = progress(aligned_crops(kept["image"], points), len(kept), f"{dataset}: magnitudes")
     lengths = np.sort(magnitudes(np.stack(list(scorer.embed_all(crops)))).astype(np.float64))
-    half = _Z * np.sqrt(quantile * (1 - quantile) / len(lengths))
+    half = Z95 * np.sqrt(quantile * (1 - quantile) / len(lengths))
     share = {name: float(np.clip(quantile + sign * half, 0, 1)) for name, sign in (("low", -1), ("high", 1))}
     record = {
         "threshold": round(float(np.quantile(lengths, quantile)), 4),

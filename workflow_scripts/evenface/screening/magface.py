@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from evenface.checkpoints import load_model, load_network, manifest_path
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.networks.device import choose_device, choose_precision
 from evenface.networks.folded_iresnet import FoldedIResNet
 from evenface.networks.inference import map_batches
@@ -45,8 +45,7 @@ class MagFace:
         device: str = "cpu",
         threads: int = 1,
     ):
-        if backbone not in BACKBONES:
-            raise UserError(f"screening.magface.backbone is {backbone!r}; allowed are {', '.join(BACKBONES)}")
+        check_names("screening.magface.backbone", [backbone], BACKBONES)
         torch.use_deterministic_algorithms(True, warn_only=True)
         self.batch_size, self.threads = batch_size, threads
         self.device = choose_device(device)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 
 
 class Scorer(Protocol):
@@ -62,8 +62,7 @@ SCORERS: dict[str, Callable[[dict[str, Any]], Scorer]] = {"none": NoScore, "shar
 
 def create(name: str, settings: dict[str, Any]) -> Scorer:
     """The scorer called ``name``; raises UserError listing the known names."""
-    if name not in SCORERS:
-        raise UserError(f"quality scorer {name!r} is not available in this version; known are {', '.join(SCORERS)}")
+    check_names("screening.quality.scorer", [name], SCORERS)
     return SCORERS[name](settings)
 
 

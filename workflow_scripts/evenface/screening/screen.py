@@ -20,7 +20,7 @@ from evenface.joblog import log, progress
 from evenface.screening import VERSIONS, quality
 from evenface.screening.settings import ScreeningSettings
 from evenface.storage import metadata
-from evenface.storage.images import ImageError, ImageReader, decode_image, encode_jpeg
+from evenface.storage.images import ImageError, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import write_table
@@ -219,29 +219,3 @@ def screen_shard(
                     yield image_id, error
 
         return _write(items(), origins, len(source.table), source.path.stem, screener, out_table, out_crops)
-
-
-def screen_faces(
-    faces: pd.DataFrame,
-    settings: dict[str, Any],
-    out_table: str | os.PathLike,
-    out_crops: str | os.PathLike,
-    *,
-    weights: dict[str, str] | None = None,
-) -> pd.DataFrame:
-    """Screen the images of a faces table (say loosely cropped VGGFace2); outputs as :func:`screen_shard`."""
-    screener = Screener(settings_of(settings), weights)
-    label = str(faces["dataset"].iloc[0]) if len(faces) else "faces"
-    origins: dict[str, Metadata | None] = {}
-    with ImageReader() as reader:
-
-        def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
-            for image_id, reference in zip(faces["image_id"], faces["image"], strict=True):
-                try:
-                    data = reader.read_bytes(reference)
-                    origins[image_id] = _origin(data, reference)
-                    yield image_id, decode_image(data, reference)
-                except ImageError as error:
-                    yield image_id, error
-
-        return _write(items(), origins, len(faces), label, screener, out_table, out_crops)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evenface.datasets.synthetic import read_quality, shard_demographics, with_quality
 from evenface.screening import acceptance as by_group
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.storage.tables import read_table
 
 
@@ -34,12 +34,7 @@ def write_acceptance(
     if quality_tables:
         screening = with_quality(screening, read_quality(quality_tables))
     dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]]
-    _write(dropped.merge(demographics, on="image_id", how="left").sort_values("image_id"), rejected)
-    _write(by_group.acceptance(screening, demographics), acceptance)
-    _write(by_group.quality(screening, demographics), quality)
-    _write(by_group.differences(screening, demographics, seed=seed), differences)
-
-
-def _write(table: pd.DataFrame, path: str | os.PathLike) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.10g")
+    write_csv(dropped.merge(demographics, on="image_id", how="left").sort_values("image_id"), rejected)
+    write_csv(by_group.acceptance(screening, demographics), acceptance)
+    write_csv(by_group.quality(screening, demographics), quality)
+    write_csv(by_group.differences(screening, demographics, seed=seed), differences)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.parametric.domains import domain
 from evenface.parts import StandinFormat, part
 from evenface.seeds import seed_from
@@ -46,10 +46,7 @@ class StandinSettings:
     @classmethod
     def from_config(cls, name: str, config: Mapping[str, Any]) -> StandinSettings:
         """Checked settings; UserError naming the key that is unknown or out of range."""
-        known = [f.name for f in dataclasses.fields(cls)]
-        for key in config:
-            if key not in known:
-                raise UserError(f"standins.{name}: unknown key {key!r}; known are {', '.join(known)}")
+        check_names(f"standins.{name}", config, [f.name for f in dataclasses.fields(cls)])
         settings = cls(**config)
         settings.check(name)
         return settings
@@ -68,15 +65,13 @@ class StandinSettings:
         for dimension, levels in DIMENSIONS.items():
             _check_shares(f"{where}.{dimension}", getattr(self, dimension), levels)
         for ethnicity, shares in self.hair_given_ethnicity.items():
-            if ethnicity not in DIMENSIONS["ethnicity"]:
-                raise UserError(f"{where}.hair_given_ethnicity: {ethnicity!r} is not a level of ethnicity")
+            check_names(f"{where}.hair_given_ethnicity", [ethnicity], DIMENSIONS["ethnicity"])
             _check_shares(f"{where}.hair_given_ethnicity.{ethnicity}", shares, tuple(HAIR_COLOURS))
 
 
 def _check_shares(where: str, shares: Mapping[str, float], allowed: tuple[str, ...]) -> None:
+    check_names(where, shares, allowed)
     for key, value in shares.items():
-        if key not in allowed:
-            raise UserError(f"{where}: {key!r} is not one of {', '.join(allowed)}")
         if value < 0:
             raise UserError(f"{where}.{key} is negative")
     if sum(shares.values()) <= 0:

@@ -1,15 +1,35 @@
-"""Files that are either complete or absent: written beside their place, then renamed."""
+"""Files and folders that are either complete or absent: written beside their place, then renamed.
+
+Two processes may write the same file: each has a temporary name of its own, and the last one that completes
+wins. What a killed process leaves behind is removed by :func:`sweep`.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import secrets
+import shutil
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+
+#: Seconds without a change after which the file of a writer that cannot be asked about (another machine's) is abandoned.
+ABANDONED_AFTER = 7 * 86400
+
+#: The start of a process that the machine does not tell.
+_UNKNOWN = "0"
+
+#: A temporary name: the target's, machine, process, its start, and a random number.
+_TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.partial(\.[^.]*)?")
 
 
 @contextmanager
@@ -20,10 +40,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     it was. A full disk or a missing right becomes a UserError that names ``path``.
     """
     path = Path(path)
-    # Always the same name: what a killed job leaves behind is overwritten by the job that repeats it.
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary(path) as temporary:
         yield temporary
         descriptor = os.open(temporary, os.O_RDWR)
         try:
@@ -31,14 +48,104 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield an empty temporary folder; on success it takes the place of ``path``, a folder or nothing, as a whole.
+
+    Otherwise as :func:`atomic_path`.
+    """
+    path = Path(path)
+    with _temporary(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        while True:
+            with _temporary(path) as old:
+                with suppress(FileNotFoundError):
+                    os.rename(path, old)
+                try:
+                    os.rename(temporary, path)
+                    return
+                except OSError:
+                    if not path.exists():
+                        raise
+                    # Another process was quicker: its folder is complete, but older than this one.
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a new name beside ``path``; on leaving, nothing has it."""
+    temporary = path.with_name(f".{path.stem[:40]}.{_me()}-{secrets.token_hex(4)}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if isinstance(error, FileNotFoundError) or error.errno is None:
             raise
         raise UserError(f"cannot write {path}: {os.strerror(error.errno)}; nothing was left there") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def sweep(*folders: str | os.PathLike) -> int:
+    """Remove what killed processes left unfinished in ``folders`` and below; returns how many files and folders."""
+    removed = 0
+    for folder in folders:
+        for place, inner, files in os.walk(folder):
+            for name in [*inner, *files]:
+                owner = _TEMPORARY.fullmatch(name)
+                path = Path(place, name)
+                with suppress(OSError):  # finished in the meantime
+                    if owner and _is_gone(owner, path.stat().st_mtime):
+                        _remove(path)
+                        removed += 1
+    return removed
+
+
+def _is_gone(owner: re.Match[str], changed: float) -> bool:
+    """Whether the writer of a temporary file, which last ``changed`` then, is no more."""
+    machine, process, start, _ = owner.groups()
+    if machine == _machine():
+        return _started(int(process)) not in (start, _UNKNOWN)
+    return time.time() - changed > ABANDONED_AFTER
+
+
+def _me() -> str:
+    return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
+
+
+@cache
+def _machine() -> str:
+    """What tells apart the places in which a process number means one process: machine, its start, container."""
+    known = [socket.gethostname()]
+    with suppress(OSError):
+        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
+
+
+def _started(process: int) -> str:
+    """When a process started, in ticks of its machine, since numbers are used again; empty if there is none."""
+    try:
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else fields[18]
+    except OSError:
+        pass
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        pass
+    return _UNKNOWN
 
 
 def check_writable(*folders: str | os.PathLike) -> None:

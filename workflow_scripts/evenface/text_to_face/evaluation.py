@@ -19,7 +19,8 @@ from evenface.plan.requests import Request
 from evenface.prompts.catalogue import Prompt, factorial
 from evenface.report.contact_sheet import Cell, draw_sheet, sheet_metadata
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path, write_bytes
+from evenface.storage.atomic import write_bytes
+from evenface.storage.csv import write_csv
 from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import TRAINED, Metadata
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
@@ -100,13 +101,14 @@ def evaluate(
     *,
     seed: int,
     threads: int = 1,
+    device: str = "cpu",
 ) -> None:
     """Draw ``images`` faces over the catalogue, and write what the annotator reads (CSV) and a contact sheet (JPEG).
 
     ``settings`` has ``images``, ``steps`` and ``guidance``; ``annotator`` is the model of ``trained_here``.
     """
     runtime.prepare(threads)
-    reader = TrainedHere(annotator, device="cpu", threads=threads)
+    reader = TrainedHere(annotator, device=device, threads=threads)
     unread = [name for name in HAIR_COLOURS.values() if name not in reader.attributes]
     if unread:
         raise UserError(
@@ -117,7 +119,8 @@ def evaluate(
     prompts = sorted((catalogue[i % len(catalogue)] for i in range(settings["images"])), key=catalogue.index)
     together = min(max(settings["images"] // len(catalogue), 1), _BATCH)
     how = {key: settings[key] for key in ("steps", "guidance")}
-    generator = create("diffusion", {"model": str(model), **how, "batch_size": together, "threads": threads})
+    machine = {"device": device, "threads": threads}
+    generator = create("diffusion", {"model": str(model), **how, "batch_size": together, **machine})
     requests = [
         Request(
             f"evaluation-{i:05d}",
@@ -138,7 +141,6 @@ def evaluate(
         levels = prompt.demographics
         cell = Cell(levels["ethnicity"], levels["age"], levels["gender"], wanted_hair(prompt))
         faces.setdefault(cell, picture)
-    with atomic_path(table) as temporary:
-        numbers.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(numbers, table)
     said = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
     write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=said))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import torch
 
 from evenface.errors import UserError
 from evenface.networks.latent_diffusion import autoencoder
-from evenface.storage.atomic import write_json, write_text
+from evenface.storage.atomic import atomic_folder, write_json, write_text
 from evenface.text_to_face import denoiser
 from evenface.text_to_face.autoencoder import SHAPE
 from evenface.text_to_face.captions import words_of_captions
@@ -72,26 +71,21 @@ def export_pipeline(
 ) -> None:
     """Write the folder ``out``: what diffusers loads, in float16, and the card as ``README.md``.
 
-    ``recipe`` has ``seed``, ``renderer`` and ``settings``. The folder is written beside its place and then
-    renamed. UserError when it is larger than ``LARGEST``.
+    ``recipe`` has ``seed``, ``renderer`` and ``settings``. The folder appears as a whole.
+    UserError when it is larger than ``LARGEST``.
     """
     pipeline = assemble(recipe["settings"], autoencoder_weights, denoiser_weights)
     parts = (pipeline.vae, pipeline.text_encoder, pipeline.unet)
     card = write_card(recipe, sum(p.numel() for part in parts for p in part.parameters()))
     pipeline.to(dtype=torch.float16)
-    out = Path(out)
-    temporary = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    pipeline.save_pretrained(temporary, safe_serialization=True)
-    save_tokenizer(words_of_captions(), pipeline.tokenizer.model_max_length, temporary / "tokenizer")
-    _forget_origins(temporary)
-    write_text(temporary / "README.md", card)
-    size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
-    if size > LARGEST:
-        shutil.rmtree(temporary)
-        raise UserError(f"{out}: the model has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}; make it smaller")
-    shutil.rmtree(out, ignore_errors=True)
-    temporary.rename(out)
+    with atomic_folder(out) as temporary:
+        pipeline.save_pretrained(temporary, safe_serialization=True)
+        save_tokenizer(words_of_captions(), pipeline.tokenizer.model_max_length, temporary / "tokenizer")
+        _forget_origins(temporary)
+        write_text(temporary / "README.md", card)
+        size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+        if size > LARGEST:
+            raise UserError(f"{out}: the model has {size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f}; make it smaller")
 
 
 def _forget_origins(folder: Path) -> None:

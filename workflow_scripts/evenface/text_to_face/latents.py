@@ -58,7 +58,7 @@ def encode_pictures(
     network = network.to(device, memory_format=torch.channels_last)
     parts = []
     starts = range(0, len(pictures.pixels), _BATCH)
-    for start in progress(starts, len(starts), "encoding, batches"):
+    for start in progress(starts, len(starts), "encoding", unit="batches"):
         pixels = pictures.pixels[start : start + _BATCH]
         both = [encode(network, np.ascontiguousarray(side), device) for side in (pixels, pixels[:, :, ::-1])]
         parts.append(torch.stack(both, 1).half())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import queue
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,6 +99,13 @@ class FaceImages:
     sha256: str
 
 
+def mapped_array(folder: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros uint8 in a file of ``folder`` that has no name: nobody else can write to it, and it goes with the process."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
 def load_faces(
     faces: pd.DataFrame,
     size: tuple[int, int],
@@ -111,13 +119,12 @@ def load_faces(
     """Decode the images of ``faces`` (columns image_id, image) once.
 
     Up to ``budget`` bytes stay in memory; a larger set goes to a file in the folder ``scratch``,
-    which the caller removes, and the kernel keeps in memory what fits.
+    which the caller removes (the folder), and the kernel keeps in memory what fits.
     """
     shape = (len(faces), *size, 3)
     size_in_bytes = int(np.prod(shape, dtype=np.int64))
     if size_in_bytes > budget and scratch is not None:
-        Path(scratch).mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(Path(scratch) / "pixels.npy", "w+", np.uint8, shape)
+        pixels = mapped_array(scratch, shape)
         log.info("%s: %.1f GB of pixels in a file, since cache_mb allows less", label, size_in_bytes / 1e9)
     else:
         pixels = np.empty(shape, np.uint8)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 
 KINDS = ("arc", "cos")
 
@@ -44,18 +44,14 @@ class Margin:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str) -> Margin:
         """Checked parameters; UserError naming the key below ``where`` that is unknown or out of range."""
-        known = [f.name for f in fields(cls)]
-        for key in settings:
-            if key not in known:
-                raise UserError(f"{where}: unknown key {key!r}; known are {', '.join(known)}")
+        check_names(where, settings, [f.name for f in fields(cls)])
         margin = cls(**settings)
         margin.check(where)
         return margin
 
     def check(self, where: str) -> None:
         """Raise UserError for the first parameter out of range."""
-        if self.kind not in KINDS:
-            raise UserError(f"{where}.kind is {self.kind!r}; allowed are {', '.join(KINDS)}")
+        check_names(f"{where}.kind", [self.kind], KINDS)
         if not 0 < self.l_a < self.u_a:
             raise UserError(f"{where}: l_a {self.l_a:g} must be above 0 and below u_a {self.u_a:g}")
         if not 0 <= self.l_m <= self.u_m or (self.kind == "arc" and self.u_m >= math.pi):

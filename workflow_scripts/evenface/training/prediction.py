@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.checkpoints import load_model
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.joblog import progress
 from evenface.storage.images import ImageError
 from evenface.storage.tables import write_table
@@ -76,9 +76,7 @@ def predict(
     network = network.to(memory_format=torch.channels_last)
     known = manifest["attributes"]
     names = [a for a in known if a in faces] if attributes is None else list(attributes)
-    for name in names:
-        if name not in known:
-            raise UserError(f"{model_path} does not predict {name!r}; it predicts {', '.join(known)}")
+    check_names(f"attributes of {model_path}", names, known)
     if not names:
         raise UserError(f"the faces table labels none of the attributes {model_path} predicts: {', '.join(known)}")
     if split is not None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from evenface import networks
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
@@ -27,10 +27,12 @@ from evenface.networks.normalisation import Normalisation
 from evenface.screening.locating import aligned_crops, located
 from evenface.screening.settings import MagFaceTrainingSettings
 from evenface.training.class_layer import MagFaceLayer
+from evenface.training.fitting import text_digest
 from evenface.training.forward import outputs_of
+from evenface.training.images import mapped_array
 from evenface.training.margin import Margin
 from evenface.training.method import ImageMethod, Problem
-from evenface.training.session import Session, text_digest
+from evenface.training.session import Session
 from evenface.training.settings import resolve
 
 log = logging.getLogger("evenface")
@@ -48,8 +50,7 @@ _VERIFIED = 2000
 def network_settings(name: str) -> dict[str, Any]:
     """Settings of ``IResNet`` by the configured name: small, iresnet18, iresnet34, iresnet50 or iresnet100."""
     known = {"small": SMALL, **{f"iresnet{depth}": {"blocks": list(blocks)} for depth, blocks in BLOCKS.items()}}
-    if name not in known:
-        raise UserError(f"screening.magface.trained_here.network is {name!r}; allowed are {', '.join(known)}")
+    check_names("screening.magface.trained_here.network", [name], known)
     return known[name]
 
 
@@ -251,8 +252,7 @@ def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, l
     """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
     shape = (len(faces), 112, 112, 3)
     if int(np.prod(shape, dtype=np.int64)) > budget:
-        scratch.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
+        pixels = mapped_array(scratch, shape)
     else:
         pixels = np.empty(shape, np.uint8)
     crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.seeds import seed_from
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.training import runtime
 from evenface.training.settings import LoopSettings
 
@@ -128,5 +128,4 @@ class Session:
 
 def write_history(history: list[dict[str, float]], path: str | os.PathLike) -> None:
     """Write one CSV line per round of steps."""
-    with atomic_path(path) as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(pd.DataFrame(history), path)

@@ -14,11 +14,11 @@ import pandas as pd
 
 from evenface.annotators.fairface.reader import Answer, FaceReader
 from evenface.annotators.fairface.table import SCORE_COLUMNS, ChipNames, write_predictions_csv
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import face_chips
 from evenface.faces.files import detector_files
 from evenface.joblog import progress
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.storage.images import ImageError, ImageReader, decode_image
 
 log = logging.getLogger("evenface")
@@ -72,8 +72,7 @@ def predict_csv(
     returned. Paths are relative to the current folder, as in the original; a path listed twice is
     read once. Raises UserError for a list that cannot be read and for files that do not fit.
     """
-    if detector not in DETECTORS:
-        raise UserError(f"detector {detector!r} is not known; use {', '.join(DETECTORS)}")
+    check_names("face detector", [detector], DETECTORS)
     paths = _listed(images)
     reader = FaceReader(weights, weights_4, batch_size=batch_size, precision=precision, device=device, threads=threads)
     maker = None if detector == "none" else face_chips.ChipMaker(detector, {**DLIB_FILES, **(files or {})})
@@ -87,8 +86,7 @@ def predict_csv(
         face.chip = None
     write_predictions_csv(rows, out)
     table = pd.DataFrame([(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in fate], columns=_COLUMNS)
-    with atomic_path(f"{os.path.splitext(out)[0]}.images.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.1f")
+    write_csv(table, f"{os.path.splitext(out)[0]}.images.csv")
     for reason, count in table["reason"][table["reason"] != ""].value_counts().items():
         log.warning("%s: %d of %d pictures without a row: %s", out, count, len(paths), reason)
     return table

@@ -6,7 +6,6 @@ quoted cell when it is long.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
 from evenface.networks.fairface import HEADS
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 
 #: Score column of each head, in the order of the file.
 SCORE_COLUMNS: dict[str, str] = {
@@ -49,48 +47,7 @@ def write_predictions_csv(rows: Iterable[Mapping[str, Any]], path: str | os.Path
         table = {name: [row[name] for row in rows] for name in COLUMNS}
         for name in SCORE_COLUMNS.values():
             table[name] = ["" if v is None else str(np.asarray(v, np.float32)) for v in table[name]]
-    with atomic_path(path) as temporary:
-        pd.DataFrame(table, columns=list(COLUMNS)).to_csv(temporary, index=False, lineterminator="\n")
-
-
-def read_predictions_csv(path: str | os.PathLike) -> pd.DataFrame:
-    """The table ``predict.py`` or :func:`write_predictions_csv` wrote, scores as float32 vectors (None where empty).
-
-    A last column ``bbox``, which another script of FairFace adds, is left as text: its boxes may belong to
-    other rows. Raises UserError naming the row that cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            lines = list(csv.reader(file, strict=True))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-    header = tuple(lines[0]) if lines else ()
-    if header[: len(COLUMNS)] != COLUMNS or header[len(COLUMNS) :] not in ((), ("bbox",)):
-        raise UserError(f"{path}: the columns are {', '.join(header) or 'none'}, not those of FairFace's predict.py")
-    for number, row in enumerate(lines[1:], 1):
-        if len(row) != len(header):
-            raise UserError(f"{path}: row {number} has {len(row)} cells instead of {len(header)}")
-    table = pd.DataFrame(lines[1:], columns=list(header), dtype=object)
-    for head, column in SCORE_COLUMNS.items():
-        table[column] = [
-            _vector(cell, len(_CLASSES[head]), f"{path}: row {number}, {column}")
-            for number, cell in enumerate(table[column], 1)
-        ]
-    return table
-
-
-def _vector(cell: str, length: int, where: str) -> np.ndarray | None:
-    if not cell:
-        return None
-    try:
-        values = np.array([float(word) for word in cell.removeprefix("[").removesuffix("]").split()], np.float32)
-    except ValueError as error:
-        raise UserError(f"{where}: {cell!r} is no vector of numbers") from error
-    if len(values) != length:
-        raise UserError(f"{where}: {len(values)} numbers instead of {length}")
-    return values
+    write_csv(pd.DataFrame(table, columns=list(COLUMNS)), path)
 
 
 class ChipNames:

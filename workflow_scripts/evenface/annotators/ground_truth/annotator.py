@@ -11,7 +11,7 @@ import pandas as pd
 
 from evenface.annotators.annotating import annotation_frame
 from evenface.annotators.ground_truth import PART
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 
@@ -63,7 +63,7 @@ class GroundTruth:
 
 def create(settings: Mapping[str, Any]) -> GroundTruth:
     """The annotator; it has no settings."""
-    unknown = [key for key in settings if key not in ("device", "threads")]
-    if unknown:
-        raise UserError(f"annotation.ground_truth: unknown key {unknown[0]!r}; it has no settings")
+    check_names(
+        "settings of the annotator ground_truth", (key for key in settings if key not in ("device", "threads")), ()
+    )
     return GroundTruth()

@@ -26,14 +26,14 @@ from evenface.annotators.trained_here import PART
 from evenface.annotators.trained_here.settings import TrainedHereSettings
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
-from evenface.storage.atomic import atomic_path
+from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
-from evenface.training.fitting import label_matrix, load_for_training
+from evenface.training.fitting import label_matrix, load_for_training, text_digest
 from evenface.training.forward import outputs_of
 from evenface.training.images import fit_image
 from evenface.training.method import ImageMethod, Problem
-from evenface.training.session import Session, text_digest
+from evenface.training.session import Session
 from evenface.training.settings import resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
 
@@ -176,8 +176,7 @@ def train_annotator(
         "withheld": withheld,
         "data": data,
     }
-    with atomic_path(confusion_path) as temporary:
-        pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_csv(pd.concat(tables), confusion_path)
     state = network.state_dict()
     images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     del problem, method

@@ -27,8 +27,7 @@ CSV_NAMES = ("MAAD_Face.csv", "MAAD-Face.csv")
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces (all of split test), rejected rows and a summary.
 
-    Settings: ``root`` folder; ``name`` of the data set in ids; ``csv`` path if it
-    is not in the root; ``label_coding``; ``verify_images`` true, false or sample; ``demographics``
+    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding``; ``verify_images`` true, false or sample; ``demographics``
     table replacing the columns' own; ``allow_missing_images`` false refuses rows without an image
     (the file lists all of VGGFace2, so that a part on disk is the usual case); ``threads`` for
     decoding. Ethnicity and age are the one of
@@ -40,9 +39,11 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set the data set's root to the folder with the identity folders")
     folder, images = _images(root)
-    path = Path(values["csv"]) if values["csv"] else next((root / n for n in CSV_NAMES if (root / n).is_file()), None)
+    path = next((root / n for n in CSV_NAMES if (root / n).is_file()), None)
     if path is None:
-        raise UserError(f"{root}: neither {' nor '.join(CSV_NAMES)} is there; set the reader's key csv")
+        raise UserError(
+            f"{root}: neither {' nor '.join(CSV_NAMES)} is there; put the annotations, or a link to them, into that folder"
+        )
     rows, names, identities, raw, lines = _match(path, list(images))
     if not names:
         raise UserError(

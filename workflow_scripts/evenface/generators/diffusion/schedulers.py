@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -40,8 +40,7 @@ def set_scheduler(pipeline: DiffusionPipeline, name: str | None, key: str) -> No
     """
     if name is None:
         return
-    if name not in SCHEDULERS:
-        raise UserError(f"{key} is {name!r}; known are {', '.join(SCHEDULERS)}, and null for the model's own")
+    check_names(key, [name], (*SCHEDULERS, None))
     import diffusers
 
     class_name, changed = SCHEDULERS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evenface.generators.guided.settings import GuidedSettings
@@ -20,7 +21,8 @@ def _files(settings: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _needs(settings: Mapping[str, Any]) -> Needs:
-    return Needs(gpu=1, mem_mb=2500, runtime=480, conda="diffusion")
+    """What drawing with the latent generator asks for, and time for the walks."""
+    return replace(_base(settings).needs_of(settings.get("base", {})), runtime=480, conda="latent")
 
 
 PART = Generator(

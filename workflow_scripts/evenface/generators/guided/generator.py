@@ -79,8 +79,8 @@ class GuidedGenerator:
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         if self.directions.generator != self.settings["generator"]:
             raise UserError(
-                f"{path}: directions of the generator {self.directions.generator}, but generation.settings.guided."
-                f"generator is {self.settings['generator']}; set latent_directions.generator to it"
+                f"{path}: directions of the generator {self.directions.generator}, but faces are drawn by "
+                f"{self.settings['generator']}; set latent_directions.generator to {self.directions.generator}"
             )
         machine = {key: settings[key] for key in ("device", "threads") if key in settings}
         self.base = create_latent(self.settings["generator"], {**self.settings["base"], **machine, "files": files})

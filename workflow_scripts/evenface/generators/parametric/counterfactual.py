@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evenface.errors import UserError
+from evenface.errors import check_names
 from evenface.generators.parametric import styles
 from evenface.generators.parametric.face import Face
 from evenface.generators.parametric.sampling import AGES
@@ -24,9 +24,8 @@ def with_factor(face: Face, factor: str, value: str) -> Face:
 
     The level a face already has gives the face back. Raises UserError for an unknown factor or level.
     """
-    if factor not in DIMENSIONS or value not in DIMENSIONS[factor]:
-        known = ", ".join(DIMENSIONS.get(factor, DIMENSIONS))
-        raise UserError(f"counterfactual {factor} = {value!r} is not known; allowed are {known}")
+    check_names("counterfactual", [factor], DIMENSIONS)
+    check_names(f"counterfactual {factor}", [value], DIMENSIONS[factor])
     return {"gender": _gender, "age": _age, "ethnicity": _ethnicity}[factor](face, value)
 
 

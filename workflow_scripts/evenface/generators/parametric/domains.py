@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from evenface.errors import UserError
+from evenface.errors import UserError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -71,5 +71,5 @@ DomainName = Literal[tuple(DOMAINS)]
 def domain(name: str) -> Domain:
     """The domain called ``name``; UserError listing the known ones."""
     if name not in DOMAINS:
-        raise UserError(f"domain {name!r} is not one of {', '.join(DOMAINS)}")
+        raise UserError(unknown_name("domain", name, DOMAINS))
     return DOMAINS[name]

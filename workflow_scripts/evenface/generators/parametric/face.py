@@ -165,7 +165,7 @@ class Face:
     detail_seed: int = 0
 
     def to_dict(self) -> dict:
-        """Plain nested dict (JSON-ready), inverse of :func:`face_from_dict`."""
+        """Plain nested dict (JSON-ready)."""
         values = dataclasses.asdict(self)
         if not self.person.shape:  # a head that is drawn from its seed
             del values["person"]["shape"]
@@ -175,25 +175,3 @@ class Face:
         """Hex SHA-256 of the canonical JSON of the description."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-_PARTS = {
-    "person": Person,
-    "hair": Hair,
-    "look": Look,
-    "expression": Expression,
-    "pose": Pose,
-    "light": Light,
-    "backdrop": Backdrop,
-    "framing": Framing,
-}
-
-
-def face_from_dict(data: dict) -> Face:
-    """Rebuild a :class:`Face` from :meth:`Face.to_dict` (lists become tuples again)."""
-
-    def build(cls, values):
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-    values = {k: build(_PARTS[k], v) if k in _PARTS else v for k, v in data.items()}
-    return Face(**values)

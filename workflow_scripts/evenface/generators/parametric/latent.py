@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.parametric import camera, pigment, styles, truth
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Hair, Light, Look, Person, Pose
@@ -301,8 +301,7 @@ class ParametricLatent:
 
     def dimension(self, space: str) -> int:
         """Coordinates of a latent."""
-        if space not in self.spaces:
-            raise UserError(f"the parametric generator has no latent space {space!r}; it has {', '.join(self.spaces)}")
+        check_names("latent spaces of the generator parametric", [space], self.spaces)
         return len(COORDINATES)
 
     def sample(self, count: int, seed: int, space: str) -> np.ndarray:

@@ -21,7 +21,7 @@ import os
 import numpy as np
 from numba import njit
 
-from evenface.generators.parametric import ASSETS_VERSION, PART
+from evenface.generators.parametric import ASSETS_VERSION
 
 from . import backdrop, passes, raster, strands
 from . import shading as sh
@@ -30,9 +30,6 @@ from .face import Face
 from .morph import TargetBank
 from .parts import Library
 from .scene import Scene, SceneBuilder
-
-#: Changes when the pixels of any face change.
-RENDER_VERSION = PART.version
 
 SHADOW_SIZE = 256
 #: Half the width (decimetres) of the box around the head that casts shadows.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.generators.parametric import pigment, styles
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import (
@@ -71,8 +71,7 @@ def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
     done = {}
     for dimension, levels in DIMENSIONS.items():
         value = demographics.get(dimension, UNKNOWN)
-        if value != UNKNOWN and value not in levels:
-            raise UserError(f"{dimension} {value!r} is not one of {', '.join(levels)}")
+        check_names(dimension, [value], (*levels, UNKNOWN))
         done[dimension] = levels[_random(seed, dimension).integers(len(levels))] if value == UNKNOWN else value
     return done
 

@@ -46,7 +46,6 @@ class HairStyle:
 
 
 _BOTH = (FEMALE, MALE)
-_SMOOTH = ("asian", "white")
 
 HAIR_STYLES: dict[str, HairStyle] = {
     # Men and close cuts.

@@ -9,37 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
-from evenface.prompts.contextual import KEY, protected_attributes
-from evenface.prompts.grammar import Grammar, text_of
 from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
 from evenface.storage.atomic import write_text
-
-
-class GrammarWriter:
-    """The built-in grammar as a writer: contexts alone, without a model."""
-
-    name = "grammar"
-
-    def __init__(self, settings: Mapping[str, Any], seed: int):
-        own = settings["grammar"]
-        self._grammar = Grammar.build(
-            own["slots"], own["phrases"], protected_attributes(settings), settings["forbidden"]
-        )
-        self._seed = seed
-
-    def contexts(self, count: int) -> list[str]:
-        """The first ``count`` contexts of the grammar."""
-        return [text_of(context) for context in self._grammar.contexts(count, self._seed)]
-
-    def prompts(self, cell: str, person: str, count: int) -> list[str]:
-        """Always UserError: the grammar does not know who is shown."""
-        raise UserError(f"config key {KEY}.ask is 'prompts', but the grammar writes contexts; choose another writer")
-
-    def provenance(self) -> dict[str, str]:
-        """The slots in use."""
-        return {"slots": " ".join(self._grammar.slots)}
 
 
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:

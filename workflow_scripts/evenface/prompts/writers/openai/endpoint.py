@@ -11,39 +11,26 @@ import ipaddress
 import json
 import logging
 import os
-import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from evenface.errors import UserError
+from evenface.http import Patience, Retry, answer, blocks, client, keep_trying, retry_where_passing
 from evenface.prompts.contextual import KEY
 
 log = logging.getLogger("evenface")
 
-_BLOCK = 1 << 16
-_PAUSE, _LONGEST_PAUSE = 2.0, 60.0
-_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
-
-class _Retry(Exception):
-    """A failure after which trying again may help; ``after`` is what the server asked for, in seconds."""
-
-    def __init__(self, reason: str, after: float | None = None):
-        super().__init__(reason)
-        self.after = after
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req, fp, code, msg, headers, newurl):
-        """Always UserError: what is sent is for the configured address."""
-        raise UserError(
-            f"{req.full_url}: the endpoint redirects to {newurl}; nothing was sent there. If you trust that address, make it "
-            f"the config key {KEY}.openai.base_url"
-        )
+def _allow(origin: str, target: str) -> None:
+    """Always UserError: what is sent is for the configured address."""
+    raise UserError(
+        f"{origin}: the endpoint redirects to {target}; nothing was sent there. If you trust that address, make it "
+        f"the config key {KEY}.openai.base_url"
+    )
 
 
 class Endpoint:
@@ -72,17 +59,8 @@ class Endpoint:
         if self._key and parts.scheme == "http" and not local:
             raise UserError(f"{key}.base_url: {base} is not encrypted, and the key of api_key_env would be readable on the way; "
                             "use https, or set api_key_env to null")  # fmt: skip
-        proxies = urllib.request.ProxyHandler({}) if local else urllib.request.ProxyHandler()
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            proxies,
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            _NoRedirects(),
-        ):
-            self._opener.add_handler(handler)
+        self._client = client(_allow, proxies=not local)
+        self._patience = Patience(settings["timeout"], settings["retries"] + 1, longest_pause=60.0)
         self._length_key = "max_tokens"
         self._answered_by = ""
 
@@ -105,22 +83,11 @@ class Endpoint:
         return {**sent, "answered by": self._answered_by}
 
     def answer(self, instruction: str, seed: int) -> str:
-        """The text of the first choice; UserError after ``retries`` failures, or at once where repeating cannot help."""
-        retries, failures = self._settings["retries"], 0
-        while True:
-            try:
-                return self._once(instruction, seed)
-            except _Retry as reason:
-                failures += 1
-                if failures > retries:
-                    times = "" if failures == 1 else f", {failures} times in a row"
-                    raise UserError(
-                        f"{self.url}: {reason}{times}; check that the server runs and the address is right, and run again: "
-                        "what has been written is kept"
-                    ) from None
-                pause = min(max(_PAUSE * 2 ** (failures - 1), reason.after or 0.0), _LONGEST_PAUSE)
-                log.info("%s: %s; again in %.0f s", self.url, reason, pause)
-                self._sleep(pause)
+        """The text of the first choice; UserError after ``retries`` further attempts, or at once where repeating cannot help."""
+        remedy = "check that the server runs and the address is right, and run again: what has been written is kept"
+        return keep_trying(
+            lambda: self._once(instruction, seed), self._patience, self.url, lambda: remedy, sleep=self._sleep
+        )
 
     def _body(self, instruction: str, seed: int) -> bytes:
         body: dict[str, Any] = {
@@ -140,42 +107,20 @@ class Endpoint:
         request = urllib.request.Request(self.url, self._body(instruction, seed), headers, method="POST")
         if self._key:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
-        timeout = self._settings["timeout"]
-        deadline = time.monotonic() + timeout
-        try:
-            with self._opener.open(request, timeout=timeout) as reply:
-                return self._content(self._read(reply, deadline))
-        except urllib.error.HTTPError as error:
-            with error:
-                self._refused(error)
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ssl.SSLCertVerificationError):
-                raise UserError(f"{self.url}: the server's certificate is not valid ({error.reason})") from None
-            if isinstance(error.reason, TimeoutError):
-                raise _Retry(f"no answer within {timeout:g} s") from None
-            raise _Retry(f"no connection ({error.reason})") from None
-        except TimeoutError:
-            raise _Retry(f"no answer within {timeout:g} s") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise _Retry(f"the connection failed ({error or type(error).__name__})") from None
-        raise AssertionError("unreachable")
+        deadline = time.monotonic() + self._patience.timeout
+        with answer(self._client, request, self._patience.timeout, self._refused) as reply:
+            return self._content(self._read(reply, deadline))
 
     def _read(self, reply: Any, deadline: float) -> bytes:
         """The body, of at most ``max_answer_bytes`` and until ``deadline``."""
         most = self._settings["max_answer_bytes"]
         length = reply.headers.get("Content-Length", "")
-        data = bytearray()
-        while len(data) <= most and not (length.isdigit() and int(length) > most):
-            block = reply.read1(_BLOCK)
-            if not block:
-                if length.isdigit() and len(data) < int(length):
-                    raise _Retry("the connection was cut")
-                return bytes(data)
-            data += block
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        raise UserError(f"{self.url}: the answer is larger than {most} bytes; nothing of it was used. Ask for fewer lines at a "
-                        f"time ({KEY}.openai.lines_per_request) or raise max_answer_bytes")  # fmt: skip
+        too_large = UserError(f"{self.url}: the answer is larger than {most} bytes; nothing of it was used. Ask for fewer "
+                              f"lines at a time ({KEY}.openai.lines_per_request) or raise max_answer_bytes")  # fmt: skip
+        data = b"".join(blocks(reply, most, lambda: too_large, deadline))
+        if length.isdigit() and len(data) < int(length):
+            raise Retry("the connection was cut")
+        return data
 
     def _content(self, data: bytes) -> str:
         try:
@@ -183,23 +128,21 @@ class Endpoint:
             choice = answer["choices"][0]["message"]["content"]
             answered_by = answer.get("model", "")
         except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
-            raise _Retry("the answer is not that of a chat completion (choices[0].message.content)") from None
+            raise Retry("the answer is not that of a chat completion (choices[0].message.content)") from None
         self._answered_by = answered_by[:200] if isinstance(answered_by, str) and answered_by.isprintable() else ""
         if choice is None:  # refused, or spent on reasoning
             return ""
         if not isinstance(choice, str):
-            raise _Retry("the answer's choices[0].message.content is no text")
+            raise Retry("the answer's choices[0].message.content is no text")
         return choice
 
-    def _refused(self, error: urllib.error.HTTPError) -> None:
+    def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
         """Turn an HTTP error into another attempt, or into what to do about it."""
         says = self._said(error)
-        if error.code in _AGAIN:
-            after = error.headers.get("Retry-After", "")
-            raise _Retry(f"the server answers {error.code}{says}", float(after) if after.isdigit() else None) from None
+        retry_where_passing(error, says)
         if error.code == 400 and self._length_key == "max_tokens" and "max_completion_tokens" in says:
             self._length_key = "max_completion_tokens"
-            raise _Retry("this server wants max_completion_tokens") from None
+            raise Retry("this server wants max_completion_tokens") from None
         named = self._settings["api_key_env"]
         meaning = {
             401: f"it does not accept the key in {named}"

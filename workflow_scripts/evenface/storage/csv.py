@@ -1,4 +1,4 @@
-"""CSV files that come out the same bytes for the same table."""
+"""The CSV files of the workflow: one format, and the same bytes for the same table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenface.storage.atomic import atomic_path
 
 
 def write_csv(frame: pd.DataFrame, path: str | os.PathLike, *, sort_by: Sequence[str] = ()) -> None:
-    """Write a table atomically: UTF-8, comma, LF, at most 10 significant digits.
+    """Write a table atomically: UTF-8, comma, LF, at most 10 significant digits (7 of a float32 column).
 
     Undefined values are empty fields and booleans are ``true`` and ``false``. ``sort_by`` names the
     columns that order the rows; the sort is stable.
@@ -30,7 +30,8 @@ def _text(column: pd.Series) -> pd.Series:
         words = np.where(column.fillna(False).to_numpy(dtype=bool), "true", "false").astype(object)
     elif pd.api.types.is_float_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        words = np.array([format_number(value) for value in values], dtype=object)
+        digits = 7 if column.dtype == np.float32 else 10
+        words = np.array([format_number(value, digits) for value in values], dtype=object)
     elif column.dtype == object:
         words = np.array([_word(value) for value in column], dtype=object)
     else:
@@ -47,8 +48,6 @@ def _word(value) -> str:
     return str(value)
 
 
-def format_number(value: float) -> str:
-    """At most 10 significant digits, no trailing zeros, no negative zero; empty for NaN."""
-    if value != value:
-        return ""
-    return format(float(value) + 0.0, ".10g").replace("-0", "0", 1) if value == 0 else format(float(value), ".10g")
+def format_number(value: float, digits: int = 10) -> str:
+    """At most ``digits`` significant digits, no trailing zeros, no negative zero; empty for NaN."""
+    return "" if value != value else format(float(value) if value else 0.0, f".{digits}g")

@@ -1,0 +1,455 @@
+"""What a run says on the terminal: stages, images, time left, and what failed.
+
+Snakemake's own output is thousands of lines; all of it stays in its log file. The display takes the place of
+Snakemake's stream handler. What it does not know it passes on to that handler, and everything once it has failed
+itself. A logger plugin would have to be installed before a profile can name it; this works with the plain command.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any, NamedTuple
+
+from evenface.joblog import Said, error_in, progress_in
+
+#: Reports of failed jobs on the terminal; the log file has them all.
+SHOWN_FAILURES = 5
+#: The share of the work left that may be of rules not seen at work where the time left is called "about".
+MAX_GUESSED = 0.25
+#: Finished jobs from which on a guess is told.
+MIN_DONE = 3
+#: Seconds by which the clocks of the machines that write logs may differ.
+CLOCKS = 2.0
+#: Messages before the first job that tell a user nothing.
+IDLE = re.compile("Using shell|Conda environments: ignored")
+#: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
+TOLD = re.compile("Will exit|Shutting down|Terminating|Cancelling|Trying to restart")
+#: How Snakemake says that Ctrl-C has ended a job.
+INTERRUPTED = re.compile(r"died with <Signals\.SIGINT|exit status 130\.")
+#: Errors that the report of a failed job and the last lines say better.
+REPORTED = re.compile(
+    r"Exiting because a job execution failed|WorkflowError:\nAt least one job did not complete"
+    r"|RuleException:\nCalledProcessError(?s:.*)returned non-zero exit status 1\."
+)
+
+
+class Place(NamedTuple):
+    """Where a rule stands, and the minutes a job of it asks for; 0 where that is no plain number."""
+
+    file: str
+    line: int
+    minutes: int
+
+    @property
+    def stage(self) -> str:
+        return Path(self.file).stem
+
+
+@dataclass
+class Job:
+    """A running job; ``said`` is what its log said last of its progress; a log older than ``since`` is another run's."""
+
+    rule: str
+    logs: list[str]
+    since: float
+    started: float
+    said: Said | None = None
+
+
+@dataclass
+class Rule:
+    """One rule's jobs: the minutes one asks for, counts; time, images and number with images of the finished ones."""
+
+    minutes: int
+    total: int = 0
+    done: int = 0
+    seconds: float = 0.0
+    images: int = 0
+    with_images: int = 0
+
+
+@dataclass
+class Stage:
+    """The rules of one file, and for how long some job of it was running."""
+
+    rules: dict[str, Rule] = field(default_factory=dict)
+    running: int = 0
+    since: float = 0.0
+    seconds: float = 0.0
+
+
+class Run:
+    """The state of a run, built from events; times are seconds of one clock.
+
+    ``counts`` are jobs by rule; ``places`` has all rules, in the workflow's order.
+    """
+
+    def __init__(self, counts: Mapping[str, int], places: Mapping[str, Place], now: float) -> None:
+        self.started, self.places = now, places
+        self.stages: dict[str, Stage] = {}
+        self.rules: dict[str, Rule] = {}
+        self.running: dict[int, Job] = {}
+        self.failed: set[int] = set()
+        for name in places:
+            if name in counts:
+                self.rule(name).total = counts[name]
+
+    def rule(self, name: str) -> Rule:
+        if name not in self.rules:
+            place = self.places[name]
+            rules = self.stages.setdefault(place.stage, Stage()).rules
+            self.rules[name] = rules[name] = Rule(place.minutes)
+        return self.rules[name]
+
+    @property
+    def done(self) -> int:
+        return sum(rule.done for rule in self.rules.values())
+
+    @property
+    def total(self) -> int:
+        return sum(rule.total for rule in self.rules.values())
+
+    def start(self, number: int, job: Job, minutes: int, now: float) -> None:
+        """A job starts, or starts again; it asks for ``minutes``."""
+        self.failed.discard(number)
+        rule, stage = self.rule(job.rule), self.stages[self.places[job.rule].stage]
+        rule.minutes = rule.minutes or minutes
+        if not stage.running:
+            stage.since = now
+        stage.running += 1
+        self.running[number] = job
+        rule.total = max(rule.total, rule.done + sum(other.rule == job.rule for other in self.running.values()))
+
+    def stop(self, number: int, now: float, *, done: bool) -> str | None:
+        """A job ends; the name of its stage if that is finished now."""
+        job = self.running.pop(number, None)
+        if job is None:
+            return None
+        self.read(job)
+        name = self.places[job.rule].stage
+        stage, rule = self.stages[name], self.rules[job.rule]
+        stage.running -= 1
+        if not stage.running:
+            stage.seconds += now - stage.since
+        if not done:
+            self.failed.add(number)
+            return None
+        rule.done += 1
+        rule.seconds += now - job.started
+        if job.said and job.said.of:
+            rule.images += job.said.of
+            rule.with_images += 1
+        return name if all(rule.done >= rule.total for rule in stage.rules.values()) else None
+
+    def read(self, job: Job) -> None:
+        """Look at what the job's log says of its progress."""
+        job.said = (progress_in(job.logs[0], job.since) if job.logs else None) or job.said
+
+    def left(self, now: float) -> tuple[float, float]:
+        """Seconds left, 0 where nothing can be told, and which share of the work left is of rules not seen at work.
+
+        Work left, over the jobs that have run at a time on average, but never less than the longest running job. A
+        rule not seen at work is guessed to take as much of the minutes it asks for as the others do.
+        """
+        ages = {name: [] for name in self.rules}
+        for job in self.running.values():
+            ages[job.rule].append((now - job.started, job.said))
+        spans = {name: [age + said.left for age, said in jobs if said] for name, jobs in ages.items()}
+        worked = sum(rule.seconds for rule in self.rules.values())
+        worked += sum(now - job.started for job in self.running.values())
+        means = {
+            name: (rule.seconds + sum(spans[name])) / (rule.done + len(spans[name]))
+            for name, rule in self.rules.items()
+            if rule.done or spans[name]
+        }
+        if not means:
+            return 0.0, 1.0
+        paces = [mean / self.rules[name].minutes for name, mean in means.items() if mean and self.rules[name].minutes]
+        work = guessed = longest = 0.0
+        for name, rule in self.rules.items():
+            guess = geometric_mean(paces) * rule.minutes if paces else 0.0
+            mean = means.get(name, guess)
+            lefts = [said.left if said else max(mean - age, 0.0) for age, said in ages[name]]
+            own = mean * (rule.total - rule.done - len(lefts)) + sum(lefts)
+            work += own
+            guessed += 0.0 if name in means else own
+            longest = max([longest, *lefts])
+        side_by_side = min(worked / max(now - self.started, 1e-9), self.total - self.done)
+        return max(work / max(side_by_side, 1.0), longest), guessed / max(work, 1e-9)
+
+    def images(self, stage: Stage) -> tuple[int, int, bool]:
+        """Images done and in all of the stage's most numerous rule, and whether the second is exact.
+
+        Jobs that have not said how many images they make count as the mean of those that have.
+        """
+        name, rule = max(stage.rules.items(), key=lambda item: item[1].total)
+        said = [job.said for job in self.running.values() if job.rule == name and job.said and job.said.of]
+        jobs = rule.with_images + len(said)
+        expected = (rule.images + sum(s.of for s in said)) / max(jobs, 1) * rule.total
+        return rule.images + sum(s.images for s in said), round(expected), jobs == rule.total
+
+    def line(self, stage: Stage, now: float) -> str:
+        """Jobs, images, rate and time of a stage."""
+        total, done = (sum(getattr(rule, what) for rule in stage.rules.values()) for what in ("total", "done"))
+        images, expected, exact = self.images(stage)
+        seconds = stage.seconds + (now - stage.since if stage.running else 0.0)
+        ready = done == total
+        parts = [plural(total, "job") if ready else f"{done:,} of {plural(total, 'job')}"]
+        if expected:
+            of = "" if ready else f" of {'' if exact else 'about '}{expected:,}"
+            rate = images / max(seconds, 1.0)
+            parts += [f"{images:,}{of} images", f"{rate:.{1 if rate >= 1 else 2}f} images/s"]
+        else:
+            parts += [job.said.text for job in self.running.values() if job.rule in stage.rules and job.said][:1]
+        return ", ".join([*parts, span(seconds)] if ready else parts)
+
+    def summary(self, now: float, *, left: bool) -> str:
+        """Jobs done, time taken, and with ``left`` the time left, as far as it can be told."""
+        took = span(now - self.started)
+        if self.done >= self.total:
+            return f"{plural(self.done, 'job')} done in {took}"
+        text = f"{self.done:,} of {plural(self.total, 'job')} after {took}"
+        if self.failed:
+            text += f", {len(self.failed):,} failed"
+        seconds, guessed = self.left(now)
+        how = "about" if guessed < MAX_GUESSED else "very roughly"
+        if left and seconds and (how == "about" or self.done >= MIN_DONE):
+            text += f", {how} {span(coarse(seconds))} left"
+        return text
+
+
+def whole(value: Any) -> int:
+    """A number as it is, 0 for what is none (a function, words)."""
+    return value if isinstance(value, int) else 0
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def coarse(seconds: float) -> float:
+    """An estimate without digits that it cannot have: to 10 s from a minute on, to a minute from ten on."""
+    step = 60 if seconds >= 600 else 10 if seconds >= 60 else 1
+    return round(seconds / step) * step
+
+
+def span(seconds: float) -> str:
+    """A time span in words: 47 s, 3 min 20 s, 12 min, 2 h 5 min."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 s"
+
+
+class Display(logging.Handler):
+    """Speaks in place of ``plain``, Snakemake's stream handler, from the first job on.
+
+    ``places`` gives every rule's place in the workflow's order, ``log_files`` the files of the whole log,
+    ``keep_going`` whether a run goes on after a failed job. Where the stream is a terminal, a few lines are updated
+    in place; elsewhere a line is written when a stage ends, and ever more seldom in between.
+    """
+
+    def __init__(
+        self,
+        plain: logging.StreamHandler,
+        places: Callable[[], Mapping[str, Place]],
+        log_files: Callable[[], list[str]],
+        keep_going: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__()
+        self.plain, self.places, self.log_files = plain, places, log_files
+        self.keep_going, self.clock = keep_going, clock
+        self.stream = plain.stream
+        self.live = self.stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.run: Run | None = None
+        self.broken = self.closed = self.interrupted = self.trouble = False
+        self.drawn = 0  # lines of the block that is updated in place
+        self.said = self.looked = 0.0
+        self.failures = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            told = not self.broken and self.show(record, getattr(record, "event", None))
+        except Exception:
+            self.broken, told = True, False
+        if not told:
+            with suppress(Exception):
+                self.erase()
+            self.plain.handle(record)
+
+    def show(self, record: Any, event: str | None) -> bool:
+        """Take in an event; False for what Snakemake shall print itself."""
+        now = self.clock()
+        if event in ("workflow_started", "resources_info", "rulegraph", "shellcmd"):
+            return True
+        if self.run is None:
+            if event != "run_info":
+                return event is None and record.levelno <= logging.INFO and bool(IDLE.match(record.getMessage()))
+            self.run = Run(record.stats, self.places(), now)
+            self.said = now
+            jobs = {name: sum(rule.total for rule in stage.rules.values()) for name, stage in self.run.stages.items()}
+            self.say(
+                f"{plural(self.run.total, 'job')} to do: " + ", ".join(f"{name} {n:,}" for name, n in jobs.items()),
+                f"The whole log: {self.whole_log()}",
+            )
+            threading.Thread(target=self.tick, daemon=True).start()
+        elif event == "job_info":
+            minutes = whole(record.resources.get("runtime"))
+            job = Job(record.rule_name, list(record.log), record.created - CLOCKS, now)
+            self.run.start(record.jobid, job, minutes, now)
+        elif event == "job_finished":
+            ready = self.run.stop(record.job_id, now, done=True)
+            if ready and not self.live:
+                self.say(f"{time.strftime('%H:%M:%S')}  {ready}: {self.run.line(self.run.stages[ready], now)}")
+        elif event == "job_error":
+            job = self.run.running.get(record.jobid)
+            self.run.stop(record.jobid, now, done=False)
+            if self.interrupted:
+                self.run.failed.discard(record.jobid)
+            else:
+                self.report(record, job.since if job else 0.0)
+        elif event in ("run_info", "job_started", "progress", "group_info"):
+            return True
+        elif record.levelno > logging.INFO:
+            interrupted = bool(INTERRUPTED.search(record.getMessage()))
+            self.interrupted = self.interrupted or interrupted
+            told = interrupted or bool(REPORTED.match(record.getMessage()))
+            self.trouble = self.trouble or (not told and record.levelno >= logging.ERROR)
+            return told
+        else:
+            return event is None and not TOLD.match(record.getMessage())
+        return True
+
+    def whole_log(self) -> str:
+        return ", ".join(os.path.relpath(path) for path in self.log_files())
+
+    def report(self, record: Any, since: float) -> None:
+        """Say which job failed, where its rule stands, and why according to its logs, if written after ``since``."""
+        self.failures += 1
+        if self.failures > SHOWN_FAILURES:
+            return
+        place = self.run.places[record.rule_name]
+        lines = [f"FAILED: rule {record.rule_name} ({place.file}, line {place.line})"]
+        if self.live and not self.plain.nocolor:
+            lines = [f"\033[31m{lines[0]}\033[0m"]
+        if record.output:
+            more = len(record.output) - 1
+            lines.append(f"  to make: {record.output[0]}" + (f" and {plural(more, 'other file')}" if more else ""))
+        lines += [f"  {line}" for line in str(record.rule_msg or "").splitlines()[:1]]
+        if record.log:
+            killed = "its log names no error: the job may have been killed, for lack of memory say"
+            lines.append(f"  {next(filter(None, (error_in(log, since) for log in record.log)), killed)}")
+        lines += [f"  log: {log}" for log in record.log]
+        lines += [f"  {name}: {value}" for name, value in record.aux.items()]
+        if self.failures == SHOWN_FAILURES:
+            lines.append("Further failures are in the whole log only.")
+        self.say(*lines)
+
+    def say(self, *lines: str) -> None:
+        """Write lines that stay."""
+        self.erase()
+        self.stream.write("".join(f"{line}\n" for line in lines))
+        self.stream.flush()
+
+    def erase(self) -> None:
+        """Take away the block that is updated in place."""
+        if self.drawn:
+            self.stream.write(f"\033[{self.drawn}A\033[J")
+            self.drawn = 0
+
+    def draw(self, now: float, *, left: bool = True) -> None:
+        """Write the block anew: a line for each stage, and one for the run."""
+        columns, rows = shutil.get_terminal_size()
+        width = max(map(len, self.run.stages))
+        lines = [
+            f"{'>' if stage.running else ' '} {name:{width}}  {self.run.line(stage, now)}"
+            for name, stage in self.run.stages.items()
+        ]
+        lines = [line[: columns - 1] for line in [*lines, self.summary(now, left=left)][1 - rows :]]
+        self.say(*lines)
+        self.drawn = len(lines)
+
+    def summary(self, now: float, *, left: bool) -> str:
+        return self.run.summary(now, left=left and (not self.run.failed or self.keep_going()))
+
+    def tick(self) -> None:
+        while not self.closed:
+            time.sleep(1.0)
+            with suppress(Exception), self.lock:
+                if not self.closed and not self.broken:
+                    self.heartbeat(self.clock())
+
+    def heartbeat(self, now: float) -> None:
+        """Say how far the run is: on a terminal always, elsewhere when a quarter of the time so far has passed again."""
+        if not self.live and now - self.said < min(max((now - self.run.started) / 4, 20.0), 600.0):
+            return
+        if now - self.looked > len(self.run.running) / 20:  # hundreds of logs on a cluster's disk: not every second
+            self.looked = now
+            for job in self.run.running.values():
+                self.run.read(job)
+        if self.live:
+            self.draw(now)
+            return
+        self.said = now
+        stages = "; ".join(f"{name} {self.run.line(s, now)}" for name, s in self.run.stages.items() if s.running)
+        self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=True)}" + (f": {stages}" if stages else ""))
+
+    def close(self) -> None:
+        """Say how the run ended."""
+        if self.run is not None and not self.closed and not self.broken:
+            with suppress(Exception):
+                self.end(self.clock())
+        self.closed = True
+        self.plain.close()
+        super().close()
+
+    def end(self, now: float) -> None:
+        if self.live:
+            self.draw(now, left=False)
+            self.drawn = 0
+        else:
+            self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=False)}")
+        if self.run.failed or self.trouble:
+            self.say("Mend what failed and run the same command again: what is finished stays.")
+        elif self.run.done < self.run.total:
+            self.say("Stopped. Run the same command again to go on: what is finished stays.")
+        self.say(f"The whole log: {self.whole_log()}; each job's own: results/logs/")
+
+
+def install(workflow: Any) -> None:
+    """Let the display speak for the run that Snakemake starts; ``workflow`` is that of the Snakefile being read.
+
+    Dry runs, the jobs of a cluster, and users who chose an output of their own (another logger, or an option such as
+    ``-p``, ``--quiet`` or ``--verbose``) keep Snakemake's.
+    """
+    with suppress(Exception):
+        logger, settings = workflow.logger_manager.logger, workflow.output_settings
+        chosen = settings.quiet or settings.verbose or settings.debug_dag or settings.printshellcmds
+        if not workflow.is_main_process or settings.dryrun or chosen:
+            return
+        plain = next(handler for handler in logger.handlers if handler.name == "DefaultStreamHandler")
+
+        def places() -> dict[str, Place]:
+            return {rule.name: place_of(rule) for rule in workflow.rules}
+
+        def place_of(rule: Any) -> Place:
+            file = str(rule.snakefile)
+            line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
+            return Place(os.path.relpath(file), line, whole(getattr(rule.resources.get("runtime"), "raw", 0)))
+
+        def keep_going() -> bool:
+            return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read
+
+        logger.addHandler(Display(plain, places, workflow.logger_manager.get_logfile, keep_going))
+        logger.removeHandler(plain)

@@ -1,0 +1,104 @@
+"""One model in one grouping: who takes part, and the rates of every group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenface.fairness.criteria import Rates
+from evenface.fairness.cube import GroupCounts, Grouping
+from evenface.fairness.inputs import Scored, TestSet
+from evenface.fairness.metrics import METRICS, denominators, form
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.uncertainty import Observed
+
+#: What a row's status may be beside empty.
+CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
+
+UNSTABLE = "unstable_bootstrap"
+
+KEY = ["run_id", "model_id", "dataset", "split", "attribute", "grouping"]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One model in one grouping; arrays are (attributes, groups, ...)."""
+
+    grouping: Grouping
+    attributes: tuple[str, ...]
+    n_groups: int  # groups that take part; those with the level unknown follow unless included
+    counted: GroupCounts
+    rates: Rates
+    support: dict[str, Support]
+    circular: np.ndarray  # (attributes,)
+
+    @property
+    def counts(self) -> np.ndarray:
+        return self.counted.counts.transpose(1, 0, 2)
+
+    @property
+    def groups(self) -> np.ndarray:
+        return np.array(self.grouping.groups[: self.n_groups], dtype=object)
+
+
+@dataclass(frozen=True)
+class Support:
+    """Of one metric: which groups take part, and identities behind its denominator; both (attributes, groups)."""
+
+    used: np.ndarray
+    n_identities: np.ndarray
+
+
+def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSettings) -> Evaluated:
+    """Counts, rates and support of every group of a grouping."""
+    cube = scored.cube
+    counted = cube.by_group(grouping)
+    n_groups = len(grouping.groups) if settings.include_unknown else grouping.n_known
+    counts = counted.counts.transpose(1, 0, 2)[:, :n_groups]
+    support = {metric: _support(counted, counts, metric, settings) for metric in METRICS}
+    circular = np.array([settings.circular.get(a) in grouping.dimensions for a in cube.attributes], dtype=bool)
+    rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
+    return Evaluated(grouping, cube.attributes, n_groups, counted, rates, support, circular)
+
+
+def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
+    """What intervals and tests need of an evaluated grouping."""
+    n_identities = {metric: one.n_identities for metric, one in result.support.items()}
+    return Observed(result.counted, result.rates, n_identities, settings.ci_level)
+
+
+def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> Support:
+    """Who takes part: enough images and enough identities behind every denominator of the metric."""
+    used = np.ones(counts.shape[:2], dtype=bool)
+    fewest = None
+    for denominator in denominators(metric):
+        weights = form(denominator)
+        persons = counted.identities_with(weights).T[:, : counts.shape[1]]
+        used &= (counts @ weights >= settings.min_denominator) & (persons >= settings.min_identities)
+        fewest = persons if fewest is None else np.minimum(fewest, persons)
+    return Support(used, fewest)
+
+
+def split_model_id(model_id: str) -> tuple[str, int | None]:
+    """``"real-2"`` -> ``("real", 2)``; without a trailing number the seed is None."""
+    run, dash, seed = model_id.rpartition("-")
+    return (run, int(seed)) if dash and run and seed.isdecimal() else (model_id, None)
+
+
+def key_of(model_id: str, test: TestSet, result: Evaluated) -> dict[str, str]:
+    """The columns :data:`KEY` of a table's rows, the attribute aside."""
+    return {
+        "run_id": split_model_id(model_id)[0],
+        "model_id": model_id,
+        "dataset": test.dataset,
+        "split": test.split,
+        "grouping": result.grouping.name,
+    }
+
+
+def spread(values: Sequence, shape: tuple[int, ...], axis: int) -> np.ndarray:
+    """Repeat one value per position of an axis over the whole shape, flattened."""
+    wide = np.array(list(values), dtype=object).reshape([-1 if k == axis else 1 for k in range(len(shape))])
+    return np.broadcast_to(wide, shape).ravel()

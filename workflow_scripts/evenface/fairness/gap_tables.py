@@ -1,0 +1,166 @@
+"""The table of criteria: how far the groups of a grouping are apart, with tests and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+
+from evenface.fairness.criteria import Criterion, criteria
+from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
+from evenface.fairness.inference import Inference
+from evenface.fairness.inputs import Scored
+from evenface.fairness.metrics import ALL, form
+from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.uncertainty import MIN_VALID, Interval
+
+GAP_COLUMNS = [
+    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
+    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
+    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
+    "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+]  # fmt: skip
+
+
+def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
+    """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and those that the summary takes from here."""
+    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
+    frame = criterion_rows(
+        result,
+        criteria(result.rates, settings.alpha),
+        lambda c: _inference_columns(c, result.circular, inference, settings, family),
+    )
+    return judged(frame, settings).assign(
+        **key,
+        cluster_unit=scored.cluster_unit,
+        ci_level=settings.ci_level,
+        n_boot=settings.n_boot,
+        practical_threshold=settings.practical_threshold,
+        **{"seed": settings.seed},
+    )
+
+
+def _inference_columns(c: Criterion, circular, inference: Inference, settings, family: str) -> dict[str, np.ndarray]:
+    """Interval and test of a criterion for all attributes, which are the family of its test."""
+    n = len(c.gap.value)
+    nothing = np.full(n, np.nan)
+    interval = inference.criteria.get(c.name) or Interval(nothing, nothing, np.zeros(n, int), np.full(n, "", object))
+    test = inference.tests.get(c.name)
+    p = np.where(circular, np.nan, test.p) if test else nothing
+    null_mean = test.null_mean if test else nothing
+    tested = ~np.isnan(p)
+    unstable = (c.name in inference.criteria) & (interval.n_valid < MIN_VALID * settings.n_boot)
+    return {
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "ci_method": interval.method,
+        "null_mean": null_mean,
+        "excess": c.gap.value - null_mean,
+        "p_value": p,
+        "p_method": np.where(tested, inference.p_method, "").astype(object),
+        "q_value": benjamini_hochberg(p),
+        "family": np.where(tested, family + c.name, "").astype(object),
+        "family_size": np.where(tested, tested.sum(), 0),
+        "n_boot_valid": interval.n_valid,
+        "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
+        "unstable": unstable,
+    }
+
+
+def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
+    """Rows with their verdict, and the status of those whose replicates are too often undefined."""
+    status = frame["status"].to_numpy(dtype=object).copy()
+    unstable = frame["unstable"].to_numpy(dtype=bool)
+    status[unstable & (status == "")] = UNSTABLE
+    fair, low, high = (frame[name].to_numpy(dtype=float) for name in ("fair_value", "ci_low", "ci_high"))
+    with np.errstate(invalid="ignore"):
+        ends = np.abs(low - fair), np.abs(high - fair)
+        astride = (low < fair) & (fair < high)
+        nearest = np.where(astride, 0, np.minimum(*ends))
+    evaluable = (status == "") & ~np.isnan(frame["value"].to_numpy(dtype=float))
+    q = frame["q_value"].to_numpy(dtype=float)
+    verdict = verdicts(nearest, np.maximum(*ends), q, evaluable, settings.practical_threshold)
+    verdict[np.isnan(fair) & evaluable] = ""  # the level of a rate is no gap
+    return frame.assign(status=status, verdict=verdict).drop(columns="unstable")
+
+
+def criterion_rows(
+    result: Evaluated,
+    found: Iterable[Criterion],
+    more: Callable[[Criterion], dict[str, np.ndarray]] = lambda criterion: {},
+) -> pd.DataFrame:
+    """One row per attribute and criterion, with the extreme groups, their support and what ``more`` adds."""
+    columns: dict[str, list] = {}
+    support = _SupportOfGroups(result)
+    for c in found:
+        for name, values in (_criterion_columns(result, c, support) | more(c)).items():
+            columns.setdefault(name, []).append(values)
+    return pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroups) -> dict[str, np.ndarray]:
+    n = len(result.attributes)
+    rows = np.arange(n)
+    enough = c.used.sum(axis=-1) >= 2
+
+    def named(index: np.ndarray) -> np.ndarray:
+        return np.where(enough, result.groups[index], None)
+
+    def rate_of(index: np.ndarray) -> np.ndarray:
+        return np.where(enough, c.x[rows, index], np.nan)
+
+    status = c.gap.status.copy()
+    status[result.circular] = CIRCULAR
+    robust = np.full(n, None, dtype=object)
+    if c.robust is not None:
+        defined = c.gap.status == ""
+        robust[defined] = c.robust[defined]
+    identities, excluded = support(c.used)
+    return {
+        "attribute": np.array(result.attributes, dtype=object),
+        "criterion": np.full(n, c.name, dtype=object),
+        "metric": c.metric,
+        "aggregation": np.full(n, c.aggregation, dtype=object),
+        "alpha": np.full(n, c.alpha),
+        "value": c.gap.value,
+        "fair_value": np.full(n, c.fair),
+        "overall": np.where(enough, c.overall, np.nan),
+        "group_max": named(c.group_max),
+        "group_min": named(c.group_min),
+        "worst_group": named(c.worst),
+        "worst_rate": rate_of(c.worst),
+        "best_group": named(c.best),
+        "best_rate": rate_of(c.best),
+        "n_images": (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1),
+        "n_identities": identities,
+        "n_groups_used": c.used.sum(axis=-1),
+        "n_groups_excluded": (~c.used).sum(axis=-1),
+        "groups_excluded": excluded,
+        "label_robust": robust,
+        "status": status,
+    }
+
+
+class _SupportOfGroups:
+    """Distinct identities in the used groups, and the names of the others; most criteria share masks."""
+
+    def __init__(self, result: Evaluated):
+        self._result = result
+        self._known: dict[bytes, tuple[int, str]] = {}
+
+    def __call__(self, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For masks (attributes, groups): identities (attributes,) int64, names (attributes,) object."""
+        pairs = [self._one(mask) for mask in used]
+        identities = np.array([count for count, _ in pairs], dtype=np.int64)
+        return identities, np.array([excluded for _, excluded in pairs], dtype=object)
+
+    def _one(self, mask: np.ndarray) -> tuple[int, str]:
+        key = mask.tobytes()
+        if key not in self._known:
+            result = self._result
+            every = np.zeros(len(result.grouping.groups), dtype=bool)
+            every[: result.n_groups] = mask
+            self._known[key] = result.counted.n_identities(every), ";".join(result.groups[~mask])
+        return self._known[key]

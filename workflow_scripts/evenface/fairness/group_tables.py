@@ -1,0 +1,175 @@
+"""Tables with a row per group, or per pair of groups: rates, differences, coverage by labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from evenface.fairness import coverage
+from evenface.fairness.correction import FAILED as CORRECTION_FAILED
+from evenface.fairness.correction import METHOD as CORRECTED
+from evenface.fairness.correction import Correction
+from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, UNSTABLE, Evaluated, spread
+from evenface.fairness.inference import Inference
+from evenface.fairness.inputs import Scored, TestSet
+from evenface.fairness.metrics import ALL, DEFINED, METRICS, RATIOS, denominators, form, rate
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.uncertainty import MIN_VALID
+
+GROUP_COLUMNS = [
+    *KEY, "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "design_effect",
+    "numerator", "denominator", "n_images", "n_identities", "n_defined", "n_undefined", "threshold",
+    "label_source", "group_source", "group_correction", "cluster_unit", "n_boot", "n_boot_valid", "seed", "status",
+]  # fmt: skip
+
+PAIRWISE_COLUMNS = [
+    *KEY, "metric", "group_a", "group_b", "difference", "ci_low", "ci_high", "ci_level", "ci_method", "se", "status",
+]  # fmt: skip
+
+COVERAGE_COLUMNS = [
+    *KEY, "group", "n_images", "n_identities", "n_defined", "n_undefined", "label_coverage",
+    *(f"{metric}_{end}" for metric in coverage.BOUNDS for end in ("low", "high")),
+]  # fmt: skip
+
+
+def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, test: TestSet, settings) -> pd.DataFrame:
+    """A row per attribute, group and metric; columns :data:`GROUP_COLUMNS`."""
+    counts = result.counts[:, : result.n_groups]
+    shape = (len(result.attributes), result.n_groups, len(METRICS))
+    value, numerator, denominator, low, high, se, effect = (np.full(shape, np.nan) for _ in range(7))
+    persons, valid = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    status, method = (np.full(shape, "", dtype=object) for _ in range(2))
+    for m, metric in enumerate(METRICS):
+        support = result.support[metric]
+        value[..., m] = result.rates.x[metric]
+        denominator[..., m] = np.min([counts @ form(d) for d in denominators(metric)], axis=0)
+        if metric in RATIOS:
+            numerator[..., m] = counts @ form(RATIOS[metric].numerator)
+        persons[..., m] = support.n_identities
+        interval = inference.rates.get(metric)
+        if interval is not None:
+            low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
+            valid[..., m] = interval.n_valid
+            status[..., m][interval.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
+        status[..., m][~support.used] = LOW_SUPPORT
+        se[..., m] = inference.observed.se[metric]
+        effect[..., m] = inference.observed.design_effect(metric, denominator[..., m])
+    status[np.isnan(value)] = NO_DENOMINATOR
+    status[result.circular] = CIRCULAR
+    per_group = {"n_images": ALL, "n_defined": DEFINED, "n_undefined": "U0+U1"}
+    columns = {
+        **key,
+        "attribute": spread(result.attributes, shape, 0),
+        "group": spread(result.groups, shape, 1),
+        "metric": spread(METRICS, shape, 2),
+        "value": value.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_level": settings.ci_level,
+        "ci_method": method.ravel(),
+        "se": se.ravel(),
+        "design_effect": effect.ravel(),
+        "numerator": pd.array(numerator.ravel(), dtype="Int64"),
+        "denominator": pd.array(denominator.ravel(), dtype="Int64"),
+        **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
+        "n_identities": persons.ravel(),
+        "threshold": spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
+        "label_source": spread([test.label_source[a] for a in result.attributes], shape, 0),
+        "group_source": test.group_source,
+        "group_correction": "",
+        "cluster_unit": scored.cluster_unit,
+        "n_boot": settings.n_boot,
+        "n_boot_valid": valid.ravel(),
+        "seed": settings.seed,
+        "status": status.ravel(),
+    }
+    return pd.DataFrame(columns)[GROUP_COLUMNS]
+
+
+def corrected_rows(
+    rows: pd.DataFrame, result: Evaluated, inference: Inference, correction: Correction, settings
+) -> pd.DataFrame:
+    """The rows of the groups with rates corrected for errors of the annotator; counts stay the observed ones."""
+    n_known = result.grouping.n_known
+    known = np.isin(rows["group"].to_numpy(), np.array(result.grouping.groups[:n_known], dtype=object))
+    rows = rows[known]
+    by_metric = correction.rates(result.counts[:, :n_known])
+    value, low, high = (np.full((len(result.attributes), n_known, len(METRICS)), np.nan) for _ in range(3))
+    valid = np.zeros(value.shape, dtype=np.int64)
+    method = np.full(value.shape, "", dtype=object)
+    for m, metric in enumerate(METRICS):
+        value[..., m] = by_metric[metric]
+        interval = inference.corrected.get(metric)
+        if interval is not None:
+            low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
+            valid[..., m] = interval.n_valid
+    status = rows["status"].to_numpy(dtype=object).copy()
+    missing = np.isnan(value.ravel())
+    status[missing & (status != NO_DENOMINATOR) & (status != CIRCULAR)] = CORRECTION_FAILED
+    unstable = (valid.ravel() < MIN_VALID * settings.n_boot) & ~missing
+    status[unstable & (status == "")] = UNSTABLE
+    return rows.assign(
+        value=value.ravel(), ci_low=low.ravel(), ci_high=high.ravel(), ci_method=method.ravel(), se=np.nan,
+        design_effect=np.nan, numerator=pd.array([None] * len(rows), dtype="Int64"),
+        denominator=pd.array([None] * len(rows), dtype="Int64"), group_correction=CORRECTED,
+        n_boot_valid=valid.ravel(), status=status,
+    )  # fmt: skip
+
+
+def pairwise_rows(key, result: Evaluated, inference: Inference, settings: FairnessSettings) -> pd.DataFrame:
+    """A row per attribute, metric and pair of groups; columns :data:`PAIRWISE_COLUMNS`."""
+    g, h = inference.observed.pairs
+    shape = (len(result.attributes), len(METRICS), len(g))
+    difference, low, high, se = (np.full(shape, np.nan) for _ in range(4))
+    status, method = (np.full(shape, "", dtype=object) for _ in range(2))
+    for m, metric in enumerate(METRICS):
+        x, used = result.rates.x[metric], result.rates.used[metric]
+        difference[:, m] = x[:, g] - x[:, h]
+        se[:, m] = inference.observed.pair_scale(metric)
+        interval = inference.pairs.get(metric)
+        if interval is not None:
+            low[:, m], high[:, m], method[:, m] = interval.low, interval.high, interval.method
+            status[:, m][interval.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
+        status[:, m][~(used[:, g] & used[:, h])] = LOW_SUPPORT
+    status[np.isnan(difference)] = NO_DENOMINATOR
+    status[result.circular] = CIRCULAR
+    columns = {
+        **key,
+        "attribute": spread(result.attributes, shape, 0),
+        "metric": spread(METRICS, shape, 1),
+        "group_a": spread(result.groups[g], shape, 2),
+        "group_b": spread(result.groups[h], shape, 2),
+        "difference": difference.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_level": settings.ci_level,
+        "ci_method": method.ravel(),
+        "se": se.ravel(),
+        "status": status.ravel(),
+    }
+    return pd.DataFrame(columns)[PAIRWISE_COLUMNS]
+
+
+def coverage_rows(key, result: Evaluated) -> pd.DataFrame:
+    """A row per attribute and group; columns :data:`COVERAGE_COLUMNS`."""
+    counts = result.counts
+    persons = result.counted.identities_with(form(ALL))
+    # every declared group is listed; of the groups with unknown levels, those that occur
+    listed = (np.arange(counts.shape[1]) < result.grouping.n_known) | (counts @ form(ALL)).any(axis=0)
+    groups = np.array(result.grouping.groups, dtype=object)[listed]
+    counts, persons = counts[:, listed], persons[listed].T
+    shape = counts.shape[:2]
+    columns = {
+        **key,
+        "attribute": spread(result.attributes, shape, 0),
+        "group": spread(groups, shape, 1),
+        "n_images": (counts @ form(ALL)).ravel(),
+        "n_identities": persons.ravel(),
+        "n_defined": (counts @ form(DEFINED)).ravel(),
+        "n_undefined": (counts @ form("U0+U1")).ravel(),
+        "label_coverage": rate(counts, "label_coverage").ravel(),
+    }
+    for metric in coverage.BOUNDS:
+        low, high = coverage.bounds(counts, metric)
+        columns |= {f"{metric}_low": low.ravel(), f"{metric}_high": high.ravel()}
+    return pd.DataFrame(columns)[COVERAGE_COLUMNS]

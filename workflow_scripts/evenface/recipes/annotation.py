@@ -1,0 +1,127 @@
+"""Annotation: batches of shards, annotators' files and needs, where labels and groups come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evenface.parts import Annotator, Needs, part, version
+from evenface.plan.generators import REQUESTED, settings_of, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evenface.recipes.flow import Flow
+
+
+class Annotation:
+    """Recipes, inputs and needs of annotators and of what is taken from them."""
+
+    def __init__(self, flow: Flow):
+        self._flow = flow
+        self._annotation = flow.settings["annotation"]
+        self.names = self._annotation["annotators"]
+
+    def part(self, name: str) -> Annotator:
+        """What is known of an annotator."""
+        return part(Annotator, name, "annotation.annotators")
+
+    def files(self, name: str) -> dict[str, str]:
+        """File key -> path of everything an annotator reads beside the images."""
+        return self.part(name).files(self._annotation.get(name, {}))
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one annotator's labels, and where its files are."""
+        name = wildcards.annotator
+        settings, files = self._annotation.get(name, {}), self.files(name)
+        return {
+            "version": self.part(name).version,
+            "name": name,
+            "settings": {**settings, "files": files} if files else settings,
+        }
+
+    def inputs(self, wildcards: Any) -> list[str]:
+        """The files an annotator reads beside the images."""
+        return list(self.files(wildcards.annotator).values())
+
+    def needs(self, wildcards: Any) -> Needs:
+        """What an annotation job asks for."""
+        return self.part(wildcards.annotator).needs_of(self._annotation.get(wildcards.annotator, {}))
+
+    def gpus(self, wildcards: Any) -> int:
+        """GPUs an annotator can use."""
+        return self.needs(wildcards).gpu
+
+    def mem_mb(self, wildcards: Any) -> int:
+        """MB of an annotation job."""
+        return self.needs(wildcards).mem_mb
+
+    def runtime(self, wildcards: Any) -> int:
+        """Minutes of an annotation job."""
+        return self.needs(wildcards).runtime
+
+    def conda(self, wildcards: Any) -> str:
+        """Path of the conda environment, as seen from ``rules/``."""
+        from evenface.recipes.generation import environment
+
+        return environment(self.needs(wildcards))
+
+    def shards(self, ending: str) -> Callable[[Any], list[str]]:
+        """Input function: files of one kind of the shards that one job annotates."""
+
+        def files(wildcards: Any) -> list[str]:
+            folder = f"data/synthetic/{wildcards.generator}"
+            return [f"{folder}/{shard}{ending}" for shard in self._flow.batches[wildcards.generator][wildcards.batch]]
+
+        return files
+
+    def able(self, wildcards: Any) -> list[str]:
+        """The annotators that can tell something of a generator's faces."""
+        settings = settings_of(self._flow.settings, wildcards.generator)
+        return [name for name in self.names if source_of(name, wildcards.generator, settings)]
+
+    def sources(self, wildcards: Any) -> dict[str, Any]:
+        """Where labels and demographics of a generator's faces come from, and what they are compared with."""
+        settings = settings_of(self._flow.settings, wildcards.generator)
+        labels, demographics = (
+            source_of(self._annotation[key], wildcards.generator, settings)
+            for key in ("labels_from", "demographics_from")
+        )
+        validate = self._annotation["validate"] | ({} if demographics == REQUESTED else {"by": None})
+        return {"labels": labels, "demographics": demographics, "validate": validate}
+
+    def used(self, wildcards: Any) -> list[str]:
+        """The annotators whose tables those are taken from."""
+        chosen = self.sources(wildcards)
+        return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
+
+    def tables(self, annotators: Callable[[Any], list[str]]) -> Callable[[Any], list[str]]:
+        """Input function: the tables of the annotators that an input function names, one after the other."""
+
+        def files(wildcards: Any) -> list[str]:
+            folder = f"data/synthetic/{wildcards.generator}/annotations"
+            batches = self._flow.batches[wildcards.generator]
+            return [f"{folder}/{batch}.{name}.parquet" for name in annotators(wildcards) for batch in batches]
+
+        return files
+
+    def training_faces(self) -> str:
+        """The faces table that the annotator trained here learns from."""
+        return f"data/faces/{self._annotation['trained_here']['dataset']}.parquet"
+
+    def training_recipe(self) -> dict[str, Any]:
+        """All that decides the annotator trained here."""
+        own = self._annotation["trained_here"]
+        return {
+            "version": self.part("trained_here").version,
+            "seed": self._flow.settings["seed"],
+            "attributes": own["attributes"],
+            "settings": {key: value for key, value in own.items() if key != "attributes"},
+        }
+
+    def agreement_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides how the annotators of a generator's faces are compared."""
+        return {
+            "version": version("audit", "agreement"),
+            "annotators": self.able(wildcards),
+            "attributes": self._flow.settings["training"]["attributes"],
+        }

@@ -1,0 +1,38 @@
+"""Third-party files: which are fetched by which rule, and which a person has to get."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evenface.assets.check import statuses
+from evenface.assets.download import recipe_of
+from evenface.assets.packages import member_recipe
+
+if TYPE_CHECKING:
+    from evenface.recipes.flow import Flow
+
+
+class Assets:
+    """Recipes of the rules that fetch, and the files that no rule can fetch."""
+
+    def __init__(self, flow: Flow):
+        self._flow = flow
+
+    def fetched(self, rule: str) -> list[str]:
+        """Paths that ``rule`` fetches and that are not there. Existing weights are no rule's output: they stay."""
+        from evenface.recipes.flow import absent
+
+        return absent(self._flow.registry.fetched(rule))
+
+    def by_hand(self) -> list[str]:
+        """Paths that the configuration needs, that are missing, and that nothing here can fetch."""
+        found = statuses(self._flow.needs, self._flow.registry)
+        return [status.need.paths[0] for status in found if status.state == "missing"]
+
+    def download(self, wildcards: Any) -> dict[str, Any]:
+        """Address, size and hash of a file of the registry."""
+        return recipe_of(self._flow.registry, wildcards.download)
+
+    def wheel_member(self, wildcards: Any) -> dict[str, Any]:
+        """The package, and the member of it, of a file of the registry."""
+        return member_recipe(self._flow.registry, wildcards.wheel_member)

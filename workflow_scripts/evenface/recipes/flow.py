@@ -1,0 +1,120 @@
+"""The checked configuration, the plan and the registry of one run of the workflow, and its stages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evenface.assets.check import require
+from evenface.assets.diffusion_check import check_diffusion
+from evenface.assets.needs import Need, needs
+from evenface.assets.registry import Registry, load_registry
+from evenface.configuration import check_config
+from evenface.errors import UserError
+from evenface.plan.shards import Plan, build_plans, shard_batches
+from evenface.prompts.contextual import MissingPrompts, prompt_writing
+from evenface.training.margin import Margin
+
+
+def one_of(names: Iterable[str]) -> str:
+    """Regular expression that matches exactly the given names; one that matches nothing where there is none."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def absent(paths: Iterable[str]) -> list[str]:
+    """Those paths where nothing lies: what is there stays, whatever happens to scripts and time stamps."""
+    return [path for path in paths if not Path(path).exists()]
+
+
+class Flow:
+    """One configuration, read and checked.
+
+    ``settings`` is the configuration with its defaults, ``prompts`` the files of prompts that a language model writes,
+    ``plans`` generator -> plan (empty ones while those prompts are still to be written), ``registry`` the third-party
+    files. The stages are attributes: ``generation``, ``screening``, ``annotation`` and so on.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], registry: Registry, plans: Mapping[str, Plan], prompts: dict[str, Any]
+    ):
+        from evenface.recipes import (
+            annotation,
+            assets,
+            datasets,
+            evaluation,
+            generation,
+            latent,
+            screening,
+            standins,
+            text_to_face,
+            training,
+        )
+
+        self.settings, self.registry, self.plans, self.prompts = settings, registry, dict(plans), prompts
+        self.generators = list(plans)
+        self.runs = list(settings["runs"])
+        self.seeds = settings["training"]["seeds"]
+        self.assets = assets.Assets(self)
+        self.standins = standins.Standins(self)
+        self.generation = generation.Generation(self)
+        self.screening = screening.Screening(self)
+        self.annotation = annotation.Annotation(self)
+        self.datasets = datasets.Datasets(self)
+        self.training = training.Training(self)
+        self.evaluation = evaluation.Evaluation(self)
+        self.text_to_face = text_to_face.TextToFace(self)
+        self.latent = latent.Latent(self)
+
+    @cached_property
+    def needs(self) -> list[Need]:
+        """The third-party files that the configuration uses."""
+        return needs(self.settings, self.registry)
+
+    @cached_property
+    def batches(self) -> dict[str, dict[str, list[str]]]:
+        """Generator -> batch -> the shards that one job annotates."""
+        size = self.settings["annotation"]["shards_per_batch"]
+        return {name: shard_batches(plan.shards, size) for name, plan in self.plans.items()}
+
+    @property
+    def unwritten(self) -> list[str]:
+        """Files of prompts that a language model is to write and has not; one that is there is the user's."""
+        return absent(self.prompts)
+
+    def check_before_jobs(self, targets: Iterable[str]) -> None:
+        """Raise UserError for what stands in the way of the first job: files that are missing or changed, and prompts.
+
+        ``targets`` are what was asked for: prompts may be written before anything can be planned.
+        """
+        require(self.needs, self.registry, "changed")
+        if self.unwritten and not set(targets) <= set(self.prompts):
+            raise MissingPrompts(
+                f"{self.unwritten[0]} has not been written yet; ask for it first: "
+                f"snakemake --cores 1 {self.unwritten[0]}"
+            )
+
+    def of_generators(self, pattern: str) -> list[str]:
+        """One path per generator."""
+        return [pattern.format(generator=generator) for generator in self.generators]
+
+    def of_classifiers(self, pattern: str, **values: str) -> list[str]:
+        """One path per run and seed."""
+        return [pattern.format(run=run, seed=seed, **values) for run in self.runs for seed in self.seeds]
+
+
+def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
+    """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for anything it cannot be used with."""
+    root = Path(root)
+    settings = check_config(dict(config))
+    plans = build_plans(settings, unwritten=True)
+    Margin.from_settings(
+        settings["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
+    )
+    check_diffusion(settings["generation"]["settings"], plans)
+    return Flow(settings, load_registry(root / settings["registry"]), plans, prompt_writing(settings))
+
+
+__all__ = ["Flow", "UserError", "absent", "one_of", "open_flow"]

@@ -1,0 +1,90 @@
+"""Faces from prompts: prompts that are written, shards that are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evenface.errors import UserError
+from evenface.parts import Generator, Needs
+from evenface.plan.generators import described, settings_of
+
+if TYPE_CHECKING:
+    from evenface.recipes.flow import Flow
+
+
+class Generation:
+    """Recipes, inputs and needs of the jobs that write prompts and draw faces."""
+
+    def __init__(self, flow: Flow):
+        self._flow = flow
+
+    def settings(self, generator: str) -> dict[str, Any]:
+        """The settings a generator is created with."""
+        return settings_of(self._flow.settings, generator)
+
+    def part(self, generator: str) -> Generator:
+        """What is known of a generator."""
+        return described(generator)
+
+    def prompt_task(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides what a language model writes, and how it is asked."""
+        return self._flow.prompts[f"data/prompts/{wildcards.catalogue}.csv"]
+
+    def prompt_gpus(self, wildcards: Any) -> int:
+        """GPUs a writer can use: an endpoint has its own."""
+        return int(self.prompt_task(wildcards)["task"]["writer"] == "transformers")
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides a shard's images; part of the DAG, so that an edit is seen."""
+        plan = self._flow.plans[wildcards.generator]
+        if wildcards.shard not in plan.recipes:
+            raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
+        return plan.recipes[wildcards.shard]
+
+    def files(self, wildcards: Any) -> dict[str, str]:
+        """File key -> path of the weights and assets a generator reads."""
+        return described(wildcards.generator).files(self.settings(wildcards.generator))
+
+    def inputs(self, wildcards: Any) -> list[str]:
+        """The same paths, and those of the images it starts from."""
+        initial = self.recipe(wildcards).get("initial", [])
+        return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
+
+    def needs(self, wildcards: Any) -> Needs:
+        """What a generating job asks for, the size of its model aside."""
+        return described(wildcards.generator).needs_of(self.settings(wildcards.generator))
+
+    def gpus(self, wildcards: Any) -> int:
+        """GPUs a generator can use."""
+        return self.needs(wildcards).gpu
+
+    def mem_mb(self, wildcards: Any) -> int:
+        """MB of a generating job: twice the files while they are loaded and converted, and room for images."""
+        needed = self.needs(wildcards)
+        if not needed.gpu:
+            return needed.mem_mb
+        sizes = [Path(path).stat().st_size for path in self.inputs(wildcards) if Path(path).is_file()]
+        return needed.mem_mb + 3 * sum(sizes) // 10**6
+
+    def runtime(self, wildcards: Any) -> int:
+        """Minutes of a generating job."""
+        return self.needs(wildcards).runtime
+
+    def conda(self, wildcards: Any) -> str:
+        """Path of the conda environment, as seen from ``rules/``."""
+        return environment(self.needs(wildcards))
+
+    def shards(self, ending: str):
+        """Input function: files of one kind of all shards of a generator."""
+
+        def files(wildcards: Any) -> list[str]:
+            folder = f"data/synthetic/{wildcards.generator}"
+            return [f"{folder}/{shard}{ending}" for shard in self._flow.plans[wildcards.generator].shards]
+
+        return files
+
+
+def environment(needs: Needs) -> str:
+    """Path of the conda environment that a job asks for, as seen from ``rules/``."""
+    return needs.conda if needs.conda.endswith((".yaml", ".yml")) else f"../envs/{needs.conda}.yaml"

@@ -1,0 +1,91 @@
+"""Screening: detectors, MagFace's network and threshold, quality tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evenface.faces.dlib_files import LANDMARKS
+from evenface.parts import Detector, Generator, part, version
+from evenface.screening.settings import is_calibrated
+
+if TYPE_CHECKING:
+    from evenface.recipes.flow import Flow
+
+#: The network that the workflow trains, and the threshold that it calibrates.
+NETWORK = "results/screening/magface/model.safetensors"
+CALIBRATION = "results/screening/magface/threshold.json"
+
+
+class Screening:
+    """Recipes and inputs of screening and of quality."""
+
+    def __init__(self, flow: Flow):
+        self._flow = flow
+        self._screening = flow.settings["screening"]
+        self.magface = self._screening["magface"]
+        # Published networks compute batches side by side; the small one is done before a second thread has started.
+        self.magface_threads = 1 if self.magface["weights"] == "trained_here" else 2
+
+    def detector_files(self, wildcards: Any) -> dict[str, str]:
+        """The detector's files, and the landmarks' under the name that the configuration chose."""
+        if self._screening["detector"] == "none":
+            return {}
+        files = part(Detector, self._screening["detector"], "screening.detector").files(self._screening)
+        chosen = self._screening["landmarks"]
+        return {chosen: LANDMARKS[chosen]} | {key: path for key, path in files.items() if key != "landmarks"}
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides the screening of a shard."""
+        settings = {key: value for key, value in self._screening.items() if key != "magface"}
+        return {"version": version("screening", "screening"), "settings": settings}
+
+    def weights(self, wildcards: Any) -> dict[str, str]:
+        """The MagFace network that judges quality: a file, and for our own the manifest beside it."""
+        if self.magface["weights"] == "trained_here":
+            return {"weights": NETWORK, "manifest": "results/screening/magface/model.json"}
+        return {"weights": self.magface["weights"] or "models/magface/magface_epoch_00025.pth"}
+
+    def magface_files(self, wildcards: Any) -> dict[str, str]:
+        """The MagFace network, and its threshold where that is calibrated."""
+        calibrated = {"calibration": CALIBRATION} if is_calibrated(self.magface) else {}
+        return self.weights(wildcards) | calibrated
+
+    def training_recipe(self) -> dict[str, Any]:
+        """All that decides the MagFace network trained here."""
+        return {
+            "version": version("training", "recognition"),
+            "seed": self._flow.settings["seed"],
+            "settings": self.magface["trained_here"],
+        }
+
+    def quality_recipe(self, *keys: str) -> dict[str, Any]:
+        """All that decides magnitudes, and what ``keys`` name of the rest."""
+        known = ("backbone", "weights", "batch_size", "precision", *keys)
+        return {
+            "version": version("screening", "quality"),
+            "settings": {key: self.magface[key] for key in known},
+        }
+
+    def study_recipe(self) -> dict[str, Any]:
+        """All that decides the study of how the magnitude falls with known degradations."""
+        return {
+            **self.quality_recipe("threshold", "study_per_cell"),
+            "study": version("audit", "quality_study"),
+            "seed": self._flow.settings["seed"],
+            "renderer": part(Generator, "parametric", "audit").version,
+        }
+
+    def acceptance_recipe(self) -> dict[str, Any]:
+        """All that decides the tables of acceptance by group."""
+        return {"version": version("screening", "acceptance"), "seed": self._flow.settings["seed"]}
+
+    def study(self) -> list[str]:
+        """The table of that study, where MagFace judges."""
+        return ["results/audit/quality.csv"] if self.magface["weights"] else []
+
+    def quality_tables(self, wildcards: Any) -> list[str]:
+        """MagFace's verdicts on the generated faces, where it judges."""
+        if not self.magface["weights"]:
+            return []
+        folder = f"data/synthetic/{wildcards.generator}/quality"
+        return [f"{folder}/{batch}.parquet" for batch in self._flow.batches[wildcards.generator]]

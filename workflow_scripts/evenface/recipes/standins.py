@@ -1,0 +1,66 @@
+"""Stand-ins: rendered in parts, then written in a published format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evenface.parts import Generator, Needs, StandinFormat, part, version
+
+if TYPE_CHECKING:
+    from evenface.recipes.flow import Flow
+
+
+class Standins:
+    """Recipes and paths of stand-ins."""
+
+    def __init__(self, flow: Flow):
+        self._all = flow.settings["standins"]
+        self._seed = flow.settings["seed"]
+
+    @property
+    def names(self) -> list[str]:
+        """Every stand-in."""
+        return list(self._all)
+
+    def formats(self) -> dict[str, StandinFormat]:
+        """The formats in use, by name."""
+        names = dict.fromkeys(settings["format"] for settings in self._all.values())
+        return {name: part(StandinFormat, name, "standins.*.format") for name in names}
+
+    def of_format(self, name: str) -> list[str]:
+        """The stand-ins written in a format."""
+        return [standin for standin, settings in self._all.items() if settings["format"] == name]
+
+    def outputs(self, format: StandinFormat) -> dict[str, str]:
+        """Output key -> path with the wildcard ``{standin}``; what was really rendered is ``truth``."""
+        files = {**format.outputs, "truth": "standin_truth.parquet"}
+        return {key: f"data/standins/{{standin}}/{file}" for key, file in files.items()}
+
+    def files(self, name: str) -> list[str]:
+        """What a reader of a stand-in waits for: its index, and what was really rendered."""
+        format = part(StandinFormat, self._all[name]["format"], f"standins.{name}.format")
+        outputs = self.outputs(format)
+        return [path.format(standin=name) for path in dict.fromkeys([next(iter(outputs.values())), outputs["truth"]])]
+
+    def needs(self, format: StandinFormat) -> Needs:
+        """What the job that writes a format asks for."""
+        return format.needs_of({})
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides a stand-in."""
+        return {
+            "version": version("standins", "standins"),
+            "renderer": part(Generator, "parametric", "standins").version,
+            "name": wildcards.standin,
+            "seed": self._seed,
+            "settings": self._all[wildcards.standin],
+        }
+
+    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one part of a stand-in."""
+        return {**self.recipe(wildcards), "part": int(wildcards.part)}
+
+    def parts(self, wildcards: Any) -> list[str]:
+        """The parts of a stand-in."""
+        count = self._all[wildcards.standin]["parts"]
+        return [f"data/standins/{wildcards.standin}/parts/{part}.tar" for part in range(count)]

@@ -1,0 +1,44 @@
+"""Classifiers: the tables a run is trained on, and all that decides it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evenface.parts import version
+from evenface.training.settings import run_files, run_recipe
+
+if TYPE_CHECKING:
+    from evenface.recipes.flow import Flow
+
+
+class Training:
+    """Recipes and inputs of classifiers and predictions."""
+
+    def __init__(self, flow: Flow):
+        self._flow = flow
+
+    def tables(self, wildcards: Any) -> list[str]:
+        """The faces tables a run is trained on, the real one first."""
+        run = self._flow.settings["runs"][wildcards.run]
+        tables = [f"data/faces/{run['real']}.parquet"] if run["real"] else []
+        if run["synthetic"]:
+            chosen = self._flow.generators[0] if run["synthetic"] is True else run["synthetic"]
+            tables.append(f"data/faces/{chosen}.parquet")
+        return tables
+
+    def recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides a classifier, its training tables and files aside."""
+        return run_recipe(self._flow.settings, wildcards.run, int(wildcards.seed))
+
+    def files(self, wildcards: Any) -> list[str]:
+        """What a classifier is trained from beside faces: initial weights, files of its network and method."""
+        return run_files(self._flow.settings, wildcards.run, int(wildcards.seed))
+
+    def prediction_recipe(self) -> dict[str, Any]:
+        """All that decides predictions, model and faces aside."""
+        evaluation = self._flow.settings["evaluation"]
+        return {
+            "version": version("training", "predictions"),
+            "attributes": evaluation["attributes"],
+            "crop": evaluation["crop"],
+        }

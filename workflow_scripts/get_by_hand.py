@@ -1,0 +1,7 @@
+"""Say that a file has to be got by hand (rule get_by_hand); never makes it."""
+
+from evenface.errors import UserError
+from evenface.joblog import job_log
+
+with job_log(snakemake.log[0], snakemake.threads):
+    raise UserError(f"{snakemake.output.file} is missing; python -m evenface assets check says how to get it")
