@@ -89,7 +89,7 @@ def test_one_function_writes_csv_files():
         for path in LIBRARY.rglob("*.py")
         if re.search(r"\.to_csv\(|csv\.(writer|DictWriter)\(", path.read_text())
     }
-    assert writing == {"storage/csv.py", "planning/tables.py"}
+    assert writing == {"storage/csv.py", "prompts/tables.py"}
 
 
 def test_one_function_looks_for_near_names():
