@@ -14,7 +14,7 @@ ALLOWED = {
     "parts": {"errors"},
     "intervals": set(),
     "fields": {"taxonomy"},
-    "prompts": {"prompts", "taxonomy", "errors", "seeds", "storage", "joblog", "parts", "fields"},
+    "prompts": {"prompts", "taxonomy", "errors", "seeds", "storage", "joblog", "parts", "fields", "http"},
     "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
     "storage": {"storage", "errors", ""},
     "networks": {"networks", "errors", "parts"},

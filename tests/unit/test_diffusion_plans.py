@@ -200,7 +200,7 @@ def test_a_table_says_which_files_are_for_which_cells(configured, tmp_path):
     ("text", "message"),
     [
         ("file\nx.png\n", "column 'image' is missing"),
-        ("image,mood\nx.png,glad\n", "unknown column 'mood'"),
+        ("image,mood\nx.png,glad\n", "'mood' is not known"),
         ("image\n", "lists no image"),
         ("image,gender\n,male\n", "row 2: the image is empty"),
         ("image,gender\nx.png,man\n", "row 2, gender: 'man' is not known"),

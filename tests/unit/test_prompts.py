@@ -216,7 +216,7 @@ def test_a_grammar_of_ones_own(settings):
         ({"factorial": None, "contextual": {"writer": "openai"}}, r"openai\.base_url is missing"),
         ({"factorial": None, "contextual": {"writer": "transformers"}}, r"transformers\.folder is missing"),
         ({"factorial": None, "contextual": {"ask": "prompts"}}, "the grammar writes contexts"),
-        ({"factorial": None, "contextual": {"writer": "gpt"}}, "choose from grammar, transformers, openai"),
+        ({"factorial": None, "contextual": {"writer": "gpt"}}, "choose from grammar, openai, transformers"),
         ({"factorial": None, "contextual": {"openai": {"api_key": "sk-1"}}}, "'api_key' is not known"),
         ({"factorial": None, "contextual": {"openai": {"api_key_env": "sk-live-123"}}}, "must be the name of an"),
     ],
