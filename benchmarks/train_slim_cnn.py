@@ -121,31 +121,29 @@ def ours(paths, batch, precision):
     """One epoch of the library's loop over pixels it has decoded; the loss."""
     from evenface.networks.slim_cnn.network import SlimCNN
     from evenface.taxonomy import CELEBA_ATTRIBUTES
-    from evenface.training import runtime
     from evenface.training.images import load_faces
     from evenface.training.loop import fit
-    from evenface.training.settings import LOOP_DEFAULTS
-    from evenface.training.tasks import AttributeTask
+    from evenface.training.method import Classification, Problem
+    from evenface.training.session import Session
+    from evenface.training.settings import EpochSettings
 
-    runtime.prepare(THREADS)
-    precision = runtime.choose_precision(precision, "cpu")
+    settings = EpochSettings(epochs=1, batch_size=batch, flip=False, precision=precision)
+    session = Session("unused", settings, seed=0, threads=THREADS, device="cpu")
     faces = pd.DataFrame({"image_id": paths, "image": paths})
     start = time.process_time()
     pixels = load_faces(faces, (218, 178), threads=THREADS).pixels
     decoding = (time.process_time() - start) / len(paths)
     rows = np.arange(len(paths))
-    settings = {
-        **LOOP_DEFAULTS, "epochs": 1, "batch_size": batch, "learning_rate": 1e-4, "weight_decay": 1e-4,
-        "schedule": "constant", "flip": False, "shift": 0.0, "colour_jitter": 0.0,
-    }  # fmt: skip
-    task = AttributeTask(labels_of(len(paths)), CELEBA_ATTRIBUTES)
-    torch.manual_seed(0)
-    network = SlimCNN(ATTRIBUTES)
+    network = session.draw(lambda: SlimCNN(ATTRIBUTES))
+    # One image to validate on, since the loop judges every epoch.
+    problem = Problem(
+        session=session, settings=settings, faces=faces, pixels=pixels, train_rows=rows, validation_rows=rows[:1],
+        draw=lambda: network, labels=labels_of(len(paths)), attributes=CELEBA_ATTRIBUTES,
+    )  # fmt: skip
 
     def work():
-        # One image to validate on, since the loop judges every epoch.
-        result = fit(network, pixels, task, rows, rows[:1], settings, seed=0, device="cpu", precision=precision)
-        return {"loss": result.history[0]["train_loss"], "decoding": decoding, "precision": precision}
+        result = fit(Classification(problem))
+        return {"loss": result.history[0]["train_loss"], "decoding": decoding, "precision": session.precision}
 
     return work
 

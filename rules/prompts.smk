@@ -11,7 +11,7 @@ rule write_prompts:
     wildcard_constraints:
         catalogue=one_of(Path(path).stem for path in FLOW.unwritten),
     # An endpoint may be out of reach of the compute nodes.
-    localrule: any(prompt["task"]["writer"] != "transformers" for prompt in FLOW.prompts.values())
+    localrule: FLOW.generation.prompts_from_afar()
     conda:
         "../envs/diffusion.yaml"
     threads: 2

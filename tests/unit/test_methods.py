@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from resumption import put_state, states_of
 
 from evenface import parts
 from evenface.checkpoints import load_model
+from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.training import predict, train
 from evenface.training.settings import run_files, run_recipe
@@ -307,3 +309,20 @@ def test_every_run_has_its_own_network_method_and_weights(config, mine):
     plain = run_recipe(config, "real", 7)
     assert plain["settings"]["method"] == "erm" and plain["settings"]["network"] == "slim_cnn"
     assert run_files(config, "real", 7) == []
+
+
+def test_the_examples_of_the_documentation_work(faces, config, shipped_config, mine, tmp_path, root):
+    page = (root / "docs/training.md").read_text(encoding="utf-8")
+    runs, method = (page.split(f"```{kind}\n")[1].split("```")[0] for kind in ("yaml", "python"))
+    (mine / "worst_group.py").write_text(method)
+    parts.activate([mine, tmp_path])  # another list of folders: the first is read again
+    manifest = fit(faces, tmp_path / "m", {**QUICK, "method": {"name": "worst_group", "eta": 0.3}})
+    assert manifest["method"] == {"name": "worst_group", "eta": 0.3}
+    assert float(pd.read_csv(tmp_path / "m/log.csv")["validation_loss"].iloc[-1]) < 1
+    changed = {
+        **shipped_config,
+        **yaml.safe_load(runs),
+        "evaluation": {**shipped_config["evaluation"], "baseline": "real"},
+    }
+    changed["training"] = {**shipped_config["training"], **changed["training"]}
+    assert set(check_config(changed)["runs"]) == {"real", "fair", "small", "fine_tuned", "synthetic"}

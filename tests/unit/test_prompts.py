@@ -26,7 +26,6 @@ from evenface.prompts.contextual import (
     contextual,
     prompt_writing,
     without_person,
-    writes_prompts,
     written_file,
 )
 from evenface.prompts.findings import ACCEPTABLE, CHECKS
@@ -598,20 +597,10 @@ def test_cues_are_whole_words(text, found):
     assert [tuple(cue) for cue in cues.group_cues(text)] == found
 
 
-def test_only_the_prompt_files_job_plans_without_prompts(config, settings):
+def test_without_prompts_plans_are_empty(config, settings):
     config["generation"]["prompts"] = {"factorial": None, "file": None, "contextual": settings(**SMALL, **MODEL)}
     ((path, what),) = prompt_writing(config).items()
     assert what["task"]["count"] == 10 and "openai" in what["settings"]
-    stem = path.split("/")[-1].removesuffix(".csv")
-    for arguments, answer in {
-        (path,): True,
-        ("--cores", "2", path, "--configfile", "x.yaml"): True,
-        ("--target-jobs", f"write_prompts:catalogue={stem}"): True,
-        (path, "results/report.html"): False,
-        (path, "all"): False,
-        ("--cores", "2"): False,
-    }.items():
-        assert writes_prompts({path: what}, arguments) is answer, arguments
     with pytest.raises(MissingPrompts):
         build_plans(config)
     assert {len(plan) for plan in build_plans(config, unwritten=True).values()} == {0}

@@ -287,9 +287,11 @@ class Network(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Detector(Part):
-    """Finds faces: ``load()(settings, weights)`` is a :class:`evenface.faces.detection.FaceFinder`."""
+    """Finds faces: ``load()(settings, weights)`` is like :class:`evenface.faces.detection.FaceFinder`."""
 
     kind: ClassVar[str] = "detector"
+    #: Whether screening can use it; the others serve the annotators they were published with.
+    screens: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,9 +308,15 @@ class Method(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Writer(Part):
-    """Writes contexts and prompts: ``load()(settings, device=, threads=)``."""
+    """Answers instructions: ``load()(settings, device=, threads=)`` is a language model, see ``prompts.writers.protocol``."""
 
     kind: ClassVar[str] = "writer"
+    #: Whether it writes while the workflow is read, without a model and a file.
+    at_once: bool = False
+    #: Whether it asks another machine: its job then runs where Snakemake does, since compute nodes may reach nothing.
+    remote: bool = False
+    #: Settings that say how patiently it is asked, and not what.
+    patience: tuple[str, ...] = ("attempts", "lines_per_request")
 
 
 #: Kind -> the package whose sub-packages are its parts.

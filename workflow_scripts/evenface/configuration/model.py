@@ -15,7 +15,18 @@ from evenface.directions.settings import DirectionSettings
 from evenface.fairness.settings import EvaluationSettings
 from evenface.fields import Text
 from evenface.generators.settings import GenerationSettings
-from evenface.parts import VARIABLE, Annotator, Generator, Part, Reader, Settings, StandinFormat, Writer, parts
+from evenface.parts import (
+    VARIABLE,
+    Annotator,
+    Detector,
+    Generator,
+    Part,
+    Reader,
+    Settings,
+    StandinFormat,
+    Writer,
+    parts,
+)
 from evenface.prompts.settings import ContextualSettings, PromptsSettings
 from evenface.screening.settings import ScreeningSettings
 from evenface.standins.settings import StandinSettings
@@ -68,7 +79,7 @@ def _build(extensions: str) -> type[Settings]:
             Field({}, description="Data sets rendered on this machine in the published file formats, by name."),
         ),
         datasets=(datasets, Field(description="Data sets on disk and how they are read, by name.")),
-        screening=(ScreeningSettings, Field({})),
+        screening=(_with_blocks(ScreeningSettings, Detector), Field({})),
         annotation=(_with_blocks(AnnotationSettings, Annotator), Field({})),
         text_to_face=(TextToFaceSettings, Field({})),
         latent_directions=(DirectionSettings, Field({})),

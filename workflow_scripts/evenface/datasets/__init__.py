@@ -20,7 +20,11 @@ VERSIONS = {"synthetic": 2}
 def read(reader: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces table, rejected table and JSON-ready summary of one data set.
 
-    ``settings`` are those of the reader's part, and ``name``, ``root``. Raises UserError naming the file, row or
-    key that is wrong.
+    ``settings`` are those of the reader's part, and ``name``, ``root``; ``synthetic`` reads what was generated here.
+    Raises UserError naming the file, row or key that is wrong.
     """
+    if reader == "synthetic":
+        from evenface.datasets import synthetic
+
+        return synthetic.read(settings)
     return parts.part(parts.Reader, reader, "datasets").load()(settings)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.parts import Writer, part
 from evenface.prompts import VERSIONS
 from evenface.prompts.findings import (
     Case,
@@ -65,15 +66,16 @@ def writing_task(settings: Mapping[str, Any], seed: int) -> dict[str, Any] | Non
 
     How patiently it is asked (timeouts, attempts, keys) is no part of it.
     """
-    if settings["writer"] == "grammar":
+    writer = part(Writer, settings["writer"], f"{KEY}.writer")
+    if writer.at_once:
         return None
     wholes = settings["ask"] == "prompts"
     number = settings["prompts_per_cell"]
     pool = settings["pool"] or number * (1 if settings["design"] == "paired" else 2)
-    model = {k: v for k, v in settings[settings["writer"]].items() if k not in _PATIENCE}
+    model = {k: v for k, v in settings.get(writer.name, {}).items() if k not in writer.patience}
     return {
         "version": VERSIONS["prompts"],
-        "writer": settings["writer"],
+        "writer": writer.name,
         "model": model,
         "ask": settings["ask"],
         "count": number if wholes else max(pool, number),
@@ -83,10 +85,6 @@ def writing_task(settings: Mapping[str, Any], seed: int) -> dict[str, Any] | Non
         "forbidden": list(settings["forbidden"]),
         "seed": seed,
     }
-
-
-#: Settings of a writer that say how it is asked, not what.
-_PATIENCE = ("api_key_env", "timeout", "retries", "attempts", "max_answer_bytes", "lines_per_request")
 
 
 def written_file(settings: Mapping[str, Any], seed: int) -> str | None:
@@ -103,13 +101,6 @@ def prompt_writing(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     settings = config["generation"]["prompts"].get("contextual")
     path = settings and written_file(settings, config["seed"])
     return {path: {"task": writing_task(settings, config["seed"]), "settings": settings}} if path else {}
-
-
-def writes_prompts(files: Mapping[str, Any], arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for one of the prompt ``files`` (or is its job) and for nothing made from prompts."""
-    asked = any(Path(path).stem in argument for path in files for argument in arguments)
-    others = [a for a in arguments if a == "all" or (a.startswith(("results/", "data/")) and a not in files)]
-    return asked and not others
 
 
 def contextual(

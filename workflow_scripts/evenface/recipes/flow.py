@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,13 @@ class Flow:
         """Files of prompts that a language model is to write and has not; one that is there is the user's."""
         return absent(self.prompts)
 
-    def check_before_jobs(self, targets: Iterable[str]) -> None:
+    def check_before_jobs(self, targets: Collection[str]) -> None:
         """Raise UserError for what stands in the way of the first job: files that are missing or changed, and prompts.
 
-        ``targets`` are what was asked for: prompts may be written before anything can be planned.
+        ``targets`` are what was asked for, nothing for the default: prompts may be written before anything can be planned.
         """
         require(self.needs, self.registry, "changed")
-        if self.unwritten and not set(targets) <= set(self.prompts):
+        if self.unwritten and not (targets and {*targets} <= {*self.prompts}):
             raise MissingPrompts(
                 f"{self.unwritten[0]} has not been written yet; ask for it first: "
                 f"snakemake --cores 1 {self.unwritten[0]}"

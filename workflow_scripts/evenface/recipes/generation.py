@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenface.errors import UserError
-from evenface.parts import Generator, Needs
+from evenface.parts import Generator, Needs, Writer, part
 from evenface.plan.generators import described, settings_of
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ class Generation:
 
     def prompt_gpus(self, wildcards: Any) -> int:
         """GPUs a writer can use: an endpoint has its own."""
-        return int(self.prompt_task(wildcards)["task"]["writer"] == "transformers")
+        return _writer(self.prompt_task(wildcards)).needs_of({}).gpu
+
+    def prompts_from_afar(self) -> bool:
+        """Whether a writer asks another machine, which compute nodes may not reach."""
+        return any(_writer(task).remote for task in self._flow.prompts.values())
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides a shard's images; part of the DAG, so that an edit is seen."""
@@ -79,10 +83,16 @@ class Generation:
         """Input function: files of one kind of all shards of a generator."""
 
         def files(wildcards: Any) -> list[str]:
+            if self._flow.unwritten:  # the plan is empty; the run stops once they are asked for
+                return self._flow.unwritten
             folder = f"data/synthetic/{wildcards.generator}"
             return [f"{folder}/{shard}{ending}" for shard in self._flow.plans[wildcards.generator].shards]
 
         return files
+
+
+def _writer(task: dict[str, Any]) -> Writer:
+    return part(Writer, task["task"]["writer"], "generation.prompts.contextual.writer")
 
 
 def environment(needs: Needs) -> str:

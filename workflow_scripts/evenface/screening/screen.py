@@ -17,6 +17,7 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import log, progress
+from evenface.parts import Detector, part
 from evenface.screening import VERSIONS, quality
 from evenface.screening.settings import ScreeningSettings
 from evenface.storage import metadata
@@ -61,9 +62,8 @@ class Screener:
         self.scorer, self.threshold = quality.from_config(settings)
         self.finder = None
         if settings["detector"] != "none":
-            from evenface.faces.detection import FaceFinder
-
-            self.finder = FaceFinder(settings, weights or {})
+            finder = part(Detector, settings["detector"], "screening.detector").load()
+            self.finder = finder(settings, weights or {})
         cv2.setNumThreads(1)
 
     def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from evenface.fields import Precision, Share
-from evenface.parts import Settings
+from evenface.parts import Detector, NameOf, Settings
 from evenface.training.settings import EpochSettings
 
 #: Published backbones.
@@ -115,7 +115,7 @@ class MagFaceSettings(Settings):
 class ScreeningSettings(Settings):
     """Which generated faces are kept."""
 
-    detector: Literal["hog", "mmod", "none"] = Field(
+    detector: Annotated[str, NameOf(Detector, also=("none",), having="screens")] = Field(
         "hog",
         description="dlib's HOG detector, its slower network, or no detection (framing is then square512 or squeeze).",
     )

@@ -141,7 +141,7 @@ class Problem:
         """Group of every image, int64 (N,), and the groups' names, such as ``black*female``; ``unknown`` is a level."""
         names = self.faces[list(dimensions)].astype(str).agg("*".join, axis=1)
         found = sorted(names.unique())
-        return names.map({name: i for i, name in enumerate(found)}).to_numpy(np.int64), found
+        return names.map({name: i for i, name in enumerate(found)}).to_numpy(np.int64, copy=True), found
 
     def outputs(self, network: Callable[[Tensor], Tensor], rows: np.ndarray, precision: str | None = None) -> Tensor:
         """What ``network``, in evaluation mode, or its ``features`` give for images as they are: float32 (n, k) on the CPU.
@@ -163,10 +163,19 @@ class ImageMethod(Method):
     def __init__(self, problem: Problem, settings: Settings | None = None):
         self.problem, self.settings = problem, settings
         self.networks = {"network": problem.draw()}
-        self.loop, self.patience = problem.settings, problem.settings.patience
         self._seed = problem.session.seed
         self._augmentation = problem.settings.model_dump(include={"flip", "shift", "colour_jitter"})
         self._order: tuple[int, np.ndarray] = (0, np.empty(0, np.int64))
+
+    @property
+    def loop(self) -> EpochSettings:
+        """The settings of the training."""
+        return self.problem.settings
+
+    @property
+    def patience(self) -> int:
+        """Epochs without better weights before stopping."""
+        return self.problem.settings.patience
 
     @cached_property
     def round(self) -> int:

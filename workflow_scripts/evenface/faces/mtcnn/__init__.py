@@ -3,6 +3,7 @@
 from evenface.parts import Detector
 
 PART = Detector(
+    screens=False,
     name="mtcnn",
     summary="MTCNN as packaged by facenet-pytorch, which FaceXFormer and DeepFace are used with.",
     code="evenface.faces.mtcnn_detection:MTCNN",

@@ -3,6 +3,7 @@
 from evenface.parts import Detector
 
 PART = Detector(
+    screens=False,
     name="retinaface",
     summary="RetinaFace (MobileNet 0.25), which Facer is used with.",
     code="evenface.faces.retinaface_detection:RetinaFaceFinder",

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.parts import Writer, part
+from evenface.prompts.contextual import KEY
 from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
@@ -17,13 +19,8 @@ from evenface.storage.atomic import write_text
 
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
     """The language model of checked ``generation.prompts.contextual`` settings; UserError where it cannot be used."""
-    if settings["writer"] == "transformers":
-        from evenface.prompts.writers.transformers.local_model import LocalModel
-
-        return LocalModel(settings["transformers"], device=device, threads=threads)
-    from evenface.prompts.writers.openai.endpoint import Endpoint
-
-    return Endpoint(settings["openai"])
+    name = settings["writer"]
+    return part(Writer, name, f"{KEY}.writer").load()(settings.get(name, {}), device=device, threads=threads)
 
 
 def write_catalogue(
@@ -43,13 +40,13 @@ def write_catalogue(
     out = Path(out)
     if out.exists():
         raise UserError(f"{out} is there; delete it to have it written again")
-    block = settings[settings["writer"]]
+    block = settings.get(settings["writer"], {})
     progress = _Progress(out.with_name(f".{out.name}.partial"))
     writer: PromptWriter = ModelWriter(
         model or create_model(settings, device=device, threads=threads),
         task,
-        lines_per_request=block["lines_per_request"],
-        attempts=block["attempts"],
+        lines_per_request=block.get("lines_per_request", 10),
+        attempts=block.get("attempts", 5),
         known=progress.known,
         keep=progress.keep,
     )

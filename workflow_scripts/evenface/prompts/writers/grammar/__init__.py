@@ -8,4 +8,5 @@ PART = Writer(
     summary="The built-in grammar of contexts: no model, every run the same.",
     code="evenface.prompts.grammar:Grammar",
     settings=GrammarSettings,
+    at_once=True,
 )

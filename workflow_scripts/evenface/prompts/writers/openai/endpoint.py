@@ -43,6 +43,7 @@ class Endpoint:
         settings: Mapping[str, Any],
         environment: Mapping[str, str] = os.environ,
         sleep: Callable[[float], None] = time.sleep,
+        **machine: Any,  # device and threads, which it leaves to the other side
     ):
         self._settings, self._sleep = settings, sleep
         base = settings["base_url"].rstrip("/")

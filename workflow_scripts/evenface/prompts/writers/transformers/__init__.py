@@ -1,3 +1,5 @@
+"""A causal language model in a folder on this machine."""
+
 from evenface.parts import Needs, Writer
 from evenface.prompts.writers.transformers.settings import TransformersSettings
 

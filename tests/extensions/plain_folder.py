@@ -1,0 +1,67 @@
+"""A stand-in format of one's own, and the reader of what it writes: pictures beside a list.csv."""
+
+import csv
+import json
+from pathlib import Path
+
+from evenface.parts import Needs, Reader, StandinFormat
+
+_LABELS = ("Black_Hair", "Blond_Hair", "Smiling")
+
+
+def write(name, config, seed, parts, outputs):
+    from evenface.standins.assemble import sorted_rows, truth_table, write_images
+    from evenface.storage.tables import write_table
+
+    table = sorted_rows(parts)
+    table["name"] = [f"{i:05d}.jpg" for i in range(len(table))]
+    table["identity_name"] = table["identity"].astype(str)
+    truths = [json.loads(text) for text in table["truth"]]
+    write_images(table, Path(outputs["list"]).parent / "pictures")
+    write_table(truth_table(table, truths), outputs["truth"], kind="standin_truth")
+    with open(outputs["list"], "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "person", "split", "gender", "age", "ethnicity", *_LABELS])
+        for row, truth in zip(table.itertuples(), truths, strict=True):
+            people = [truth[dimension] for dimension in ("gender", "age", "ethnicity")]
+            rows.writerow([row.name, row.identity, row.split, *people, *(truth["attributes"][a] for a in _LABELS)])
+
+
+def read(settings):
+    import pandas as pd
+
+    from evenface.datasets import faces
+
+    root, name = Path(settings["root"]), settings["name"]
+    table = pd.read_csv(root / "list.csv", dtype={"file": str, "person": str})
+    columns = {
+        "image_id": [f"{name}/{file}" for file in table["file"]],
+        "image": [str(root / "pictures" / file) for file in table["file"]],
+        "identity_id": [f"{name}/{person}" for person in table["person"]],
+        "split": table["split"].to_numpy(object),
+        "dataset": name,
+        **{d: table[d].to_numpy(object) for d in ("gender", "age", "ethnicity")},
+        "demographics_source": "list.csv",
+        "labels_source": "list.csv",
+    }
+    found = faces.build_faces(columns, {label: table[label].to_numpy("int8") for label in _LABELS})
+    rejected = faces.rejected_frame([])
+    return found, rejected, {"reader": "plain_folder", **faces.summarise(found, rejected)}
+
+
+PARTS = [
+    StandinFormat(
+        name="plain_folder",
+        summary="Pictures beside a list.csv.",
+        code=write,
+        outputs={"list": "list.csv"},
+        needs=Needs(mem_mb=1000, runtime=30, conda="generate"),
+    ),
+    Reader(
+        name="plain_folder",
+        summary="Pictures beside a list.csv.",
+        code=read,
+        tables=(("list.csv",),),
+        needs=Needs(mem_mb=2000, runtime=30, conda="analyse"),
+    ),
+]

@@ -1,0 +1,81 @@
+"""Parts from a user's own folder, one file each, run through the DAG; nothing else is touched."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from evenface.storage.tables import read_table
+from workflow.workflow import copy_tree, run
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def made(root, tmp_path_factory):
+    """A tree in which every kind of part comes from the folder my_parts."""
+    tree = copy_tree(root, tmp_path_factory.mktemp("extensions") / "tree", HERE / "extensions.yaml")
+    shutil.copytree(HERE.parent / "extensions", tree / "my_parts")
+    run(tree, *(prompts_of(tree)))
+    run(tree)
+    return tree
+
+
+def prompts_of(tree):
+    """The file of prompts that the run asks for first."""
+    text = run(tree, check=False)
+    [name] = {word.strip(";:,.") for word in text.split() if word.startswith("data/prompts/")}
+    return [name]
+
+
+def test_a_writer_wrote_the_contexts(made):
+    [path] = (made / "data/prompts").glob("*.csv")
+    assert "at a desk" in path.read_text() and "# model: echo" in path.read_text()
+
+
+def test_a_generator_drew_and_a_detector_found(made):
+    faces = read_table(made / "data/faces/stripes.parquet")
+    assert len(faces) == 4 * 2 * 4 and set(faces["dataset"]) == {"stripes"}
+    acceptance = pd.read_csv(made / "data/synthetic/stripes/acceptance.csv")
+    assert acceptance["accepted"].sum() > 0
+
+
+def test_an_annotator_labelled(made):
+    faces = read_table(made / "data/faces/stripes.parquet")
+    assert set(faces["labels_source"]) == {"brightness"} and {-1, 1} <= set(faces["Blond_Hair"])
+
+
+def test_a_format_was_written_and_read(made):
+    faces = read_table(made / "data/faces/celeba.parquet")
+    assert len(faces) == 40 and set(faces["labels_source"]) == {"list.csv"}
+    assert json.loads((made / "data/faces/celeba.json").read_text())["reader"] == "plain_folder"
+
+
+def test_networks_and_methods_trained(made):
+    def manifest(name):
+        return json.loads((made / f"results/models/{name}/1/model.json").read_text())
+
+    assert manifest("real")["network"]["name"] == "pooled" and manifest("real")["method"]["name"] == "hardest"
+    mixed = manifest("real+synthetic")
+    assert mixed["network"]["settings"]["width"] == 6 and mixed["method"]["name"] == "erm"
+    assert (made / "results/fairness.csv").is_file() and (made / "results/report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("broken.py", "import nowhere_to_be_found\n", "broken.py:1: the extension cannot be used: ModuleNotFoundError"),
+        ("empty.py", "x = 1\n", "empty.py: describes no part; set PART"),
+        ("wrong.py", "PART = 3\n", "wrong.py: PART is a int"),
+        ("twice.py", "from evenface.parts import Generator\nPART = Generator(name='parametric', summary='', code='x:y')\n",
+         "twice.py: the generator 'parametric' is already described in evenface.generators.parametric"),
+    ],
+)  # fmt: skip
+def test_a_broken_extension_is_one_sentence(root, tmp_path, file, text, sentence):
+    tree = copy_tree(root, tmp_path / "tree", HERE / "extensions.yaml")
+    shutil.copytree(HERE.parent / "extensions", tree / "my_parts")
+    (tree / "my_parts" / file).write_text(text)
+    said = run(tree, "--dry-run", check=False)
+    assert sentence in said and "Traceback" not in said, said
