@@ -51,7 +51,7 @@ def take_settings(reader: str, settings: Mapping[str, Any], kind: type[DatasetSe
 
     Raises UserError naming the first key that is unknown, missing or wrong.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
+    given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in settings.items() if v is not None}
     own = {"name": given.pop("name", reader), "threads": given.pop("threads", 1)}
     return kind.filled({"reader": reader, **given}, f"datasets.{own['name']}") | own
 
