@@ -14,7 +14,7 @@ import pandas as pd
 
 from evenface.annotators.fairface_reader import Answer, FaceReader
 from evenface.annotators.fairface_table import SCORE_COLUMNS, ChipNames, write_predictions_csv
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.joblog import progress
 from evenface.screening import face_chips
 from evenface.storage.atomic import atomic_path
@@ -104,6 +104,7 @@ def _listed(path: str | os.PathLike) -> list[str]:
                 raise UserError(f"{path}: no column 'img_path'; the list of pictures needs one")
             listed = [row["img_path"] or "" for row in reader]
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error

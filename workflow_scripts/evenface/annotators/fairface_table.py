@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.networks.fairface import HEADS
 from evenface.storage.atomic import atomic_path
 
@@ -63,6 +63,7 @@ def read_predictions_csv(path: str | os.PathLike) -> pd.DataFrame:
         with open(path, encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file, strict=True))
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError
+from evenface.errors import MachineError, UserError, raise_if_machine
+from evenface.storage.archives import Archive
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
 from evenface.storage.tables import read_table, table_bytes
@@ -58,9 +59,9 @@ class Shard:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         try:
-            self._archive = tarfile.open(self.path, "r:")
-            self._index = {info.name: info for info in self._archive.getmembers() if info.isfile()}
+            self._archive = Archive(self.path)
         except (OSError, tarfile.TarError) as error:
+            raise_if_machine(error, path)
             raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
         try:
             self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
@@ -68,10 +69,10 @@ class Shard:
             table.name = "table.parquet"  # for the message of read_table
             self.table: pd.DataFrame = read_table(table, required=("image_id", "member"))
         except ValueError as error:
-            self.close()
             raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
+        except MachineError:
+            raise
         except UserError as error:
-            self.close()
             raise UserError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
 
     def __enter__(self) -> Shard:
@@ -82,15 +83,19 @@ class Shard:
 
     def close(self) -> None:
         """Close the file."""
-        self._archive.close()
+        del self._archive
 
     def _read(self, member: str) -> bytes:
-        info = self._index.get(member)
-        if info is None:
+        if member not in self._archive.index:
             raise UserError(f"{self.path}: member {member!r} is missing; delete the shard and run again")
-        if info.size > MAX_BYTES:
-            raise UserError(f"{self.path}: member {member!r} has {info.size} bytes, more than a shard may hold")
-        return self._archive.extractfile(info).read()
+        size = self._archive.index[member][1]
+        if size > MAX_BYTES:
+            raise UserError(f"{self.path}: member {member!r} has {size} bytes, more than a shard may hold")
+        try:
+            return self._archive.read(member)
+        except (OSError, tarfile.TarError) as error:
+            raise_if_machine(error, self.path)
+            raise UserError(f"{self.path}: not a readable shard ({error}); delete it and run again") from error
 
     def image_bytes(self, name: str) -> bytes:
         """Encoded bytes of one image, by its file name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenface import __version__
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
 
 #: Raised whenever a reader of an older table would misread it.
@@ -54,8 +53,6 @@ def read_table(
     ``columns`` or ``required``.
     """
     name = path if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "table")
-    if isinstance(path, (str, os.PathLike)) and not Path(path).is_file():
-        raise UserError(f"{path}: no such table; run the rule that writes it")
     try:
         file = pq.ParquetFile(path)
         present = set(file.schema_arrow.names)
@@ -66,10 +63,17 @@ def read_table(
         table.validate(full=True)  # a flipped bit in a text would only show when the text is used
         return table.to_pandas()
     except (pa.ArrowException, OSError) as error:
+        raise_if_machine(error, name)
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"{name}: no such table; run the rule that writes it") from error
         raise UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again") from error
 
 
 def table_meta(path: str | os.PathLike) -> dict[str, Any]:
     """The header written by :func:`write_table` ({} for a Parquet file of other origin)."""
-    metadata = pq.read_schema(path).metadata or {}
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise_if_machine(error, path)
+        raise UserError(f"{path}: not a readable Parquet table ({error}); delete it and run again") from error
     return json.loads(metadata.get(_KEY, b"{}"))

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.generators.text_to_face.tokenizer import BEGIN, END, byte_symbols
 
 _MERGES = 49152 - 256 - 2
@@ -173,6 +173,7 @@ def clip_vocabulary(merges: str | os.PathLike) -> tuple[dict[str, int], list[str
     except FileNotFoundError as error:
         raise UserError(f"{merges}: CLIP's merges are missing; `snakemake {merges}` fetches them") from error
     except (OSError, EOFError, UnicodeError) as error:
+        raise_if_machine(error, merges)
         raise UserError(f"{merges}: not CLIP's list of merges; delete it, `snakemake {merges}` fetches it") from error
     pairs = text.split("\n")[1 : _MERGES + 1]
     if len(pairs) < _MERGES or any(pair.count(" ") != 1 for pair in pairs):
