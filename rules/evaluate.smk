@@ -24,6 +24,7 @@ rule predict:
             "version": versions.PREDICTIONS,
             "attributes": SETTINGS["evaluation"]["attributes"],
             "crop": SETTINGS["evaluation"]["crop"],
+            "max_unreadable": SETTINGS["evaluation"]["max_unreadable"],
         },
     script:
         "../workflow_scripts/predict.py"

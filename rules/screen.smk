@@ -71,7 +71,7 @@ rule train_magface:
         recipe={
             "version": versions.RECOGNITION,
             "seed": SETTINGS["seed"],
-            "settings": MAGFACE["trained_here"],
+            "settings": MAGFACE["trained_here"] | {"max_unreadable": MAGFACE["max_unreadable"]},
         },
     script:
         "../workflow_scripts/train_magface.py"
@@ -97,7 +97,7 @@ rule calibrate_magface:
         mem_mb=scaled_mem(2000),
         runtime=240,
     params:
-        recipe=quality_settings("quantile", "reference"),
+        recipe=quality_settings("quantile", "reference", "max_unreadable"),
     script:
         "../workflow_scripts/calibrate_magface.py"
 

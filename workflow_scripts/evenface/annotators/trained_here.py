@@ -135,7 +135,9 @@ def train_annotator(
     device = runtime.choose_device(device)
     precision = runtime.choose_precision(settings["precision"], device)
     partial = Path(model_path).with_suffix(".partial")
-    images, kept, train_rows, validation_rows = load_for_training(faces, SIZE, settings, partial, threads, label)
+    images, kept, train_rows, validation_rows, left_out = load_for_training(
+        faces, SIZE, settings, partial, threads, label, "annotation.trained_here"
+    )
     labels = label_matrix(kept, attributes, label)
     levels = _level_codes(kept)
     for dimension, codes in levels.items():
@@ -151,7 +153,7 @@ def train_annotator(
     data = {
         "train": len(train_rows),
         "validation": len(validation_rows),
-        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        **left_out,
         "image_ids_sha256": text_digest(kept["image_id"]),
         "pixels_sha256": images.sha256,
         "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),

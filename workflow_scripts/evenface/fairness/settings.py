@@ -46,7 +46,7 @@ DEFAULT_SUMMARY = (
 PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 
 #: Keys of the same section that say how predictions are made, which is over when they are evaluated.
-PREDICTION_KEYS = ("dataset", "crop")
+PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
 
 WEIGHTS = ("multinomial", "poisson")
 LABEL_CODINGS = ("signed", "zero_one")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.unreadable import check_unreadable
 from evenface.joblog import progress
 from evenface.screening import LANDMARK_COLUMNS, alignment
 from evenface.screening.screen import Screener, screening_frame, settings_of
@@ -53,6 +54,13 @@ def located(faces: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, np.
     kept = faces[faces["image_id"].isin(found["image_id"])].reset_index(drop=True)
     points = np.stack([landmarks[i] for i in kept["image_id"]]) if len(kept) else np.zeros((0, 5, 2), np.float32)
     return kept, points
+
+
+def check_readable(faces: pd.DataFrame, table: pd.DataFrame, share: float, label: str) -> list[dict[str, Any]]:
+    """``check_unreadable`` of the images of ``faces`` that ``table``, their screening table, calls unreadable."""
+    bad = table.loc[table["reason"] == "unreadable", ["image_id", "detail"]]
+    bad = faces[["image_id", "image"]].merge(bad, on="image_id")
+    return check_unreadable(faces, bad, share, key="screening.magface.max_unreadable", label=label)
 
 
 def aligned_crops(references: pd.Series, landmarks: np.ndarray) -> Iterator[np.ndarray]:

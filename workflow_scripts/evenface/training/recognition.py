@@ -26,7 +26,7 @@ from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.planning.seeds import seed_from
 from evenface.screening import degradation
-from evenface.screening.locating import aligned_crops, located
+from evenface.screening.locating import aligned_crops, check_readable, located
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import digest_of, text_digest, write_history
@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "margin": {"l_a": 4.0, "u_a": 44.0, "l_m": 0.3, "u_m": 0.8, "s": 32.0, "lambda_g": 20.0},
     "degraded": 0.8,
     "min_verification_auc": 0.9,
+    "max_unreadable": 0.01,
 }
 
 #: The network that a processor trains in half a minute; "small" in the configuration.
@@ -157,8 +158,8 @@ def train_recognition(
     ``model_path`` (safetensors; the backbone alone, manifest beside it) and ``log_path`` (CSV per epoch), and
     returns the manifest. The weights of the best validation AUC are kept. An interrupted training goes
     on, as a classifier's does; the same faces, settings, seed and threads give the same bytes on the
-    same machine. Raises UserError for too few people, identities that sit in two splits, and when the
-    validation AUC is below ``min_verification_auc``; then nothing is written.
+    same machine. Raises UserError for too many unreadable images, too few people, identities that sit in two splits,
+    and when the validation AUC is below ``min_verification_auc``; then nothing is written.
     """
     where = "screening.magface.trained_here"
     settings = resolve(settings, DEFAULTS, where)
@@ -169,6 +170,7 @@ def train_recognition(
     precision = runtime.choose_precision(settings["precision"], device)
     partial = Path(model_path).with_suffix(".partial")
 
+    unreadable = check_readable(faces, landmarks, settings["max_unreadable"], label)
     kept, points = located(faces, landmarks)
     people = kept.groupby("split", observed=True)["identity_id"].nunique()
     for split, least in (("train", 2), ("val", 2)):
@@ -196,11 +198,16 @@ def train_recognition(
         **{f"{name}_images": len(r) for name, r in rows.items()},
         **{f"{name}_people": int(people.get(name, 0)) for name in rows},
         "without_face": int(len(faces) - len(kept)),
+        **({"unreadable_by_cell": unreadable} if unreadable else {}),
         "image_ids_sha256": text_digest(kept["image_id"]),
         "identities_sha256": text_digest(kept["identity_id"]),
         "landmarks_sha256": _sha256(points),
     }
-    computed = {k: v for k, v in settings.items() if k not in ("cache_mb", "save_seconds", "min_verification_auc")}
+    computed = {
+        k: v
+        for k, v in settings.items()
+        if k not in ("cache_mb", "save_seconds", "min_verification_auc", "max_unreadable")
+    }
     environment = {"device": device, "precision": precision, "threads": threads, "versions": runtime.versions()}
     result = fit(
         network,
