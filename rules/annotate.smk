@@ -64,8 +64,8 @@ rule annotate:
 
 rule agreement:
     input:
+        unpack(annotations(annotators_of)),
         images=all_shards(".tar"),
-        tables=annotations(annotators_of),
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",

@@ -22,7 +22,7 @@ from evenface.planning.directions import (
 )
 from evenface.planning.generators import REQUESTED, settings_of, source_of
 from evenface.planning.shards import build_plans, shard_batches
-from evenface.screening.settings import is_calibrated
+from evenface.screening.settings import is_calibrated, locating_recipe
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
 from snakemake.exceptions import WorkflowError
@@ -211,16 +211,15 @@ def label_sources(wildcards):
 
 
 def annotations(annotators):
-    """Input function: the tables of the annotators that an input function names, one after the other."""
+    """Input function: annotator -> its tables, of the annotators that an input function names."""
 
     def files(wildcards):
         folder = f"data/synthetic/{wildcards.generator}/annotations"
         batches = BATCHES[wildcards.generator]
-        return [
-            f"{folder}/{batch}.{annotator}.parquet"
+        return {
+            annotator: [f"{folder}/{batch}.{annotator}.parquet" for batch in batches]
             for annotator in annotators(wildcards)
-            for batch in batches
-        ]
+        }
 
     return files
 
@@ -312,6 +311,17 @@ def screening_settings(wildcards):
     """All that decides the screening of a shard."""
     settings = {key: value for key, value in SETTINGS["screening"].items() if key != "magface"}
     return {"version": versions.SCREENING, "settings": settings}
+
+
+def landmark_parts(wildcards):
+    """The parts of a data set's landmarks."""
+    return [f"data/faces/{wildcards.dataset}.landmarks/{part}.parquet" for part in range(MAGFACE["parts"])]
+
+
+def landmarks_recipe(wildcards):
+    """All that decides one part of a data set's landmarks."""
+    recipe = locating_recipe(SETTINGS["screening"], versions.SCREENING, wildcards.dataset)
+    return {**recipe, "part": int(wildcards.part)}
 
 
 def magface_weights(wildcards):

@@ -27,11 +27,11 @@ rule read_dataset:
 
 rule read_synthetic:
     input:
+        unpack(annotations(label_sources)),
         images=all_shards(".tar"),
         aligned=all_shards(".aligned.tar"),
         screening=all_shards(".screen.parquet"),
         quality=quality_tables,
-        annotations=annotations(label_sources),
     output:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),
         rejected="data/faces/{generator}.rejected.parquet",

@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.uncertainty import MIN_VALID, Interval, Observed
 from evenface.storage.atomic import write_json
-from evenface.storage.tables import read_table, table_meta
+from evenface.storage.tables import read_table, table_columns, table_meta
 
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
 UNSTABLE = "unstable_bootstrap"
@@ -119,7 +120,9 @@ def evaluate(
     """
     settings = settings or FairnessSettings()
     models = dict(predictions) if isinstance(predictions, Mapping) else {"model": predictions}
-    tables, _ = _evaluate_test_set(models, labels, groups, settings, threads=threads)
+    scored_names = {a for frame in models.values() for a in scored_attributes(frame.columns)}
+    loaders = {model_id: (lambda frame=frame: frame) for model_id, frame in models.items()}
+    tables, _ = _evaluate_test_set(loaders, scored_names, labels, groups, settings, threads=threads)
     return _finish([tables], settings)
 
 
@@ -149,7 +152,7 @@ def evaluate_predictions(
     for model_id, entry in paths.items():
         several = [entry] if isinstance(entry, (str, os.PathLike)) else list(entry)
         for path in several:
-            file = _read_predictions_file(path, settings)
+            file = _File.of(path, settings)
             if model_id in by_dataset.setdefault(file.dataset, {}):
                 raise UserError(f"{path}: model {model_id} has two prediction tables for {file.dataset!r}")
             by_dataset[file.dataset][model_id] = file
@@ -210,18 +213,20 @@ class _Support:
     n_identities: np.ndarray
 
 
-def _evaluate_test_set(models, labels, groups, settings, thresholds=None, threads=1):
-    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'."""
+def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1):
+    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'.
+
+    ``models`` maps model ids to functions that give their predictions: one table at a time is in memory.
+    """
     _check_summary(settings)
-    scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
     test = read_test_set(labels, groups, settings, scored_names)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, _Evaluated]] = {}
     scored: dict[str, Scored] = {}
-    for model_id, frame in models.items():
+    for model_id, load in models.items():
         own = replace(settings, thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
-        scored[model_id] = one = read_predictions(frame, test, own)
+        scored[model_id] = one = read_predictions(load(), test, own)
         evaluated[model_id] = {
             name: _evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
         }
@@ -815,19 +820,27 @@ def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) ->
 
 @dataclass(frozen=True)
 class _File:
+    """A prediction table on disk. It is read when it is needed: those of all models together would fill the memory."""
+
     path: Path
-    frame: pd.DataFrame
+    columns: list[str]
     dataset: str
     split: str
     meta: dict
 
+    @classmethod
+    def of(cls, path: str | os.PathLike, settings: FairnessSettings) -> _File:
+        columns, meta = table_columns(path), table_meta(path)
+        known = [c for c in ("dataset", "split") if not meta.get(c) and c in columns]
+        frame = read_table(path, columns=known, required=("image_id", *settings.dimensions))
+        dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
+        return cls(Path(path), columns, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
 
-def _read_predictions_file(path, settings: FairnessSettings) -> _File:
-    frame = read_table(path, required=("image_id", *settings.dimensions))
-    frame.attrs["path"] = str(path)
-    meta = table_meta(path)
-    dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
-    return _File(Path(path), frame, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
+    def frame(self, wanted: Callable[[str], bool] = lambda column: True) -> pd.DataFrame:
+        """The columns that are wanted."""
+        frame = read_table(self.path, columns=[c for c in self.columns if wanted(c)])
+        frame.attrs["path"] = str(self.path)
+        return frame
 
 
 def _only(frame: pd.DataFrame, column: str, default: str) -> str:
@@ -838,30 +851,36 @@ def _only(frame: pd.DataFrame, column: str, default: str) -> str:
 def _evaluate_files(files: Mapping[str, _File], settings: FairnessSettings, threads: int):
     first = next(iter(files.values()))
     labels, groups = _labels_and_groups(first, settings)
-    for file in files.values():
-        if file is not first:
-            _check_same_test_set(first, file, settings)
     thresholds = {m: f.meta["thresholds"] for m, f in files.items() if f.meta.get("thresholds") is not None}
-    frames = {}
+    reference = _truth(first, settings) if len(files) > 1 else None
+    rows: dict[str, int] = {}
+
+    def load(model_id: str) -> pd.DataFrame:
+        file = files[model_id]
+        if file is not first:
+            _check_same_test_set(first, reference, file, settings)
+        frame = file.frame(lambda c: c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id"))
+        rows[model_id] = len(frame)
+        return frame
+
+    loaders = {model_id: partial(load, model_id) for model_id in files}
+    scored_names = {a for file in files.values() for a in scored_attributes(file.columns, str(file.path))}
+    tables, manifest = _evaluate_test_set(loaders, scored_names, labels, groups, settings, thresholds, threads)
     for model_id, file in files.items():
-        columns = [
-            c for c in file.frame.columns if c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id")
-        ]
-        frames[model_id] = file.frame[columns]
-        frames[model_id].attrs["path"] = str(file.path)
-    tables, manifest = _evaluate_test_set(frames, labels, groups, settings, thresholds, threads)
-    for model_id, file in files.items():
-        manifest["models"][model_id]["input"] = {
-            "path": str(file.path),
-            "rows": len(file.frame),
-            "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
-        }
+        with open(file.path, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        manifest["models"][model_id]["input"] = {"path": str(file.path), "rows": rows[model_id], "sha256": digest}
     return tables, manifest
 
 
+def _is_label(column: str) -> bool:
+    return column.startswith("label_") and column != "label_source"
+
+
 def _labels_and_groups(file: _File, settings: FairnessSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    frame = file.frame
-    label_columns = [c for c in frame.columns if c.startswith("label_") and c != "label_source"]
+    sources = ("labels_source", "demographics_source")
+    frame = file.frame(lambda c: _is_label(c) or c in ("image_id", *sources, *settings.dimensions))
+    label_columns = [c for c in frame.columns if _is_label(c)]
     source = file.meta.get("label_source") or _only(frame, "labels_source", "")
     labels = frame[["image_id", *label_columns]].assign(dataset=file.dataset, split=file.split, label_source=source)
     source = file.meta.get("group_source") or _only(frame, "demographics_source", "")
@@ -870,13 +889,18 @@ def _labels_and_groups(file: _File, settings: FairnessSettings) -> tuple[pd.Data
     return labels, groups
 
 
-def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None:
-    columns = [c for c in a.frame.columns if c.startswith("label_")] + list(settings.dimensions)
-    left = a.frame.set_index("image_id").sort_index()
-    right = b.frame.set_index("image_id").sort_index()
-    absent = [c for c in columns if c not in right.columns]
+def _truth(file: _File, settings: FairnessSettings) -> pd.DataFrame:
+    """Labels and groups by image id, in order."""
+    frame = file.frame(lambda c: c.startswith("label_") or c in ("image_id", *settings.dimensions))
+    return frame.set_index("image_id").sort_index()
+
+
+def _check_same_test_set(a: _File, left: pd.DataFrame, b: _File, settings: FairnessSettings) -> None:
+    """UserError unless the table ``b`` has the labels and groups ``left`` of the table ``a``."""
+    absent = [c for c in left.columns if c not in b.columns]
     if absent:
         raise UserError(f"{b.path}: column {absent[0]!r} is missing, which {a.path} has; predict both again")
+    right = _truth(b, settings)
     if not left.index.equals(right.index):
         if settings.allow_missing_images:
             shared = left.index.intersection(right.index)
@@ -884,7 +908,9 @@ def _check_same_test_set(a: _File, b: _File, settings: FairnessSettings) -> None
         else:
             name = left.index.symmetric_difference(right.index)[0]
             raise UserError(f"image {name!r} is in only one of {a.path} and {b.path}; predict both again")
-    for column in columns:
+    for column in left.columns:
+        if left[column].equals(right[column]):
+            continue
         same = left[column].astype(str).to_numpy() == right[column].astype(str).to_numpy()
         if not same.all():
             name = left.index[int(np.flatnonzero(~same)[0])]

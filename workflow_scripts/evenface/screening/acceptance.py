@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.splits import joined
 from evenface.screening import REASONS
 from evenface.taxonomy import UNKNOWN, parse_grouping
 
@@ -34,8 +35,7 @@ def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
     levels = frame[list(parse_grouping(grouping))].fillna(UNKNOWN).astype("str")
-    group = levels.agg("*".join, axis=1) if len(levels) else pd.Series(dtype="str")
-    return group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
+    return joined(levels, "*").where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
 
 
 def acceptance(

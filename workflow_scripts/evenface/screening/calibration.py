@@ -10,7 +10,7 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.joblog import progress
-from evenface.screening.locating import aligned_crops, check_readable, located
+from evenface.screening.locating import aligned_crops, check_readable, located, unseen_of
 from evenface.screening.magface import MagFace, magnitudes
 from evenface.storage.atomic import write_json
 
@@ -38,11 +38,9 @@ def calibrate(
     if not 0 < quantile < 1:
         raise UserError(f"screening.magface.quantile is {quantile}; it must be between 0 and 1")
     dataset = str(faces["dataset"].iloc[0]) if len(faces) else "the reference set"
+    faces = unseen_of(faces)
     unreadable = check_readable(faces, landmarks, max_unreadable, dataset)
     kept, points = located(faces, landmarks)
-    unseen = (kept["split"] != "train").to_numpy()
-    if unseen.any():
-        kept, points = kept[unseen].reset_index(drop=True), points[unseen]
     if len(kept) < 2 / quantile:
         raise UserError(
             f"screening.magface.reference: {dataset} has {len(kept)} usable faces, too few for the quantile {quantile:g}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,33 @@ from evenface.joblog import progress
 from evenface.screening import LANDMARK_COLUMNS, alignment
 from evenface.screening.screen import Screener, screening_frame, settings_of
 from evenface.storage.images import ImageError, ImageReader
-from evenface.storage.tables import write_table
+from evenface.storage.tables import read_table, table_meta, write_table
 from evenface.versions import SCREENING
 
 
 def locate_faces(
-    faces: pd.DataFrame, settings: dict[str, Any], out: str | os.PathLike, *, weights: dict[str, str] | None = None
+    faces: pd.DataFrame,
+    settings: dict[str, Any],
+    out: str | os.PathLike,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    train: bool = True,
+    weights: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Write and return the screening table of a faces table: where each image's face is, or why it has none.
 
     ``settings`` is the configuration's ``screening`` section; the largest of several faces counts, however
-    small, and no quality is judged.
+    small, and no quality is judged. Of the rows, those of ``part`` (0 to ``parts`` - 1) are looked at: as many
+    in each part, in the order of the table. Without ``train`` that split is left out where there are others.
     """
     located = {"many_faces": "largest", "min_face": 0, "quality": {}, "framing": "magface"}
     screener = Screener(settings_of({**settings, **located}), weights)
     label = f"{faces['dataset'].iloc[0] if len(faces) else 'faces'}: locating"
+    if not train:
+        faces = unseen_of(faces)
+    start, end = (len(faces) * number // parts for number in (part, part + 1))
+    faces = faces.iloc[start:end]
     rows = []
     with ImageReader() as reader:
         for image_id, reference in progress(zip(faces["image_id"], faces["image"], strict=True), len(faces), label):
@@ -38,8 +50,23 @@ def locate_faces(
                 image = error
             rows.append(screener.locate(image_id, image)[0])
     frame = screening_frame(rows)
-    write_table(frame, out, kind="screening", meta={"screening_version": SCREENING, "source": label})
+    _write(frame, out, label)
     return frame
+
+
+def gather_landmarks(parts: Sequence[str | os.PathLike], out: str | os.PathLike) -> None:
+    """Write the parts of :func:`locate_faces` as one table, in their order; it has the bytes that one part would have."""
+    _write(pd.concat([read_table(path) for path in parts], ignore_index=True), out, table_meta(parts[0])["source"])
+
+
+def _write(frame: pd.DataFrame, out: str | os.PathLike, label: str) -> None:
+    write_table(frame, out, kind="screening", meta={"screening_version": SCREENING, "source": label})
+
+
+def unseen_of(faces: pd.DataFrame) -> pd.DataFrame:
+    """The rows that no network was trained on: without the split train, where there are others."""
+    unseen = faces["split"] != "train"
+    return faces[unseen].reset_index(drop=True) if unseen.any() else faces
 
 
 def landmarks_of(table: pd.DataFrame) -> np.ndarray:
