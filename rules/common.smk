@@ -21,6 +21,7 @@ from evenface.planning.directions import (
     sample_recipe,
 )
 from evenface.planning.generators import REQUESTED, settings_of, source_of
+from evenface.planning.resources import fairness_mem_mb, images_of
 from evenface.planning.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated, locating_recipe
 from evenface.storage.atomic import check_writable
@@ -265,6 +266,15 @@ def of_generators(pattern):
 def classifiers(pattern):
     """One path per run and seed."""
     return expand(pattern, run=list(RUNS), seed=SEEDS)
+
+
+def fairness_mem(wildcards, attempt):
+    """Memory of the fairness job, by what it compares."""
+    evaluation = SETTINGS["evaluation"]
+    images = images_of(f"data/faces/{EVALUATED}.json", "test")
+    replicates = max(evaluation["n_boot"], evaluation["n_perm"])
+    models = len(RUNS) * len(SEEDS)
+    return attempt * fairness_mem_mb(models, len(evaluation["attributes"]), images, replicates)
 
 
 def standin_settings(wildcards):

@@ -70,7 +70,7 @@ rule fairness:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(3000),
+        mem_mb=fairness_mem,
         runtime=60,
     params:
         recipe={
