@@ -253,7 +253,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             tables["gap_metrics"].append(_gap_rows(key, result, inferred[name], one, settings))
             tables["pairwise_differences"].append(_pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(_coverage_rows(key, result))
-    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+    tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     tables["model_comparison"] = _comparison_rows(evaluated, scored, test, resampler)
     summary = _summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
     tables["fairness"] = _with_change(summary, tables["model_comparison"], settings)
@@ -799,11 +799,11 @@ def _change_rows(change: Change, result: _Evaluated) -> list[pd.DataFrame]:
 
 
 def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) -> dict[str, pd.DataFrame]:
-    """Concatenate test sets and put rows in the order of their keys; inside a key, declared order."""
+    """Concatenate test sets, which are used up, and put rows in the order of their keys; inside a key, declared order."""
     order = {name: k for k, name in enumerate(settings.groupings)}
     tables = {}
-    for name in parts[0]:
-        frame = pd.concat([part[name] for part in parts], ignore_index=True)
+    for name in list(parts[0]):
+        frame = pd.concat([part.pop(name) for part in parts], ignore_index=True)
         by = {"fairness": SUMMARY_KEY[:-1], "model_comparison": COMPARISON_KEY}.get(name, KEY)
         if name == "fairness":
             rank = {criterion: k for k, criterion in enumerate(settings.summary)}
