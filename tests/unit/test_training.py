@@ -435,7 +435,7 @@ def test_predictions_record_unreadable_images(model, faces, tmp_path):
 def test_predicting_what_the_model_does_not_know(model, faces, tmp_path):
     from evenface.training import predict
 
-    with pytest.raises(UserError, match="does not predict 'Smiling'"):
+    with pytest.raises(UserError, match="'Smiling' is not known"):
         predict(model, faces, tmp_path / "p.parquet", attributes=["Smiling"])
     with pytest.raises(UserError, match="labels none of the attributes"):
         predict(model, faces.drop(columns=list(ATTRIBUTES)), tmp_path / "p.parquet")
