@@ -25,7 +25,18 @@ from evenface.plan.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
 from evenface.training.margin import Margin
+from evenface.training.packs import (
+    annotated_pack,
+    announced,
+    pack_path,
+    pack_recipe,
+    packs,
+    run_packs,
+    run_tables,
+    tested_pack,
+)
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # Options with which Snakemake only looks at the workflow or tidies up: no weights are needed for that.
 LOOKING = set(
@@ -54,12 +65,21 @@ except UserError as error:
 onstart:
     try:
         require(NEEDS, REGISTRY, "changed")
-        check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+        check_writable(
+            "data/faces",
+            "data/synthetic",
+            "results/logs",
+            "results/benchmarks",
+            SETTINGS["pixels"]["folder"],
+        )
+        for sentence in announced(SETTINGS):
+            logger.info(sentence)
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
 GENERATORS = list(PLANS)
+PACKS = packs(SETTINGS)
 BATCHES = {
     generator: shard_batches(plan.shards, SETTINGS["annotation"]["shards_per_batch"])
     for generator, plan in PLANS.items()
@@ -115,6 +135,7 @@ wildcard_constraints:
     batch=r"[0-9a-f]{10}",
     generator=one_of(GENERATORS),
     annotator=one_of(ANNOTATORS),
+    pack=one_of(PACKS),
     standin=one_of(STANDINS),
     part=r"[0-9]+",
     model=r"[a-z0-9_]+",
@@ -246,16 +267,6 @@ def published_tables(settings):
     }[settings["reader"]]
     paths = [Path(settings["root"]) / name for name in names]
     return [str(next((p for p in paths if p.exists()), paths[0]))]
-
-
-def run_tables(wildcards):
-    """The faces tables a run is trained on."""
-    run = RUNS[wildcards.run]
-    tables = [f"data/faces/{run['real']}.parquet"] if run["real"] else []
-    if run["synthetic"]:
-        chosen = GENERATORS[0] if run["synthetic"] is True else run["synthetic"]
-        tables.append(f"data/faces/{chosen}.parquet")
-    return tables
 
 
 def of_generators(pattern):

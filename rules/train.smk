@@ -3,7 +3,10 @@
 
 rule train:
     input:
-        faces=run_tables,
+        faces=lambda wildcards: [
+            f"data/faces/{table}.parquet" for table in run_tables(SETTINGS, wildcards.run)
+        ],
+        pixels=lambda wildcards: [pack_path(SETTINGS, pack) for pack in run_packs(SETTINGS, wildcards.run)],
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",

@@ -23,7 +23,7 @@ ALLOWED = {
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
     "errors", "versions", "seeds", "parts", "taxonomy", "joblog", "storage", "prompts", "plan", "configuration", "assets",
-    "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
+    "networks", "checkpoints", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "__main__",
 ]  # fmt: skip
 

@@ -136,7 +136,7 @@ def test_the_recogniser_shows_the_backbone_blue_first():
             return x.flatten(1)[:, :4]
 
     pixels = person(1, 0)
-    from evenface.training.loop import to_input
+    from evenface.training.augmentation import to_input
 
     recognition.Recogniser(Backbone(), MagFaceLayer(4, 2))(to_input(pixels[None], "cpu"))
     expected = networks.preprocess("magface-iresnet18", pixels)

@@ -13,7 +13,7 @@ SCREENING = 2
 QUALITY = 1
 RECOGNITION = 1
 ANNOTATORS: dict[str, int] = {
-    "ground_truth": 1, "trained_here": 2, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
+    "ground_truth": 1, "trained_here": 3, "facexformer": 1, "facer": 1, "fairface": 1, "deepface": 1,
 }  # fmt: skip
 AGREEMENT = 2
 STANDINS = 3
@@ -21,7 +21,8 @@ FACE_ASSETS = 3
 READERS = 2
 TEXT_TO_FACE = 1
 DIRECTIONS = 1
-TRAINING = 1
+PIXELS = 1
+TRAINING = 2
 PREDICTIONS = 1
 EVALUATION = 2
 REPORT = 6

@@ -18,8 +18,9 @@ from evenface.seeds import seed_from
 from evenface.text_to_face.pictures import Pictures
 from evenface.text_to_face.weights import save_weights
 from evenface.training import runtime
+from evenface.training.augmentation import to_input
 from evenface.training.fitting import digest_of
-from evenface.training.loop import autocast, to_input
+from evenface.training.loop import autocast
 from evenface.training.steps import DEFAULTS as LOOP_DEFAULTS
 from evenface.training.steps import PACE, Batches, train_steps
 

@@ -19,8 +19,9 @@ from evenface.text_to_face.latents import Latents
 from evenface.text_to_face.pictures import Pictures
 from evenface.text_to_face.weights import load_weights, save_weights
 from evenface.training import runtime
+from evenface.training.augmentation import to_input
 from evenface.training.fitting import digest_of
-from evenface.training.loop import autocast, to_input
+from evenface.training.loop import autocast
 from evenface.training.steps import DEFAULTS as LOOP_DEFAULTS
 from evenface.training.steps import PACE, Batches, train_steps
 

@@ -17,11 +17,11 @@ import pandas as pd
 from evenface import networks
 from evenface.checkpoints import save_model
 from evenface.errors import UserError
+from evenface.pixels.faces import FaceImages, Pixels, load_faces
 from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path
 from evenface.training import mitigations, runtime
 from evenface.training.classifiers import classifier
-from evenface.training.images import FaceImages, load_faces
 from evenface.training.settings import LOOP_DEFAULTS, TRAINING_DEFAULTS, resolve
 from evenface.training.tasks import attribute_metrics, best_thresholds
 
@@ -50,15 +50,21 @@ def text_digest(values: pd.Series) -> str:
 
 
 def load_for_training(
-    faces: pd.DataFrame, size: tuple[int, int], settings: Mapping[str, Any], scratch: Path, threads: int, label: str
+    faces: pd.DataFrame,
+    size: tuple[int, int],
+    settings: Mapping[str, Any],
+    packs: Sequence[str | os.PathLike],
+    scratch: Path,
+    threads: int,
+    label: str,
 ) -> tuple[FaceImages, pd.DataFrame, np.ndarray, np.ndarray]:
     """Pixels, the rows of ``faces`` they belong to, and the positions of training and validation rows.
 
     Raises UserError when more than ``max_unreadable`` of the images cannot be read, or a split is empty.
     """
     images = load_faces(
-        faces, size, crop=settings["crop"], budget=settings["cache_mb"] << 20, scratch=scratch, threads=threads,
-        label=f"{label}: decoding",
+        faces, size, crop=settings["crop"], packs=packs, budget=settings["cache_mb"] << 20, scratch=scratch,
+        threads=threads, blocks=settings["order"] == "blocks", label=f"{label}: reading",
     )  # fmt: skip
     for row in images.rejected.head(20).itertuples():
         log.warning("%s: left out, %s (%s)", row.image, row.detail, row.reason)
@@ -98,12 +104,14 @@ def train(
     device: str = "auto",
     label: str = "training",
     origin: Mapping[str, Any] | None = None,
+    packs: Sequence[str | os.PathLike] = (),
 ) -> dict[str, Any]:
     """Train a classifier of ``attributes`` on the rows of ``faces`` with split ``train``, judged on ``val``.
 
     ``faces`` is a faces table (see ``compose``); ``settings`` has keys of ``TRAINING_DEFAULTS``. Writes
     ``model_path`` (safetensors), the manifest beside it (``.json``) and ``log_path`` (CSV, one line per
     epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). The
+    pixels come from ``packs`` (see :func:`evenface.pixels.faces.load_faces`), without them from the pictures. The
     folder ``model_path`` with suffix ``.partial`` holds the state of an unfinished training, from
     which the next call with the same data and settings goes on. The same faces, settings, seed
     and threads give the same bytes on the same machine.
@@ -123,7 +131,7 @@ def train(
 
     import torch
 
-    images, kept, train_rows, validation_rows = load_for_training(faces, size, settings, partial, threads, label)
+    images, kept, train_rows, validation_rows = load_for_training(faces, size, settings, packs, partial, threads, label)
     labels = label_matrix(kept, attributes, label)
     counts = {}
     for column, name in enumerate(attributes):
@@ -206,13 +214,17 @@ def train(
     }
     write_history(result.history, log_path)
     written = save_model(model_path, result.state, manifest)
-    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)
     return written
 
 
 def _judge(
-    network: Any, pixels: np.ndarray, labels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], device: str
+    network: Any,
+    pixels: np.ndarray | Pixels,
+    labels: np.ndarray,
+    rows: np.ndarray,
+    settings: Mapping[str, Any],
+    device: str,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Thresholds and validation metrics, computed in the precision predictions are made in."""
     import torch

@@ -10,7 +10,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 
 from evenface.checkpoints import read_state
 from evenface.errors import UserError
-from evenface.networks.slim_cnn import normalise
+from evenface.pixels.background import prefetch
+from evenface.pixels.faces import Pixels
+from evenface.pixels.order import epoch_order
 from evenface.seeds import seed_from
 from evenface.storage.atomic import write_bytes
-from evenface.training.images import prefetch
+from evenface.training.augmentation import Batch, Degrade, augment, to_input
 
 log = logging.getLogger("evenface")
 
@@ -57,66 +59,25 @@ class FitResult:
     history: list[dict[str, float]]
 
 
-@dataclass(frozen=True)
-class _Batch:
-    rows: np.ndarray
-    pixels: np.ndarray
-    gain: np.ndarray | None
-    offset: np.ndarray | None
-
-
-#: Changes one image, uint8 (rows, columns, 3), by chance.
-Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
-def _augment(
-    pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, degrade: Degrade | None = None
-) -> _Batch:
-    random = np.random.Generator(np.random.PCG64(seed))
-    if settings["flip"]:
-        mirrored = random.random(len(rows)) < 0.5
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    if settings["shift"]:
-        height, width = pixels.shape[1:3]
-        reach = np.array([height, width]) * settings["shift"]
-        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
-            y = np.clip(np.arange(height) - down, 0, height - 1)
-            x = np.clip(np.arange(width) - right, 0, width - 1)
-            pixels[i] = pixels[i][y[:, None], x]
-    if degrade:
-        for i in range(len(pixels)):
-            pixels[i] = degrade(pixels[i], random)
-    width = settings["colour_jitter"]
-    if not width:
-        return _Batch(rows, pixels, None, None)
-    gain = 1 + random.uniform(-width, width, (len(rows), 1)) + random.uniform(-width / 2, width / 2, (len(rows), 3))
-    offset = random.uniform(-width, width, (len(rows), 1)).repeat(3, 1)
-    return _Batch(rows, pixels, gain.astype(np.float32), offset.astype(np.float32))
-
-
 def _batches(
-    pixels: np.ndarray,
+    pixels: np.ndarray | Pixels,
     rows: np.ndarray,
     settings: Mapping[str, Any],
     seed: int,
     epoch: int,
     first: int,
     degrade: Degrade | None = None,
-) -> Iterator[_Batch]:
+) -> Iterator[Batch]:
     """The steps of one epoch from ``first`` on; order and augmentation depend on names only."""
-    order = np.random.Generator(np.random.PCG64(seed_from(seed, "order", epoch))).permutation(len(rows))
+    random = np.random.Generator(np.random.PCG64(seed_from(seed, "order", epoch)))
+    order = epoch_order(len(rows), settings["order"], random)
     size = settings["batch_size"]
     for step in range(first, math.ceil(len(rows) / size)):
         chosen = rows[order[step * size : (step + 1) * size]]
-        yield _augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step), degrade)
+        yield augment(pixels[chosen], chosen, settings, seed_from(seed, "augment", epoch, step), degrade)
 
 
-def to_input(pixels: np.ndarray, device: str) -> Tensor:
-    """uint8 (N, rows, columns, 3) as float32 (N, 3, rows, columns) in [-1, 1], channels last in memory."""
-    return normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device, non_blocking=True))
-
-
-def _input(batch: _Batch, device: str) -> Tensor:
+def _input(batch: Batch, device: str) -> Tensor:
     x = to_input(batch.pixels, device)
     if batch.gain is not None:
         gain, offset = (torch.from_numpy(v).to(device)[:, :, None, None] for v in (batch.gain, batch.offset))
@@ -130,16 +91,13 @@ def autocast(device: str, precision: str) -> torch.autocast:
 
 
 def outputs_of(
-    network: nn.Module, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int, device: str, precision: str
+    network: nn.Module, pixels: np.ndarray | Pixels, rows: np.ndarray, *, batch_size: int, device: str, precision: str
 ) -> Tensor:
     """Outputs float32 (n, k) on the CPU of ``network`` in evaluation mode for ``pixels[rows]``."""
     network.eval()
-    parts = []
+    batches = (pixels[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
     with torch.inference_mode(), autocast(device, precision):
-        for start in range(0, len(rows), batch_size):
-            x = to_input(pixels[rows[start : start + batch_size]], device)
-            parts.append(network(x).float().cpu())
-    return torch.cat(parts)
+        return torch.cat([network(to_input(batch, device)).float().cpu() for batch in prefetch(batches)])
 
 
 def _rate(settings: Mapping[str, Any], step: int, steps: int) -> float:

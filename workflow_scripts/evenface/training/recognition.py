@@ -25,8 +25,11 @@ from evenface.errors import UserError
 from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
+from evenface.pixels.faces import Pixels, packed_faces
+from evenface.pixels.store import Pack, write_pack
 from evenface.screening.locating import aligned_crops, located
 from evenface.seeds import seed_from
+from evenface.storage.images import ImageError
 from evenface.training import runtime
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import digest_of, text_digest, write_history
@@ -186,7 +189,7 @@ def train_recognition(
     if shared:
         raise UserError(f"{where}.dataset: {shared} validation or test images show people of the split train")
 
-    pixels = _load(kept, points, settings["cache_mb"] << 20, partial, f"{label}: aligning")
+    pixels = _load(kept, points, settings["cache_mb"] << 20, partial, threads, f"{label}: aligning")
     torch.manual_seed(seed_from(seed, "initial weights"))
     network = Recogniser(
         networks.build("iresnet", shape), MagFaceLayer(shape.get("embedding", 512), len(names), margin)
@@ -247,7 +250,6 @@ def train_recognition(
     write_history(result.history, log_path)
     state = {n.removeprefix("backbone."): t for n, t in result.state.items() if n.startswith("backbone.")}
     written = save_model(model_path, state, manifest)
-    del pixels  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)
     return written
 
@@ -261,14 +263,19 @@ def _gate(auc: float, minimum: float, where: str, label: str) -> None:
         )
 
 
-def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, label: str) -> np.ndarray:
+def _load(
+    faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, threads: int, label: str
+) -> np.ndarray | Pixels:
     """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
     shape = (len(faces), 112, 112, 3)
     if int(np.prod(shape, dtype=np.int64)) > budget:
-        scratch.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(scratch / "pixels.npy", "w+", np.uint8, shape)
-    else:
-        pixels = np.empty(shape, np.uint8)
+        path = scratch / "aligned.pixels"
+        write_pack(path, faces, (112, 112), landmarks=points, store="packed", threads=threads, label=label)
+        images = packed_faces(faces, [Pack(path)])
+        for row in images.rejected.itertuples():
+            raise ImageError(row.image, row.reason, row.detail)
+        return images.pixels
+    pixels = np.empty(shape, np.uint8)
     crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)
     for i, crop in enumerate(crops):
         pixels[i] = crop

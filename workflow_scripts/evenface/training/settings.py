@@ -19,7 +19,8 @@ LOOP_DEFAULTS: dict[str, Any] = {
     "shift": 0.0,  # largest random shift, in shares of height and width; the border is repeated
     "patience": 0,  # epochs without a better validation loss before stopping; 0 never stops early
     "precision": "auto",  # or "float32", "bfloat16"
-    "cache_mb": 4096,  # decoded pixels kept in memory; a larger set is kept in a file
+    "order": "permutation",  # or "blocks": long stretches of a slow disk, see pixels.order
+    "cache_mb": 4096,  # pixels kept in memory; those of a larger set are read when they are needed
     "save_seconds": 30,  # time between two states a killed training can go on from
 }
 
@@ -33,6 +34,9 @@ TRAINING_DEFAULTS: dict[str, Any] = {
     "crop": None,  # central share of every image that is kept, or None for all of it
     "max_unreadable": 0.01,  # share of images that may fail to decode
 }
+
+#: Rows and columns of the input of the annotator that is trained here: half of an aligned CelebA image.
+ANNOTATOR_SIZE: tuple[int, int] = (112, 92)
 
 
 def resolve(settings: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -26,14 +26,14 @@ from evenface.annotators import annotation_frame, undefined_frame
 from evenface.annotators.confusion import confusion
 from evenface.checkpoints import load_model, save_model
 from evenface.errors import UserError
+from evenface.pixels.decoding import fit_image
 from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
 from evenface.training.fitting import digest_of, label_matrix, load_for_training, text_digest, write_history
-from evenface.training.images import fit_image
 from evenface.training.loop import fit, outputs_of
-from evenface.training.settings import LOOP_DEFAULTS, resolve
+from evenface.training.settings import ANNOTATOR_SIZE, LOOP_DEFAULTS, resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
 from evenface.versions import ANNOTATORS
 
@@ -54,9 +54,6 @@ DEFAULTS: dict[str, Any] = {
     "crop": None,
     "max_unreadable": 0.01,
 }
-
-#: Rows and columns of the network's input: half of an aligned CelebA image.
-SIZE: tuple[int, int] = (112, 92)
 
 _BATCH = 64
 
@@ -119,6 +116,7 @@ def train_annotator(
     threads: int = 1,
     device: str = "auto",
     label: str = "annotator",
+    packs: Sequence[str | os.PathLike] = (),
 ) -> dict[str, Any]:
     """Train the annotator on a faces table with splits, check it, and write it.
 
@@ -135,7 +133,9 @@ def train_annotator(
     device = runtime.choose_device(device)
     precision = runtime.choose_precision(settings["precision"], device)
     partial = Path(model_path).with_suffix(".partial")
-    images, kept, train_rows, validation_rows = load_for_training(faces, SIZE, settings, partial, threads, label)
+    images, kept, train_rows, validation_rows = load_for_training(
+        faces, ANNOTATOR_SIZE, settings, packs, partial, threads, label
+    )
     labels = label_matrix(kept, attributes, label)
     levels = _level_codes(kept)
     for dimension, codes in levels.items():
@@ -196,7 +196,13 @@ def train_annotator(
         "network": {"name": "multi_task", "settings": network_settings},
         "attributes": list(attributes),
         "dimensions": {d: list(v) for d, v in DIMENSIONS.items()},
-        "input": {"rows": SIZE[0], "columns": SIZE[1], "channels": "RGB", "mean": [0.5] * 3, "deviation": [0.5] * 3},
+        "input": {
+            "rows": ANNOTATOR_SIZE[0],
+            "columns": ANNOTATOR_SIZE[1],
+            "channels": "RGB",
+            "mean": [0.5] * 3,
+            "deviation": [0.5] * 3,
+        },
         "seed": seed,
         "settings": settings,
         "best_epoch": result.best_epoch,
@@ -210,7 +216,6 @@ def train_annotator(
         pd.concat(tables).to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     write_history(result.history, log_path)
     written = save_model(model_path, result.state, manifest)
-    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
     shutil.rmtree(partial, ignore_errors=True)
     return written
 

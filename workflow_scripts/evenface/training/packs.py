@@ -1,0 +1,103 @@
+"""Which pixels a configuration needs packed. Imports little: the workflow is read in every job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evenface.pixels.plan import PackName
+from evenface.plan.generators import generators_of
+from evenface.training.classifiers import classifier
+from evenface.training.settings import ANNOTATOR_SIZE
+from evenface.versions import PIXELS
+
+
+def run_tables(settings: Mapping[str, Any], run: str) -> list[str]:
+    """Names of the faces tables a run is trained on, the real one first."""
+    chosen = settings["runs"][run]
+    tables = [chosen["real"]] if chosen["real"] else []
+    if chosen["synthetic"]:
+        first = generators_of(settings["generation"])[0]
+        tables.append(first if chosen["synthetic"] is True else chosen["synthetic"])
+    return tables
+
+
+def network_size(settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height of what the classifiers are shown."""
+    training = settings["training"]
+    return tuple(training["image_size"] or reversed(classifier(training["classifier"]).size))
+
+
+def run_packs(settings: Mapping[str, Any], run: str) -> list[PackName]:
+    """The pixels a run is trained on."""
+    size, crop = network_size(settings), settings["training"]["crop"]
+    return [PackName(table, "train", size, crop) for table in run_tables(settings, run)]
+
+
+def tested_pack(settings: Mapping[str, Any]) -> PackName:
+    """The pixels that are predicted."""
+    evaluation = settings["evaluation"]
+    return PackName(evaluation["dataset"], "test", network_size(settings), evaluation["crop"])
+
+
+def annotated_pack(settings: Mapping[str, Any]) -> PackName:
+    """The pixels the annotator is trained on."""
+    return PackName(settings["annotation"]["trained_here"]["dataset"], "all", tuple(reversed(ANNOTATOR_SIZE)))
+
+
+def packs(settings: Mapping[str, Any]) -> dict[str, PackName]:
+    """All packs of a configuration by name."""
+    named = [pack for run in settings["runs"] for pack in run_packs(settings, run)]
+    return {str(pack): pack for pack in [*named, tested_pack(settings), annotated_pack(settings)]}
+
+
+def pack_path(settings: Mapping[str, Any], pack: PackName | str) -> str:
+    """The descriptor of a pack, beside which its pixels lie."""
+    return f"{settings['pixels']['folder']}/{pack}.json"
+
+
+def pack_recipe(settings: Mapping[str, Any], pack: str) -> dict[str, Any]:
+    """All that decides a pack, and where and how it may be kept."""
+    chosen = settings["pixels"]
+    return packs(settings)[pack].recipe(PIXELS, chosen["store"], chosen["reserve_gb"])
+
+
+def announced(settings: Mapping[str, Any]) -> list[str]:
+    """Sentences that name the GB of pixels that are still to be packed, as far as the data sets have been read."""
+    import pyarrow.parquet as pq
+
+    known, unknown = 0, set()
+    for pack in packs(settings).values():
+        table = Path(f"data/faces/{pack.table}.parquet")
+        if Path(pack_path(settings, pack)).exists():
+            continue
+        if table.is_file():
+            known += pq.read_metadata(table).num_rows * pack.row_bytes
+        else:
+            unknown.add(pack.table)
+    folder = Path(settings["pixels"]["folder"])
+    while not folder.exists():
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    free = max(disk.f_bavail * disk.f_frsize / 1e9 - settings["pixels"]["reserve_gb"], 0)
+    said = [f"Pixels to be packed: at most {known / 1e9:.1f} GB; {free:.1f} GB may be used."] if known else []
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        said.append(
+            f"The GB of pixels of {names} are known when these data sets have been read; {free:.1f} GB may be used."
+        )
+    return said
+
+
+def stale_files(settings: Mapping[str, Any]) -> list[Path]:
+    """Files in the folder of packed pixels, unfinished ones included, that the configuration no longer asks for."""
+    folder, names = Path(settings["pixels"]["folder"]), packs(settings)
+    suffixes = (".pixels.partial", ".pixels.journal", ".pixels", ".storage.json", ".json")
+    stale = []
+    for path in folder.glob("*"):
+        ending = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)
+        if ending and path.name.removesuffix(ending).removeprefix(".") not in names:
+            stale.append(path)
+    return stale
