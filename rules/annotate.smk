@@ -4,7 +4,7 @@
 rule train_annotator:
     input:
         faces=f"data/faces/{SETTINGS['annotation']['trained_here']['dataset']}.parquet",
-        pixels=[pack_path(SETTINGS, annotated_pack(SETTINGS))],
+        pixels=ancient(pack_path(SETTINGS, annotated_pack(SETTINGS))),
     output:
         model=ensure("results/annotators/trained_here/model.safetensors", non_empty=True),
         manifest="results/annotators/trained_here/model.json",
@@ -25,6 +25,7 @@ rule train_annotator:
     params:
         recipe={
             "version": versions.ANNOTATORS["trained_here"],
+            "pixels": versions.PIXELS,
             "seed": SETTINGS["seed"],
             "attributes": SETTINGS["annotation"]["trained_here"]["attributes"],
             "settings": {

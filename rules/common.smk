@@ -401,6 +401,7 @@ def training_settings(wildcards):
     """All that decides a classifier, its training tables aside."""
     return {
         "version": versions.TRAINING,
+        "pixels": versions.PIXELS,
         "run": wildcards.run,
         "seed": int(wildcards.seed),
         **RUNS[wildcards.run],

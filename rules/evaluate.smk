@@ -6,7 +6,7 @@ rule predict:
         model="results/models/{run}/{seed}/model.safetensors",
         manifest="results/models/{run}/{seed}/model.json",
         faces="data/faces/{dataset}.parquet",
-        pixels=[pack_path(SETTINGS, tested_pack(SETTINGS))],
+        pixels=ancient(pack_path(SETTINGS, tested_pack(SETTINGS))),
     output:
         predictions=ensure("results/predictions/{run}/{seed}/{dataset}.parquet", non_empty=True),
     log:
@@ -23,6 +23,7 @@ rule predict:
     params:
         recipe={
             "version": versions.PREDICTIONS,
+            "pixels": versions.PIXELS,
             "attributes": SETTINGS["evaluation"]["attributes"],
             "crop": SETTINGS["evaluation"]["crop"],
         },

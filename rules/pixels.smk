@@ -5,9 +5,8 @@ rule pack:
     input:
         faces=lambda wildcards: f"data/faces/{PACKS[wildcards.pack].table}.parquet",
     output:
-        # The pixels lie beside it, undeclared: a table that was read again with the same pictures packs none again.
+        # The pixels lie beside it, undeclared: where a table is read again, what did not change is not decoded again.
         descriptor=pack_path(SETTINGS, "{pack}"),
-        storage=pack_path(SETTINGS, "{pack}.storage"),
     log:
         "results/logs/pack/{pack}.log",
     benchmark:

@@ -9,6 +9,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         read_table(snakemake.input.faces, columns=["image_id", "image", "split"]),
         snakemake.params.recipe,
         snakemake.output.descriptor,
-        snakemake.output.storage,
         threads=snakemake.threads,
     )

@@ -72,6 +72,9 @@ class Decoders:
     def __exit__(self, *_exception) -> None:
         self.close()
 
+    def __del__(self):
+        self.close()
+
     def close(self) -> None:
         """End the processes, whatever they are at."""
         self._pool.shutdown(cancel_futures=True)

@@ -136,20 +136,26 @@ def unfinished(path: Path) -> tuple[Path, Path]:
 def _look(
     faces: pd.DataFrame, references: Sequence[str], size: Any, crop: float | None, landmarks: np.ndarray | None
 ) -> tuple[int, str]:
-    """Bytes of the files the pictures lie in, and a digest of all that decides the pixels, as far as a look tells."""
+    """At most how many bytes the pictures have as they are, and a digest of all that decides their pixels.
+
+    Files are looked at, not read.
+    """
     digest = hashlib.sha256(json.dumps([PIXELS, list(size), crop]).encode())
     digest.update(b"" if landmarks is None else np.ascontiguousarray(landmarks, np.float32).tobytes())
     seen: dict[str, tuple[int, int]] = {}
+    total = 0
     for image_id, reference in zip(faces["image_id"].astype(str), references, strict=True):
-        file = reference.partition("::")[0]
-        if file not in seen:
+        file, _, member = reference.partition("::")
+        new = file not in seen
+        if new:
             try:
                 found = os.stat(file)
                 seen[file] = found.st_size, found.st_mtime_ns
             except (OSError, ValueError):  # reading it will tell
                 seen[file] = 0, 0
+        total += seen[file][0] if new or not member else 0
         digest.update(f"{image_id}\n{reference}\n{seen[file]}\n".encode())
-    return sum(bytes for bytes, _ in seen.values()), digest.hexdigest()
+    return total, digest.hexdigest()
 
 
 @contextmanager
