@@ -120,9 +120,9 @@ def original_step(count, batch):
 def ours(paths, batch, precision):
     """One epoch of the library's loop over pixels it has decoded; the loss."""
     from evenface.networks.slim_cnn import SlimCNN
+    from evenface.pixels.faces import load_faces
     from evenface.taxonomy import CELEBA_ATTRIBUTES
     from evenface.training import runtime
-    from evenface.training.images import load_faces
     from evenface.training.loop import fit
     from evenface.training.settings import LOOP_DEFAULTS
     from evenface.training.tasks import AttributeTask

@@ -16,7 +16,8 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.joblog import progress
 from evenface.pixels.decoding import chunks, decoded
-from evenface.pixels.store import Pack, gigabytes, row_bytes, write_pack
+from evenface.pixels.plan import gigabytes
+from evenface.pixels.store import Pack, row_bytes, write_pack
 from evenface.storage.images import ImageError
 
 log = logging.getLogger("evenface")

@@ -9,6 +9,11 @@ from typing import Any
 SPLITS: dict[str, tuple[str, ...]] = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
 
 
+def gigabytes(count: float) -> str:
+    """Bytes as text: GB, or MB below a tenth of one."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
 @dataclass(frozen=True)
 class PackName:
     """The pixels of one part of a faces table at one ``size`` (width, height) and ``crop``."""

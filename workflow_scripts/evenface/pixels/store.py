@@ -38,6 +38,7 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.joblog import progress
 from evenface.pixels.decoding import Answer, Decoders, chunks, processes_for
+from evenface.pixels.plan import gigabytes
 from evenface.storage.tables import read_table, table_bytes, table_meta
 from evenface.versions import PIXELS
 
@@ -64,11 +65,6 @@ class Storage:
     store: str
     why: str
     bytes: int
-
-
-def gigabytes(count: float) -> str:
-    """Bytes as text: GB, or MB below a tenth of one."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def row_bytes(size: tuple[int, int]) -> int:
@@ -208,7 +204,7 @@ def _begun(partial: Path, journal: Path, stamp: str, each: int) -> tuple[Storage
             for line in file:
                 if not line.endswith("\n"):  # torn by the kill
                     break
-                answers.append(Answer(**json.loads(line), payload=b""))
+                answers.append(Answer(**json.loads(line), payload=[]))
     except (OSError, ValueError, KeyError, TypeError):
         return None, []
     written = sum(len(a.lengths) * each if storage.store == "packed" else sum(a.lengths) for a in answers)
@@ -294,11 +290,11 @@ def _decode(
         """A length per picture that is decoded and written."""
         place = end
         for answer in decoders.map(tasks()):
-            view = memoryview(answer.payload)
+            view = memoryview(b"".join(answer.payload))
             while view:
                 count = os.pwrite(data.fileno(), view, place)
                 view, place = view[count:], place + count
-            answer.payload = b""
+            answer.payload = []
             answers.append(answer)
             notes.write(_line(answer))
             notes.flush()
@@ -453,7 +449,8 @@ class Pack:
                     f"{images[rows[part.start + i]]} could be read when its pixels were packed, and no longer can "
                     f"({detail}); {self._remedy}"
                 )
-            out[part] = np.frombuffer(answer.payload, np.uint8).reshape(-1, *out.shape[1:])
+            for image, data in zip(out[part], answer.payload, strict=True):
+                image[:] = np.frombuffer(data, np.uint8).reshape(image.shape)
             checksums += answer.checksums
         return checksums
 

@@ -91,7 +91,7 @@ class Worker:
             "checksums": checksums,
             "errors": errors,
             "lengths": [len(part) for part in parts],
-            "payload": b"".join(parts),
+            "payload": parts,
         }
 
     def _data(self, task: dict[str, Any], i: int, reference: str) -> bytes:
@@ -131,11 +131,11 @@ def main() -> None:
             answer = worker.ask(json.loads(line))
             payload = answer.pop("payload")
         except UserError as error:
-            answer, payload = {"failed": str(error)}, b""
+            answer, payload = {"failed": str(error)}, []
         except MemoryError:
-            answer, payload = {"failed": "out of memory while decoding pictures; give the rule more mem_mb"}, b""
+            answer, payload = {"failed": "out of memory while decoding pictures; give the rule more mem_mb"}, []
         out.write(json.dumps(answer).encode() + b"\n")
-        out.write(payload)
+        out.writelines(payload)
         out.flush()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenface.pixels.plan import PackName
+from evenface.pixels.plan import PackName, gigabytes
 from evenface.plan.generators import generators_of
 from evenface.training.classifiers import classifier
 from evenface.training.settings import ANNOTATOR_SIZE
@@ -81,13 +81,11 @@ def announced(settings: Mapping[str, Any]) -> list[str]:
     while not folder.exists():
         folder = folder.parent
     disk = os.statvfs(folder)
-    free = max(disk.f_bavail * disk.f_frsize / 1e9 - settings["pixels"]["reserve_gb"], 0)
-    said = [f"Pixels to be packed: at most {known / 1e9:.1f} GB; {free:.1f} GB may be used."] if known else []
+    free = gigabytes(max(disk.f_bavail * disk.f_frsize - settings["pixels"]["reserve_gb"] * 1e9, 0))
+    said = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
     if unknown:
         names = ", ".join(sorted(unknown))
-        said.append(
-            f"The GB of pixels of {names} are known when these data sets have been read; {free:.1f} GB may be used."
-        )
+        said.append(f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used.")
     return said
 
 
