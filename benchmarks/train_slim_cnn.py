@@ -120,8 +120,8 @@ def original_step(count, batch):
 def ours(paths, batch, precision):
     """One epoch of the library's loop over pixels it has decoded; the loss."""
     from evenface.networks.slim_cnn.network import SlimCNN
+    from evenface.pixels.faces import load_faces
     from evenface.taxonomy import CELEBA_ATTRIBUTES
-    from evenface.training.images import load_faces
     from evenface.training.loop import fit
     from evenface.training.method import Classification, Problem
     from evenface.training.session import Session

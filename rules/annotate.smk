@@ -4,6 +4,7 @@
 rule train_annotator:
     input:
         faces=FLOW.annotation.training_faces(),
+        pixels=ancient(FLOW.pixels.annotated()),
     output:
         model=ensure("results/annotators/trained_here/model.safetensors", non_empty=True),
         manifest="results/annotators/trained_here/model.json",

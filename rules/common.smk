@@ -9,6 +9,8 @@ from evenface.recipes.screening import CALIBRATION, NETWORK
 from evenface.resources import scaled
 from evenface.storage.atomic import check_writable, sweep
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.logging import logger
 
 # What the workflow alone writes to: a user's data sets may be millions of files.
 OWN_FOLDERS = "results models data/faces data/prompts data/standins data/synthetic data/text_to_face".split()
@@ -22,11 +24,15 @@ except UserError as error:
 onstart:
     try:
         FLOW.check_before_jobs(workflow.dag_settings.targets)
-        check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+        check_writable(
+            "data/faces", "data/synthetic", "results/logs", "results/benchmarks", FLOW.pixels.folder
+        )
         cluster.refuse_beside_live_jobs(".")
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    sweep(*OWN_FOLDERS)
+    sweep(*OWN_FOLDERS, FLOW.pixels.folder)
+    for sentence in FLOW.pixels.announced():
+        logger.info(sentence)
 
 
 # There where it is installed.
@@ -46,6 +52,7 @@ wildcard_constraints:
     generator=one_of(FLOW.generators),
     annotator=one_of(FLOW.annotation.names),
     standin=one_of(FLOW.standins.names),
+    pack=one_of(FLOW.pixels.names),
     part=r"[0-9]+",
     model=r"[a-z0-9_]+",
     dataset=one_of(FLOW.datasets.names),

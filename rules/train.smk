@@ -5,6 +5,7 @@ rule train:
     input:
         faces=FLOW.training.tables,
         files=FLOW.training.files,
+        pixels=FLOW.pixels.of_run,
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",

@@ -13,6 +13,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         split="test",
         crop=snakemake.params.recipe["crop"],
         max_unreadable=snakemake.params.recipe["max_unreadable"],
+        packs=list(snakemake.input.pixels),
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

@@ -9,6 +9,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.params.recipe,
         snakemake.output.model,
         snakemake.output.log,
+        packs=list(snakemake.input.pixels),
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

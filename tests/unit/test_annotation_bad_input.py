@@ -22,7 +22,7 @@ from evenface.annotators.facexformer.annotator import FaceXFormerAnnotator
 from evenface.annotators.fairface.annotator import FairFace
 from evenface.annotators.fairface.reader import FaceReader
 from evenface.annotators.ground_truth.annotator import GroundTruth
-from evenface.annotators.trained_here.annotator import SIZE, TrainedHere
+from evenface.annotators.trained_here.annotator import TrainedHere
 from evenface.checkpoints import save_model
 from evenface.faces import face_chips
 from evenface.faces.mtcnn_detection import MTCNN
@@ -31,6 +31,7 @@ from evenface.storage.images import encode_jpeg, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
+from evenface.training.settings import ANNOTATOR_SIZE as SIZE
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -26,7 +26,7 @@ ORDER = [
     "errors", "seeds", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
     "storage", "prompts", "plan",
     "configuration", "assets",
-    "networks", "checkpoints", "generators", "standins", "datasets", "faces", "screening", "training", "annotators",
+    "networks", "checkpoints", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",
 ]  # fmt: skip
 

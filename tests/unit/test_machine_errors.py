@@ -61,7 +61,7 @@ def test_more_shards_than_open_files_are_all_read(tmp_path):
     done = limited(
         """
         import pandas as pd
-        from evenface.training.images import load_faces
+        from evenface.pixels.faces import load_faces
         references = open(sys.argv[1]).read().splitlines()
         faces = pd.DataFrame({"image_id": references, "image": references})
         found = load_faces(faces, (2, 2), threads=2)
@@ -84,7 +84,7 @@ def test_too_many_open_files_stop_a_training_with_one_sentence(tmp_path):
         + """
 import pandas as pd
 from evenface.joblog import job_log
-from evenface.training.images import load_faces
+from evenface.pixels.faces import load_faces
 references = open(sys.argv[1]).read().splitlines()
 faces = pd.DataFrame({"image_id": references, "image": references})
 with job_log(sys.argv[2]):

@@ -165,8 +165,8 @@ def test_a_model_remembers_how_its_network_is_shown_pixels(faces, tmp_path):
     model, out = tmp_path / "m/model.safetensors", tmp_path / "p.parquet"
     table = predict(model, faces, out, split="test", device="cpu")
 
+    from evenface.pixels.decoding import fit_image
     from evenface.storage.images import ImageReader
-    from evenface.training.images import fit_image
 
     network, _ = load_model(model)
     with ImageReader() as reader:

@@ -190,7 +190,7 @@ def test_best_threshold_is_the_balanced_accuracy_optimum():
 
 
 def test_fit_image():
-    from evenface.training.images import fit_image
+    from evenface.pixels.decoding import fit_image
 
     random = np.random.default_rng(0)
     exact = random.integers(0, 256, (218, 178, 3), np.uint8)
@@ -215,7 +215,7 @@ def test_normalisation_of_a_batch_matches_the_published_preprocessing():
 
 
 def test_prefetch_passes_errors_and_stops_early():
-    from evenface.training.images import prefetch
+    from evenface.pixels.background import prefetch
 
     def broken():
         yield 1

@@ -21,6 +21,7 @@ from evenface.errors import UserError
 from evenface.plan.overview import overview
 from evenface.plan.shards import build_plans, shard_batches
 from evenface.prompts.writers import commands as prompt_commands
+from evenface.training.packs import stale_files
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +90,7 @@ def image_show(arguments: argparse.Namespace) -> None:
 
 
 def prune(arguments: argparse.Namespace) -> None:
-    """List shards (and their tables) that the configuration no longer asks for; delete them with --delete."""
+    """List shards (and their tables) and packed pixels that the configuration no longer asks for; delete them with --delete."""
     settings = load_settings(arguments.configfile)
     stale = []
     for plan in build_plans(settings).values():
@@ -98,6 +99,7 @@ def prune(arguments: argparse.Namespace) -> None:
         stale += [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
         for made in ("annotations", "quality"):
             stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
+    stale += stale_files(settings)
     stale.sort()
     for path in stale:
         print(path)
@@ -316,7 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     image = verbs.add_parser("image", help="where an image comes from").add_subparsers(required=True).add_parser("show")
     image.add_argument("image", help="a PNG, JPEG or WebP file, or shard.tar::member")
     image.set_defaults(run=image_show)
-    remove = verbs.add_parser("prune", help="shards that no configuration asks for")
+    remove = verbs.add_parser("prune", help="shards and packed pixels that no configuration asks for")
     remove.add_argument("--delete", action="store_true")
     remove.set_defaults(run=prune)
     fairface = verbs.add_parser("fairface", help="FairFace's own program").add_subparsers(required=True)

@@ -27,6 +27,7 @@ from evenface.parts import (
     Writer,
     parts,
 )
+from evenface.pixels.settings import PixelsSettings
 from evenface.prompts.settings import ContextualSettings, PromptsSettings
 from evenface.screening.settings import ScreeningSettings
 from evenface.standins.settings import StandinSettings
@@ -83,6 +84,7 @@ def _build(extensions: str) -> type[Settings]:
         annotation=(_with_blocks(AnnotationSettings, Annotator), Field({})),
         text_to_face=(TextToFaceSettings, Field({})),
         latent_directions=(DirectionSettings, Field({})),
+        pixels=(PixelsSettings, Field({})),
         training=(TrainingSettings, Field({})),
         runs=(
             Annotated[dict[RunName, RunSettings], Field(min_length=1)],

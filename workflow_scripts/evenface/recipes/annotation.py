@@ -113,6 +113,7 @@ class Annotation:
         own = self._annotation["trained_here"]
         return {
             "version": self.part("trained_here").version,
+            "pixels": version("pixels", "pixels"),
             "seed": self._flow.settings["seed"],
             "attributes": own["attributes"],
             "settings": {key: value for key, value in own.items() if key != "attributes"},

@@ -47,6 +47,7 @@ class Flow:
             evaluation,
             generation,
             latent,
+            pixels,
             screening,
             standins,
             text_to_face,
@@ -63,6 +64,7 @@ class Flow:
         self.screening = screening.Screening(self)
         self.annotation = annotation.Annotation(self)
         self.datasets = datasets.Datasets(self)
+        self.pixels = pixels.Pixels(self)
         self.training = training.Training(self)
         self.evaluation = evaluation.Evaluation(self)
         self.text_to_face = text_to_face.TextToFace(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evenface.parts import version
+from evenface.training.packs import run_tables
 from evenface.training.settings import run_files, run_recipe
 
 if TYPE_CHECKING:
@@ -19,12 +20,7 @@ class Training:
 
     def tables(self, wildcards: Any) -> list[str]:
         """The faces tables a run is trained on, the real one first."""
-        run = self._flow.settings["runs"][wildcards.run]
-        tables = [f"data/faces/{run['real']}.parquet"] if run["real"] else []
-        if run["synthetic"]:
-            chosen = self._flow.generators[0] if run["synthetic"] is True else run["synthetic"]
-            tables.append(f"data/faces/{chosen}.parquet")
-        return tables
+        return [f"data/faces/{table}.parquet" for table in run_tables(self._flow.settings, wildcards.run)]
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides a classifier, its training tables and files aside."""
@@ -39,6 +35,7 @@ class Training:
         evaluation = self._flow.settings["evaluation"]
         return {
             "version": version("training", "predictions"),
+            "pixels": version("pixels", "pixels"),
             "attributes": evaluation["attributes"],
             "crop": evaluation["crop"],
             "max_unreadable": evaluation["max_unreadable"],

@@ -71,7 +71,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if method is None else image.transpose(method)
 
 
-def _rgb(data: bytes, reference: str, max_pixels: int) -> np.ndarray:
+def _rgb(data: bytes, reference: str, max_pixels: int) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
@@ -88,11 +88,16 @@ def _rgb(data: bytes, reference: str, max_pixels: int) -> np.ndarray:
         if "A" in image.getbands() or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, (128, 128, 128, 255)), image)
-        return np.array(image.convert("RGB"))
+        return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Decode bytes to RGB uint8 (H, W, 3), EXIF orientation applied, alpha over mid-gray.
+    """RGB uint8 (H, W, 3) of :func:`decode_picture`."""
+    return np.array(decode_picture(data, reference, max_pixels=max_pixels))
+
+
+def decode_picture(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode bytes to a Pillow image in mode RGB, EXIF orientation applied, alpha over mid-gray.
 
     Samples of 16 bits keep their upper eight; CMYK is converted without its colour profile. Raises
     ImageError for data that is no image, truncated, of 32 bits a sample, or larger than ``max_pixels``; the

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from evenface.pixels.decoding import fit_image
 from evenface.storage.shards import read_shard
-from evenface.training.images import fit_image
 
 
 @dataclass(frozen=True)

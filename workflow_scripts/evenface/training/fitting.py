@@ -15,7 +15,7 @@ import pandas as pd
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError
 from evenface.parts import Method, Network, Settings
-from evenface.training.images import FaceImages, load_faces
+from evenface.pixels.faces import FaceImages, load_faces
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
 
@@ -41,6 +41,7 @@ def load_for_training(
     faces: pd.DataFrame,
     size: tuple[int, int],
     settings: Mapping[str, Any],
+    packs: Sequence[str | os.PathLike],
     scratch: Path,
     threads: int,
     label: str,
@@ -53,8 +54,8 @@ def load_for_training(
     :func:`evenface.datasets.unreadable.check_unreadable`), or a split is empty.
     """
     images = load_faces(
-        faces, size, crop=settings["crop"], budget=settings["cache_mb"] << 20, scratch=scratch, threads=threads,
-        label=f"{label}: decoding",
+        faces, size, crop=settings["crop"], packs=packs, budget=settings["cache_mb"] << 20, scratch=scratch,
+        threads=threads, blocks=settings["order"] == "blocks", label=f"{label}: reading",
     )  # fmt: skip
     key = f"{where}.max_unreadable"
     by_cell = check_unreadable(faces, images.rejected, settings["max_unreadable"], key=key, label=label)
@@ -87,12 +88,14 @@ def train(
     device: str = "auto",
     label: str = "training",
     origin: Mapping[str, Any] | None = None,
+    packs: Sequence[str | os.PathLike] = (),
 ) -> dict[str, Any]:
     """Train a classifier of ``attributes`` on the rows of ``faces`` with split ``train``, judged on ``val``.
 
     ``faces`` is a faces table (see ``compose``); ``settings`` has keys of ``ClassifierSettings``. Writes
     ``model_path`` (safetensors), the manifest beside it (``.json``) and ``log_path`` (CSV, one line per
-    epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). An interrupted training
+    epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). The
+    pixels come from ``packs`` (see :func:`evenface.pixels.faces.load_faces`), without them from the pictures. An interrupted training
     goes on when it is called again with the same data and settings (see :class:`evenface.training.session.Session`).
     The same faces, settings, seed and threads give the same bytes on the same machine.
 
@@ -110,7 +113,7 @@ def train(
     from evenface.training.method import Problem
 
     images, kept, train_rows, validation_rows, left_out = load_for_training(
-        faces, size, settings.model_dump(), session.folder, threads, label, "training"
+        faces, size, settings.model_dump(), packs, session.folder, threads, label, "training"
     )
     labels = label_matrix(kept, attributes, label)
     data = {
@@ -174,8 +177,6 @@ def train(
         "origin": dict(origin or {}),
     }
     state = network.state_dict()
-    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
-    del problem, method
     return session.write(fitted, state, manifest, log_path)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from evenface.networks.normalisation import CENTRED, Normalisation
+from evenface.pixels.background import prefetch
 from evenface.training.augmentation import to_input
 
 
@@ -29,9 +30,7 @@ def outputs_of(
     normalisation: Normalisation = CENTRED,
 ) -> Tensor:
     """What ``network``, in evaluation mode, or its ``features`` give for ``pixels[rows]``: float32 (n, k) on the CPU."""
-    parts = []
+    batches = (pixels[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
     with torch.inference_mode(), autocast(device, precision):
-        for start in range(0, len(rows), batch_size):
-            x = normalisation(to_input(pixels[rows[start : start + batch_size]], device))
-            parts.append(network(x).float().cpu())
+        parts = [network(normalisation(to_input(batch, device))).float().cpu() for batch in prefetch(batches)]
     return torch.cat(parts)

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from evenface.checkpoints import read_state
 from evenface.checkpoints.stored import ITEM_BYTES
 from evenface.errors import UserError
+from evenface.pixels.background import prefetch
 from evenface.storage.atomic import write_bytes
-from evenface.training.images import prefetch
 from evenface.training.method import Method
 from evenface.training.settings import LoopSettings
 

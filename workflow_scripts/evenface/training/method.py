@@ -25,8 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenface.networks.normalisation import CENTRED, Normalisation
+from evenface.pixels.order import epoch_order
 from evenface.seeds import seed_from
-from evenface.training.augmentation import Degrade, _augment, _Batch, to_input
+from evenface.training.augmentation import Batch, Degrade, augment, to_input
 from evenface.training.forward import autocast, outputs_of
 from evenface.training.settings import EpochSettings, LoopSettings
 from evenface.training.tasks import attribute_numbers, masked_bce
@@ -200,9 +201,10 @@ class ImageMethod(Method):
     def order(self, epoch: int) -> np.ndarray:
         """Rows of an epoch (from 1) in the order they are shown: as many in every epoch."""
         rows = self.problem.train_rows
-        return rows[np.random.Generator(np.random.PCG64(seed_from(self._seed, "order", epoch))).permutation(len(rows))]
+        random = np.random.Generator(np.random.PCG64(seed_from(self._seed, "order", epoch)))
+        return rows[epoch_order(len(rows), self.problem.settings.order, random)]
 
-    def batch(self, step: int) -> _Batch:
+    def batch(self, step: int) -> Batch:
         """Augmented images of the step's rows."""
         epoch, step = step // self.round + 1, step % self.round
         if self._order[0] != epoch:
@@ -210,12 +212,12 @@ class ImageMethod(Method):
         size = self.problem.settings.batch_size
         return self.augmented(self._order[1][step * size : (step + 1) * size], "augment", epoch, step)
 
-    def augmented(self, rows: np.ndarray, *names: object) -> _Batch:
+    def augmented(self, rows: np.ndarray, *names: object) -> Batch:
         """The images of ``rows``, changed by chance as the settings say; ``names`` seed the draw."""
         seed = seed_from(self._seed, *names)
-        return _augment(self.problem.pixels[rows], rows, self._augmentation, seed, self.problem.degrade)
+        return augment(self.problem.pixels[rows], rows, self._augmentation, seed, self.problem.degrade)
 
-    def input(self, batch: _Batch) -> Tensor:
+    def input(self, batch: Batch) -> Tensor:
         """A batch as the network's input, on the device."""
         device = self.problem.session.device
         x = to_input(batch.pixels, device)
@@ -224,7 +226,7 @@ class ImageMethod(Method):
             x = x.mul_(gain).add_(offset).clamp_(-1, 1)
         return self.problem.normalisation(x)
 
-    def forward(self, batch: _Batch, name: str = "network") -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, name: str = "network") -> tuple[Tensor, Tensor]:
         """Outputs float32 (n, k) and embeddings float32 (n, d) of one of the networks, on the device."""
         network = self.networks[name]
         with autocast(self.problem.session.device, self.problem.session.precision):
@@ -232,7 +234,7 @@ class ImageMethod(Method):
             outputs = network.classify(features)
         return outputs.float(), features.float()
 
-    def loss_of(self, batch: _Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss_of(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """The loss of the network's outputs."""
         return self.loss(*self.forward(batch), batch.rows), {}
 

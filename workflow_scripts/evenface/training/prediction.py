@@ -13,17 +13,40 @@ from evenface.checkpoints import load_model
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError, check_names
 from evenface.joblog import progress
+from evenface.pixels.background import prefetch
+from evenface.pixels.decoding import chunks, decoded
+from evenface.pixels.faces import open_packs, packed_faces
 from evenface.storage.images import ImageError
 from evenface.storage.tables import write_table
 from evenface.training import runtime
 from evenface.training.fitting import label_matrix
-from evenface.training.images import decoded
 
 _BATCH = 64
 
 
-def _groups(images: Iterator, size: int) -> Iterator[tuple[list[int], np.ndarray, list[ImageError]]]:
-    """Readable images in batches, with their positions and the errors of the others."""
+def _batches(
+    faces: pd.DataFrame,
+    size: tuple[int, int],
+    crop: float | None,
+    packs: Sequence[str | os.PathLike],
+    threads: int,
+    label: str,
+) -> Iterator[tuple[Sequence[int], np.ndarray, list[ImageError]]]:
+    """Readable images of ``faces`` in batches, with their positions and the errors of the others."""
+    opened = open_packs(packs, size, crop, threads)
+    if not opened:
+        yield from _groups(
+            progress(decoded(faces["image"].tolist(), size, crop=crop, threads=threads), len(faces), label)
+        )
+        return
+    images = packed_faces(faces, opened)
+    yield [], np.empty(0, np.uint8), [ImageError(r.image, r.reason, r.detail) for r in images.rejected.itertuples()]
+    parts = list(chunks(len(images.rows), _BATCH))
+    for part in progress(parts, len(parts), f"{label}, batches of {_BATCH}"):
+        yield images.rows[part], images.pixels[np.arange(part.start, part.stop)], []
+
+
+def _groups(images: Iterator) -> Iterator[tuple[list[int], np.ndarray, list[ImageError]]]:
     positions: list[int] = []
     batch: list[np.ndarray] = []
     errors: list[ImageError] = []
@@ -33,7 +56,7 @@ def _groups(images: Iterator, size: int) -> Iterator[tuple[list[int], np.ndarray
             continue
         positions.append(position)
         batch.append(image)
-        if len(batch) == size:
+        if len(batch) == _BATCH:
             yield positions, np.stack(batch), errors
             positions, batch, errors = [], [], []
     if positions or errors:
@@ -52,11 +75,13 @@ def predict(
     device: str = "auto",
     label: str = "predicting",
     max_unreadable: float = 0.01,
+    packs: Sequence[str | os.PathLike] = (),
 ) -> pd.DataFrame:
     """Score the faces with the model and write the predictions table to ``out``; returns it too.
 
     ``attributes`` (default: all the model knows that the table labels) must be known to both;
-    ``split`` keeps only rows of that split; ``crop`` is explained at ``fit_image``. Columns: image_id,
+    ``split`` keeps only rows of that split; ``crop`` is explained at ``fit_picture``; pixels
+    come from ``packs`` where they have the model's size and this crop, else from the pictures. Columns: image_id,
     identity_id, gender, age, ethnicity, then per attribute ``score_<name>`` float32 in [0, 1] and
     ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata holds the model's thresholds, the hash
     of its weights, and the rows whose image could not be read, counted by cell too. Computed in float32,
@@ -86,12 +111,11 @@ def predict(
 
     size = manifest["input"]["rows"], manifest["input"]["columns"]
     normalisation = Normalisation(manifest["input"]["mean"], manifest["input"]["deviation"])
-    images = decoded(faces["image"].tolist(), size, crop=crop, threads=threads)
     scores = np.full((len(faces), len(known)), np.nan, np.float32)
     errors: list[ImageError] = []
-    for positions, batch, failed in _groups(progress(images, len(faces), label), _BATCH):
+    for positions, batch, failed in prefetch(_batches(faces, size, crop, packs, threads, label)):
         errors += failed
-        if positions:
+        if len(positions):
             outputs = outputs_of(
                 network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, normalisation=normalisation
             )

@@ -24,12 +24,14 @@ from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.networks.normalisation import Normalisation
+from evenface.pixels.faces import Pixels, packed_faces
+from evenface.pixels.store import Pack, write_pack
 from evenface.screening.locating import aligned_crops, check_readable, located
 from evenface.screening.settings import MagFaceTrainingSettings
+from evenface.storage.images import ImageError
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import text_digest
 from evenface.training.forward import outputs_of
-from evenface.training.images import mapped_array
 from evenface.training.margin import Margin
 from evenface.training.method import ImageMethod, Problem
 from evenface.training.session import Session
@@ -178,7 +180,7 @@ def train_recognition(
     if shared:
         raise UserError(f"{where}.dataset: {shared} validation or test images show people of the split train")
 
-    pixels = _load(kept, points, settings.cache_mb << 20, session.folder, f"{label}: aligning")
+    pixels = _load(kept, points, settings.cache_mb << 20, session.folder, threads, f"{label}: aligning")
     identities = kept["identity_id"].to_numpy(object)
     data = {
         **{f"{name}_images": len(r) for name, r in rows.items()},
@@ -238,7 +240,6 @@ def train_recognition(
         "data": data,
     }
     state = network.backbone.state_dict()
-    del pixels, problem, method  # a mapped file must be let go before its folder is removed
     return session.write(fitted, state, manifest, log_path)
 
 
@@ -251,13 +252,19 @@ def _gate(auc: float, minimum: float, where: str, label: str) -> None:
         )
 
 
-def _load(faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, label: str) -> np.ndarray:
+def _load(
+    faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, threads: int, label: str
+) -> np.ndarray | Pixels:
     """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
     shape = (len(faces), 112, 112, 3)
     if int(np.prod(shape, dtype=np.int64)) > budget:
-        pixels = mapped_array(scratch, shape)
-    else:
-        pixels = np.empty(shape, np.uint8)
+        path = scratch / "aligned.pixels"
+        write_pack(path, faces, (112, 112), landmarks=points, store="packed", threads=threads, label=label)
+        images = packed_faces(faces, [Pack(path)])
+        for row in images.rejected.itertuples():
+            raise ImageError(row.image, row.reason, row.detail)
+        return images.pixels
+    pixels = np.empty(shape, np.uint8)
     crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)
     for i, crop in enumerate(crops):
         pixels[i] = crop

@@ -18,6 +18,7 @@ def train_run(
     model: str | os.PathLike,
     log: str | os.PathLike,
     *,
+    packs: Sequence[str | os.PathLike] = (),
     threads: int = 1,
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def train_run(
 
     ``tables`` maps real and synthetic, as far as the run uses them, to faces tables; ``recipe`` holds
     ``run``, ``seed``, ``synthetic_per_real``, ``attributes`` and ``settings`` (see
-    :func:`evenface.training.train`). The manifest records which faces the run was trained on.
+    :func:`evenface.training.train`); ``packs`` hold the pixels. The manifest records which faces the run was trained on.
     """
     frame = compose({k: read_table(v) for k, v in tables.items()}, recipe, recipe["seed"])
     origin = {
@@ -35,7 +36,7 @@ def train_run(
     }
     return train(
         frame, recipe["attributes"], recipe["settings"], model, log_path=log, seed=recipe["seed"], threads=threads,
-        device=device, label=f"{recipe['run']}-{recipe['seed']}", origin=origin,
+        device=device, label=f"{recipe['run']}-{recipe['seed']}", origin=origin, packs=packs,
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ Choice = str | dict[str, Any]
 S = TypeVar("S", bound=Settings)
 P = TypeVar("P", bound=Part)
 
+#: Rows and columns of the input of the annotator that is trained here: half of an aligned CelebA image.
+ANNOTATOR_SIZE: tuple[int, int] = (112, 92)
+
 
 class LoopSettings(Settings):
     """What the loop reads, whatever is trained."""
@@ -60,7 +63,14 @@ class EpochSettings(LoopSettings):
         0.0, ge=0, le=0.2, description="Largest random shift of a training image as a share of its sides."
     )
     patience: int = Field(0, ge=0, description="Epochs without better weights before stopping; 0 never stops early.")
-    cache_mb: int = Field(4096, ge=1, description="Decoded images kept in memory; a larger set is kept in a file.")
+    order: Literal["permutation", "blocks"] = Field(
+        "permutation",
+        description="How an epoch passes over the images. blocks: 256 neighbours at a time, shuffled among 32 such "
+        "blocks, for a slow disk; gives another model.",
+    )
+    cache_mb: int = Field(
+        4096, ge=1, description="Pixels kept in memory; those of a larger set are read when they are needed."
+    )
 
 
 class StepSettings(LoopSettings):
@@ -177,6 +187,7 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
     entry, settings = config["runs"][run], run_settings(config, run, seed)
     return {
         "version": version("training", "training"),
+        "pixels": version("pixels", "pixels"),
         "parts": {key: _chosen(settings, key)[0].version for key in _KINDS},
         "run": run,
         "seed": seed,

@@ -26,21 +26,18 @@ from evenface.annotators.trained_here import PART
 from evenface.annotators.trained_here.settings import TrainedHereSettings
 from evenface.checkpoints import load_model
 from evenface.errors import UserError
+from evenface.pixels.decoding import fit_image
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
 from evenface.training.fitting import label_matrix, load_for_training, text_digest
 from evenface.training.forward import outputs_of
-from evenface.training.images import fit_image
 from evenface.training.method import ImageMethod, Problem
 from evenface.training.session import Session
-from evenface.training.settings import resolve
+from evenface.training.settings import ANNOTATOR_SIZE, resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
 
 log = logging.getLogger("evenface")
-
-#: Rows and columns of the network's input: half of an aligned CelebA image.
-SIZE: tuple[int, int] = (112, 92)
 
 _BATCH = 64
 
@@ -103,6 +100,7 @@ def train_annotator(
     threads: int = 1,
     device: str = "auto",
     label: str = "annotator",
+    packs: Sequence[str | os.PathLike] = (),
 ) -> dict[str, Any]:
     """Train the annotator on a faces table with splits, check it, and write it.
 
@@ -117,7 +115,7 @@ def train_annotator(
     label_matrix(faces, attributes, label)
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
     images, kept, train_rows, validation_rows, left_out = load_for_training(
-        faces, SIZE, settings.model_dump(), session.folder, threads, label, "annotation.trained_here"
+        faces, ANNOTATOR_SIZE, settings.model_dump(), packs, session.folder, threads, label, "annotation.trained_here"
     )
     labels = label_matrix(kept, attributes, label)
     levels = _level_codes(kept)
@@ -171,15 +169,19 @@ def train_annotator(
         "network": {"name": "multi_task", "settings": network_settings},
         "attributes": list(attributes),
         "dimensions": {d: list(v) for d, v in DIMENSIONS.items()},
-        "input": {"rows": SIZE[0], "columns": SIZE[1], "channels": "RGB", "mean": [0.5] * 3, "deviation": [0.5] * 3},
+        "input": {
+            "rows": ANNOTATOR_SIZE[0],
+            "columns": ANNOTATOR_SIZE[1],
+            "channels": "RGB",
+            "mean": [0.5] * 3,
+            "deviation": [0.5] * 3,
+        },
         "accuracy": accuracy,
         "withheld": withheld,
         "data": data,
     }
     write_csv(pd.concat(tables), confusion_path)
     state = network.state_dict()
-    images.pixels = np.empty(0, np.uint8)  # a mapped file must be let go before its folder is removed
-    del problem, method
     return session.write(fitted, state, manifest, log_path)
 
 

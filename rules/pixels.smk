@@ -1,0 +1,24 @@
+"""Decoded pixels, written once for all trainings and predictions."""
+
+
+rule pack:
+    input:
+        faces=FLOW.pixels.table,
+    output:
+        # The pixels lie beside it, undeclared: where a table is read again, what did not change is not decoded again.
+        descriptor=FLOW.pixels.path("{pack}"),
+    log:
+        "results/logs/pack/{pack}.log",
+    benchmark:
+        "results/benchmarks/pack/{pack}.tsv"
+    priority: 20
+    conda:
+        "../envs/analyse.yaml"
+    threads: 16
+    resources:
+        mem_mb=scaled(4000),
+        runtime=minutes(720),
+    params:
+        recipe=FLOW.pixels.recipe,
+    script:
+        "../workflow_scripts/pack.py"

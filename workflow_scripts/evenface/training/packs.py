@@ -1,0 +1,101 @@
+"""Which pixels a configuration needs packed. Imports little: the workflow is read in every job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evenface.parts import version
+from evenface.pixels.plan import PackName, gigabytes
+from evenface.plan.generators import generators_of
+from evenface.training.settings import ANNOTATOR_SIZE, ClassifierSettings, input_size, resolve, run_settings
+
+
+def run_tables(settings: Mapping[str, Any], run: str) -> list[str]:
+    """Names of the faces tables a run is trained on, the real one first."""
+    chosen = settings["runs"][run]
+    tables = [chosen["real"]] if chosen["real"] else []
+    if chosen["synthetic"]:
+        first = generators_of(settings["generation"])[0]
+        tables.append(first if chosen["synthetic"] is True else chosen["synthetic"])
+    return tables
+
+
+def network_size(settings: Mapping[str, Any], run: str) -> tuple[int, int]:
+    """Width and height of what a run's classifier is shown."""
+    chosen = resolve(ClassifierSettings, run_settings(settings, run, 0), f"runs.{run}")
+    height, width = input_size(chosen, f"runs.{run}")
+    return width, height
+
+
+def run_packs(settings: Mapping[str, Any], run: str) -> list[PackName]:
+    """The pixels a run is trained on."""
+    size, crop = network_size(settings, run), settings["training"]["crop"]
+    return [PackName(table, "train", size, crop) for table in run_tables(settings, run)]
+
+
+def tested_pack(settings: Mapping[str, Any], run: str) -> PackName:
+    """The pixels that a run's classifier predicts."""
+    evaluation = settings["evaluation"]
+    return PackName(evaluation["dataset"], "test", network_size(settings, run), evaluation["crop"])
+
+
+def annotated_pack(settings: Mapping[str, Any]) -> PackName:
+    """The pixels the annotator is trained on."""
+    return PackName(settings["annotation"]["trained_here"]["dataset"], "all", tuple(reversed(ANNOTATOR_SIZE)))
+
+
+def packs(settings: Mapping[str, Any]) -> dict[str, PackName]:
+    """All packs of a configuration by name."""
+    named = [pack for run in settings["runs"] for pack in (*run_packs(settings, run), tested_pack(settings, run))]
+    return {str(pack): pack for pack in [*named, annotated_pack(settings)]}
+
+
+def pack_path(settings: Mapping[str, Any], pack: PackName | str) -> str:
+    """The descriptor of a pack, beside which its pixels lie."""
+    return f"{settings['pixels']['folder']}/{pack}.json"
+
+
+def pack_recipe(settings: Mapping[str, Any], pack: str) -> dict[str, Any]:
+    """All that decides a pack, and where and how it may be kept."""
+    chosen = settings["pixels"]
+    return packs(settings)[pack].recipe(version("pixels", "pixels"), chosen["store"], chosen["reserve_gb"])
+
+
+def announced(settings: Mapping[str, Any]) -> list[str]:
+    """Sentences that name the GB of pixels that are still to be packed, as far as the data sets have been read."""
+    import pyarrow.parquet as pq
+
+    known, unknown = 0, set()
+    for pack in packs(settings).values():
+        table = Path(f"data/faces/{pack.table}.parquet")
+        if Path(pack_path(settings, pack)).exists():
+            continue
+        if table.is_file():
+            known += pq.read_metadata(table).num_rows * pack.row_bytes
+        else:
+            unknown.add(pack.table)
+    folder = Path(settings["pixels"]["folder"])
+    while not folder.exists():
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    free = gigabytes(max(disk.f_bavail * disk.f_frsize - settings["pixels"]["reserve_gb"] * 1e9, 0))
+    said = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        said.append(f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used.")
+    return said
+
+
+def stale_files(settings: Mapping[str, Any]) -> list[Path]:
+    """Files in the folder of packed pixels, unfinished ones included, that the configuration no longer asks for."""
+    folder, names = Path(settings["pixels"]["folder"]), packs(settings)
+    suffixes = (".pixels.partial", ".pixels.journal", ".pixels", ".json")
+    stale = []
+    for path in folder.glob("*"):
+        ending = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)
+        if ending and path.name.removesuffix(ending).removeprefix(".") not in names:
+            stale.append(path)
+    return stale
