@@ -12,7 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         attributes=snakemake.params.recipe["attributes"],
         split="test",
         crop=snakemake.params.recipe["crop"],
-        packs=list(snakemake.input.pixels),
+        packs=[snakemake.input.pixels],
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )
