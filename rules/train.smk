@@ -6,7 +6,10 @@ rule train:
         faces=lambda wildcards: [
             f"data/faces/{table}.parquet" for table in run_tables(SETTINGS, wildcards.run)
         ],
-        pixels=lambda wildcards: [pack_path(SETTINGS, pack) for pack in run_packs(SETTINGS, wildcards.run)],
+        # Ancient: they change with the faces or the recipe only, and keeping them otherwise trains nothing anew.
+        pixels=lambda wildcards: [
+            ancient(pack_path(SETTINGS, pack)) for pack in run_packs(SETTINGS, wildcards.run)
+        ],
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",
