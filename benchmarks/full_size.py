@@ -185,6 +185,8 @@ def batches(pixels, rows, size=64):
 @step
 def first_step(arguments):
     """From an opened table to the first batch, and the rate at which batches come with nothing to train."""
+    import evenface.training.augmentation  # noqa: F401  (PyTorch takes seconds to import)
+
     start = time.perf_counter()
     pixels, rows = training_pixels(arguments)
     stream = batches(pixels, rows)
@@ -344,7 +346,7 @@ def main() -> None:
         took, after = time.perf_counter() - start, disk_of(arguments.folder)
         lines = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("RESULT", "PEAK")))
         own, child = (int(kb) / 1e6 for kb in lines["PEAK"].split())
-        memory = f"{own:.2f} GB" + (f" and {child:.2f} GB a decoding process" if child > 0.01 else "")
+        memory = f"{own:.2f} GB" + (f" and {child:.2f} GB a decoding process" if name.startswith("pack") else "")
         print(
             f"{name:12} {took:8.1f} s   peak memory {memory}   disk {after - before:+.1f} GB, in all {after:.1f} GB\n"
             f"             {lines['RESULT']}",

@@ -173,7 +173,7 @@ def decoded_before(references, size, threads):
 def used():
     """Processor seconds of this process and of all its children."""
     seconds = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    for child in " ".join(path.read_text() for path in Path("/proc/self/task").glob("*/children")).split():
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
         seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return seconds

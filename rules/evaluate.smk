@@ -6,7 +6,7 @@ rule predict:
         model="results/models/{run}/{seed}/model.safetensors",
         manifest="results/models/{run}/{seed}/model.json",
         faces="data/faces/{dataset}.parquet",
-        pixels=FLOW.pixels.tested,
+        pixels=lambda wildcards: [ancient(path) for path in FLOW.pixels.tested(wildcards)],
     output:
         predictions=ensure("results/predictions/{run}/{seed}/{dataset}.parquet", non_empty=True),
     log:

@@ -5,7 +5,8 @@ rule train:
     input:
         faces=FLOW.training.tables,
         files=FLOW.training.files,
-        pixels=FLOW.pixels.of_run,
+        # Ancient: they change with the faces or the recipe only, and keeping them otherwise trains nothing anew.
+        pixels=lambda wildcards: [ancient(path) for path in FLOW.pixels.of_run(wildcards)],
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),
         manifest="results/models/{run}/{seed}/model.json",

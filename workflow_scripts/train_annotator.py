@@ -13,7 +13,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         confusion_path=snakemake.output.confusion,
         log_path=snakemake.output.log,
         seed=snakemake.params.recipe["seed"],
-        packs=list(snakemake.input.pixels),
+        packs=[snakemake.input.pixels],
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

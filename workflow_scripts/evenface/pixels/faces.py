@@ -39,8 +39,12 @@ class Pixels:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        rows = np.asarray(rows)
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        self.read(np.asarray(rows), out)
+        return out
+
+    def read(self, rows: np.ndarray, out: np.ndarray) -> None:
+        """Fill ``out``, uint8 (k, rows, columns, 3), with ``pixels[rows]``."""
         owner = self._pack_of[rows]
         for number, pack in enumerate(self._packs):
             mine = np.flatnonzero(owner == number)
@@ -50,7 +54,6 @@ class Pixels:
                 part = np.empty((len(mine), *self.shape[1:]), np.uint8)
                 pack.read(self._row_of[rows[mine]], part)
                 out[mine] = part
-        return out
 
 
 @dataclass
@@ -164,7 +167,7 @@ def _in_memory(pixels: Pixels, label: str) -> np.ndarray:
     array = np.empty(pixels.shape, np.uint8)
     parts = list(chunks(len(pixels), 256))
     for part in progress(parts, len(parts), f"{label}, 256 pictures each"):
-        array[part] = pixels[np.arange(part.start, part.stop)]
+        pixels.read(np.arange(part.start, part.stop), array[part])
     return array
 
 
