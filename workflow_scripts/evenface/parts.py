@@ -302,8 +302,9 @@ class Method(Part):
     """
 
     kind: ClassVar[str] = "method"
-    #: Which splits it needs demographics in.
-    needs_groups: tuple[Literal["train", "validation", "inference"], ...] = ()
+    #: Which splits it needs demographics in, among train, validation and inference; a function of the settings where they
+    #: decide.
+    needs_groups: tuple[str, ...] | Callable[[Mapping[str, Any]], tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,5 +53,5 @@ PART = Method(
     summary="Rare classes, groups, or classes of a group count more in the loss.",
     code="evenface.training.methods.reweight:create",
     settings=ReweightSettings,
-    needs_groups=("train",),
+    needs_groups=lambda settings: () if settings["by"] == "class" else ("train",),
 )
