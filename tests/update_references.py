@@ -126,7 +126,9 @@ def judge(
             f"raise it to {record['number'] + 1}"
         )
     raised = [
-        numbers[one] for one, before in {name: record["number"], **record["also"]}.items() if numbers[one].value > before
+        numbers[one]
+        for one, before in {name: record["number"], **record["also"]}.items()
+        if numbers[one].value > before
     ]
     changed = digests.differences(record, made, case.loose)
     if changed and not raised:

@@ -34,7 +34,11 @@ MMOD = str(ROOT / "models/dlib/mmod_human_face_detector.dat")
 MTCNN = {net: str(ROOT / f"models/mtcnn/{net}.pt") for net in ("pnet", "rnet", "onet")}
 SG3 = REFERENCE / "stylegan3/tiny_network_snapshot.pkl"
 ATTRIBUTES = tuple(HAIR)
-LEVELS = {"gender": ["female", "male"], "age": ["young", "middle_aged", "senior"], "ethnicity": ["asian", "black", "white"]}
+LEVELS = {
+    "gender": ["female", "male"],
+    "age": ["young", "middle_aged", "senior"],
+    "ethnicity": ["asian", "black", "white"],
+}
 RENDERER = "generators.parametric.PART"
 #: What a few steps of training may differ by between processors.
 TRAINED = 1e-2
@@ -307,7 +311,7 @@ def contextual_settings(**more: Any) -> dict[str, Any]:
     return check_config(config)["generation"]["prompts"]["contextual"]
 
 
-def asked(tmp: Path, **more: Any) -> Any:
+def asked(tmp: Path) -> Any:
     """What a language model is asked and told, and the catalogue that its answer becomes."""
     from chat import lines, serve_chat
     from evenface.prompts.contextual import contextual, writing_task, written_file
@@ -316,10 +320,12 @@ def asked(tmp: Path, **more: Any) -> Any:
 
     with serve_chat() as server:
         server.says(lines("context", *CONTEXTS[:2]))
-        settings = contextual_settings(writer="openai", openai={"base_url": server.url, "model": "m"}, **more)
+        # The address is part of the catalogue's name, and the server's port is another one each time.
+        settings = contextual_settings(writer="openai", openai={"base_url": "http://localhost:1/v1", "model": "m"})
+        model = Endpoint({**settings["openai"], "base_url": server.url}, {})
         path = tmp / written_file(settings, 1)
         path.parent.mkdir(parents=True)
-        write_catalogue(writing_task(settings, 1), settings, path, model=Endpoint(settings["openai"], {}))
+        write_catalogue(writing_task(settings, 1), settings, path, model=model)
         made = contextual(settings, seed=1, base=tmp)
         return [body for *_, body in server.requests], path, [vars(c.prompt) for c in made.cases]
 
@@ -730,7 +736,14 @@ def fit(inputs: Inputs, out: Path, **settings: Any) -> dict[str, Any]:
 
 @case("training.VERSIONS.training", loose=TRAINED)
 def training(inputs: Inputs, out: Path) -> Any:
-    every = {"schedule": "cosine", "colour_jitter": 0.1, "shift": 0.05, "average": 0.5, "optimiser": "adamw", "clip": 1.0}
+    every = {
+        "schedule": "cosine",
+        "colour_jitter": 0.1,
+        "shift": 0.05,
+        "average": 0.5,
+        "optimiser": "adamw",
+        "clip": 1.0,
+    }
     return fit(inputs, out, **every)
 
 
@@ -741,7 +754,9 @@ def erm(inputs: Inputs, out: Path) -> Any:
 
 @case("training.methods.reweight.PART", loose=TRAINED)
 def reweight(inputs: Inputs, out: Path) -> Any:
-    return [fit(inputs, out / by, method={"name": "reweight", "by": by}, epochs=1) for by in ("group", "group_and_class")]
+    return [
+        fit(inputs, out / by, method={"name": "reweight", "by": by}, epochs=1) for by in ("group", "group_and_class")
+    ]
 
 
 @case("networks.slim_cnn.PART")
@@ -775,9 +790,13 @@ def predictions(inputs: Inputs, out: Path) -> Any:
     fit(inputs, out, epochs=1)  # for a manifest as trainings write it; its weights are replaced
     network = networks.build("slim_cnn", {}, outputs=3)
     state = {n: torch.from_numpy(parameter(1, n, t.shape)) for n, t in network.state_dict().items()}
-    written = {k: v for k, v in read_manifest(out / "m.safetensors").items() if k not in ("weights_sha256", "manifest_version")}
+    written = {
+        k: v for k, v in read_manifest(out / "m.safetensors").items() if k not in ("weights_sha256", "manifest_version")
+    }
     save_model(out / "filled.safetensors", state, {**written, "thresholds": dict.fromkeys(ATTRIBUTES, 0.5)})
-    predict(out / "filled.safetensors", inputs.drawn, out / "p.parquet", split="test", crop=0.9, threads=1, device="cpu")
+    predict(
+        out / "filled.safetensors", inputs.drawn, out / "p.parquet", split="test", crop=0.9, threads=1, device="cpu"
+    )
     return pd.read_parquet(out / "p.parquet")
 
 
@@ -791,7 +810,9 @@ def recognition(inputs: Inputs, out: Path) -> Any:
         own = np.random.Generator(np.random.PCG64(person)).integers(40, 216, (7, 7, 3))
         for picture in range(3):
             random = np.random.Generator(np.random.PCG64(1000 * person + picture))
-            image = np.kron(own, np.ones((16, 16, 1))) * random.uniform(0.7, 1.2, 3) + random.normal(0, 12, (112, 112, 3))
+            image = np.kron(own, np.ones((16, 16, 1))) * random.uniform(0.7, 1.2, 3) + random.normal(
+                0, 12, (112, 112, 3)
+            )
             path = out / f"{person}-{picture}.png"
             path.write_bytes(encode_png(np.clip(image, 0, 255).astype(np.uint8)))
             split = {2: "val", 3: "test"}.get(person % 4, "train")
@@ -835,7 +856,11 @@ def quality_study(inputs: Inputs, out: Path) -> Any:
     from evenface.generators.parametric.render import Renderer
     from evenface.screening.magface import from_settings, magnitudes
 
-    scorer, renderer, place = from_settings(inputs.magface, inputs.recognition), Renderer(inputs.assets), study.domain("studio")
+    scorer, renderer, place = (
+        from_settings(inputs.magface, inputs.recognition),
+        Renderer(inputs.assets),
+        study.domain("studio"),
+    )
     rows = []
     for person, sitter in enumerate(study.sitters(1, 3, "studio")[4:6]):
         for name, level, crop in study.crops_of(sitter, renderer, place):
@@ -857,7 +882,13 @@ def report(inputs: Inputs, out: Path) -> Any:
     logs, manifests = {}, {}
     for model in inputs.predictions:
         epochs = np.arange(1, 5)
-        columns = ("train_loss", "validation_loss", "train_accuracy", "validation_accuracy", "validation_balanced_accuracy")
+        columns = (
+            "train_loss",
+            "validation_loss",
+            "train_accuracy",
+            "validation_accuracy",
+            "validation_balanced_accuracy",
+        )
         log = pd.DataFrame({"epoch": epochs, **{c: 1 / (epochs + k + 1) for k, c in enumerate(columns)}})
         logs[model], manifests[model] = out / f"{model}.csv", out / f"{model}.json"
         log.assign(seconds=3.0, images_per_second=190.0).to_csv(logs[model], index=False)
@@ -940,7 +971,9 @@ def text_to_face(inputs: Inputs, out: Path) -> Any:
     ways = {"threads": 1, "device": "cpu"}
     stages.autoencoder_stage(recipe, [shard], weights, log_path=out / "a.csv", **ways)
     stages.encoding_stage(recipe, [shard], weights, latents, table, **ways)
-    stages.decoder_stage(recipe, [shard], weights, latents, table, out / "d.safetensors", log_path=out / "d.csv", **ways)
+    stages.decoder_stage(
+        recipe, [shard], weights, latents, table, out / "d.safetensors", log_path=out / "d.csv", **ways
+    )
     stages.denoiser_stage(recipe, latents, table, out / "u.safetensors", log_path=out / "u.csv", **ways)
     export.export_pipeline(recipe, out / "d.safetensors", out / "u.safetensors", out / "model")
     random = np.random.default_rng(0)

@@ -75,7 +75,9 @@ def test_last_bits_do_not_count_and_changes_do():
         ("plan.shards.RECIPE_VERSION", "evenface.plan.shards.seed_from", lambda *parts: 7),
     ],
 )
-def test_a_step_that_computes_otherwise_is_named(name, place, value, inputs, stored, monkeypatch, tmp_path, face_assets):
+def test_a_step_that_computes_otherwise_is_named(
+    name, place, value, inputs, stored, monkeypatch, tmp_path, face_assets
+):
     monkeypatch.setattr(place, value)
     what, sentence = references.judge(name, NUMBERS, stored[name], digest_of(name, Inputs(tmp_path, face_assets)))
     assert what == "forgotten" and f"raise {NUMBERS[name].what} in {NUMBERS[name].file}" in sentence
@@ -92,7 +94,9 @@ def test_the_update_refuses_a_new_digest_under_an_old_number(stored, tmp_path):
     assert references.update_digests(path, made, NUMBERS) == "no digest changed"
     before = path.read_bytes()
     made[name] = {**made[name], "exact": "0" * 12}
-    with pytest.raises(SystemExit, match=rf"refused: the output of {name} changed .*raise the version of .*celeba.* in "):
+    with pytest.raises(
+        SystemExit, match=rf"refused: the output of {name} changed .*raise the version of .*celeba.* in "
+    ):
         references.update_digests(path, made, NUMBERS)
     assert path.read_bytes() == before
 
