@@ -32,7 +32,7 @@ from evenface.storage.tables import read_table, table_meta
 
 LIBRARY = Path(parts.__file__).parent
 #: Share of its root mean square by which a sum of numbers may differ.
-LOOSE = 2e-3
+LOOSE = 3e-4
 #: Keys of JSON that say which program wrote it, and where.
 _LEFT_OUT = re.compile(r"(.*_)?versions?|evenface|environment|.*sha256.*|seconds|.*per_second|recorded|mtime_ns")
 _DECIMAL = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?")

@@ -68,8 +68,8 @@ def test_last_bits_do_not_count_and_changes_do():
 @pytest.mark.parametrize(
     ("name", "place", "value"),
     [
-        ("screening.VERSIONS.acceptance", "evenface.intervals.Z95", 1.64),
-        ("audit.VERSIONS.agreement", "evenface.audit.agreement.cohens_kappa", lambda a, b: float((a == b).mean())),
+        ("screening.VERSIONS.acceptance", "evenface.screening.acceptance.wilson", lambda share, n: (share, share)),
+        ("audit.VERSIONS.agreement", "evenface.audit.agreement.cohens_kappa", lambda a, b: 0.5),
         ("faces.hog.PART", "evenface.faces.detection.LANDMARK_BOX", 200),
         ("datasets.VERSIONS.synthetic", "evenface.datasets.synthetic.assign_splits", lambda frame, seed: "train"),
         ("plan.shards.RECIPE_VERSION", "evenface.plan.shards.seed_from", lambda *parts: 7),
