@@ -41,8 +41,8 @@ def test_the_output_belongs_to_its_number(name, inputs, stored):
 
 
 def content(value=0.4, label="male", count=3, pixel=80):
-    picture = np.full((20, 20, 3), 90, np.uint8)
-    picture[4:9, 4:9] = pixel
+    picture = np.full((80, 80, 3), 90, np.uint8)
+    picture[4:40, 4:40] = pixel
     table = pd.DataFrame({"gender": [label, "female"], "score": np.float32([value, 0.7]), "n": [count, 4]})
     return {"table": table, "picture": picture, "text": "quality 2.50 < 3", "versions": {"torch": "2"}}
 
@@ -50,13 +50,13 @@ def content(value=0.4, label="male", count=3, pixel=80):
 def test_last_bits_do_not_count_and_changes_do():
     one = Digest(content()).stored()
     bits = content(value=0.4 * (1 + 1e-5))
-    bits["picture"][7, 7] += 1
+    bits["picture"][7, 7, 0] += 1
     assert differences(one, Digest(bits | {"versions": {"torch": "3"}}).stored()) == []
     assert differences(one, Digest(content(value=0.404)).stored()) == ["numbers at /table/score"]
     assert differences(one, Digest(content(value=np.nan)).stored()) == [
         "texts, whole numbers or shapes", "numbers at /table/score",
     ]  # fmt: skip
-    assert differences(one, Digest(content(pixel=70)).stored()) == ["numbers at /picture"]
+    assert differences(one, Digest(content(pixel=79)).stored()) == ["numbers at /picture"]
     for change in ({"label": "female"}, {"count": 5}):
         assert differences(one, Digest(content(**change)).stored()) == ["texts, whole numbers or shapes"]
     assert differences(one, Digest(content() | {"text": "quality 2.51 < 3"}).stored())
