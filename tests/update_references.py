@@ -1,7 +1,8 @@
-"""Renew the reference pictures: ``python tests/update_references.py``, after raising a version number.
+"""Renew the reference pictures and the digests: ``python tests/update_references.py``, after raising a version number.
 
-Refuses while the pictures changed and ``GENERATORS["parametric"]`` (or the face assets and
-``ASSETS_VERSION``) in ``generators/parametric/__init__.py`` did not: results made before would pass for new ones.
+Refuses while an output changed and its version number did not: results made before would pass for new ones. Pictures
+have the version of ``PART`` (the face assets ``ASSETS_VERSION``) in ``generators/parametric/__init__.py``; each digest
+has the number that it is stored under.
 """
 
 from __future__ import annotations
@@ -9,21 +10,29 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow_scripts"))
 
+import digests
 import renders
+import version_cases
 from evenface.generators.parametric import ASSETS_VERSION, PART
-from evenface.storage.atomic import write_bytes, write_json
+from evenface.storage.atomic import write_bytes, write_json, write_text
 from evenface.storage.images import encode_png, read_image
 
 #: Small enough for the repository, large enough that every part of a face has pixels.
 SIZE = (89, 109)
 #: Grey levels another processor may be off.
 TOLERANCE = 1
+#: The digest of every version number's step.
+DIGESTS = Path(__file__).parent / "reference/versions.json"
+UPDATE = "run python tests/update_references.py"
 
 
 def current() -> dict[str, int]:
@@ -101,5 +110,64 @@ def update(folder: Path) -> str:
     return f"{len(made)} pictures of generator version {now['generator']} written to {folder}"
 
 
+def judge(
+    name: str, numbers: Mapping[str, digests.Number], record: Mapping[str, Any] | None, made: Mapping[str, Any]
+) -> tuple[str, str]:
+    """What is to be done about the digest ``made`` of a number whose stored ``record`` is given.
+
+    ``same``, ``renew`` (it may be stored) or ``forgotten`` (a number must be raised first), and a sentence.
+    """
+    number, case = numbers[name], version_cases.CASES[name]
+    if record is None:
+        return "renew", f"no digest is stored for {number.what} ({number.file}): {UPDATE}"
+    if number.value < record["number"]:
+        return "forgotten", (
+            f"{number.what} in {number.file} is {number.value}, and a digest is stored for {record['number']}: "
+            f"raise it to {record['number'] + 1}"
+        )
+    raised = [
+        numbers[one]
+        for one, before in {name: record["number"], **record["also"]}.items()
+        if numbers[one].value > before
+    ]
+    changed = digests.differences(record, made, case.loose)
+    if changed and not raised:
+        others = [f"{numbers[one].what} in {numbers[one].file}" for one in case.also]
+        instead = f" (or, where the change comes from there, {' or '.join(others)})" if others else ""
+        return "forgotten", (
+            f"the output of {name} changed ({'; '.join(changed[:3])}): raise {number.what} in {number.file}{instead}, "
+            f"and {UPDATE}"
+        )
+    if changed or raised:
+        return "renew", f"{raised[0].what} in {raised[0].file} was raised: {UPDATE}"
+    return "same", ""
+
+
+def update_digests(path: Path, made: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, digests.Number]) -> str:
+    """Store the digests ``made`` of all numbers; returns what was done. SystemExit where a raise was forgotten."""
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    verdicts = {name: judge(name, numbers, stored.get(name), one) for name, one in made.items()}
+    forgotten = [sentence for what, sentence in verdicts.values() if what == "forgotten"]
+    if forgotten:
+        raise SystemExit("refused: " + "\nrefused: ".join(forgotten))
+    renewed = [name for name, (what, _) in verdicts.items() if what == "renew"] + sorted(set(stored) - set(made))
+    if not renewed:
+        return "no digest changed"
+    kept = {
+        name: stored[name] if name not in renewed else {
+            "number": numbers[name].value,
+            "also": {other: numbers[other].value for other in version_cases.CASES[name].also},
+            **one,
+        }
+        for name, one in sorted(made.items())
+    }  # fmt: skip
+    write_text(path, "{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in kept.items()) + "\n}\n")
+    return f"digests renewed: {', '.join(renewed)}"
+
+
 if __name__ == "__main__":
     print(update(renders.STORED))
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = version_cases.Inputs(Path(folder), renders.ASSETS)
+        now = {name: version_cases.digest_of(name, inputs) for name in digests.version_numbers()}
+    print(update_digests(DIGESTS, now, digests.version_numbers()))
