@@ -84,6 +84,8 @@ def writing_task(settings: Mapping[str, Any], seed: int) -> dict[str, Any] | Non
         "protected": protected_attributes(settings),
         "forbidden": list(settings["forbidden"]),
         "seed": seed,
+        # Left out at first, since files that were written before it was said keep their names.
+        **({"writer_version": writer.version} if writer.version > 1 else {}),
     }
 
 

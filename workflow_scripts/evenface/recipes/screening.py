@@ -37,7 +37,12 @@ class Screening:
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides the screening of a shard."""
         settings = {key: value for key, value in self._screening.items() if key != "magface"}
-        return {"version": version("screening", "screening"), "settings": settings}
+        return {"version": version("screening", "screening"), "detector": self._detector(), "settings": settings}
+
+    def _detector(self) -> int | None:
+        """Version of the detector, where there is one."""
+        name = self._screening["detector"]
+        return None if name == "none" else part(Detector, name, "screening.detector").version
 
     def landmark_parts(self, wildcards: Any) -> list[str]:
         """The parts of a data set's landmarks."""
@@ -46,7 +51,7 @@ class Screening:
     def landmarks_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides one part of a data set's landmarks."""
         recipe = locating_recipe(self._screening, version("screening", "screening"), wildcards.dataset)
-        return {**recipe, "part": int(wildcards.part)}
+        return {**recipe, "detector": self._detector(), "part": int(wildcards.part)}
 
     def weights(self, wildcards: Any) -> dict[str, str]:
         """The MagFace network that judges quality: a file, and for our own the manifest beside it."""

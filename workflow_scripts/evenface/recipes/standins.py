@@ -47,7 +47,12 @@ class Standins:
         return format.needs_of({})
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a stand-in."""
+        """All that decides a stand-in's files."""
+        name = self._all[wildcards.standin]["format"]
+        return {**self._rendered(wildcards), "format": part(StandinFormat, name, "standins.*.format").version}
+
+    def _rendered(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides a stand-in's pictures."""
         return {
             "version": version("standins", "standins"),
             "renderer": part(Generator, "parametric", "standins").version,
@@ -58,7 +63,7 @@ class Standins:
 
     def part_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides one part of a stand-in."""
-        return {**self.recipe(wildcards), "part": int(wildcards.part)}
+        return {**self._rendered(wildcards), "part": int(wildcards.part)}
 
     def parts(self, wildcards: Any) -> list[str]:
         """The parts of a stand-in."""

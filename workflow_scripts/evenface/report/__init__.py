@@ -1,4 +1,4 @@
 """The report: one HTML page with its figures, contact sheets."""
 
 #: Raised when the same tables give another page.
-VERSIONS = {"report": 6}
+VERSIONS = {"report": 7}
