@@ -27,8 +27,8 @@ def test_no_default_target_asks_for_it(grown):
     assert not [rule for rule in planned(grown) if "text_to_face" in rule]
 
 
-def test_one_target_renders_trains_exports_and_judges(grown):
-    run(grown, "results/text_to_face/evaluation.csv")
+def test_its_own_front_door_renders_trains_exports_and_judges(grown):
+    run(grown, "--snakefile", "rules/text_to_face/Snakefile")
     table = pd.read_csv(grown / "results/text_to_face/evaluation.csv")
     assert set(table["dimension"]) == {"gender", "age", "ethnicity", "hair"} and table["n"].max() == 72
     assert (grown / "results/text_to_face/contact_sheet.jpg").stat().st_size > 10_000
