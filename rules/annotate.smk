@@ -57,8 +57,8 @@ rule annotate:
 
 rule agreement:
     input:
+        unpack(FLOW.annotation.tables(FLOW.annotation.able)),
         images=FLOW.generation.shards(".tar"),
-        tables=FLOW.annotation.tables(FLOW.annotation.able),
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",

@@ -27,11 +27,11 @@ rule read_dataset:
 
 rule read_synthetic:
     input:
+        unpack(FLOW.annotation.tables(FLOW.annotation.used)),
         images=FLOW.generation.shards(".tar"),
         aligned=FLOW.generation.shards(".aligned.tar"),
         screening=FLOW.generation.shards(".screen.parquet"),
         quality=FLOW.screening.quality_tables,
-        annotations=FLOW.annotation.tables(FLOW.annotation.used),
     output:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),
         rejected="data/faces/{generator}.rejected.parquet",

@@ -60,7 +60,7 @@ rule fairness:
         "../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(3000),
+        mem_mb=scaled(FLOW.evaluation.mem_mb),
         runtime=minutes(60),
     params:
         recipe=FLOW.evaluation.recipe(),

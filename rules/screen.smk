@@ -29,11 +29,11 @@ rule locate_faces:
         unpack(FLOW.screening.detector_files),
         faces="data/faces/{dataset}.parquet",
     output:
-        table=ensure("data/faces/{dataset}.landmarks.parquet", non_empty=True),
+        table=ensure("data/faces/{dataset}.landmarks/{part}.parquet", non_empty=True),
     log:
-        "results/logs/locate_faces/{dataset}.log",
+        "results/logs/locate_faces/{dataset}-{part}.log",
     benchmark:
-        "results/benchmarks/locate_faces/{dataset}.tsv"
+        "results/benchmarks/locate_faces/{dataset}-{part}.tsv"
     priority: 20
     conda:
         "../envs/vision.yaml"
@@ -42,9 +42,29 @@ rule locate_faces:
         mem_mb=scaled(1500),
         runtime=minutes(720),
     params:
-        recipe=FLOW.screening.recipe,
+        recipe=FLOW.screening.landmarks_recipe,
     script:
         "../workflow_scripts/locate_faces.py"
+
+
+rule gather_landmarks:
+    input:
+        parts=FLOW.screening.landmark_parts,
+    output:
+        table=ensure("data/faces/{dataset}.landmarks.parquet", non_empty=True),
+    log:
+        "results/logs/gather_landmarks/{dataset}.log",
+    benchmark:
+        "results/benchmarks/gather_landmarks/{dataset}.tsv"
+    priority: 20
+    conda:
+        "../envs/vision.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
+    script:
+        "../workflow_scripts/gather_landmarks.py"
 
 
 rule train_magface:
@@ -93,7 +113,7 @@ rule calibrate_magface:
         mem_mb=scaled(2000),
         runtime=minutes(240),
     params:
-        recipe=FLOW.screening.quality_recipe("quantile", "reference"),
+        recipe=FLOW.screening.quality_recipe("quantile", "reference", "max_unreadable"),
     script:
         "../workflow_scripts/calibrate_magface.py"
 

@@ -13,4 +13,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         from_settings(settings, snakemake.input.weights, snakemake.resources.gpu, snakemake.threads),
         settings["quantile"],
         snakemake.output.calibration,
+        max_unreadable=settings["max_unreadable"],
     )

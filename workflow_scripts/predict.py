@@ -12,6 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         attributes=snakemake.params.recipe["attributes"],
         split="test",
         crop=snakemake.params.recipe["crop"],
+        max_unreadable=snakemake.params.recipe["max_unreadable"],
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

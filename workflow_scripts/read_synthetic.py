@@ -4,8 +4,6 @@ from evenface.datasets.write import write_dataset
 from evenface.joblog import job_log
 
 with job_log(snakemake.log[0], snakemake.threads):
-    names, files = snakemake.params.recipe["annotators"], list(snakemake.input.annotations)
-    count = len(files) // len(names)  # tables per annotator
     write_dataset(
         "synthetic",
         {
@@ -14,7 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             "screening": list(snakemake.input.screening),
             "aligned": list(snakemake.input.aligned),
             "quality": list(snakemake.input.quality),
-            "annotations": {name: files[i * count : (i + 1) * count] for i, name in enumerate(names)},
+            "annotations": {name: snakemake.input[name] for name in snakemake.params.recipe["annotators"]},
         },
         faces=snakemake.output.faces,
         rejected=snakemake.output.rejected,

@@ -12,6 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.output.model,
         log_path=snakemake.output.log,
         seed=snakemake.params.recipe["seed"],
+        max_unreadable=snakemake.params.recipe["max_unreadable"],
         threads=snakemake.threads,
         device="cuda" if snakemake.resources.gpu else "cpu",
     )

@@ -512,7 +512,7 @@ def test_missing_images_are_allowed_when_asked():
         ({"min_identities": 0}, ["min_identities", "0"]),
         ({"alpha": 2}, ["alpha", "2"]),
         ({"label_coding": "guess"}, ["label_coding", "zero_one"]),
-        ({"thresholds": {"Bangs": -1}}, ["thresholds of Bangs"]),
+        ({"thresholds": {"Bangs": -1}}, ["thresholds.Bangs"]),
     ],
 )
 def test_settings_are_checked(config, words):

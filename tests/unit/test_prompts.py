@@ -599,7 +599,7 @@ def test_cues_are_whole_words(text, found):
 
 def test_without_prompts_plans_are_empty(config, settings):
     config["generation"]["prompts"] = {"factorial": None, "file": None, "contextual": settings(**SMALL, **MODEL)}
-    ((path, what),) = prompt_writing(config).items()
+    [what] = prompt_writing(config).values()
     assert what["task"]["count"] == 10 and "openai" in what["settings"]
     with pytest.raises(MissingPrompts):
         build_plans(config)

@@ -11,6 +11,7 @@ from evenface.checkpoints import load_model
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.networks.normalisation import Normalisation
+from evenface.screening.calibration import calibrate
 from evenface.screening.magface import MagFace
 from evenface.storage.images import encode_png
 from evenface.training import recognition
@@ -43,6 +44,8 @@ def data(tmp_path_factory):
     landmarks = pd.DataFrame({"image_id": faces["image_id"], "accepted": True})
     landmarks[list(LANDMARK_COLUMNS)] = alignment.TEMPLATE_112.ravel().astype(np.float32)
     landmarks.loc[5, "accepted"] = False
+    landmarks["reason"], landmarks["detail"] = "", ""
+    landmarks.loc[5, "reason"] = "no_face"
     return faces, landmarks
 
 
@@ -53,6 +56,21 @@ def trained(data, tmp_path_factory):
         *data, QUICK, folder / "model.safetensors", log_path=folder / "log.csv", seed=3
     )
     return folder, manifest
+
+
+def test_unreadable_images_of_one_group_stop_it(data, tmp_path):
+    faces, landmarks = data
+    faces = faces.assign(gender="female", age="young", ethnicity="white")
+    faces.loc[:9, "ethnicity"] = "black"
+    landmarks = landmarks.copy()
+    landmarks.loc[8:9, ["accepted", "reason", "detail"]] = False, "unreadable", "torn"
+    settings = {**QUICK, "max_unreadable": 0.1}
+    with pytest.raises(UserError, match=r"2 of 10 images of d female young black .* than screening\.magface\.max_unr"):
+        recognition.train_recognition(
+            faces, landmarks, settings, tmp_path / "model.safetensors", log_path=tmp_path / "log.csv", seed=3
+        )
+    with pytest.raises(UserError, match="2 of 2 images of d female young black"):  # the others are of the split train
+        calibrate(faces, landmarks, None, 0.05, max_unreadable=0.1)
 
 
 def test_it_tells_strangers_apart_and_says_what_it_did(data, trained):

@@ -217,7 +217,7 @@ def test_settings_change_the_verdict(shard, tmp_path):
     ({"detectr": "hog"}, "screening: 'detectr' is not known"),
     ({"framing": "round"}, "'round' is not known .choose from celeba"),
     ({"many_faces": "all"}, "is not known .choose from reject, largest"),
-    ({"upsample": 9}, "is not auto or a number from 0 to 3"),
+    ({"upsample": 9}, "screening.upsample is 9; it must be less than or equal to 3"),
     ({"detector": "none"}, "celeba needs a face detector"),
     ({"detector": "none", "framing": "squeeze", "quality": {"scorer": "sharpness"}}, "needs a face detector"),
     ({"detector": "yolo"}, "'yolo' is not known .choose from hog, mmod, none"),

@@ -300,9 +300,9 @@ def test_a_conditional_network_draws_the_class_it_is_told(conditional):
         ({"label": 0}, "knows no classes; set it to null"),
         ({"truncation_cutoff": 17}, "cutoff is 17, but the network has 16"),
         ({"psi": 1}, "'psi' is not known"),
-        ({"seeds": "random"}, "seeds is 'random'"),
-        ({"precision": "int8"}, "precision 'int8'"),
-        ({"files": {}}, "network is missing"),
+        ({"seeds": "random"}, "seeds: 'random' is not known"),
+        ({"precision": "int8"}, "precision: 'int8' is not known"),
+        ({"files": {}}, "no such checkpoint"),
         ({"files": {"network": "no.pkl"}}, "no.pkl: no such checkpoint"),
     ],
 )

@@ -16,6 +16,7 @@ from resumption import put_state, states_of
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError
 from evenface.storage.tables import read_table, table_meta
+from evenface.taxonomy import DIMENSIONS
 from evenface.training import compose
 from evenface.training.composition import draw_balanced
 from faces import HAIR, make_faces
@@ -366,10 +367,17 @@ def test_unreadable_images_are_left_out_and_recorded_or_stop_the_training(faces,
     damaged = faces.copy()
     damaged.loc[0, "image"] = str(tmp_path / "torn.jpg")
     damaged.loc[1, "image"] = str(tmp_path / "absent.jpg")
-    with pytest.raises(UserError, match=r"2 of 40 images cannot be read, the first is .*torn\.jpg"):
+    with pytest.raises(
+        UserError, match=r"2 of 40 images cannot be read, more than training\.max_unreadable.*torn\.jpg"
+    ):
         fit(damaged, tmp_path / "strict")
-    manifest = fit(damaged, tmp_path / "lenient", {**QUICK, "epochs": 1, "max_unreadable": 0.1})
+    manifest = fit(damaged, tmp_path / "lenient", {**QUICK, "epochs": 1, "max_unreadable": 0.5})
     assert manifest["data"]["unreadable"] == damaged["image_id"].iloc[:2].tolist()
+    cells = manifest["data"]["unreadable_by_cell"]
+    assert sum(cell["unreadable"] for cell in cells) == 2
+    assert {tuple(cell[d] for d in DIMENSIONS) for cell in cells} == set(
+        damaged[list(DIMENSIONS)].iloc[:2].itertuples(index=False, name=None)
+    )
     assert manifest["data"]["images"] == 38
 
 
@@ -415,7 +423,11 @@ def test_predictions_record_unreadable_images(model, faces, tmp_path):
     assert len(table) == 39
     recorded = table_meta(tmp_path / "p.parquet")["unreadable"]
     assert [(r["image_id"], r["reason"]) for r in recorded] == [(faces["image_id"][3], "missing")]
-    with pytest.raises(UserError, match=r"1 of 40 images cannot be read.*absent\.jpg"):
+    cells = table_meta(tmp_path / "p.parquet")["unreadable_by_cell"]
+    assert [(c["ethnicity"], c["unreadable"]) for c in cells] == [(faces["ethnicity"][3], 1)]
+    with pytest.raises(
+        UserError, match=r"1 of 40 images cannot be read, more than evaluation\.max_unreadable.*absent\.jpg"
+    ):
         predict(model, damaged, tmp_path / "q.parquet")
     assert not (tmp_path / "q.parquet").exists()
 
@@ -423,7 +435,7 @@ def test_predictions_record_unreadable_images(model, faces, tmp_path):
 def test_predicting_what_the_model_does_not_know(model, faces, tmp_path):
     from evenface.training import predict
 
-    with pytest.raises(UserError, match="does not predict 'Smiling'"):
+    with pytest.raises(UserError, match="'Smiling' is not known"):
         predict(model, faces, tmp_path / "p.parquet", attributes=["Smiling"])
     with pytest.raises(UserError, match="labels none of the attributes"):
         predict(model, faces.drop(columns=list(ATTRIBUTES)), tmp_path / "p.parquet")

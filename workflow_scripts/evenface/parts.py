@@ -108,12 +108,17 @@ def dotted(path: Iterable[str | int]) -> str:
     return text
 
 
+_ALTERNATIVE = re.compile(r"constrained-\w+|(list|dict|tuple|literal)\[.*\]|str|int|float|bool|[A-Z]\w*Settings")
+
+
 def mistakes(where: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
     """A sentence for each mistake pydantic found in settings of ``model``; ``where`` is the key they stand below."""
     found = []
-    for one in error.errors():
-        *above, last = one["loc"] or ("",)
-        place = dotted([part for part in (where, *one["loc"]) if part != ""])
+    # Of alternatives, the one whose mistake lies deepest is meant; pydantic puts their types among the keys.
+    for one in sorted(error.errors(), key=lambda one: -len(one["loc"])):
+        loc = [part for part in one["loc"] if not _ALTERNATIVE.fullmatch(str(part))]
+        *above, last = loc or ("",)
+        place = dotted([part for part in (where, *loc) if part != ""])
         if one["type"] == "extra_forbidden":
             known = [*model.model_fields] if not above else []
             found.append(unknown_name(dotted([p for p in (where, *above) if p != ""]), last, known))

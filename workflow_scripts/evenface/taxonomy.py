@@ -144,9 +144,13 @@ def parse_grouping(text: str, where: str, dimensions: Collection[str] = tuple(DI
     return names
 
 
+#: Between the levels of a group's name.
+GROUP_SEPARATOR = "|"
+
+
 def group_name(levels: Iterable[str]) -> str:
     """Name of the group with these levels, one of each dimension of a grouping, in its order: ``"female|black"``.
 
     Every table, figure and file spells a group like this; the grouping itself is spelled ``"gender*ethnicity"``.
     """
-    return "|".join(levels)
+    return GROUP_SEPARATOR.join(levels)

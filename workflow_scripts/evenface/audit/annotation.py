@@ -12,7 +12,7 @@ from evenface.audit.agreement import agreement
 from evenface.datasets.synthetic import shard_demographics
 from evenface.plan.generators import REQUESTED
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_table
+from evenface.storage.tables import read_tables
 from evenface.taxonomy import DIMENSIONS
 
 
@@ -34,7 +34,7 @@ def write_comparison(
     """
     annotations = {}
     for name, paths in tables.items():
-        table = pd.concat([read_table(path) for path in paths], ignore_index=True)
+        table = read_tables(paths)
         unwanted = [c for c in table if c.startswith("label_") and c.removeprefix("label_") not in attributes]
         annotations[name] = table.drop(columns=unwanted)
     requested = shard_demographics(shards)

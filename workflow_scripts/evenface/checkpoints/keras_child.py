@@ -9,7 +9,8 @@ memory and time are limited and whose crash is only an answer. Standard input is
 ``memory``    bytes of address space beyond what the libraries take
 ``seconds``   of processor time
 
-Standard output is a JSON object with ``tensors`` ([name, dtype, shape] in order) or ``error``.
+Standard output is a JSON object with ``tensors`` ([name, dtype, shape] in order) or ``error``, and ``errno``
+where the system gave one.
 """
 
 from __future__ import annotations
@@ -142,6 +143,8 @@ def main() -> None:
         answer = {"error": "it needs far more memory than the network's weights"}
     except Exception as error:  # the library fails in many ways on a damaged file
         answer = {"error": f"it is damaged or no Keras weights file ({str(error)[:200]})"}
+        if getattr(error, "errno", None) is not None:
+            answer["errno"] = error.errno
     json.dump(answer, sys.stdout)
 
 

@@ -18,6 +18,7 @@ from math import prod
 from pathlib import Path
 
 from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage, StoredTensor, contiguous_strides
+from evenface.errors import raise_if_machine
 
 _CHILD = Path(__file__).with_name("keras_child.py")
 #: What the library may take beyond the weights themselves.
@@ -100,6 +101,9 @@ def _ask(task: dict) -> list[list]:
         answer = json.loads(done.stdout)
     except ValueError:
         raise Malformed("the HDF5 library broke down over it; it is damaged or was made to do harm") from None
+    if "errno" in answer:
+        error = OSError(answer["errno"], answer["error"])
+        raise_if_machine(error, task["path"])
     if "error" in answer:
         raise Malformed(answer["error"])
     return answer["tensors"]

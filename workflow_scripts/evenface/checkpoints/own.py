@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evenface import networks
 from evenface.checkpoints.fitting import fit, size_limit
 from evenface.checkpoints.reading import read_published
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path, write_json
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
             raise UserError(f"{beside}: too large for a model manifest; delete it and train again")
         manifest = json.loads(beside.read_text(encoding="utf-8"))
     except OSError as error:
+        raise_if_machine(error, beside)
         raise UserError(f"{beside}: the model's manifest cannot be read ({error.strerror}); train it again") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{beside}: not a JSON file ({error}); delete it and train again") from error
@@ -87,6 +88,7 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.M
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: the model cannot be read ({error.strerror}); train it again") from error
     if found != manifest.get("weights_sha256"):
         raise UserError(f"{path}: weights and {manifest_path(path).name} do not belong together; train the model again")

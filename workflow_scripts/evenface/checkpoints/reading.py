@@ -9,7 +9,7 @@ from typing import Any
 from evenface.checkpoints.safetensors_files import read_safetensors
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.torch_files import read_legacy, read_zip
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 
 #: Largest file opened when the caller knows no better bound.
 MAX_BYTES = 4 << 30
@@ -37,6 +37,7 @@ def checked_size(path: str | os.PathLike, max_bytes: int) -> int:
         with open(path, "rb"):
             pass
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
     if not size:
         raise UserError(f"{path}: the file is empty; download it again")
@@ -81,6 +82,7 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
     except Malformed as error:
         raise UserError(f"{path}: not a readable checkpoint: {error}") from error
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
 
 

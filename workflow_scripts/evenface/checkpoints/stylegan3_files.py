@@ -13,7 +13,7 @@ from evenface.checkpoints.network_pickles import read_network_pickle
 from evenface.checkpoints.reading import checked_size, read_published
 from evenface.checkpoints.safetensors_files import read_metadata
 from evenface.checkpoints.stored import Malformed
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +50,7 @@ def load_stylegan3(path: str | os.PathLike, max_bytes: int | None) -> tuple[torc
     except Malformed as error:
         raise UserError(f"{path}: no StyleGAN3 network: {error}") from error
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error
     network = fit(build, stored, path)
     designed = build().state_dict()

@@ -16,6 +16,7 @@ from typing import Any
 
 from evenface.checkpoints.pickled import MAX_PICKLE_BYTES, read_pickle
 from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage
+from evenface.errors import raise_if_machine
 
 #: More entries than the largest published checkpoint with optimiser state has, by far.
 MAX_ENTRIES = 20_000
@@ -96,6 +97,7 @@ def _zip_entries(path: Path, size: int) -> dict[str, Storage]:
         except Malformed:
             raise
         except Exception as error:  # the module fails in many ways on a damaged directory
+            raise_if_machine(error, path)
             raise Malformed("its zip directory is damaged or missing; it is cut short, download it again") from error
         infos = archive.infolist()
         if not 0 < len(infos) <= MAX_ENTRIES:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from evenface.datasets.settings import DatasetSettings
-from evenface.errors import UserError, unknown_name
+from evenface.errors import UserError, raise_if_machine, unknown_name
 from evenface.joblog import progress
 from evenface.seeds import seed_from
 from evenface.storage.images import ImageError, read_image
@@ -51,7 +51,7 @@ def take_settings(reader: str, settings: Mapping[str, Any], kind: type[DatasetSe
 
     Raises UserError naming the first key that is unknown, missing or wrong.
     """
-    given = {key: value for key, value in settings.items() if value is not None}
+    given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in settings.items() if v is not None}
     own = {"name": given.pop("name", reader), "threads": given.pop("threads", 1)}
     return kind.filled({"reader": reader, **given}, f"datasets.{own['name']}") | own
 
@@ -156,6 +156,7 @@ def read_header(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: the header is not UTF-8 text") from error
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if not any(names):
         raise UserError(f"{path}: the file is empty")
@@ -322,5 +323,6 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
     try:
         scan(str(folder), "", depth)
     except OSError as error:
+        raise_if_machine(error, error.filename)
         raise UserError(f"{error.filename}: cannot be listed ({error.strerror})") from error
     return dict(sorted(found.items()))

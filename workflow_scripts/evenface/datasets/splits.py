@@ -14,11 +14,18 @@ from evenface.taxonomy import DIMENSIONS
 SHARES: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
+def joined(levels: pd.DataFrame, separator: str) -> pd.Series:
+    """The texts of each row, joined; column by column, since a call per row takes minutes for a large data set."""
+    texts = levels.astype(str)
+    first, *others = (texts[column] for column in texts)
+    return first.str.cat(others, sep=separator) if others else first
+
+
 def cell_of(faces: pd.DataFrame) -> pd.Series:
     """The cell of each row: column ``cell`` where there is one, else its demographic levels joined by ``-``."""
     if "cell" in faces:
         return faces["cell"].astype(str)
-    return faces[list(DIMENSIONS)].astype(str).agg("-".join, axis=1)
+    return joined(faces[list(DIMENSIONS)], "-")
 
 
 def assign_splits(
@@ -31,7 +38,7 @@ def assign_splits(
     set meets them too. Neither row order nor the machine matters; a set that grows is split anew.
     ``by`` names the columns that make a cell, where it is not the default of :func:`cell_of`.
     """
-    cells = cell_of(faces) if by is None else faces[list(by)].astype(str).agg("-".join, axis=1)
+    cells = cell_of(faces) if by is None else joined(faces[list(by)], "-")
     # An identity that appears in several cells belongs to the one it has most images in.
     counts = (
         pd.DataFrame({"identity": faces["identity_id"].astype(str), "cell": cells})

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from evenface.annotators.settings import ValidateSettings
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError, check_names
 from evenface.plan.generators import REQUESTED
-from evenface.storage.shards import read_shard
-from evenface.storage.tables import read_table
+from evenface.storage.shards import read_rows, reference_of
+from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 DEFAULTS: dict[str, Any] = {
@@ -65,8 +66,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     wanted = {values["labels"], values["demographics"], validation["by"]} - {REQUESTED, None}
     with_levels = {values["demographics"], validation["by"]}
     tables = {n: _annotations(annotations[n], demographics=n in with_levels) for n in sorted(wanted)}
-    parts = [_read_shard(i, values, tables, validation["by"]) for i in range(count)]
-    frame = pd.concat(parts, ignore_index=True)
+    frame = _read_shards(values, tables, validation["by"])
     repeated = frame["image_id"].duplicated()
     if repeated.any():
         raise UserError(
@@ -115,8 +115,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
 
 def read_quality(paths: Sequence[str]) -> pd.DataFrame:
     """Magnitude, accepted and detail by image_id, over MagFace's quality tables."""
-    columns = ["image_id", "magnitude", "accepted", "detail"]
-    table = pd.concat([read_table(path, columns=columns) for path in paths], ignore_index=True)
+    table = read_tables(paths, columns=["image_id", "magnitude", "accepted", "detail"])
     repeated = table["image_id"].duplicated()
     if repeated.any():
         first = table.loc[repeated, "image_id"].iloc[0]
@@ -146,27 +145,25 @@ def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame
 
 def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
     """What was asked for, by image: image_id, cell, prompt_id, gender, age, ethnicity."""
-    parts = []
-    for path in shards:
-        with read_shard(path) as shard:
-            parts.append(_requested(shard.table, shard.recipe))
-    return pd.concat(parts, ignore_index=True)
+    return concat_arrow([_requested(*read_rows(path, optional=_ASKED)) for path in shards]).drop(columns="member")
 
 
-def _requested(rows: pd.DataFrame, recipe: Mapping[str, Any]) -> pd.DataFrame:
-    """Cell, prompt and requested demographics of a shard's images; a shard belongs to one prompt."""
-    frame = pd.DataFrame({"image_id": rows["image_id"].astype("str")})
-    for column, default in (("cell", ""), *((d, UNKNOWN) for d in DIMENSIONS)):
-        frame[column] = rows[column] if column in rows else recipe.get(column, default)
-    frame["prompt_id"] = rows["prompt_id"] if "prompt_id" in rows else frame["cell"]
-    return frame[["image_id", "cell", "prompt_id", *DIMENSIONS]]
+#: What was asked for, where a shard's table says it by image; otherwise its recipe does.
+_ASKED = ("cell", "prompt_id", *DIMENSIONS)
 
 
-def _aligned_to(path: str, rows: pd.DataFrame, order: pd.Series) -> pd.DataFrame:
-    """``rows`` in the shard's order; every image has exactly one."""
-    if rows["image_id"].duplicated().any() or set(rows["image_id"]) != set(order):
-        raise UserError(f"{path}: its images are not those of the shard; delete it and run again")
-    return rows.set_index("image_id").reindex(order).reset_index()
+def _requested(rows: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
+    """image_id, member, and cell, prompt and requested demographics of a shard's images."""
+    columns = {"image_id": rows["image_id"].cast(pa.string()), "member": rows["member"].cast(pa.string())}
+    for name in _ASKED:
+        if name in rows.column_names:
+            columns[name] = rows[name].cast(pa.string())
+        elif name == "prompt_id":  # a shard belongs to one prompt
+            columns[name] = columns["cell"]
+        else:
+            default = "" if name == "cell" else UNKNOWN
+            columns[name] = pa.repeat(pa.scalar(recipe.get(name, default), pa.string()), len(rows))
+    return pa.table(columns)
 
 
 def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
@@ -234,35 +231,18 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _read_shard(
-    number: int, values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame], validator: str | None
+def _read_shards(
+    values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame], validator: str | None
 ) -> pd.DataFrame:
-    """One row per image of a shard: ids, reference, screening verdict, labels, demographics."""
-    dataset = values["name"]
-    with read_shard(values["shards"][number]) as shard:
-        rows, recipe, references = shard.table, shard.recipe, shard.references()
-    frame = _requested(rows, recipe)
+    """One row per image: ids, reference, screening verdict, labels, demographics. Linear in the number of shards."""
+    nothing = [None] * len(values["shards"])
+    parts, recipes = [], []
+    for paths in zip(values["shards"], values["screening"], values["aligned"] or nothing, strict=True):
+        part, recipe = _read_shard(*paths)
+        parts.append(part)
+        recipes.append(recipe)
+    frame = concat_arrow(parts)
     order = frame["image_id"]
-    frame["image"] = references
-    identities = rows["identity_id"] if "identity_id" in rows else order
-    frame["identity_id"] = [_prefixed(dataset, i) for i in identities]
-
-    path = values["screening"][number]
-    screening = read_table(path, required=("image_id", "accepted", "reason"))
-    screening = _aligned_to(path, screening, order)
-    frame["accepted"] = screening["accepted"].to_numpy(bool)
-    frame["reason"] = screening["reason"].to_numpy(object)
-    frame["detail"] = screening["detail"].to_numpy(object) if "detail" in screening else ""
-
-    if values["aligned"]:
-        path = values["aligned"][number]
-        with read_shard(path) as crops:
-            where = dict(zip(crops.table["image_id"], crops.references(), strict=True))
-        missing = [i for i in order[frame["accepted"]] if i not in where]
-        if missing:
-            raise UserError(f"{path}: the accepted image {missing[0]!r} is not in it; delete it and run again")
-        frame["image"] = [where.get(i, r) for i, r in zip(order, frame["image"], strict=True)]
-
     tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
     if validator:
         for dimension in DIMENSIONS:
@@ -273,24 +253,64 @@ def _read_shard(
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
     if values["labels"] == REQUESTED:
-        wanted = recipe.get("attributes", {})
-        labels = pd.DataFrame({n: np.int8(wanted.get(n, 0)) for n in CELEBA_ATTRIBUTES}, index=frame.index)
+        wanted = [[recipe.get("attributes", {}).get(n, 0) for n in CELEBA_ATTRIBUTES] for recipe in recipes]
+        images = [len(part) for part in parts]
+        labels = pd.DataFrame(np.repeat(np.array(wanted, np.int8), images, axis=0), columns=list(CELEBA_ATTRIBUTES))
     else:
         annotation = tables[values["labels"]]
         names = [c for c in annotation if c.startswith("label_")]
         labels = annotation[names].rename(columns={c: c.removeprefix("label_") for c in names})
         labels = labels[table.attribute_columns(labels)]
-    frame = pd.concat([frame, labels.reset_index(drop=True)], axis=1)
-    frame["image_id"] = [_prefixed(dataset, i) for i in order]
+    frame = pd.concat([frame, labels], axis=1)
+    for column in ("image_id", "identity_id"):
+        frame[column] = [_prefixed(values["name"], i) for i in frame[column]]
     return frame
 
 
+def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Table, dict[str, Any]]:
+    """What was asked for, reference and screening verdict of a shard's images, and the shard's recipe."""
+    rows, recipe = read_rows(shard, optional=("identity_id", *_ASKED))
+    asked = _requested(rows, recipe)
+    ids = asked["image_id"].to_pylist()
+    images = {i: reference_of(shard, member) for i, member in zip(ids, asked["member"].to_pylist(), strict=True)}
+    verdicts = read_arrow(screening, columns=("image_id", "accepted", "reason"), optional=("detail",))
+    found = verdicts["image_id"].to_pylist()
+    if found != ids:
+        place = {image_id: row for row, image_id in enumerate(found)}
+        if len(place) != len(found) or set(place) != set(ids):
+            raise UserError(f"{screening}: its images are not those of the shard; delete it and run again")
+        verdicts = verdicts.take([place[i] for i in ids])
+    accepted = verdicts["accepted"].to_pylist()
+    if aligned:
+        crops, _ = read_rows(aligned)
+        pairs = zip(crops["image_id"].to_pylist(), crops["member"].to_pylist(), strict=True)
+        framed = {i: reference_of(aligned, member) for i, member in pairs}
+        missing = [i for i, good in zip(ids, accepted, strict=True) if good and i not in framed]
+        if missing:
+            raise UserError(f"{aligned}: the accepted image {missing[0]!r} is not in it; delete it and run again")
+        images |= framed
+    detail = verdicts["detail"] if "detail" in verdicts.column_names else pa.repeat("", len(ids))
+    more = {
+        "image": pa.array([images[i] for i in ids], pa.string()),
+        "identity_id": (rows["identity_id"] if "identity_id" in rows.column_names else rows["image_id"]).cast(
+            pa.string()
+        ),
+        "accepted": verdicts["accepted"],
+        "reason": verdicts["reason"],
+        "detail": detail,
+    }
+    for name, column in more.items():
+        asked = asked.append_column(name, column)
+    return asked.drop_columns("member"), recipe
+
+
 def _rows_of(annotation: pd.DataFrame, order: pd.Series, annotator: str) -> pd.DataFrame:
-    """The rows of ``annotation`` for the images of a shard, in its order."""
-    missing = order[~order.isin(annotation.index)]
-    if len(missing):
-        raise UserError(f"annotator {annotator}: no row for image {missing.iloc[0]!r}; delete its tables and run again")
-    return annotation.loc[order].reset_index(drop=True)
+    """The rows of ``annotation`` for the images ``order``."""
+    rows = annotation.index.get_indexer(order)
+    if (rows < 0).any():
+        missing = order[rows < 0].iloc[0]
+        raise UserError(f"annotator {annotator}: no row for image {missing!r}; delete its tables and run again")
+    return annotation.iloc[rows].reset_index(drop=True)
 
 
 def _prefixed(dataset: str, name: str) -> str:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import dlib
 import numpy as np
 
-from evenface.errors import UserError, check_names, unknown_name
+from evenface.errors import UserError, check_names, raise_if_machine, unknown_name
 from evenface.faces.alignment import similarity
 
 #: dlib's mean face on the unit square, in the order of its 5-point model: outer and inner corner
@@ -87,11 +86,14 @@ def _landmarks_of_68(points: np.ndarray) -> np.ndarray:
 def weights_file(weights: Mapping[str, str], key: str) -> str:
     """Path of the model file ``key``; raises UserError when there is none."""
     path = weights.get(key)
-    if not path or not Path(path).is_file():
+    try:
+        with open(path or "", "rb"):  # dlib says the same of a missing, a damaged and a forbidden file
+            return str(path)
+    except OSError as error:
+        raise_if_machine(error, str(path))
         raise UserError(
             f"weights of {key} are missing ({path or 'no path given'}); the rule fetch_dlib_models writes models/dlib/"
-        )
-    return str(path)
+        ) from error
 
 
 class FaceFinder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,10 +122,10 @@ def read_decisions(
     return test.image_id.get_indexer(common), decided[ids.get_indexer(common)]
 
 
-def scored_attributes(predictions: pd.DataFrame, name: str = "predictions") -> dict[str, str]:
-    """Attribute -> the column ``score_<attribute>`` or ``pred_<attribute>`` that predicts it."""
+def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[str, str]:
+    """Attribute -> the column of ``names``, ``score_<attribute>`` or ``pred_<attribute>`` that predicts it."""
     columns: dict[str, str] = {}
-    for column in map(str, predictions.columns):
+    for column in map(str, names):
         for prefix in (_SCORE, _PRED):
             if column.startswith(prefix):
                 attribute = column.removeprefix(prefix)
@@ -233,7 +233,7 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str) -> n
 def _prediction_columns(
     frame: pd.DataFrame, name: str, test: TestSet, settings: FairnessSettings
 ) -> tuple[dict[str, str], dict[str, str]]:
-    columns = scored_attributes(predictions=frame, name=name)
+    columns = scored_attributes(frame.columns, name)
     skipped = {a: "no label column" for a in columns if a not in test.labels}
     for attribute in settings.attributes:
         if attribute not in columns:

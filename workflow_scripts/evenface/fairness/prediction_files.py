@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,27 +12,33 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.fairness.settings import FairnessSettings
-from evenface.storage.tables import read_table, table_meta
+from evenface.storage.tables import read_table, table_columns, table_meta
 
 
 @dataclass(frozen=True)
 class PredictionsFile:
-    """A prediction table with what its header says."""
+    """A prediction table on disk. It is read when it is needed: those of all models together would fill the memory."""
 
     path: Path
-    frame: pd.DataFrame
+    columns: list[str]
     dataset: str
     split: str
     meta: dict
 
+    @classmethod
+    def of(cls, path: str | os.PathLike, settings: FairnessSettings) -> PredictionsFile:
+        """What its header says; UserError where a column is missing."""
+        columns, meta = table_columns(path), table_meta(path)
+        known = [c for c in ("dataset", "split") if not meta.get(c) and c in columns]
+        frame = read_table(path, columns=known, required=("image_id", *settings.dimensions))
+        dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
+        return cls(Path(path), columns, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
 
-def read_file(path, settings: FairnessSettings) -> PredictionsFile:
-    """Read a table of predictions; UserError where a column is missing."""
-    frame = read_table(path, required=("image_id", *settings.dimensions))
-    frame.attrs["path"] = str(path)
-    meta = table_meta(path)
-    dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
-    return PredictionsFile(Path(path), frame, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
+    def frame(self, wanted: Callable[[str], bool]) -> pd.DataFrame:
+        """The columns that are wanted."""
+        frame = read_table(self.path, columns=[c for c in self.columns if wanted(c)])
+        frame.attrs["path"] = str(self.path)
+        return frame
 
 
 def _only(frame: pd.DataFrame, column: str, default: str) -> str:
@@ -40,8 +48,9 @@ def _only(frame: pd.DataFrame, column: str, default: str) -> str:
 
 def labels_and_groups(file: PredictionsFile, settings: FairnessSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables ``labels`` and ``groups`` of :func:`evenface.fairness.evaluate` that a table of predictions carries."""
-    frame = file.frame
-    label_columns = [c for c in frame.columns if c.startswith("label_") and c != "label_source"]
+    sources = ("labels_source", "demographics_source")
+    frame = file.frame(lambda c: _is_label(c) or c in ("image_id", *sources, *settings.dimensions))
+    label_columns = [c for c in frame.columns if _is_label(c)]
     source = file.meta.get("label_source") or _only(frame, "labels_source", "")
     labels = frame[["image_id", *label_columns]].assign(dataset=file.dataset, split=file.split, label_source=source)
     source = file.meta.get("group_source") or _only(frame, "demographics_source", "")
@@ -50,14 +59,22 @@ def labels_and_groups(file: PredictionsFile, settings: FairnessSettings) -> tupl
     return labels, groups
 
 
-def check_same_test_set(a: PredictionsFile, b: PredictionsFile, settings: FairnessSettings) -> None:
-    """Raise UserError where two tables differ in images, labels or groups."""
-    columns = [c for c in a.frame.columns if c.startswith("label_")] + list(settings.dimensions)
-    left = a.frame.set_index("image_id").sort_index()
-    right = b.frame.set_index("image_id").sort_index()
-    absent = [c for c in columns if c not in right.columns]
+def _is_label(column: str) -> bool:
+    return column.startswith("label_") and column != "label_source"
+
+
+def truth_of(file: PredictionsFile, settings: FairnessSettings) -> pd.DataFrame:
+    """Labels and groups by image id, in order."""
+    frame = file.frame(lambda c: c.startswith("label_") or c in ("image_id", *settings.dimensions))
+    return frame.set_index("image_id").sort_index()
+
+
+def check_same_test_set(a: PredictionsFile, left: pd.DataFrame, b: PredictionsFile, settings: FairnessSettings) -> None:
+    """Raise UserError unless the table ``b`` has the labels and groups ``left`` of the table ``a``."""
+    absent = [c for c in left.columns if c not in b.columns]
     if absent:
         raise UserError(f"{b.path}: column {absent[0]!r} is missing, which {a.path} has; predict both again")
+    right = truth_of(b, settings)
     if not left.index.equals(right.index):
         if settings.allow_missing_images:
             shared = left.index.intersection(right.index)
@@ -65,7 +82,9 @@ def check_same_test_set(a: PredictionsFile, b: PredictionsFile, settings: Fairne
         else:
             name = left.index.symmetric_difference(right.index)[0]
             raise UserError(f"image {name!r} is in only one of {a.path} and {b.path}; predict both again")
-    for column in columns:
+    for column in left.columns:
+        if left[column].equals(right[column]):
+            continue
         same = left[column].astype(str).to_numpy() == right[column].astype(str).to_numpy()
         if not same.all():
             name = left.index[int(np.flatnonzero(~same)[0])]

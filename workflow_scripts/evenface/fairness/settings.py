@@ -49,7 +49,7 @@ DEFAULT_SUMMARY = [
 PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 
 #: Keys of the same section that say how predictions are made, which is over when they are evaluated.
-PREDICTION_KEYS = ("dataset", "crop")
+PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
 
 GROUPINGS = "Dimensions, and products such as gender*ethnicity."
 
@@ -109,6 +109,9 @@ class EvaluationSettings(StatisticsSettings):
     )
     crop: float | None = Field(
         None, gt=0, le=1, description="Central share of loose crops that is kept before resizing; null keeps all."
+    )
+    max_unreadable: Share = Field(
+        0.01, description="Share of the test images, and of those of every group, that may be unreadable."
     )
 
 

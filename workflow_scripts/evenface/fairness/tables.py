@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import Scored, read_predictions, read_test_set, scored_attributes
-from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, read_file
+from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
@@ -64,7 +65,9 @@ def evaluate(
     """
     settings = settings or FairnessSettings()
     models = dict(predictions) if isinstance(predictions, Mapping) else {"model": predictions}
-    tables, _ = _evaluate_test_set(models, labels, groups, settings, threads=threads)
+    scored_names = {a for frame in models.values() for a in scored_attributes(frame.columns)}
+    loaders = {model_id: (lambda frame=frame: frame) for model_id, frame in models.items()}
+    tables, _ = _evaluate_test_set(loaders, scored_names, labels, groups, settings, threads=threads)
     return _finish([tables], settings)
 
 
@@ -93,7 +96,7 @@ def evaluate_predictions(
     for model_id, entry in paths.items():
         several = [entry] if isinstance(entry, (str, os.PathLike)) else list(entry)
         for path in several:
-            file = read_file(path, settings)
+            file = PredictionsFile.of(path, settings)
             if model_id in by_dataset.setdefault(file.dataset, {}):
                 raise UserError(f"{path}: model {model_id} has two prediction tables for {file.dataset!r}")
             by_dataset[file.dataset][model_id] = file
@@ -111,18 +114,20 @@ def evaluate_predictions(
     return tables
 
 
-def _evaluate_test_set(models, labels, groups, settings, thresholds=None, threads=1):
-    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'."""
+def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1):
+    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'.
+
+    ``models`` maps model ids to functions that give their predictions: one table at a time is in memory.
+    """
     check_summary(settings)
-    scored_names = {a for frame in models.values() for a in scored_attributes(frame)}
     test = read_test_set(labels, groups, settings, scored_names)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
     scored: dict[str, Scored] = {}
-    for model_id, frame in models.items():
+    for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
-        scored[model_id] = one = read_predictions(frame, test, own)
+        scored[model_id] = one = read_predictions(load(), test, own)
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
         }
@@ -149,7 +154,7 @@ def _evaluate_test_set(models, labels, groups, settings, thresholds=None, thread
             tables["gap_metrics"].append(gap_rows(key, result, inferred[name], one, settings))
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(coverage_rows(key, result))
-    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
+    tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     tables["model_comparison"] = comparison_rows(evaluated, scored, test, resampler)
     summary = summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
@@ -160,33 +165,34 @@ def _evaluate_test_set(models, labels, groups, settings, thresholds=None, thread
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):
     first = next(iter(files.values()))
     labels, groups = labels_and_groups(first, settings)
-    for file in files.values():
-        if file is not first:
-            check_same_test_set(first, file, settings)
     thresholds = {m: f.meta["thresholds"] for m, f in files.items() if f.meta.get("thresholds") is not None}
-    frames = {}
+    reference = truth_of(first, settings) if len(files) > 1 else None
+    rows: dict[str, int] = {}
+
+    def load(model_id: str) -> pd.DataFrame:
+        file = files[model_id]
+        if file is not first:
+            check_same_test_set(first, reference, file, settings)
+        frame = file.frame(lambda c: c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id"))
+        rows[model_id] = len(frame)
+        return frame
+
+    loaders = {model_id: partial(load, model_id) for model_id in files}
+    scored_names = {a for file in files.values() for a in scored_attributes(file.columns, str(file.path))}
+    tables, manifest = _evaluate_test_set(loaders, scored_names, labels, groups, settings, thresholds, threads)
     for model_id, file in files.items():
-        columns = [
-            c for c in file.frame.columns if c.startswith(("score_", "pred_")) or c in ("image_id", "identity_id")
-        ]
-        frames[model_id] = file.frame[columns]
-        frames[model_id].attrs["path"] = str(file.path)
-    tables, manifest = _evaluate_test_set(frames, labels, groups, settings, thresholds, threads)
-    for model_id, file in files.items():
-        manifest["models"][model_id]["input"] = {
-            "path": str(file.path),
-            "rows": len(file.frame),
-            "sha256": hashlib.sha256(file.path.read_bytes()).hexdigest(),
-        }
+        with open(file.path, "rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        manifest["models"][model_id]["input"] = {"path": str(file.path), "rows": rows[model_id], "sha256": digest}
     return tables, manifest
 
 
 def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) -> dict[str, pd.DataFrame]:
-    """Concatenate test sets and put rows in the order of their keys; inside a key, declared order."""
+    """Concatenate test sets, which are used up, and put rows in the order of their keys; inside a key, declared order."""
     order = {name: k for k, name in enumerate(settings.groupings)}
     tables = {}
-    for name in parts[0]:
-        frame = pd.concat([part[name] for part in parts], ignore_index=True)
+    for name in list(parts[0]):
+        frame = pd.concat([part.pop(name) for part in parts], ignore_index=True)
         by = {"fairness": SUMMARY_KEY[:-1], "model_comparison": COMPARISON_KEY}.get(name, KEY)
         if name == "fairness":
             rank = {criterion: k for k, criterion in enumerate(settings.summary)}

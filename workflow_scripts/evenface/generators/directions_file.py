@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.generators.walks import Scorer
 from evenface.storage.atomic import atomic_path
 
@@ -84,6 +84,7 @@ def read_directions(path: str | os.PathLike) -> Directions:
                 raise UserError(f"{path}: directions of another version; delete the file and run fit_directions again")
             return _directions(header, stored, str(path))
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: not a readable file of directions ({error}); run fit_directions again") from error
 
 

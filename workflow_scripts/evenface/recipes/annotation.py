@@ -94,13 +94,13 @@ class Annotation:
         chosen = self.sources(wildcards)
         return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
 
-    def tables(self, annotators: Callable[[Any], list[str]]) -> Callable[[Any], list[str]]:
-        """Input function: the tables of the annotators that an input function names, one after the other."""
+    def tables(self, annotators: Callable[[Any], list[str]]) -> Callable[[Any], dict[str, list[str]]]:
+        """Input function: annotator -> its tables, of the annotators that an input function names."""
 
-        def files(wildcards: Any) -> list[str]:
+        def files(wildcards: Any) -> dict[str, list[str]]:
             folder = f"data/synthetic/{wildcards.generator}/annotations"
             batches = self._flow.batches[wildcards.generator]
-            return [f"{folder}/{batch}.{name}.parquet" for name in annotators(wildcards) for batch in batches]
+            return {name: [f"{folder}/{batch}.{name}.parquet" for batch in batches] for name in annotators(wildcards)}
 
         return files
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenface.faces.dlib_files import LANDMARKS
 from evenface.parts import Detector, Generator, part, version
-from evenface.screening.settings import is_calibrated
+from evenface.screening.settings import is_calibrated, locating_recipe
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -39,6 +39,15 @@ class Screening:
         settings = {key: value for key, value in self._screening.items() if key != "magface"}
         return {"version": version("screening", "screening"), "settings": settings}
 
+    def landmark_parts(self, wildcards: Any) -> list[str]:
+        """The parts of a data set's landmarks."""
+        return [f"data/faces/{wildcards.dataset}.landmarks/{part}.parquet" for part in range(self.magface["parts"])]
+
+    def landmarks_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one part of a data set's landmarks."""
+        recipe = locating_recipe(self._screening, version("screening", "screening"), wildcards.dataset)
+        return {**recipe, "part": int(wildcards.part)}
+
     def weights(self, wildcards: Any) -> dict[str, str]:
         """The MagFace network that judges quality: a file, and for our own the manifest beside it."""
         if self.magface["weights"] == "trained_here":
@@ -56,6 +65,7 @@ class Screening:
             "version": version("training", "recognition"),
             "seed": self._flow.settings["seed"],
             "settings": self.magface["trained_here"],
+            "max_unreadable": self.magface["max_unreadable"],
         }
 
     def quality_recipe(self, *keys: str) -> dict[str, Any]:

@@ -41,4 +41,5 @@ class Training:
             "version": version("training", "predictions"),
             "attributes": evaluation["attributes"],
             "crop": evaluation["crop"],
+            "max_unreadable": evaluation["max_unreadable"],
         }

@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from evenface import __version__
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.summary import headline
 from evenface.report import figures, svg
@@ -436,6 +436,7 @@ def data_uri(path: str | os.PathLike) -> dict:
             kind = {"JPEG": "jpeg", "PNG": "png"}[picture.format]
         data = base64.b64encode(Path(path).read_bytes()).decode("ascii")
     except (OSError, UnidentifiedImageError, KeyError) as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: not a readable JPEG or PNG picture; delete it and run again") from error
     return {"uri": f"data:image/{kind};base64,{data}", "width": width, "height": height}
 
@@ -444,6 +445,7 @@ def _read_json(path: str | os.PathLike) -> dict:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: not a readable JSON file ({error}); delete it and run again") from error
 
 

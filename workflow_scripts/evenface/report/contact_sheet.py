@@ -16,7 +16,7 @@ from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
 from evenface.storage.images import decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
-from evenface.storage.shards import read_shard
+from evenface.storage.shards import read_recipe, read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 ANY_HAIR = "any hair"
@@ -50,10 +50,11 @@ def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
     """The first face of each cell, encoded, by shard name and then by row; later shards' images are not read."""
     faces: dict[Cell, bytes] = {}
     for path in sorted(map(str, shards)):
-        with read_shard(path) as shard:
-            cell = Cell.of(shard.recipe)
-            if cell not in faces and len(shard.table):
-                faces[cell] = shard.image_bytes(shard.table["member"].iloc[0])
+        cell = Cell.of(read_recipe(path))
+        if cell not in faces:
+            with read_shard(path) as shard:
+                if len(shard.table):
+                    faces[cell] = shard.image_bytes(shard.table["member"].iloc[0])
     return faces
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.splits import joined
 from evenface.intervals import wilson
 from evenface.screening import REASONS
-from evenface.taxonomy import UNKNOWN, group_name, parse_grouping
+from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, parse_grouping
 
 GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethnicity")
 
@@ -19,8 +20,7 @@ def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
     levels = frame[list(parse_grouping(grouping, "groupings of acceptance"))].fillna(UNKNOWN).astype("str")
-    group = levels.agg(group_name, axis=1) if len(levels) else pd.Series(dtype="str")
-    return group.where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
+    return joined(levels, GROUP_SEPARATOR).where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
 
 
 def acceptance(

@@ -11,13 +11,19 @@ import pandas as pd
 from evenface.errors import UserError
 from evenface.intervals import Z95
 from evenface.joblog import progress
-from evenface.screening.locating import aligned_crops, located
+from evenface.screening.locating import aligned_crops, check_readable, located, unseen_of
 from evenface.screening.magface import MagFace, magnitudes
 from evenface.storage.atomic import write_json
 
 
 def calibrate(
-    faces: pd.DataFrame, landmarks: pd.DataFrame, scorer: MagFace, quantile: float, out: str | os.PathLike | None = None
+    faces: pd.DataFrame,
+    landmarks: pd.DataFrame,
+    scorer: MagFace,
+    quantile: float,
+    out: str | os.PathLike | None = None,
+    *,
+    max_unreadable: float = 0.01,
 ) -> dict[str, Any]:
     """The ``quantile`` of the magnitudes of a reference set, with where it comes from; written to ``out`` as JSON.
 
@@ -25,15 +31,14 @@ def calibrate(
     ``train`` are left out where there are others, since a network trained on them overrates them. Besides
     ``threshold`` the record has its 95 % interval (order statistics, normal approximation), the number
     of images, their quartiles, and the hash of the weights. Raises UserError for fewer than 2 / quantile
-    images.
+    images, and for more unreadable ones than ``max_unreadable`` allows.
     """
     if not 0 < quantile < 1:
         raise UserError(f"screening.magface.quantile is {quantile}; it must be between 0 and 1")
-    kept, points = located(faces, landmarks)
-    unseen = (kept["split"] != "train").to_numpy()
-    if unseen.any():
-        kept, points = kept[unseen].reset_index(drop=True), points[unseen]
     dataset = str(faces["dataset"].iloc[0]) if len(faces) else "the reference set"
+    faces = unseen_of(faces)
+    unreadable = check_readable(faces, landmarks, max_unreadable, dataset)
+    kept, points = located(faces, landmarks)
     if len(kept) < 2 / quantile:
         raise UserError(
             f"screening.magface.reference: {dataset} has {len(kept)} usable faces, too few for the quantile {quantile:g}; "
@@ -51,6 +56,7 @@ def calibrate(
         "splits": sorted(kept["split"].astype(str).unique()),
         "images": len(lengths),
         "images_without_face": int((~landmarks["accepted"]).sum()),
+        **({"unreadable_by_cell": unreadable} if unreadable else {}),
         "magnitudes": {
             "mean": round(float(lengths.mean()), 4),
             **{f"q{round(100 * q)}": round(float(np.quantile(lengths, q)), 4) for q in (0.05, 0.25, 0.5, 0.75, 0.95)},

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.unreadable import check_unreadable
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.joblog import progress
 from evenface.screening import VERSIONS
 from evenface.screening.screen import Screener, screening_frame, settings_of
 from evenface.storage.images import ImageError, ImageReader
-from evenface.storage.tables import write_table
+from evenface.storage.tables import read_table, table_meta, write_table
 
 
 def locate_faces(
-    faces: pd.DataFrame, settings: dict[str, Any], out: str | os.PathLike, *, weights: dict[str, str] | None = None
+    faces: pd.DataFrame,
+    settings: dict[str, Any],
+    out: str | os.PathLike,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    train: bool = True,
+    weights: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """Write and return the screening table of a faces table: where each image's face is, or why it has none.
 
     ``settings`` is the configuration's ``screening`` section; the largest of several faces counts, however
-    small, and no quality is judged.
+    small, and no quality is judged. Of the rows, those of ``part`` (0 to ``parts`` - 1) are looked at: as many
+    in each part, in the order of the table. Without ``train`` that split is left out where there are others.
     """
     located = {"many_faces": "largest", "min_face": 1, "quality": {}, "framing": "magface"}
     screener = Screener(settings_of({**settings, **located}), weights)
     label = f"{faces['dataset'].iloc[0] if len(faces) else 'faces'}: locating"
+    if not train:
+        faces = unseen_of(faces)
+    start, end = (len(faces) * number // parts for number in (part, part + 1))
+    faces = faces.iloc[start:end]
     rows = []
     with ImageReader() as reader:
         for image_id, reference in progress(zip(faces["image_id"], faces["image"], strict=True), len(faces), label):
@@ -37,8 +50,23 @@ def locate_faces(
                 image = error
             rows.append(screener.locate(image_id, image)[0])
     frame = screening_frame(rows)
-    write_table(frame, out, kind="screening", meta={"screening_version": VERSIONS["screening"], "source": label})
+    _write(frame, out, label)
     return frame
+
+
+def gather_landmarks(parts: Sequence[str | os.PathLike], out: str | os.PathLike) -> None:
+    """Write the parts of :func:`locate_faces` as one table, in their order; it has the bytes that one part would have."""
+    _write(pd.concat([read_table(path) for path in parts], ignore_index=True), out, table_meta(parts[0])["source"])
+
+
+def _write(frame: pd.DataFrame, out: str | os.PathLike, label: str) -> None:
+    write_table(frame, out, kind="screening", meta={"screening_version": VERSIONS["screening"], "source": label})
+
+
+def unseen_of(faces: pd.DataFrame) -> pd.DataFrame:
+    """The rows that no network was trained on: without the split train, where there are others."""
+    unseen = faces["split"] != "train"
+    return faces[unseen].reset_index(drop=True) if unseen.any() else faces
 
 
 def landmarks_of(table: pd.DataFrame) -> np.ndarray:
@@ -53,6 +81,13 @@ def located(faces: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, np.
     kept = faces[faces["image_id"].isin(found["image_id"])].reset_index(drop=True)
     points = np.stack([landmarks[i] for i in kept["image_id"]]) if len(kept) else np.zeros((0, 5, 2), np.float32)
     return kept, points
+
+
+def check_readable(faces: pd.DataFrame, table: pd.DataFrame, share: float, label: str) -> list[dict[str, Any]]:
+    """``check_unreadable`` of the images of ``faces`` that ``table``, their screening table, calls unreadable."""
+    bad = table.loc[table["reason"] == "unreadable", ["image_id", "detail"]]
+    bad = faces[["image_id", "image"]].merge(bad, on="image_id")
+    return check_unreadable(faces, bad, share, key="screening.magface.max_unreadable", label=label)
 
 
 def aligned_crops(references: pd.Series, landmarks: np.ndarray) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.faces import alignment
 from evenface.joblog import progress
 from evenface.screening import VERSIONS
@@ -100,4 +100,5 @@ def _read_json(path: str | os.PathLike) -> dict[str, Any]:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: not a readable calibration ({error}); delete it and run again") from error

@@ -21,6 +21,22 @@ PUBLISHED_THRESHOLD = 20.0
 TRAINED_HERE = "trained_here"
 
 
+def locating_recipe(screening: Mapping[str, Any], version: int, dataset: str) -> dict[str, Any]:
+    """All that decides where the faces of a data set are found: how, in how many jobs, and in which images.
+
+    ``screening`` is the configuration's section. MagFace's training shows its network the split train and
+    verifies it on the others; a calibration alone looks at the others only, so that then ``train`` is False.
+    """
+    magface = screening["magface"]
+    trained = magface["weights"] == TRAINED_HERE and magface["trained_here"]["dataset"] == dataset
+    return {
+        "version": version,
+        "parts": magface["parts"],
+        "train": trained,
+        "settings": {key: value for key, value in screening.items() if key != "magface"},
+    }
+
+
 def is_calibrated(settings: Mapping[str, Any]) -> bool:
     """Whether the threshold comes from a reference set: asked for, or left open for weights trained here."""
     threshold = settings["threshold"]
@@ -102,6 +118,17 @@ class MagFaceSettings(Settings):
         "float32",
         description="Arithmetic of the network; float32 gives the published numbers. auto takes bfloat16 where the "
         "processor has it; magnitudes then differ by up to 0.5 %.",
+    )
+    parts: int = Field(
+        8,
+        ge=1,
+        description="Jobs that share finding the faces of its training set and of its reference set. It does not "
+        "change any landmark; a killed run repeats the unfinished ones alone.",
+    )
+    max_unreadable: Share = Field(
+        0.01,
+        description="Share of the images, and of those of every group, that may be unreadable in its training set or "
+        "reference set before the workflow stops.",
     )
     study_per_cell: int = Field(
         2,

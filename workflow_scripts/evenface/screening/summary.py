@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import pandas as pd
-
 from evenface.datasets.synthetic import read_quality, shard_demographics, with_quality
 from evenface.screening import acceptance as by_group
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_table
+from evenface.storage.tables import read_tables
 
 
 def write_acceptance(
@@ -30,7 +28,7 @@ def write_acceptance(
     groups are those the prompts asked for. ``seed`` is that of the permutations.
     """
     demographics = shard_demographics(shards)
-    screening = pd.concat([read_table(path) for path in tables], ignore_index=True)
+    screening = read_tables(tables, columns=["image_id", "accepted", "reason", "detail", "quality"])
     if quality_tables:
         screening = with_quality(screening, read_quality(quality_tables))
     dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]]

@@ -7,22 +7,29 @@ shard (``data/synthetic/parametric/x.tar::images/0.png``).
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tarfile
+import threading
 import warnings
 import zlib
-from pathlib import Path
+from collections import OrderedDict
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
+from evenface.storage.archives import Archive
 from evenface.storage.metadata import Metadata
 
 #: Largest image that is decoded, in pixels; a photograph of 40 megapixels is already extreme here.
 MAX_PIXELS = 40_000_000
 #: Largest encoded image that is read, in bytes.
 MAX_BYTES = 64 * 1024 * 1024
+#: Archives an ImageReader keeps open; a process may usually have 1,024 open files.
+MAX_OPEN = 64
+#: Members of archives whose positions an ImageReader remembers, some 250 bytes each.
+MAX_MEMBERS = 400_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
@@ -46,6 +53,11 @@ class ImageError(UserError):
         self.reference = reference
         self.reason = reason
         self.detail = detail
+
+
+def _said(error: Exception) -> str:
+    """The system's words without the path, which the message names already."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -99,60 +111,83 @@ def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -
     except UnidentifiedImageError as error:
         # Pillow's own text names a memory address, which would differ from run to run.
         raise ImageError(reference, "corrupt", "no image format that is read here") from error
-    except MemoryError:
-        raise
     except Exception as error:  # a damaged file fails in any way
+        raise_if_machine(error, reference)
         raise ImageError(reference, "corrupt", f"not a readable image ({error})") from error
 
 
 class ImageReader:
-    """Reads images by reference and keeps shard files open. Use as a context manager."""
+    """Reads images by reference; threads may share it. Use as a context manager.
+
+    At most :data:`MAX_OPEN` archives are open at a time, those that were used last. An archive that is opened
+    again is not scanned again, as long as the members of all known archives are no more than ``MAX_MEMBERS``.
+
+    A reading raises ImageError where there is no such image, or its content is damaged or too large. It raises
+    MachineError where the machine failed (too many open files, a broken disk, no right to read), which says
+    nothing about the image and must not be taken for a bad one.
+    """
 
     def __init__(self, *, max_pixels: int = MAX_PIXELS):
         self.max_pixels = max_pixels
-        self._archives: dict[str, tuple[tarfile.TarFile, dict[str, tarfile.TarInfo]]] = {}
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, Archive] = OrderedDict()
+        self._indexes: OrderedDict[str, dict[str, tuple[int, int]]] = OrderedDict()
+        self._members = 0
 
     def __enter__(self) -> ImageReader:
         return self
 
     def __exit__(self, *_exception) -> None:
-        for archive, _ in self._archives.values():
-            archive.close()
-        self._archives.clear()
+        self._open.clear()
+        self._indexes.clear()
+        self._members = 0
+
+    def _archive(self, path: str) -> Archive:
+        with self._lock:
+            archive = self._open.get(path)
+            if archive is None:
+                while len(self._open) >= MAX_OPEN:
+                    self._open.popitem(last=False)
+                archive = self._open[path] = Archive(path, self._indexes.get(path))
+                if path not in self._indexes:
+                    self._indexes[path] = archive.index
+                    self._members += len(archive.index)
+                while self._members > MAX_MEMBERS and len(self._indexes) > 1:
+                    oldest = next(p for p in self._indexes if p != path)
+                    self._members -= len(self._indexes.pop(oldest))
+            self._open.move_to_end(path)
+            return archive
 
     def _member(self, reference: str) -> bytes:
         path, _, member = reference.partition("::")
-        if path not in self._archives:
-            try:
-                archive = tarfile.open(path, "r:")
-                index = {info.name: info for info in archive.getmembers()}
-            except (OSError, tarfile.TarError) as error:
-                reason = "missing" if isinstance(error, FileNotFoundError) else "corrupt"
-                raise ImageError(reference, reason, f"shard cannot be opened ({error})") from error
-            self._archives[path] = archive, index
-        archive, index = self._archives[path]
-        info = index.get(member)
-        if info is None or not info.isfile():
-            raise ImageError(reference, "missing", "the shard has no such image")
-        if info.size > MAX_BYTES:
-            raise ImageError(reference, "too_large", f"encoded image of {info.size} bytes")
-        return archive.extractfile(info).read()
+        try:
+            archive = self._archive(path)
+            if member not in archive.index:
+                raise ImageError(reference, "missing", "the shard has no such image")
+            if archive.index[member][1] > MAX_BYTES:
+                raise ImageError(reference, "too_large", f"encoded image of {archive.index[member][1]} bytes")
+            return archive.read(member)
+        except (OSError, ValueError, tarfile.TarError) as error:
+            raise_if_machine(error, path)
+            reason = "corrupt" if isinstance(error, tarfile.TarError) else "missing"
+            raise ImageError(reference, reason, f"shard cannot be read ({_said(error)})") from error
 
     def read_bytes(self, reference: str) -> bytes:
-        """Encoded bytes of one image; raises ImageError when missing or beyond MAX_BYTES."""
+        """Encoded bytes of one image; ImageError when it is missing or beyond MAX_BYTES."""
         if "::" in reference:
             return self._member(reference)
-        path = Path(reference)
         try:
-            size = path.stat().st_size
-            if size > MAX_BYTES:
-                raise ImageError(reference, "too_large", f"file of {size} bytes")
-            return path.read_bytes()
-        except OSError as error:
-            raise ImageError(reference, "missing", f"cannot be read ({error.strerror})") from error
+            with open(reference, "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_BYTES:
+                    raise ImageError(reference, "too_large", f"file of {size} bytes")
+                return file.readall()
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            raise_if_machine(error, reference)
+            raise ImageError(reference, "missing", f"cannot be read ({_said(error)})") from error
 
     def read(self, reference: str) -> np.ndarray:
-        """RGB uint8 (H, W, 3) of one image; raises ImageError."""
+        """RGB uint8 (H, W, 3) of one image."""
         return decode_image(self.read_bytes(reference), reference, max_pixels=self.max_pixels)
 
 

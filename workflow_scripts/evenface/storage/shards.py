@@ -10,17 +10,19 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
+from evenface.storage.archives import Archive
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
-from evenface.storage.tables import read_table, table_bytes
+from evenface.storage.tables import read_arrow, table_bytes
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -57,22 +59,8 @@ class Shard:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        try:
-            self._archive = tarfile.open(self.path, "r:")
-            self._index = {info.name: info for info in self._archive.getmembers() if info.isfile()}
-        except (OSError, tarfile.TarError) as error:
-            raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
-        try:
-            self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
-            table = io.BytesIO(self._read("table.parquet"))
-            table.name = "table.parquet"  # for the message of read_table
-            self.table: pd.DataFrame = read_table(table, required=("image_id", "member"))
-        except ValueError as error:
-            self.close()
-            raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
-        except UserError as error:
-            self.close()
-            raise UserError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from error
+        self._archive, self.recipe = _opened(path)
+        self.table: pd.DataFrame = _table(self._archive, path, columns=None).to_pandas()
 
     def __enter__(self) -> Shard:
         return self
@@ -82,31 +70,76 @@ class Shard:
 
     def close(self) -> None:
         """Close the file."""
-        self._archive.close()
-
-    def _read(self, member: str) -> bytes:
-        info = self._index.get(member)
-        if info is None:
-            raise UserError(f"{self.path}: member {member!r} is missing; delete the shard and run again")
-        if info.size > MAX_BYTES:
-            raise UserError(f"{self.path}: member {member!r} has {info.size} bytes, more than a shard may hold")
-        return self._archive.extractfile(info).read()
+        del self._archive
 
     def image_bytes(self, name: str) -> bytes:
         """Encoded bytes of one image, by its file name."""
-        return self._read(f"images/{name}")
+        return _read(self._archive, self.path, f"images/{name}")
 
     def image(self, name: str) -> np.ndarray:
         """RGB uint8 (H, W, 3) of one image, by its file name; raises ImageError."""
-        return decode_image(self.image_bytes(name), f"{self.path}::images/{name}")
+        return decode_image(self.image_bytes(name), self.reference(name))
 
     def reference(self, name: str) -> str:
         """Image reference of one image, by its file name."""
-        return f"{self.path}::images/{name}"
+        return reference_of(self.path, name)
 
     def references(self) -> list[str]:
         """Image references in the order of the table."""
         return [self.reference(name) for name in self.table["member"]]
+
+
+def _opened(path: str | os.PathLike) -> tuple[Archive, dict[str, Any]]:
+    """A shard's archive and recipe."""
+    try:
+        archive = Archive(path)
+    except (OSError, tarfile.TarError) as error:
+        raise_if_machine(error, path)
+        raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
+    try:
+        return archive, json.loads(_read(archive, path, "recipe.json"))
+    except ValueError as error:
+        raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
+
+
+def _read(archive: Archive, path: str | os.PathLike, member: str) -> bytes:
+    if member not in archive.index:
+        raise UserError(f"{path}: member {member!r} is missing; delete the shard and run again")
+    size = archive.index[member][1]
+    if size > MAX_BYTES:
+        raise UserError(f"{path}: member {member!r} has {size} bytes, more than a shard may hold")
+    try:
+        return archive.read(member)
+    except (OSError, tarfile.TarError) as error:
+        raise_if_machine(error, path)
+        raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
+
+
+def _table(archive: Archive, path: str | os.PathLike, **options: Any) -> pa.Table:
+    content = io.BytesIO(_read(archive, path, "table.parquet"))
+    content.name = f"{path}: table.parquet"  # for the message of read_arrow
+    return read_arrow(content, required=("image_id", "member"), **options)
+
+
+def read_rows(
+    path: str | os.PathLike, columns: Sequence[str] = (), optional: Sequence[str] = ()
+) -> tuple[pa.Table, dict[str, Any]]:
+    """A shard's recipe, and image_id, member, ``columns`` and, where there, ``optional`` of its table.
+
+    It takes a third of the time of :func:`read_shard`. Raises UserError as that does.
+    """
+    archive, recipe = _opened(path)
+    return _table(archive, path, columns=("image_id", "member", *columns), optional=optional), recipe
+
+
+def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
+    """A shard's recipe. Raises UserError as :func:`read_shard` does, but does not look at the table."""
+    return _opened(path)[1]
+
+
+def reference_of(path: str | os.PathLike, name: str) -> str:
+    """Image reference of an image of a shard, by its file name."""
+    return f"{path}::images/{name}"
 
 
 def read_shard(path: str | os.PathLike) -> Shard:

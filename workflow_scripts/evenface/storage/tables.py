@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evenface import __version__
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
 
 #: Raised whenever a reader of an older table would misread it.
@@ -45,31 +44,70 @@ def table_bytes(frame: pd.DataFrame, *, kind: str, meta: dict[str, Any] | None =
     return sink.getvalue().to_pybytes()
 
 
-def read_table(
-    path: str | os.PathLike | Any, *, columns: list[str] | None = None, required: Iterable[str] = ()
-) -> pd.DataFrame:
-    """Read a Parquet table (a path or a binary file object).
+def read_arrow(
+    path: str | os.PathLike | Any,
+    *,
+    columns: Sequence[str] | None = None,
+    required: Iterable[str] = (),
+    optional: Sequence[str] = (),
+) -> pa.Table:
+    """Read a Parquet table (a path or a binary file object): ``columns``, by default all, and ``optional`` where there.
 
     Raises UserError naming the file when it is missing, is no Parquet file, or lacks a column of
-    ``columns`` or ``required``.
+    ``columns`` or ``required``; MachineError where it could not be read.
     """
     name = path if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "table")
-    if isinstance(path, (str, os.PathLike)) and not Path(path).is_file():
-        raise UserError(f"{path}: no such table; run the rule that writes it")
     try:
         file = pq.ParquetFile(path)
         present = set(file.schema_arrow.names)
         missing = [c for c in (*(columns or ()), *required) if c not in present]
         if missing:
             raise UserError(f"{name}: column {missing[0]!r} is missing; it has {', '.join(sorted(present))}")
-        table = file.read(columns=columns)
+        wanted = None if columns is None else [*columns, *(c for c in optional if c in present)]
+        table = file.read(columns=wanted)
         table.validate(full=True)  # a flipped bit in a text would only show when the text is used
-        return table.to_pandas()
+        return table
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again") from error
+        raise _unreadable(error, name) from error
+
+
+def read_table(
+    path: str | os.PathLike | Any, *, columns: list[str] | None = None, required: Iterable[str] = ()
+) -> pd.DataFrame:
+    """:func:`read_arrow` as a frame."""
+    return read_arrow(path, columns=columns, required=required).to_pandas()
+
+
+def read_tables(paths: Iterable[str | os.PathLike], *, columns: list[str] | None = None) -> pd.DataFrame:
+    """Several tables of the same columns, one after the other. Many small ones take a sixth of the time of read_table."""
+    return concat_arrow([read_arrow(path, columns=columns) for path in paths])
+
+
+def concat_arrow(tables: Sequence[pa.Table]) -> pd.DataFrame:
+    """Tables of the same columns, one after the other, as a frame."""
+    return pa.concat_tables(tables, promote_options="permissive").to_pandas()
 
 
 def table_meta(path: str | os.PathLike) -> dict[str, Any]:
     """The header written by :func:`write_table` ({} for a Parquet file of other origin)."""
-    metadata = pq.read_schema(path).metadata or {}
-    return json.loads(metadata.get(_KEY, b"{}"))
+    return json.loads((_schema(path).metadata or {}).get(_KEY, b"{}"))
+
+
+def table_columns(path: str | os.PathLike) -> list[str]:
+    """Names of the columns of a Parquet table."""
+    return _schema(path).names
+
+
+def _schema(path: str | os.PathLike) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(error, path) from error
+
+
+def _unreadable(error: Exception, name: Any) -> UserError:
+    """The sentence for an error of pyarrow."""
+    raise_if_machine(error, name)
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"{name}: no such table; run the rule that writes it")
+    return UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again")

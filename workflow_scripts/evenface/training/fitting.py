@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError
 from evenface.parts import Method, Network, Settings
 from evenface.training.images import FaceImages, load_faces
@@ -37,30 +38,37 @@ def label_matrix(faces: pd.DataFrame, attributes: Sequence[str], where: str) -> 
 
 
 def load_for_training(
-    faces: pd.DataFrame, size: tuple[int, int], settings: Mapping[str, Any], scratch: Path, threads: int, label: str
-) -> tuple[FaceImages, pd.DataFrame, np.ndarray, np.ndarray]:
-    """Pixels, the rows of ``faces`` they belong to, and the positions of training and validation rows.
+    faces: pd.DataFrame,
+    size: tuple[int, int],
+    settings: Mapping[str, Any],
+    scratch: Path,
+    threads: int,
+    label: str,
+    where: str,
+) -> tuple[FaceImages, pd.DataFrame, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Pixels, the rows of ``faces`` they belong to, positions of training and validation rows, and what was left out.
 
-    Raises UserError when more than ``max_unreadable`` of the images cannot be read, or a split is empty.
+    The last holds ``unreadable`` (image ids) and, where there are some, ``unreadable_by_cell``. Raises UserError
+    when more images than ``max_unreadable`` of the configuration's block ``where`` allows cannot be read (see
+    :func:`evenface.datasets.unreadable.check_unreadable`), or a split is empty.
     """
     images = load_faces(
         faces, size, crop=settings["crop"], budget=settings["cache_mb"] << 20, scratch=scratch, threads=threads,
         label=f"{label}: decoding",
     )  # fmt: skip
-    for row in images.rejected.head(20).itertuples():
-        log.warning("%s: left out, %s (%s)", row.image, row.detail, row.reason)
-    if len(images.rejected) > settings["max_unreadable"] * len(faces):
-        raise UserError(
-            f"{len(images.rejected)} of {len(faces)} images cannot be read, the first is {images.rejected['image'][0]} "
-            f"({images.rejected['detail'][0]}); repair the data set or raise max_unreadable"
-        )
+    key = f"{where}.max_unreadable"
+    by_cell = check_unreadable(faces, images.rejected, settings["max_unreadable"], key=key, label=label)
+    left_out = {
+        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        **({"unreadable_by_cell": by_cell} if by_cell else {}),
+    }
     kept = faces.iloc[images.rows].reset_index(drop=True)
     train_rows = np.flatnonzero(kept["split"] == "train")
     validation_rows = np.flatnonzero(kept["split"] == "val")
     for name, rows in (("train", train_rows), ("val", validation_rows)):
         if not len(rows):
             raise UserError(f"{label}: no readable images with split {name!r}")
-    return images, kept, train_rows, validation_rows
+    return images, kept, train_rows, validation_rows, left_out
 
 
 def _number(value: float) -> float | None:
@@ -101,8 +109,8 @@ def train(
     from evenface.networks.normalisation import Normalisation
     from evenface.training.method import Problem
 
-    images, kept, train_rows, validation_rows = load_for_training(
-        faces, size, settings.model_dump(), session.folder, threads, label
+    images, kept, train_rows, validation_rows, left_out = load_for_training(
+        faces, size, settings.model_dump(), session.folder, threads, label, "training"
     )
     labels = label_matrix(kept, attributes, label)
     data = {
@@ -111,7 +119,7 @@ def train(
         "validation": len(validation_rows),
         "by_dataset": {str(k): int(v) for k, v in kept["dataset"].iloc[train_rows].value_counts().sort_index().items()},
         "train_labels": _label_counts(labels[train_rows], attributes, label),
-        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        **left_out,
         "image_ids_sha256": text_digest(kept["image_id"]),
         "pixels_sha256": images.sha256,
         "labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),

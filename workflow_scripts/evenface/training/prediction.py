@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.checkpoints import load_model
+from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError, check_names
 from evenface.joblog import progress
 from evenface.storage.images import ImageError
@@ -18,8 +18,6 @@ from evenface.storage.tables import write_table
 from evenface.training import runtime
 from evenface.training.fitting import label_matrix
 from evenface.training.images import decoded
-
-log = logging.getLogger("evenface")
 
 _BATCH = 64
 
@@ -61,9 +59,9 @@ def predict(
     ``split`` keeps only rows of that split; ``crop`` is explained at ``fit_image``. Columns: image_id,
     identity_id, gender, age, ethnicity, then per attribute ``score_<name>`` float32 in [0, 1] and
     ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata holds the model's thresholds, the hash
-    of its weights, and the rows whose image could not be read. Computed in float32, whatever the
-    training used. Raises UserError when an attribute is unknown, no row is left, or more than
-    ``max_unreadable`` of the images cannot be read.
+    of its weights, and the rows whose image could not be read, counted by cell too. Computed in float32,
+    whatever the training used. Raises UserError when an attribute is unknown, no row is left, or more images
+    than ``max_unreadable`` allows cannot be read (:func:`evenface.datasets.unreadable.check_unreadable`).
     """
     runtime.prepare(threads)
     device = runtime.choose_device(device)
@@ -98,12 +96,14 @@ def predict(
                 network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, normalisation=normalisation
             )
             scores[positions] = torch.sigmoid(outputs).numpy()
-    for error in errors[:20]:
-        log.warning("%s: left out (%s)", error, error.reason)
-    if len(errors) > max_unreadable * len(faces):
-        raise UserError(f"{len(errors)} of {len(faces)} images cannot be read, the first: {errors[0]}")
-
     readable = ~np.isnan(scores).all(axis=1)
+    rejected = pd.DataFrame(
+        [
+            {"image_id": str(i), "image": e.reference, "reason": e.reason, "detail": e.detail}
+            for i, e in zip(faces["image_id"][~readable], errors)
+        ]
+    )
+    by_cell = check_unreadable(faces, rejected, max_unreadable, key="evaluation.max_unreadable", label=label)
     table = faces.loc[readable, ["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
     for column, name in enumerate(names):
         table[f"score_{name}"] = scores[readable, known.index(name)]
@@ -116,10 +116,8 @@ def predict(
         "thresholds": {name: manifest["thresholds"][name] for name in names},
         "weights_sha256": manifest["weights_sha256"],
         "crop": crop,
-        "unreadable": [
-            {"image_id": str(i), "image": e.reference, "reason": e.reason, "detail": e.detail}
-            for i, e in zip(faces["image_id"][~readable], errors)
-        ],
+        "unreadable": rejected.to_dict("records"),
+        **({"unreadable_by_cell": by_cell} if by_cell else {}),
     }
     write_table(table, out, kind="predictions", meta=meta)
     return table

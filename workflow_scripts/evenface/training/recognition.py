@@ -24,7 +24,7 @@ from evenface.faces import degradation
 from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.networks.normalisation import Normalisation
-from evenface.screening.locating import aligned_crops, located
+from evenface.screening.locating import aligned_crops, check_readable, located
 from evenface.screening.settings import MagFaceTrainingSettings
 from evenface.training.class_layer import MagFaceLayer
 from evenface.training.fitting import text_digest
@@ -140,6 +140,7 @@ def train_recognition(
     *,
     log_path: str | os.PathLike,
     seed: int,
+    max_unreadable: float = 0.01,
     threads: int = 1,
     device: str = "auto",
     label: str = "MagFace",
@@ -150,8 +151,8 @@ def train_recognition(
     ``model_path`` (safetensors; the backbone alone, manifest beside it) and ``log_path`` (CSV per epoch), and
     returns the manifest. The weights of the best validation AUC are kept. An interrupted training goes
     on, as a classifier's does; the same faces, settings, seed and threads give the same bytes on the
-    same machine. Raises UserError for too few people, identities that sit in two splits, and when the
-    validation AUC is below ``min_verification_auc``; then nothing is written.
+    same machine. Raises UserError for too many unreadable images, too few people, identities that sit in two splits,
+    and when the validation AUC is below ``min_verification_auc``; then nothing is written.
     """
     where = "screening.magface.trained_here"
     settings = resolve(MagFaceTrainingSettings, settings, where)
@@ -159,6 +160,7 @@ def train_recognition(
     shape = network_settings(settings.network)
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
 
+    unreadable = check_readable(faces, landmarks, max_unreadable, label)
     kept, points = located(faces, landmarks)
     people = kept.groupby("split", observed=True)["identity_id"].nunique()
     for split, least in (("train", 2), ("val", 2)):
@@ -182,6 +184,7 @@ def train_recognition(
         **{f"{name}_images": len(r) for name, r in rows.items()},
         **{f"{name}_people": int(people.get(name, 0)) for name in rows},
         "without_face": int(len(faces) - len(kept)),
+        **({"unreadable_by_cell": unreadable} if unreadable else {}),
         "image_ids_sha256": text_digest(kept["image_id"]),
         "identities_sha256": text_digest(kept["identity_id"]),
         "landmarks_sha256": _sha256(points),

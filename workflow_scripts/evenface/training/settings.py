@@ -108,7 +108,8 @@ class ClassifierSettings(EpochSettings):
         None, description="Central share of every training image that is kept; null keeps all."
     )
     max_unreadable: Share = Field(
-        0.01, description="The training stops when more than this share of the images fails to decode."
+        0.01,
+        description="Share of the images, and of those of every group, that may be unreadable before the training stops.",
     )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from evenface.annotators.fairface.reader import Answer, FaceReader
 from evenface.annotators.fairface.table import SCORE_COLUMNS, ChipNames, write_predictions_csv
-from evenface.errors import UserError, check_names
+from evenface.errors import UserError, check_names, raise_if_machine
 from evenface.faces import face_chips
 from evenface.faces.files import detector_files
 from evenface.joblog import progress
@@ -100,6 +100,7 @@ def _listed(path: str | os.PathLike) -> list[str]:
                 raise UserError(f"{path}: no column 'img_path'; the list of pictures needs one")
             listed = [row["img_path"] or "" for row in reader]
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error

@@ -116,8 +116,8 @@ def train_annotator(
     settings = resolve(TrainedHereSettings, settings, "annotation.trained_here")
     label_matrix(faces, attributes, label)
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
-    images, kept, train_rows, validation_rows = load_for_training(
-        faces, SIZE, settings.model_dump(), session.folder, threads, label
+    images, kept, train_rows, validation_rows, left_out = load_for_training(
+        faces, SIZE, settings.model_dump(), session.folder, threads, label, "annotation.trained_here"
     )
     labels = label_matrix(kept, attributes, label)
     levels = _level_codes(kept)
@@ -132,7 +132,7 @@ def train_annotator(
     data = {
         "train": len(train_rows),
         "validation": len(validation_rows),
-        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        **left_out,
         "image_ids_sha256": text_digest(kept["image_id"]),
         "pixels_sha256": images.sha256,
         "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),

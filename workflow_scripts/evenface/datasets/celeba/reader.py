@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from evenface.datasets import faces as table
 from evenface.datasets.settings import DatasetSettings
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN
 
 log = logging.getLogger("evenface")
@@ -113,6 +113,7 @@ def _lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; the file is damaged or not CelebA's") from error
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 

@@ -26,7 +26,7 @@ from evenface.assets.diffusion_files import (
     weights_of,
 )
 from evenface.checkpoints.convert import rewrite_as_safetensors
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.generators.diffusion.sd_configs import write_config_folder
 from evenface.storage.atomic import write_json
 
@@ -143,6 +143,7 @@ def _told(what: str, remedy: str) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
+        raise_if_machine(error, what)
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(f"{what} cannot be loaded: {' '.join(lines)[:300]}; {remedy}") from error
 

@@ -12,8 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evenface.errors import UserError
-from evenface.generators.diffusion.clip_tokens import BEGIN, END, byte_symbols
+from evenface.errors import UserError, raise_if_machine
+from evenface.generators.diffusion.clip_tokens import byte_symbols
+from evenface.text_to_face.tokenizer import BEGIN, END
 
 _MERGES = 49152 - 256 - 2
 _MAX_MERGES_BYTES = 8 << 20
@@ -173,6 +174,7 @@ def clip_vocabulary(merges: str | os.PathLike) -> tuple[dict[str, int], list[str
     except FileNotFoundError as error:
         raise UserError(f"{merges}: CLIP's merges are missing; `snakemake {merges}` fetches them") from error
     except (OSError, EOFError, UnicodeError) as error:
+        raise_if_machine(error, merges)
         raise UserError(f"{merges}: not CLIP's list of merges; delete it, `snakemake {merges}` fetches it") from error
     pairs = text.split("\n")[1 : _MERGES + 1]
     if len(pairs) < _MERGES or any(pair.count(" ") != 1 for pair in pairs):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
 
 #: No single member and no sum of members larger than this is accepted (bytes).
@@ -50,6 +50,7 @@ def read_tar_members(path: Path, wanted: Callable[[str], bool]) -> dict[str, byt
                     total = _account(path, info.name, info.size, total)
                     out[info.name] = archive.extractfile(info).read()
     except (OSError, EOFError, tarfile.TarError) as error:
+        raise_if_machine(error, path)
         raise UserError(f"cannot read {path} ({error}); fetch the assets again") from error
     return out
 
@@ -98,5 +99,6 @@ def map_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; run the workflow's rule that fetches the face assets") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise_if_machine(error, path)
         raise UserError(f"{path} is not a face asset file ({error}); delete it and build it again") from error
     return out

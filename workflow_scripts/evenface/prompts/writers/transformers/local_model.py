@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenface.errors import UserError
+from evenface.errors import UserError, raise_if_machine
 from evenface.prompts.contextual import KEY
 
 log = logging.getLogger("evenface")
@@ -43,6 +43,7 @@ class LocalModel:
                 self.folder, use_safetensors=True, dtype=getattr(torch, settings["precision"]), **options
             )
         except Exception as error:  # whatever transformers raises for a folder it cannot use
+            raise_if_machine(error, self.folder)
             raise UserError(
                 f"{self.folder}: transformers cannot open a causal language model there ({_line(error)}); give a folder with "
                 "config.json, the tokenizer and safetensors of one"
