@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError, raise_if_machine
-from evenface.generators.diffusion.clip_tokens import byte_symbols
-from evenface.text_to_face.tokenizer import BEGIN, END
+from evenface.generators.diffusion.clip_tokens import BEGIN, END, byte_symbols
 
 _MERGES = 49152 - 256 - 2
 _MAX_MERGES_BYTES = 8 << 20
