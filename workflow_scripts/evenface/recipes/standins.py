@@ -48,6 +48,15 @@ class Standins:
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides a stand-in."""
+        format = self._all[wildcards.standin]["format"]
+        written = part(StandinFormat, format, f"standins.{wildcards.standin}.format").version
+        return {**self._rendered(wildcards), "format_version": written}
+
+    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one part of a stand-in."""
+        return {**self._rendered(wildcards), "part": int(wildcards.part)}
+
+    def _rendered(self, wildcards: Any) -> dict[str, Any]:
         return {
             "version": version("standins", "standins"),
             "renderer": part(Generator, "parametric", "standins").version,
@@ -55,10 +64,6 @@ class Standins:
             "seed": self._seed,
             "settings": self._all[wildcards.standin],
         }
-
-    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides one part of a stand-in."""
-        return {**self.recipe(wildcards), "part": int(wildcards.part)}
 
     def parts(self, wildcards: Any) -> list[str]:
         """The parts of a stand-in."""
