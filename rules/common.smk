@@ -27,7 +27,7 @@ MAIN = workflow.modifier.is_main_snakefile()
 if MAIN:
     display.install(workflow)
 
-# A module that is given the configuration of its parent shares what was made of it.
+# The configuration is checked and planned once: a module that is handed the one of its parent shares the result.
 FLOWS = vars(workflow).setdefault("evenface_flows", {})
 try:
     FLOW = FLOWS.get(id(config)) or FLOWS.setdefault(id(config), open_flow(config, ROOT))
@@ -50,7 +50,7 @@ onstart:
     sweep(*OWN_FOLDERS)
 
 
-# There where it is installed.
+# None where the plugin is not in use.
 SLURM = sys.modules.get("snakemake_executor_plugin_slurm")
 if SLURM and MAIN:
     cluster.watch(SLURM)
