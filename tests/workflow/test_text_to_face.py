@@ -46,4 +46,4 @@ def test_more_steps_repeat_one_stage_and_go_on_from_its_state(grown, tmp_path):
     jobs = planned(tree, target)
     assert set(jobs) == {"train_text_to_face_denoiser", "export_text_to_face"}, jobs
     run(tree, target)
-    assert "going on after 2 steps" in (tree / "results/logs/train_text_to_face_denoiser.log").read_text()
+    assert "going on after step 2 of 4" in (tree / "results/logs/train_text_to_face_denoiser.log").read_text()
