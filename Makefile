@@ -39,6 +39,8 @@ test: setup-dev
 lint: setup-dev
 	$(BIN)/snakefmt --check Snakefile rules
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint -s rules/text_to_face/Snakefile
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint -s rules/latent/Snakefile
 	$(BIN)/ruff check workflow_scripts tests benchmarks docs
 	$(BIN)/ruff format --check workflow_scripts tests benchmarks docs
 

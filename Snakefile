@@ -1,24 +1,6 @@
 # evenface: prompts -> faces -> screening -> annotation -> training -> fairness -> report.
 # What runs is declared in config.yaml; how it runs in profiles/; the rules stand in pipeline order.
-import sys
-from pathlib import Path
-
-from snakemake.utils import min_version
-
-min_version("9.20")
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow_scripts"))
-
-from evenface import display
-
-display.install(workflow)
-
-
 configfile: "config.yaml"
-
-
-# --resources=gpu=N limits one machine, or one cluster submission; never the whole cluster.
-resource_scopes:
-    gpu="local",
 
 
 include: "rules/common.smk"
@@ -33,8 +15,27 @@ include: "rules/pixels.smk"
 include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
-include: "rules/text_to_face.smk"
-include: "rules/latent.smk"
+
+
+# On request only. Each folder has a front door of its own: `snakemake -s rules/latent/Snakefile`.
+module text_to_face:
+    snakefile:
+        "rules/text_to_face/Snakefile"
+    config:
+        config
+
+
+use rule * from text_to_face
+
+
+module latent:
+    snakefile:
+        "rules/latent/Snakefile"
+    config:
+        config
+
+
+use rule * from latent
 
 
 rule all:

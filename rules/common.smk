@@ -1,6 +1,15 @@
-"""The checked configuration, what is looked at before the first job, and wildcard constraints."""
+"""What every front door reads first: the checked configuration, checks before the first job, wildcard constraints."""
 
-from evenface import cluster
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+sys.path.insert(0, str(ROOT / "workflow_scripts"))
+
+from evenface import cluster, display
 from evenface.errors import UserError
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
 from evenface.recipes.flow import one_of, open_flow
@@ -15,10 +24,22 @@ from snakemake.logging import logger
 # What the workflow alone writes to: a user's data sets may be millions of files.
 OWN_FOLDERS = "results models data/faces data/prompts data/standins data/synthetic data/text_to_face".split()
 
+# Whether this is read for the Snakefile that was called, and not for a module of it.
+MAIN = workflow.modifier.is_main_snakefile()
+if MAIN:
+    display.install(workflow)
+
+# The configuration is checked and planned once: a module that is handed the one of its parent shares the result.
+FLOWS = vars(workflow).setdefault("evenface_flows", {})
 try:
-    FLOW = open_flow(config, workflow.basedir)
+    FLOW = FLOWS.get(id(config)) or FLOWS.setdefault(id(config), open_flow(config, ROOT))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+
+# --resources=gpu=N limits one machine, or one cluster submission; never the whole cluster.
+resource_scopes:
+    gpu="local",
 
 
 onstart:
@@ -35,9 +56,9 @@ onstart:
         logger.info(sentence)
 
 
-# There where it is installed.
+# None where the plugin is not in use.
 SLURM = sys.modules.get("snakemake_executor_plugin_slurm")
-if SLURM:
+if SLURM and MAIN:
     cluster.watch(SLURM)
 
 

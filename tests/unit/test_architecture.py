@@ -4,6 +4,9 @@ import ast
 import re
 from pathlib import Path
 
+from evenface import parts
+from workflow.workflow import rule_files
+
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow_scripts" / "evenface"
 
 #: What the rooms that promise to stay small may import of ours.
@@ -70,16 +73,50 @@ def test_imports_run_one_way():
 
 
 def test_scripts_are_thin_and_named_like_their_rules(root):
-    rules = set(re.findall(r"^rule (\w+):", "".join(p.read_text() for p in (root / "rules").glob("*.smk")), re.M))
-    named = set(
-        re.findall(r"workflow_scripts/(\w+)\.py", "".join(p.read_text() for p in (root / "rules").glob("*.smk")))
-    )
+    text = "".join(path.read_text() for path in rule_files(root))
+    rules = set(re.findall(r"^rule (\w+):", text, re.M))
+    named = set(re.findall(r"workflow_scripts/(\w+)\.py", text))
     scripts = {p.stem: p.read_text() for p in (root / "workflow_scripts").glob("*.py")}
     assert set(scripts) == named
     for name, text in scripts.items():
         assert name in rules or name == "assemble_standin", name  # one rule for each format
         assert not re.search(r"snakemake\.(config|wildcards)", text), f"{name} reads what is no rerun trigger"
         assert "def " not in text and len(text.splitlines()) < 45, f"{name} is no thin script"
+
+
+def test_the_readme_lists_every_rule_with_its_file_and_script(root):
+    listed = {
+        rule: (file, script)
+        for rules, file, script in re.findall(
+            r"^\| (`\w+`.*?) \| `(\S+)` \| (.+?) \|", (root / "README.md").read_text(), re.M
+        )
+        for rule in re.findall(r"`(\w+)`", rules)
+    }
+    for path in rule_files(root):
+        for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            name = block.split(":")[0]
+            if "default_target: True" not in block:
+                file, script = listed.pop(name)
+                assert root / "rules" / file == path and script in ("of the same names", f"`{name}.py`"), name
+    formats = {f"assemble_{name}_standin" for name in parts.parts(parts.StandinFormat)}
+    assert listed == dict.fromkeys(formats, ("standins.smk", "`assemble_standin.py`"))
+
+
+def test_the_rooms_are_described_as_they_are(root):
+    """docs/architecture.md has every room in order, and what it imports beside small modules and settings."""
+    text = (root / "docs/architecture.md").read_text()
+    table = text[text.index("| room |") : text.index("\n\n", text.index("| room |"))]
+    described = {
+        row[0]: set(re.findall(r"\w+", row[1])) for row in re.findall(r"^\| `(\w+)` \| .* \|([^|]*)\|$", table, re.M)
+    }
+    rooms = [p.name for p in LIBRARY.iterdir() if (p / "__init__.py").exists()]
+    assert [*described] == [name for name in ORDER if name in rooms or name == "taxonomy"]
+    found = {name: set() for name in described}
+    for path in LIBRARY.rglob("*.py"):
+        if room(path) in described:
+            names = [name.split(".")[1] for name, _ in imports(path) if "." in name and not name.endswith(".settings")]
+            found[room(path)] |= {name for name in names if name in described} - {room(path)}
+    assert found == described
 
 
 def test_one_function_writes_csv_files():
@@ -97,8 +134,10 @@ def test_one_function_looks_for_near_names():
 
 
 def test_every_rule_states_its_needs(root):
-    for path in (root / "rules").glob("*.smk"):
+    for path in rule_files(root):
         for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+            if "default_target: True" in block:
+                continue  # names files, and makes none
             for directive in ("log:", "benchmark:", "conda:", "threads:", "mem_mb=", "runtime=", "script:"):
                 assert directive in block, f"{path.name}: rule {block.split(':')[0]} lacks {directive}"
 

@@ -310,6 +310,11 @@ def test_the_log_of_an_earlier_run_says_nothing_of_this_one(piped, tmp_path):
     assert "of yesterday" not in piped.stream.getvalue()
 
 
+def test_stages_are_called_like_files_and_modules_like_their_folder():
+    files = ("rules/screen.smk", "rules/latent/Snakefile", "Snakefile")
+    assert [Place(file, 1, 0).stage for file in files] == ["screen", "latent", "Snakefile"]
+
+
 def test_spans_are_words():
     assert [span(s) for s in (0, 0.6, 59.7, 200, 720, 7500)] == [
         "0 s",

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from evenface import parts
+from workflow.workflow import rule_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "workflow_scripts"
@@ -76,9 +77,9 @@ def third_party(path: Path) -> dict[str, Path]:
 
 def jobs():
     """(name, files that its job imports, environment): rules, and parts with the scripts that use them."""
-    text = "".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    text = "".join(path.read_text() for path in rule_files(ROOT))
     for block in re.split(r"^rule ", text, flags=re.M)[1:]:
-        if environment := re.search(r"conda:\n +\"../envs/(\w+)\.yaml", block):
+        if environment := re.search(r"conda:\n +\"(?:\.\./)+envs/(\w+)\.yaml", block):
             script = re.search(r"workflow_scripts/(\w+)\.py", block)[1]
             yield block.split(":")[0], [SCRIPTS / f"{script}.py"], environment[1]
     users = {parts.Generator: "generate", parts.Annotator: "annotate", parts.StandinFormat: "assemble_standin"}

@@ -1,14 +1,16 @@
 """Parts from a user's own folder, one file each, run through the DAG; nothing else is touched."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from evenface.storage.tables import read_table
-from workflow.workflow import copy_tree, run
+from workflow.workflow import copy_tree, planned, run
 
 HERE = Path(__file__).parent
 
@@ -61,6 +63,38 @@ def test_networks_and_methods_trained(made):
     mixed = manifest("real+synthetic")
     assert mixed["network"]["settings"]["width"] == 6 and mixed["method"]["name"] == "erm"
     assert (made / "results/fairness.csv").is_file() and (made / "results/report.html").is_file()
+
+
+def test_a_raised_version_makes_the_parts_files_again(made):
+    first = {
+        "stripes": "generate", "brightness": "annotate", "middle": "screen",
+        "plain_folder": "assemble_plain_folder_standin", "pooled": "train", "hardest": "train",
+    }  # fmt: skip
+    for name, rule in first.items():
+        path = made / f"my_parts/{name}.py"
+        text = path.read_text()
+        path.write_text(re.sub(rf'(    |\()name="{name}",', rf'\1name="{name}", version=2,', text))
+        jobs = planned(made)
+        assert rule in jobs, (name, jobs)
+        path.write_text(text)
+    assert not planned(made)
+
+
+def test_the_documentation_quotes_these_files(root):
+    """docs/extensions.md shows what is run here, and settings that are used here."""
+    text = (root / "docs/extensions.md").read_text()
+    files = {path.read_text(): path.name for path in (HERE.parent / "extensions").glob("*.py")}
+    quoted = [files.get(block) for block in re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)]
+    assert None not in quoted and {*files.values()} == {*quoted, *re.findall(r"tests/extensions/(\w+\.py)", text)}
+
+    def within(part, whole):
+        if not isinstance(part, dict):
+            return part == whole
+        return all(key in whole and within(value, whole[key]) for key, value in part.items())
+
+    used = yaml.safe_load((HERE / "extensions.yaml").read_text())
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
+    assert within(yaml.safe_load(block), used)
 
 
 @pytest.mark.parametrize(

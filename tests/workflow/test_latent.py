@@ -77,8 +77,11 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
 
     targets = [*TARGETS, shard]
     assert not planned(tree, *targets)
+    alone = ("--snakefile", "rules/latent/Snakefile")
+    assert "Nothing to be done" in run(tree, *alone), "its own front door finds what the main workflow made"
     configure(tree, walk={"target": 0.8})
     assert guided_plan(tree).shards == plan.shards and set(planned(tree, *targets)) == {"balance_latents"}
+    assert set(planned(tree, *alone)) == {"balance_latents", "latent"}
     configure(tree, confidence=0.9)
     assert not set(guided_plan(tree).shards) & set(plan.shards), "other directions, the same names"
 

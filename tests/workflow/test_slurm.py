@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from workflow.workflow import copy_tree, environment, run
+from workflow.workflow import copy_tree, environment, rule_files, run
 
 HERE = Path(__file__).parent
 
@@ -154,6 +154,8 @@ GPU = {
     "train_text_to_face_denoiser", "evaluate_text_to_face", "label_latents",
 }  # fmt: skip
 GPU_WITH = {"generate": r"diffusion_", "annotate": r".*_trained_here$"}
+#: Rules that only name files: the front doors of the main job and of the modules.
+TARGETS = ("all", "text_to_face", "latent")
 FETCHING = {"fetch_makehuman", "fetch_dlib_models", "fetch_wheel_member", "download_asset"}
 
 
@@ -163,8 +165,6 @@ def test_every_kind_of_job_goes_to_a_partition_that_can_run_it(root, tmp_path, c
     config["generation"]["also"] = {"diffusion": 1}
     config["annotation"]["trained_here"]["attributes"] = ["Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"]
     (tree / "tiny.yaml").write_text(yaml.safe_dump(config))
-    latent = [f"results/latent/parametric/{name}.csv" for name in ("effects", "mirror", "balanced")]
-    targets = ["all", "results/text_to_face/evaluation.csv", *latent]
     # The makers of files that are there would fetch them.
     models = tree / "models"
     models.unlink()
@@ -176,18 +176,16 @@ def test_every_kind_of_job_goes_to_a_partition_that_can_run_it(root, tmp_path, c
     for path in (root / "models/makehuman").iterdir():
         if path.suffix in (".whl", ".tgz"):
             (models / "makehuman" / path.name).symlink_to(path)
-    plan = play(cluster, run(tree, *targets, "--dry-run"))
-    process = submit(tree, cluster, *targets)
+    plan = play(cluster, run(tree, *TARGETS, "--dry-run"))
+    process = submit(tree, cluster, *TARGETS)
     text = process.communicate(timeout=400)[0]
     assert process.returncode == 0, text[-6000:]
     jobs = submitted(cluster)
     assert sorted((rule, wildcards) for rule, wildcards, _ in jobs) == sorted(
-        (rule, wildcards) for rule, _, wildcards, _ in plan if rule != "all"
+        (rule, wildcards) for rule, _, wildcards, _ in plan if rule not in TARGETS
     )
-    rules = {
-        name for path in (tree / "rules").glob("*.smk") for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)
-    }
-    assert rules - {rule for rule, *_ in jobs} == FETCHING | {"write_prompts"}
+    rules = {name for path in rule_files(tree) for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)}
+    assert rules - {rule for rule, *_ in jobs} == FETCHING | {"get_by_hand", "write_prompts", "text_to_face", "latent"}
     asked = {(rule, wildcards): resources for rule, _, wildcards, resources in plan}
     for rule, wildcards, options in jobs:
         gpu = rule in GPU or bool(re.match(GPU_WITH.get(rule, "(?!)"), wildcards))
@@ -231,18 +229,20 @@ def test_a_model_writes_prompts_on_a_gpu_and_an_endpoint_is_asked_from_here(root
 
 @pytest.fixture
 def shard(root, tmp_path):
-    """A tree and the shards it plans."""
+    """A tree with the smallest text-to-face model, and the shards it plans."""
     tree = copy_tree(root, tmp_path / "tree", HERE / "tiny.yaml")
+    (tree / "tiny.yaml").write_text((HERE / "tiny.yaml").read_text() + (HERE / "text_to_face.yaml").read_text())
     return tree, re.findall(r"output: (data/synthetic/parametric/\S+)\.tar", run(tree, "--dry-run"))
 
 
 def test_jobs_run_fail_with_their_log_and_ask_for_more_on_a_cluster_without_accounting(shard, cluster):
     tree, (name, *_) = shard
-    process = submit(tree, cluster, f"{name}.screen.parquet")
+    of_a_module = "data/text_to_face/faces/0.tar"
+    process = submit(tree, cluster, f"{name}.screen.parquet", of_a_module)
     text = process.communicate(timeout=400)[0]
     assert process.returncode == 0, text[-6000:]
-    assert (tree / f"{name}.tar").exists() and (tree / f"{name}.screen.parquet").exists()
-    assert [rule for rule, *_ in submitted(cluster)] == ["generate", "screen"]
+    assert all((tree / path).exists() for path in (f"{name}.tar", f"{name}.screen.parquet", of_a_module))
+    assert sorted(rule for rule, *_ in submitted(cluster)) == ["generate", "render_text_to_face", "screen"]
     assert not list((tree / "results/logs/slurm").rglob("*.log")), "logs of jobs that succeeded are removed"
 
     (tree / f"{name}.tar").write_bytes((tree / f"{name}.tar").read_bytes()[:3000])
@@ -250,7 +250,7 @@ def test_jobs_run_fail_with_their_log_and_ask_for_more_on_a_cluster_without_acco
     text = process.communicate(timeout=400)[0]
     assert process.returncode == 1
     assert "not a readable shard" in text and "SLURM status is: 'FAILED'" in text, text[-6000:]
-    first, second = [options for rule, _, options in submitted(cluster)[2:] if rule == "screen"]
+    first, second = [options for rule, _, options in submitted(cluster)[3:] if rule == "screen"]
     for what in ("mb", "minutes"):
         assert int(second[what]) == 2 * int(first[what])
     assert second["partition"] == "cpu"

@@ -16,6 +16,11 @@ from pathlib import Path
 TREE = ("Snakefile", "config.yaml", "rules", "schemas", "envs", "profiles", "workflow_scripts", "docs/captions")
 
 
+def rule_files(root: Path) -> list[Path]:
+    """Every file with rules: those of the main job, and the front doors of the modules."""
+    return sorted([*(root / "rules").rglob("*.smk"), *(root / "rules").rglob("Snakefile")])
+
+
 def copy_tree(root: Path, target: Path, config: Path) -> Path:
     """A working copy of the workflow with ``config`` merged over the shipped one and shared models."""
     target.mkdir(parents=True)

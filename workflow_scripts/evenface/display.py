@@ -52,7 +52,8 @@ class Place(NamedTuple):
 
     @property
     def stage(self) -> str:
-        return Path(self.file).stem
+        path = Path(self.file)
+        return path.parent.name or path.stem if path.name == "Snakefile" else path.stem
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Rule:
 
 @dataclass
 class Stage:
-    """The rules of one file, and for how long some job of it was running."""
+    """The rules of one file (of a module: called like its folder), and for how long some job of it was running."""
 
     rules: dict[str, Rule] = field(default_factory=dict)
     running: int = 0

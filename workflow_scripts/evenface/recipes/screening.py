@@ -28,21 +28,25 @@ class Screening:
 
     def detector_files(self, wildcards: Any) -> dict[str, str]:
         """The detector's files, and the landmarks' under the name that the configuration chose."""
-        if self._screening["detector"] == "none":
+        detector = self._detector()
+        if detector is None:
             return {}
-        files = part(Detector, self._screening["detector"], "screening.detector").files(self._screening)
+        files = detector.files(self._screening)
         chosen = self._screening["landmarks"]
         return {chosen: LANDMARKS[chosen]} | {key: path for key, path in files.items() if key != "landmarks"}
+
+    def _detector(self) -> Detector | None:
+        name = self._screening["detector"]
+        return None if name == "none" else part(Detector, name, "screening.detector")
+
+    def _detector_version(self) -> dict[str, int]:
+        detector = self._detector()
+        return {"detector_version": detector.version} if detector else {}
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides the screening of a shard."""
         settings = {key: value for key, value in self._screening.items() if key != "magface"}
-        return {"version": version("screening", "screening"), "detector": self._detector(), "settings": settings}
-
-    def _detector(self) -> int | None:
-        """Version of the detector, where there is one."""
-        name = self._screening["detector"]
-        return None if name == "none" else part(Detector, name, "screening.detector").version
+        return {"version": version("screening", "screening"), **self._detector_version(), "settings": settings}
 
     def landmark_parts(self, wildcards: Any) -> list[str]:
         """The parts of a data set's landmarks."""
@@ -51,7 +55,7 @@ class Screening:
     def landmarks_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides one part of a data set's landmarks."""
         recipe = locating_recipe(self._screening, version("screening", "screening"), wildcards.dataset)
-        return {**recipe, "detector": self._detector(), "part": int(wildcards.part)}
+        return {**recipe, **self._detector_version(), "part": int(wildcards.part)}
 
     def weights(self, wildcards: Any) -> dict[str, str]:
         """The MagFace network that judges quality: a file, and for our own the manifest beside it."""

@@ -47,12 +47,16 @@ class Standins:
         return format.needs_of({})
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a stand-in's files."""
-        name = self._all[wildcards.standin]["format"]
-        return {**self._rendered(wildcards), "format": part(StandinFormat, name, "standins.*.format").version}
+        """All that decides a stand-in."""
+        format = self._all[wildcards.standin]["format"]
+        written = part(StandinFormat, format, f"standins.{wildcards.standin}.format").version
+        return {**self._rendered(wildcards), "format_version": written}
+
+    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one part of a stand-in."""
+        return {**self._rendered(wildcards), "part": int(wildcards.part)}
 
     def _rendered(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a stand-in's pictures."""
         return {
             "version": version("standins", "standins"),
             "renderer": part(Generator, "parametric", "standins").version,
@@ -60,10 +64,6 @@ class Standins:
             "seed": self._seed,
             "settings": self._all[wildcards.standin],
         }
-
-    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides one part of a stand-in."""
-        return {**self._rendered(wildcards), "part": int(wildcards.part)}
 
     def parts(self, wildcards: Any) -> list[str]:
         """The parts of a stand-in."""
