@@ -85,7 +85,7 @@ def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
 
 
 def test_unknown_annotators_and_settings():
-    with pytest.raises(UserError, match="there is no annotator 'oracle'"):
+    with pytest.raises(UserError, match="'oracle' is not known"):
         annotators.create("oracle")
     with pytest.raises(UserError, match="'epochs' is not known"):
         annotators.create("ground_truth", {"epochs": 2})

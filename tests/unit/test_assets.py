@@ -112,9 +112,10 @@ def test_every_key_the_registry_names_is_in_the_schema(shipped, schema):
     def known(key):
         node = schema
         for step in key.split("."):
-            if step not in node.get("properties", {}):
+            nodes = [node, *node.get("oneOf", []), *node.get("anyOf", [])]
+            node = next((n["properties"][step] for n in nodes if step in n.get("properties", {})), None)
+            if node is None:
                 return False
-            node = node["properties"][step]
         return True
 
     keys = {

@@ -603,7 +603,12 @@ def test_models_of_another_kind_are_refused(diffusion_models, picture):
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
         ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
-        ("instruct_pix2pix", "instruct", {**FROM, "image_guidance": 0.9}, "image_guidance is 0.9; below 1"),
+        (
+            "instruct_pix2pix",
+            "instruct",
+            {**FROM, "image_guidance": 0.9},
+            "image_guidance is 0.9; it must be greater than or equal to 1",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             drawn(diffusion_models, name, kind, wanted, **settings)
@@ -743,8 +748,8 @@ def test_pickled_tensors_are_rewritten_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [({"stepz": 1}, "'stepz' is not known"), ({"precision": "float16"}, "float16, which processors"),
-     ({"precision": "fp8"}, "fp8' is not known .choose from auto"), ({"steps": 0}, "at least 1"), ({"size": [33, 32]}, "multiples of 8"),
-     ({"model": ""}, "model is not set"), ({"model": "/no/where"}, "neither a folder nor a file")],
+     ({"precision": "fp8"}, "fp8' is not known .choose from auto"), ({"steps": 0}, "steps is 0; it must be greater than or equal to 1"), ({"size": [33, 32]}, "must be a multiple of 8"),
+     ({"model": ""}, "diffusion.model is ''"), ({"model": "/no/where"}, "neither a folder nor a file")],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message):
     with pytest.raises(UserError, match=message):

@@ -113,14 +113,14 @@ def test_no_reader_blames_the_file(tmp_path):
         + """
 import json
 from pathlib import Path
-from evenface.annotators import fairface_table
 from evenface.checkpoints import own, reading
 from evenface.datasets import celeba, faces
 from evenface.errors import UserError
 from evenface.generators import directions_file
 from evenface.generators.parametric import archives
 from evenface.report import build
-from evenface.screening import detection, scoring
+from evenface.faces import detection
+from evenface.screening import scoring
 from evenface.storage import images, shards, tables
 
 path = sys.argv[1]
@@ -141,7 +141,6 @@ readers = {
     "calibration": lambda: scoring._read_json(path),
     "report": lambda: build._read_json(path),
     "detector": lambda: detection.weights_file({"dlib5": path}, "dlib5"),
-    "fairface": lambda: fairface_table.read_predictions_csv(path),
 }
 exhaust()
 said = {}
@@ -156,7 +155,7 @@ print(json.dumps(said))
         path,
     )
     said = json.loads(done.stdout or "{}")
-    assert len(said) == 17, done.stderr
+    assert len(said) == 16, done.stderr
     for name, (kind, sentence) in said.items():
         assert kind == "MachineError" and "Too many open files" in sentence, name
         assert not any(word in sentence for word in ("delete", "damaged", "train it again", "fetch")), name

@@ -31,6 +31,7 @@ from evenface.prompts.vocabulary import MAX_PROMPT, unwritable
 from evenface.report.contact_sheet import write_contact_sheet
 from evenface.screening import screen
 from evenface.storage import metadata
+from evenface.storage.atomic import sweep
 from evenface.storage.images import encode_jpeg, encode_png
 from evenface.storage.metadata import (
     ALGORITHMIC,
@@ -511,6 +512,7 @@ def test_a_killed_job_leaves_nothing_under_the_shards_name(monkeypatch, recipe, 
     getattr(process, signal)()
     process.communicate()
     assert not out.exists()
+    sweep(out.parent)
     again = shard_of(monkeypatch, recipe, out)
     assert again.read_bytes() == shard_of(monkeypatch, recipe, tmp_path / "b.tar").read_bytes()
     assert [p.name for p in out.parent.iterdir()] == ["a.tar"]

@@ -46,6 +46,8 @@ def accepts(schema, parts):
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
         if not parts:
             return True
+        if choices := [*node.get("oneOf", []), *node.get("anyOf", [])]:
+            return any(inner(choice, parts) for choice in choices)
         own, extra = node.get("properties", {}), node.get("additionalProperties")
         below = list(own.values()) if parts[0] == ANY else [own[parts[0]]] if parts[0] in own else []
         if isinstance(extra, dict):

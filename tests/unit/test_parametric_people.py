@@ -161,5 +161,5 @@ def test_unknown_names_and_settings_are_refused(face_assets):
         create("parametrik", {})
     with pytest.raises(UserError, match="'sise' is not known"):
         create("parametric", {"sise": 3})
-    with pytest.raises(UserError, match="domain 'x'"):
+    with pytest.raises(UserError, match="domain: 'x' is not known"):
         list(create("parametric", {"domain": "x", "files": {"assets": str(face_assets)}}).generate([]))

@@ -64,10 +64,15 @@ def test_unreadable_images_of_one_group_stop_it(data, tmp_path):
     faces.loc[:9, "ethnicity"] = "black"
     landmarks = landmarks.copy()
     landmarks.loc[8:9, ["accepted", "reason", "detail"]] = False, "unreadable", "torn"
-    settings = {**QUICK, "max_unreadable": 0.1}
     with pytest.raises(UserError, match=r"2 of 10 images of d female young black .* than screening\.magface\.max_unr"):
         recognition.train_recognition(
-            faces, landmarks, settings, tmp_path / "model.safetensors", log_path=tmp_path / "log.csv", seed=3
+            faces,
+            landmarks,
+            QUICK,
+            tmp_path / "model.safetensors",
+            log_path=tmp_path / "log.csv",
+            seed=3,
+            max_unreadable=0.1,
         )
     with pytest.raises(UserError, match="2 of 2 images of d female young black"):  # the others are of the split train
         calibrate(faces, landmarks, None, 0.05, max_unreadable=0.1)

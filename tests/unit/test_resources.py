@@ -7,8 +7,9 @@ import types
 
 import pytest
 
-from evenface import cluster, resources
+from evenface import cluster, parts, resources
 from evenface.errors import UserError
+from evenface.recipes import generation
 
 
 def test_a_retry_asks_for_more_memory_and_time_but_not_for_more_than_there_is():
@@ -19,14 +20,23 @@ def test_a_retry_asks_for_more_memory_and_time_but_not_for_more_than_there_is():
     assert [time({"minutes": 2880}, attempt) for attempt in (1, 2)] == [2880, 2880], "the first request is never cut"
 
 
-def test_what_computes_without_a_network_asks_for_no_gpu(tmp_path):
+def test_what_computes_without_a_network_asks_for_no_gpu():
+    def needs(kind, name, **settings):
+        return parts.part(kind, name, "here").needs_of(settings)
+
+    assert needs(parts.Generator, "parametric").gpu == needs(parts.Annotator, "ground_truth").gpu == 0
+    assert needs(parts.Generator, "guided", generator="parametric").gpu == 0
+    assert needs(parts.Generator, "guided", generator="stylegan3").gpu == needs(parts.Generator, "diffusion").gpu == 1
+    assert needs(parts.Annotator, "trained_here").gpu == 1
+
+
+def test_a_generating_job_has_room_for_its_model(config, tmp_path):
     (tmp_path / "weights").write_bytes(b"x" * 10**7)
-    assert resources.generator_gpus("parametric") == resources.annotator_gpus("ground_truth") == 0
-    assert resources.generator_gpus("guided", "parametric") == 0
-    assert resources.generator_gpus("guided", "stylegan3") == resources.generator_gpus("diffusion") == 1
-    assert resources.annotator_gpus("trained_here") == 1
-    files = [str(tmp_path / "weights"), str(tmp_path / "missing")]
-    assert resources.generator_mem("diffusion", files) == 2530 and resources.generator_mem("parametric", files) == 1500
+    flow = types.SimpleNamespace(settings=config, plans={}, unwritten=[])
+    stage = generation.Generation(flow)
+    stage.inputs = lambda wildcards: [str(tmp_path / "weights"), str(tmp_path / "missing")]
+    asked = [stage.mem_mb(types.SimpleNamespace(generator=name)) for name in ("diffusion", "parametric")]
+    assert asked == [2530, 1500]
 
 
 class Logger:

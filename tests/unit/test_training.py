@@ -312,7 +312,8 @@ def test_killed_at_random_moments_it_gives_the_same_bytes(faces, tmp_path, root)
                 break
             time.sleep(0.01)
         process.wait()
-    assert kills and state.exists() and not (folder / "model.safetensors").exists()
+    # A quick machine may have finished in the last pause; there is never both, nor a part of a model.
+    assert kills and state.exists() != (folder / "model.safetensors").exists()
     fit(faces, folder, settings)
     assert files(folder) == files(expected)
 
