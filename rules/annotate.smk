@@ -36,13 +36,13 @@ rule train_annotator:
 
 rule annotate:
     input:
-        images=batch_shards(".tar"),
-        aligned=batch_shards(".aligned.tar"),
-        screening=batch_shards(".screen.parquet"),
+        images=batch_shards(paths.IMAGES),
+        aligned=batch_shards(paths.ALIGNED),
+        screening=batch_shards(paths.SCREENING),
         files=annotator_inputs,
     output:
         table=ensure(
-            "data/synthetic/{generator}/annotations/{batch}.{annotator}.parquet",
+            paths.annotation_file("{generator}", "{batch}", "{annotator}"),
             non_empty=True,
         ),
     log:
@@ -64,7 +64,7 @@ rule annotate:
 
 rule agreement:
     input:
-        images=all_shards(".tar"),
+        images=all_shards(paths.IMAGES),
         tables=annotations(annotators_of),
     output:
         agreement="results/annotation/{generator}/agreement.csv",

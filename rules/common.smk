@@ -21,6 +21,7 @@ from evenface.plan.directions import (
     sample_recipe,
 )
 from evenface.plan.generators import REQUESTED, settings_of, source_of
+from evenface.plan import paths
 from evenface.plan.shards import build_plans, shard_batches
 from evenface.screening.settings import is_calibrated
 from evenface.storage.atomic import check_writable
@@ -54,14 +55,14 @@ except UserError as error:
 onstart:
     try:
         require(NEEDS, REGISTRY, "changed")
-        check_writable("data/faces", "data/synthetic", "results/logs", "results/benchmarks")
+        check_writable("data/faces", paths.GENERATED, "results/logs", "results/benchmarks")
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
 GENERATORS = list(PLANS)
 BATCHES = {
-    generator: shard_batches(plan.shards, SETTINGS["annotation"]["shards_per_batch"])
+    generator: shard_batches(list(plan.shards), SETTINGS["annotation"]["shards_per_batch"])
     for generator, plan in PLANS.items()
 }
 STANDINS = SETTINGS["standins"]
@@ -111,8 +112,8 @@ def standins_of(layout):
 
 
 wildcard_constraints:
-    shard=r"[a-z0-9_-]+-[0-9a-f]{10}",
-    batch=r"[0-9a-f]{10}",
+    shard=paths.DIGEST,
+    batch=paths.DIGEST,
     generator=one_of(GENERATORS),
     annotator=one_of(ANNOTATORS),
     standin=one_of(STANDINS),
@@ -150,9 +151,9 @@ def prompt_gpus(wildcards):
 def shard_recipe(wildcards):
     """All that decides a shard's images; part of the DAG, so that an edit is seen."""
     plan = PLANS[wildcards.generator]
-    if wildcards.shard not in plan.recipes:
+    if wildcards.shard not in plan.shards:
         raise WorkflowError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
-    return plan.recipes[wildcards.shard]
+    return plan.shards[wildcards.shard]
 
 
 def generator_file_names(wildcards):
@@ -162,7 +163,7 @@ def generator_file_names(wildcards):
 
 def generator_inputs(wildcards):
     """The same paths, and those of the images it starts from."""
-    initial = shard_recipe(wildcards).get("initial", [])
+    initial = [image for draw in shard_recipe(wildcards)["draws"] for image in draw.get("images", [])]
     return [*generator_file_names(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
 
@@ -170,8 +171,8 @@ def all_shards(ending):
     """Input function: files of one kind of all shards of a generator."""
 
     def files(wildcards):
-        folder = f"data/synthetic/{wildcards.generator}"
-        return [f"{folder}/{shard}{ending}" for shard in PLANS[wildcards.generator].shards]
+        name = wildcards.generator
+        return [paths.shard_file(name, shard, ending) for shard in PLANS[name].shards]
 
     return files
 
@@ -180,8 +181,8 @@ def batch_shards(ending):
     """Input function: files of one kind of the shards an annotation job labels."""
 
     def files(wildcards):
-        folder = f"data/synthetic/{wildcards.generator}"
-        return [f"{folder}/{shard}{ending}" for shard in BATCHES[wildcards.generator][wildcards.batch]]
+        name = wildcards.generator
+        return [paths.shard_file(name, shard, ending) for shard in BATCHES[name][wildcards.batch]]
 
     return files
 
@@ -214,12 +215,11 @@ def annotations(annotators):
     """Input function: the tables of the annotators that an input function names, one after the other."""
 
     def files(wildcards):
-        folder = f"data/synthetic/{wildcards.generator}/annotations"
-        batches = BATCHES[wildcards.generator]
+        name = wildcards.generator
         return [
-            f"{folder}/{batch}.{annotator}.parquet"
+            paths.annotation_file(name, batch, annotator)
             for annotator in annotators(wildcards)
-            for batch in batches
+            for batch in BATCHES[name]
         ]
 
     return files
@@ -337,19 +337,20 @@ def quality_tables(wildcards):
     """MagFace's verdicts on the generated faces, where it judges."""
     if not MAGFACE["weights"]:
         return []
-    batches = BATCHES[wildcards.generator]
-    return [f"data/synthetic/{wildcards.generator}/quality/{batch}.parquet" for batch in batches]
+    name = wildcards.generator
+    return [paths.quality_file(name, batch) for batch in BATCHES[name]]
 
 
 def synthetic_recipe(wildcards):
     """All that decides how a generated set is read."""
     return {
         "version": versions.READERS,
-        "shards": sorted(PLANS[wildcards.generator].recipes),
+        "shards": sorted(PLANS[wildcards.generator].shards),
         "annotators": label_sources(wildcards),
         "settings": {
             "name": wildcards.generator,
             **label_settings(wildcards),
+            "order": PLANS[wildcards.generator].order,
             "seed": SETTINGS["seed"],
         },
     }

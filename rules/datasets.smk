@@ -27,9 +27,9 @@ rule read_dataset:
 
 rule read_synthetic:
     input:
-        images=all_shards(".tar"),
-        aligned=all_shards(".aligned.tar"),
-        screening=all_shards(".screen.parquet"),
+        images=all_shards(paths.IMAGES),
+        aligned=all_shards(paths.ALIGNED),
+        screening=all_shards(paths.SCREENING),
         quality=quality_tables,
         annotations=annotations(label_sources),
     output:

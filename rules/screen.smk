@@ -4,10 +4,10 @@
 rule screen:
     input:
         unpack(detector_files),
-        images="data/synthetic/{generator}/{shard}.tar",
+        images=paths.shard_file("{generator}", "{shard}", paths.IMAGES),
     output:
-        table=ensure("data/synthetic/{generator}/{shard}.screen.parquet", non_empty=True),
-        aligned=ensure("data/synthetic/{generator}/{shard}.aligned.tar", non_empty=True),
+        table=ensure(paths.shard_file("{generator}", "{shard}", paths.SCREENING), non_empty=True),
+        aligned=ensure(paths.shard_file("{generator}", "{shard}", paths.ALIGNED), non_empty=True),
     log:
         "results/logs/screen/{generator}/{shard}.log",
     benchmark:
@@ -105,10 +105,10 @@ rule calibrate_magface:
 rule score_quality:
     input:
         unpack(magface_files),
-        images=batch_shards(".tar"),
-        tables=batch_shards(".screen.parquet"),
+        images=batch_shards(paths.IMAGES),
+        tables=batch_shards(paths.SCREENING),
     output:
-        table=ensure("data/synthetic/{generator}/quality/{batch}.parquet", non_empty=True),
+        table=ensure(paths.quality_file("{generator}", "{batch}"), non_empty=True),
     log:
         "results/logs/score_quality/{generator}/{batch}.log",
     benchmark:
@@ -155,14 +155,14 @@ rule quality_study:
 
 rule acceptance:
     input:
-        images=all_shards(".tar"),
-        tables=all_shards(".screen.parquet"),
+        images=all_shards(paths.IMAGES),
+        tables=all_shards(paths.SCREENING),
         quality=quality_tables,
     output:
-        acceptance="data/synthetic/{generator}/acceptance.csv",
-        rejected="data/synthetic/{generator}/rejected.csv",
-        quality="data/synthetic/{generator}/quality.csv",
-        differences="data/synthetic/{generator}/acceptance_differences.csv",
+        acceptance=paths.set_file("{generator}", "acceptance.csv"),
+        rejected=paths.set_file("{generator}", "rejected.csv"),
+        quality=paths.set_file("{generator}", "quality.csv"),
+        differences=paths.set_file("{generator}", "acceptance_differences.csv"),
     log:
         "results/logs/acceptance/{generator}.log",
     benchmark:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "labels": ...,
     "demographics": REQUESTED,
     "validate": None,
+    "order": (),
     "seed": ...,
 }
 
@@ -46,7 +48,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order; ``quality``:
     MagFace's tables, if it judged, which together have every image that screening accepted;
     ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
-    annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
+    annotator's name or "requested"; ``order`` the ids of the prompts, in which faces are listed, whatever the shards
+    they lie in (none: as they lie); ``seed`` of the split (``datasets.splits``: 80/10/10 within each
     cell, an identity in one split). ``validate`` compares what was asked for with what the annotator
     ``by`` sees in ``dimensions``: a face it gives another level, with at least ``min_probability``, is
     a mismatch, which ``policy`` counts (report), rejects (drop) or renames (relabel, and then
@@ -79,6 +82,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         raise UserError(
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
+    frame = _in_order(frame, values["order"])
     frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
     if values["quality"]:
         verdicts = read_quality(values["quality"])
@@ -118,6 +122,18 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         **table.summarise(faces, rejected),
     }
     return faces, rejected, summary
+
+
+def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """The rows by the place of their prompt in ``order``, and then by number."""
+    if not order:
+        return frame
+    names = frame["image_id"].str.rpartition("/")[2].str.rpartition("-")
+    place = names[0].map({name: i for i, name in enumerate(order)})
+    if place.isna().any():
+        stranger = frame.loc[place.isna(), "image_id"].iloc[0]
+        raise UserError(f"image {stranger!r} is of no prompt of the plan; delete the shard that holds it and run again")
+    return frame.iloc[np.lexsort((names[2].astype("int64"), place))].reset_index(drop=True)
 
 
 def read_quality(paths: Sequence[str]) -> pd.DataFrame:
@@ -161,7 +177,7 @@ def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
 
 
 def _requested(rows: pd.DataFrame, recipe: Mapping[str, Any]) -> pd.DataFrame:
-    """Cell, prompt and requested demographics of a shard's images; a shard belongs to one prompt."""
+    """Cell, prompt and requested demographics of a shard's images."""
     frame = pd.DataFrame({"image_id": rows["image_id"].astype("str")})
     for column, default in (("cell", ""), *((d, UNKNOWN) for d in DIMENSIONS)):
         frame[column] = rows[column] if column in rows else recipe.get(column, default)
@@ -280,8 +296,8 @@ def _read_shard(
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
     if values["labels"] == REQUESTED:
-        wanted = recipe.get("attributes", {})
-        labels = pd.DataFrame({n: np.int8(wanted.get(n, 0)) for n in CELEBA_ATTRIBUTES}, index=frame.index)
+        asked = rows["requested"].map(json.loads) if "requested" in rows else [recipe.get("attributes", {})] * len(rows)
+        labels = pd.DataFrame({n: np.array([a.get(n, 0) for a in asked], np.int8) for n in CELEBA_ATTRIBUTES})
     else:
         annotation = tables[values["labels"]]
         names = [c for c in annotation if c.startswith("label_")]

@@ -11,16 +11,23 @@ import json
 import os
 import tarfile
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
-from evenface.storage.tables import read_table, table_bytes
+from evenface.storage.tables import read_arrow, table_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_NO_ROWS = pa.schema([("image_id", pa.string()), ("member", pa.string())])
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -41,15 +48,16 @@ def write_shard(
     """Write a shard atomically.
 
     ``images`` yields (file name, encoded bytes) and may be a generator that is consumed while the
-    file grows. The table has the columns ``image_id`` and ``member`` (the file name) plus
-    provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
+    file grows. The table has the columns ``image_id`` and ``member`` (the file name), also where there
+    is no image, plus provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
     """
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
         _add(archive, "recipe.json", json.dumps(recipe or {}, indent=1).encode() + b"\n")
         for name, data in images:
             _add(archive, f"images/{name}", data)
-        frame = table if table is not None else pd.DataFrame(list(rows or ()))
-        _add(archive, "table.parquet", table_bytes(frame, kind="shard"))
+        if table is None:
+            table = pa.Table.from_pylist(list(rows or ()), schema=None if rows else _NO_ROWS)
+        _add(archive, "table.parquet", table_bytes(table, kind="shard"))
 
 
 class Shard:
@@ -66,7 +74,7 @@ class Shard:
             self.recipe: dict[str, Any] = json.loads(self._read("recipe.json"))
             table = io.BytesIO(self._read("table.parquet"))
             table.name = "table.parquet"  # for the message of read_table
-            self.table: pd.DataFrame = read_table(table, required=("image_id", "member"))
+            self._table = read_arrow(table, required=("image_id", "member"))
         except ValueError as error:
             self.close()
             raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
@@ -83,6 +91,15 @@ class Shard:
     def close(self) -> None:
         """Close the file."""
         self._archive.close()
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per image."""
+        return self._table.to_pandas()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same rows, without pandas."""
+        return self._table.to_pylist()
 
     def _read(self, member: str) -> bytes:
         info = self._index.get(member)
@@ -107,6 +124,19 @@ class Shard:
     def references(self) -> list[str]:
         """Image references in the order of the table."""
         return [self.reference(name) for name in self.table["member"]]
+
+
+def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
+    """The recipe of a shard, which is all that is read of it; {} where there is no readable one."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            first = archive.next()
+            if first is None or first.name != "recipe.json" or first.size > MAX_BYTES:
+                return {}
+            recipe = json.loads(archive.extractfile(first).read())
+    except (OSError, ValueError, tarfile.TarError):
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
 
 
 def read_shard(path: str | os.PathLike) -> Shard:

@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,19 +15,24 @@ from evenface import __version__
 from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path
 
+if TYPE_CHECKING:
+    import pandas as pd  # imported by those who use frames: it takes longer than all the rest of a small job
+
 #: Raised whenever a reader of an older table would misread it.
 SCHEMA_VERSION = 1
 
 _KEY = b"evenface"
 
 
-def _encode(frame: pd.DataFrame, kind: str, meta: dict[str, Any] | None) -> pa.Table:
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+def _encode(frame: pd.DataFrame | pa.Table, kind: str, meta: dict[str, Any] | None) -> pa.Table:
+    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
     header = {"kind": kind, "schema_version": SCHEMA_VERSION, "evenface": __version__, **(meta or {})}
     return table.replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True).encode()})
 
 
-def write_table(frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None) -> None:
+def write_table(
+    frame: pd.DataFrame | pa.Table, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None
+) -> None:
     """Write ``frame`` atomically as Parquet (zstd). The same frame and meta give the same bytes.
 
     ``kind`` names the table's role ("faces", "screening", ...); ``meta`` is any JSON-ready dict.
@@ -38,7 +42,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta
         pq.write_table(table, temporary, compression="zstd")
 
 
-def table_bytes(frame: pd.DataFrame, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
+def table_bytes(frame: pd.DataFrame | pa.Table, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
     """The bytes :func:`write_table` would write."""
     sink = pa.BufferOutputStream()
     pq.write_table(_encode(frame, kind, meta), sink, compression="zstd")
@@ -48,7 +52,14 @@ def table_bytes(frame: pd.DataFrame, *, kind: str, meta: dict[str, Any] | None =
 def read_table(
     path: str | os.PathLike | Any, *, columns: list[str] | None = None, required: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """Read a Parquet table (a path or a binary file object).
+    """Read a Parquet table (a path or a binary file object) as :func:`read_arrow` does."""
+    return read_arrow(path, columns=columns, required=required).to_pandas()
+
+
+def read_arrow(
+    path: str | os.PathLike | Any, *, columns: list[str] | None = None, required: Iterable[str] = ()
+) -> pa.Table:
+    """Read a Parquet table (a path or a binary file object) without pandas.
 
     Raises UserError naming the file when it is missing, is no Parquet file, or lacks a column of
     ``columns`` or ``required``.
@@ -64,7 +75,7 @@ def read_table(
             raise UserError(f"{name}: column {missing[0]!r} is missing; it has {', '.join(sorted(present))}")
         table = file.read(columns=columns)
         table.validate(full=True)  # a flipped bit in a text would only show when the text is used
-        return table.to_pandas()
+        return table
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again") from error
 
