@@ -179,7 +179,7 @@ def shard(tmp_path, monkeypatch):
 
 def test_every_image_keeps_a_row_with_its_reason(shard, tmp_path):
     out = tmp_path / "a.screen.parquet", tmp_path / "a.aligned.tar"
-    frame = screen.screen_shard(shard, {}, *out)
+    frame = screen.screen_shard(shard, {}, *out).to_pandas()
     reasons = dict(zip(frame["image_id"], frame["reason"], strict=True))
     assert reasons == {"good": "", "none": "no_face", "two": "many_faces", "small": "face_too_small",
                        "broken": "unreadable", "fine": ""}  # fmt: skip
@@ -198,17 +198,19 @@ def test_every_image_keeps_a_row_with_its_reason(shard, tmp_path):
 
 def test_settings_change_the_verdict(shard, tmp_path):
     out = tmp_path / "t.parquet", tmp_path / "c.tar"
-    frame = screen.screen_shard(shard, {"many_faces": "largest", "min_face": 10, "framing": "magface"}, *out)
+    frame = screen.screen_shard(
+        shard, {"many_faces": "largest", "min_face": 10, "framing": "magface"}, *out
+    ).to_pandas()
     assert frame["accepted"].sum() == 4
     with read_shard(out[1]) as crops:
         assert crops.image(crops.table["member"][0]).shape == (112, 112, 3)
     strict = {"quality": {"scorer": "sharpness", "threshold": 1e9}}
-    frame = screen.screen_shard(shard, strict, *out)
+    frame = screen.screen_shard(shard, strict, *out).to_pandas()
     assert list(frame["reason"].value_counts().reindex(["low_quality"])) == [2]
     assert "sharpness" in frame["detail"][0] and frame["quality"].notna().sum() == 2
     with read_shard(out[1]) as crops:
         assert crops.table.empty
-    frame = screen.screen_shard(shard, {"detector": "none", "framing": "squeeze"}, *out)
+    frame = screen.screen_shard(shard, {"detector": "none", "framing": "squeeze"}, *out).to_pandas()
     assert frame["accepted"].sum() == 5 and frame["x0"].isna().all()
 
 
@@ -227,14 +229,6 @@ def test_settings_change_the_verdict(shard, tmp_path):
 def test_wrong_settings_name_the_key(config, message):
     with pytest.raises(UserError, match=message):
         screen.Screener(screen.settings_of(config), {})
-
-
-def test_faces_tables_are_screened_too(shard, tmp_path):
-    with read_shard(shard) as source:
-        faces = pd.DataFrame({"image_id": source.table["image_id"], "image": source.references(), "dataset": "d"})
-    faces.loc[len(faces)] = ["gone", str(tmp_path / "gone.jpg"), "d"]
-    frame = screen.screen_faces(faces, {}, tmp_path / "t.parquet", tmp_path / "c.tar")
-    assert len(frame) == 7 and frame["accepted"].sum() == 2 and frame["reason"].iloc[-1] == "unreadable"
 
 
 def test_defaults_are_the_schemas(config):

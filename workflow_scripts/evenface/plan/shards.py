@@ -105,7 +105,7 @@ def _recipe(
     }
 
 
-def _shards(
+def shards_of(
     recipes: Mapping[str, Mapping[str, Any]], size: int | None, images: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, Any]]:
     """The files that hold the pictures of some recipes: name -> recipe of the file.
@@ -195,7 +195,7 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
             recipes[name] = recipe
             if initial:
                 images[name] = initial.of(prompt, recipe["count"])
-        plans[generator] = Plan(generator, recipes, _shards(recipes, generation["images_per_shard"], images))
+        plans[generator] = Plan(generator, recipes, shards_of(recipes, generation["images_per_shard"], images))
         if generator in sources:
             made[generator] = _made(plans[generator])
     return {generator: plans[generator] for generator in generators}
