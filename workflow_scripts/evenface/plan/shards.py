@@ -40,7 +40,7 @@ _PLACES = ("digest", "first", "count", "images")
 
 #: Pictures in a file where ``images_per_shard`` is null: half of a small set, so that two cores draw it, but enough to
 #: be worth the start of a job, and no more than that needs.
-FEW, MANY = 128, 1024
+FEW, MANY = 128, 2048
 
 
 @dataclass(frozen=True)
