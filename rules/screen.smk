@@ -17,7 +17,7 @@ rule screen:
     threads: 1
     resources:
         mem_mb=scaled_mem(1000),
-        runtime=30,
+        runtime=120,
     params:
         recipe=screening_settings,
     script:

@@ -273,3 +273,28 @@ def test_other_settings_newer_models_and_other_pictures_are_screened(screened, t
         os.utime(path)  # drawn again since it was screened
     screen.screen_shard(both, SETTINGS, *outputs(both))
     assert len(found) == 12
+
+
+def test_prune_keeps_what_a_missing_shard_would_copy(monkeypatch, root, tmp_path, capsys):
+    from evenface.__main__ import load_settings, main
+
+    monkeypatch.chdir(tmp_path)
+    text = "generation: {also: null, images_per_prompt: 1, images_per_shard: %d}\n"
+    (tmp_path / "mine.yaml").write_text(text % 20)
+    folder = tmp_path / "data/synthetic/parametric"
+    made, _ = draw_all(monkeypatch, load_settings("mine.yaml"), folder)
+    stale = [
+        folder / "quality/0123456789.parquet",
+        folder / "c-0001-0123456789.tar",
+        folder / "0123456789.screen.parquet",
+    ]
+    (folder / "quality").mkdir()
+    for path in [*stale, folder / "acceptance.csv", folder / f"{made[0].stem}.1-0.drawn.tar"]:
+        path.write_bytes(b"")
+    (tmp_path / "mine.yaml").write_text(text % 40)
+    command = ["--configfile", "mine.yaml", "prune", "--delete"]
+    assert main(command) == 0
+    assert sorted(capsys.readouterr().out.splitlines()[:-1]) == sorted(str(p.relative_to(tmp_path)) for p in stale)
+    new, drawn = draw_all(monkeypatch, load_settings("mine.yaml"), folder)
+    assert drawn == [] and main(command) == 0
+    assert sorted(p.name for p in folder.iterdir()) == sorted([p.name for p in new] + ["acceptance.csv", "quality"])
