@@ -10,7 +10,8 @@ the calls. Loading comes before. Wall time gains from a second core, where encod
 time counts all threads. Last, what starting a job costs.
 
 With ``jobs``: the processor time of whole processes that draw and screen a shard of some images with the parametric
-renderer, from Python's start to its end, against that of the renderer's and the screener's calls inside them.
+renderer, from Python's start to its end, against that of the work itself inside them: rendering, finding and framing
+faces, and encoding and decoding pictures.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ def job(rule: str, count: int, folder: Path) -> None:
     clock, shard = Clock(), folder / "0000000000.tar"
     if rule == "generate":
         shards.create = lambda *_: Rendered(clock)
+        shards.encode_png = clock.timed(shards.encode_png)
         shards.generate_shard(recipe("parametric", count), shard, {})
     else:
         from evenface.screening import screen
