@@ -26,7 +26,7 @@ from evenface.storage import metadata
 from evenface.storage.images import ImageError, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import Shard, read_shard, write_shard
-from evenface.storage.tables import read_arrow, table_meta, write_table
+from evenface.storage.tables import read_arrow, table_meta, table_of, write_table
 from evenface.versions import SCREENING
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ def screening_table(rows: list[dict[str, Any]]) -> pa.Table:
     """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types, null where there is no number."""
     types = {c: pa.float32() for c in ("detection_score", "face_size", "quality", *LANDMARK_COLUMNS)}
     types |= {"accepted": pa.bool_(), "n_faces": pa.int16()}
-    columns = {c: pa.array([r.get(c) for r in rows], types.get(c, pa.string()), from_pandas=True) for c in COLUMNS}
-    return pa.table(columns)
+    return table_of(rows, pa.schema([(c, types.get(c, pa.string())) for c in COLUMNS]))
 
 
 def screening_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:

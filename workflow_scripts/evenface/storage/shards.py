@@ -10,7 +10,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,21 @@ import pyarrow as pa
 from evenface.errors import UserError
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
-from evenface.storage.tables import read_arrow, table_bytes
+from evenface.storage.tables import read_arrow, table_bytes, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 _NO_ROWS = pa.schema([("image_id", pa.string()), ("member", pa.string())])
+
+
+#: Python's types of a row's values as those of a table's columns.
+_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+def _schema_of(row: Mapping[str, Any]) -> pa.Schema:
+    return pa.schema([(key, _TYPES[type(value)]) for key, value in row.items()])
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -56,7 +64,8 @@ def write_shard(
         for name, data in images:
             _add(archive, f"images/{name}", data)
         if table is None:
-            table = pa.Table.from_pylist(list(rows or ()), schema=None if rows else _NO_ROWS)
+            rows = list(rows or ())
+            table = table_of(rows, _schema_of(rows[0]) if rows else _NO_ROWS)
         _add(archive, "table.parquet", table_bytes(table, kind="shard"))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from evenface import __version__
@@ -28,6 +29,19 @@ def _encode(frame: pd.DataFrame | pa.Table, kind: str, meta: dict[str, Any] | No
     table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
     header = {"kind": kind, "schema_version": SCHEMA_VERSION, "evenface": __version__, **(meta or {})}
     return table.replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True).encode()})
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of plain values as a table; NaN, and what a row lacks, become null.
+
+    Through JSON, since the first array that pyarrow makes of Python's values imports pandas.
+    """
+    if not rows:
+        return schema.empty_table()
+    lines = (json.dumps({k: v for k, v in row.items() if v == v and v is not None}) for row in rows)
+    data = "\n".join(lines).encode()
+    options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    return pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=len(data) + 1), options).select(schema.names)
 
 
 def write_table(
