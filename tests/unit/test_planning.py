@@ -74,9 +74,9 @@ def test_every_picture_is_in_one_shard_of_no_more_than_the_wanted_size(config, i
     asked = [picture for there in members(plan).values() for picture in there]
     digests = {recipe_digest(recipe) for recipe in plan.recipes.values()}
     assert sorted(asked) == sorted((digest, i) for digest in digests for i in range(images))
-    assert max(len(there) for there in members(plan).values()) <= (size or 2048)
+    assert max(len(there) for there in members(plan).values()) <= (size or 4096)
     if size is None:
-        assert len(plan.shards) == 2 if images == 10 else 25 < len(plan.shards) < 60
+        assert len(plan.shards) == 2 if images == 10 else 12 < len(plan.shards) < 40
 
 
 def test_an_edited_prompt_moves_no_other_one(config):

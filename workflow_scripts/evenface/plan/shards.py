@@ -38,9 +38,9 @@ COMMON = ("recipe_version", "generator", "generator_version", "negative_prompt",
 #: What says which pictures of a recipe are meant, or where things lie, and decides no picture.
 _PLACES = ("digest", "first", "count", "images")
 
-#: Pictures in a file where ``images_per_shard`` is null: half of a small set, so that two cores draw it, but enough to
-#: be worth the start of a job, and no more than that needs.
-FEW, MANY = 128, 2048
+#: Bounds of the pictures in a file where ``images_per_shard`` is null: an eighth of all, so that several cores draw, but
+#: enough to be worth the start of a job, and no more than that needs.
+FEW, MANY = 512, 4096
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def shards_of(
     if not recipes:
         return {}
     if size is None:
-        half = sum(r["count"] for r in recipes.values()) / 2
-        size = min(max(FEW, 2 ** math.ceil(math.log2(half))), MANY)
+        part = sum(r["count"] for r in recipes.values()) / 8
+        size = min(max(FEW, 2 ** math.ceil(math.log2(part))), MANY)
     portions = {}
     for name, recipe in recipes.items():
         for first in range(0, recipe["count"], size):

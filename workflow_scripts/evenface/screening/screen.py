@@ -148,9 +148,10 @@ class Screener:
 
     def _batch(self, items: list[tuple[str, np.ndarray | ImageError]]) -> Iterator[tuple[dict, np.ndarray | None]]:
         rows, crops, scored = [], [], []
+        wanted = self.scorer.name != "none" or self.settings["framing"] == "magface"
         for image_id, image in items:
             row, points = self.locate(image_id, image)
-            crop = alignment.align_112(image, points) if not row["reason"] and points is not None else None
+            crop = alignment.align_112(image, points) if wanted and not row["reason"] and points is not None else None
             if crop is not None:
                 crops.append(crop)
                 scored.append(row)
