@@ -1,17 +1,23 @@
-"""What a shard job costs beyond the pictures themselves: metadata, PNG encoding, the table and the file.
+"""What a shard's jobs cost beyond drawing and screening: starting, metadata, PNG encoding, the table and the files.
 
 python benchmarks/generation_overhead.py [images] [rounds]
+python benchmarks/generation_overhead.py jobs [images ...]
 
 Two generators: diffusion with the shipped text-to-face model (96 x 96 pixels, 12 steps, batches of 5), as small
 and quick as models come, so that the rest weighs most, and the parametric renderer. The calls of the pipeline,
 or of the renderer, are timed inside a whole ``generate_shard``; the overhead is the rest of the job as a share of
 the calls. Loading comes before. Wall time gains from a second core, where encoding runs beside drawing; processor
 time counts all threads. Last, what starting a job costs.
+
+With ``jobs``: the processor time of whole processes that draw and screen a shard of some images with the parametric
+renderer, from Python's start to its end, against that of the work itself inside them: rendering, finding and framing
+faces, and encoding and decoding pictures.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import subprocess
 import sys
@@ -26,15 +32,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow_scripts"))
 
 from evenface.assets.diffusion_files import files_of  # noqa: E402
+from evenface.faces.dlib_files import LANDMARKS as FACE_LANDMARKS  # noqa: E402
 from evenface.generators import shards  # noqa: E402
-from evenface.generators.diffusion.generator import DiffusionGenerator  # noqa: E402
-from evenface.generators.diffusion.settings import DiffusionSettings  # noqa: E402
 from evenface.generators.parametric import ASSETS as FACE_ASSETS  # noqa: E402
 from evenface.generators.parametric.generator import ParametricGenerator  # noqa: E402
 from evenface.generators.protocol import GeneratedFace  # noqa: E402
 from evenface.plan.requests import Request  # noqa: E402
+from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS  # noqa: E402
 
 BATCH, STEPS = 5, 12
+LANDMARKS = ROOT / FACE_LANDMARKS["dlib5"]
 ASSETS = ROOT / FACE_ASSETS
 
 
@@ -55,9 +62,17 @@ class Clock:
 
         return run
 
+    def method(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        """``work`` timed, as a method."""
+        timed = self.timed(work)
+        return lambda *arguments, **options: timed(*arguments, **options)
 
-def drawn(clock: Clock) -> DiffusionGenerator:
+
+def drawn(clock: Clock) -> Any:
     """The generator ``diffusion`` with the shipped model, loaded, and a clock around every call of its pipeline."""
+    from evenface.generators.diffusion.generator import DiffusionGenerator
+    from evenface.generators.diffusion.settings import DiffusionSettings
+
     settings = {
         "steps": STEPS,
         "batch_size": BATCH,
@@ -84,11 +99,57 @@ class Rendered(ParametricGenerator):
 
 
 def recipe(name: str, count: int) -> dict[str, Any]:
-    return {
-        "generator": name, "generator_version": 1, "cell": "bench", "prompt": "portrait photo of a young woman",
-        "negative_prompt": "blurry", "gender": "female", "age": "young", "ethnicity": "white",
-        "attributes": {"Blond_Hair": 1}, "seed": 1, "first": 0, "count": count, "settings": {},
-    }  # fmt: skip
+    """A shard's recipe: ten images each of as many prompts as it takes, of all groups."""
+    groups = itertools.cycle(itertools.product(*DIMENSIONS.values(), HAIR_COLOURS.values()))
+    draws = [
+        {"digest": f"{n:010x}", "cell": f"c{n}", "prompt": f"portrait photo number {n} of a young woman",
+         **dict(zip(DIMENSIONS, levels)), "attributes": {hair: 1}, "first": 0, "count": min(10, count - 10 * n)}
+        for n, (*levels, hair) in zip(range(-(-count // 10)), groups)
+    ]  # fmt: skip
+    shared = {"generator": name, "generator_version": 1, "negative_prompt": "blurry", "seed": 1, "settings": {}}
+    return {**shared, "draws": draws}
+
+
+def job(rule: str, count: int, folder: Path) -> None:
+    """What the script of ``rule`` does, in this process; prints the processor seconds of the calls that do the work."""
+    from snakemake.script import Snakemake  # noqa: F401 - as the workflow's scripts do first
+
+    clock, shard = Clock(), folder / "0000000000.tar"
+    if rule == "generate":
+        shards.create = lambda *_: Rendered(clock)
+        shards.encode_png = clock.timed(shards.encode_png)
+        shards.generate_shard(recipe("parametric", count), shard, {})
+    else:
+        from evenface.screening import screen
+
+        screener = screen.Screener
+        for name in ("locate", "_frame"):
+            setattr(screener, name, clock.method(getattr(screener, name)))
+        screen.decode_image = clock.timed(screen.decode_image)
+        screen.encode_jpeg = clock.timed(screen.encode_jpeg)
+        outputs = folder / "0.screen.parquet", folder / "0.aligned.tar"
+        screen.screen_shard(shard, {}, *outputs, weights={"dlib5": str(LANDMARKS)})
+    print(clock.processor)
+
+
+def jobs(counts: list[int]) -> None:
+    """Print the overhead of drawing and of screening shards of ``counts`` images."""
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            total = work = 0.0
+            for rule in ("generate", "screen"):
+                before = os.times()
+                call = [sys.executable, __file__, "job", rule, str(count), folder]
+                calls = float(subprocess.run(call, check=True, text=True, stdout=subprocess.PIPE).stdout.split()[-1])
+                after = os.times()
+                used = after.children_user + after.children_system - before.children_user - before.children_system
+                print(
+                    f"{count:5} images, {rule:9} job {used:6.2f} s, calls {calls:6.2f} s, overhead {used / calls - 1:6.1%}"
+                )
+                total, work = total + used, work + calls
+            print(
+                f"{count:5} images, both      job {total:6.2f} s, calls {work:6.2f} s, overhead {total / work - 1:6.1%}"
+            )
 
 
 def measure(name: str, generator: Any, clock: Clock, count: int, rounds: int) -> None:
@@ -129,10 +190,14 @@ def start_up(label: str, code: str) -> None:
 
 
 def main() -> None:
+    os.chdir(ROOT)
+    if sys.argv[1:2] == ["job"]:
+        return job(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    if sys.argv[1:2] == ["jobs"]:
+        return jobs([int(n) for n in sys.argv[2:]] or [10, 360, 1400])
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 24
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     clock = Clock()
-    os.chdir(ROOT)
     print(f"{count} images a shard, {rounds} rounds")
     measure("diffusion", drawn(clock), clock, count, rounds)
     clock = Clock()

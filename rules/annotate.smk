@@ -30,13 +30,13 @@ rule train_annotator:
 
 rule annotate:
     input:
-        images=FLOW.annotation.shards(".tar"),
-        aligned=FLOW.annotation.shards(".aligned.tar"),
-        screening=FLOW.annotation.shards(".screen.parquet"),
+        images=FLOW.annotation.shards(paths.IMAGES),
+        aligned=FLOW.annotation.shards(paths.ALIGNED),
+        screening=FLOW.annotation.shards(paths.SCREENING),
         files=FLOW.annotation.inputs,
     output:
         table=ensure(
-            "data/synthetic/{generator}/annotations/{batch}.{annotator}.parquet",
+            paths.annotation_file("{generator}", "{batch}", "{annotator}"),
             non_empty=True,
         ),
     log:
@@ -59,7 +59,7 @@ rule annotate:
 rule agreement:
     input:
         unpack(FLOW.annotation.tables(FLOW.annotation.able)),
-        images=FLOW.generation.shards(".tar"),
+        images=FLOW.generation.shards(paths.IMAGES),
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",

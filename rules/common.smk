@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "workflow_scripts"))
 from evenface import cluster, display
 from evenface.errors import UserError
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
+from evenface.plan import paths
 from evenface.recipes.flow import one_of, open_flow
 from evenface.recipes.generation import environment
 from evenface.recipes.screening import CALIBRATION, NETWORK
@@ -19,10 +20,12 @@ from evenface.resources import scaled
 from evenface.storage.atomic import check_writable, sweep
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
-from snakemake.logging import logger
 
 # What the workflow alone writes to: a user's data sets may be millions of files.
-OWN_FOLDERS = "results models data/faces data/prompts data/standins data/synthetic data/text_to_face".split()
+OWN_FOLDERS = [
+    *"results models data/faces data/prompts data/standins data/text_to_face".split(),
+    paths.GENERATED,
+]
 
 # Whether this is read for the Snakefile that was called, and not for a module of it.
 MAIN = workflow.modifier.is_main_snakefile()
@@ -46,7 +49,7 @@ onstart:
     try:
         FLOW.check_before_jobs(workflow.dag_settings.targets)
         check_writable(
-            "data/faces", "data/synthetic", "results/logs", "results/benchmarks", FLOW.pixels.folder
+            "data/faces", paths.GENERATED, "results/logs", "results/benchmarks", FLOW.pixels.folder
         )
         cluster.refuse_beside_live_jobs(".")
     except UserError as error:
@@ -68,8 +71,8 @@ def minutes(base):
 
 
 wildcard_constraints:
-    shard=r"[a-z0-9_-]+-[0-9a-f]{10}",
-    batch=r"[0-9a-f]{10}",
+    shard=paths.DIGEST,
+    batch=paths.DIGEST,
     generator=one_of(FLOW.generators),
     annotator=one_of(FLOW.annotation.names),
     standin=one_of(FLOW.standins.names),

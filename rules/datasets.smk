@@ -28,9 +28,9 @@ rule read_dataset:
 rule read_synthetic:
     input:
         unpack(FLOW.annotation.tables(FLOW.annotation.used)),
-        images=FLOW.generation.shards(".tar"),
-        aligned=FLOW.generation.shards(".aligned.tar"),
-        screening=FLOW.generation.shards(".screen.parquet"),
+        images=FLOW.generation.shards(paths.IMAGES),
+        aligned=FLOW.generation.shards(paths.ALIGNED),
+        screening=FLOW.generation.shards(paths.SCREENING),
         quality=FLOW.screening.quality_tables,
     output:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),

@@ -1,11 +1,11 @@
-"""Faces from prompts, one shard a job."""
+"""Faces from prompts: a shard holds those of many, and one job makes it."""
 
 
 rule generate:
     input:
         files=FLOW.generation.inputs,
     output:
-        images=ensure("data/synthetic/{generator}/{shard}.tar", non_empty=True),
+        images=ensure(paths.shard_file("{generator}", "{shard}", paths.IMAGES), non_empty=True),
     log:
         "results/logs/generate/{generator}/{shard}.log",
     benchmark:

@@ -3,7 +3,7 @@
 
 rule contact_sheet:
     input:
-        images=FLOW.generation.shards(".tar"),
+        images=FLOW.generation.shards(paths.IMAGES),
     output:
         sheet="results/figures/contact_sheet_{generator}.jpg",
     log:
@@ -27,10 +27,10 @@ rule report:
         groups="results/fairness/group_metrics.csv",
         gaps="results/fairness/gap_metrics.csv",
         coverage="results/fairness/label_coverage.csv",
-        acceptance=FLOW.of_generators("data/synthetic/{generator}/acceptance.csv"),
-        rejected=FLOW.of_generators("data/synthetic/{generator}/rejected.csv"),
-        quality=FLOW.of_generators("data/synthetic/{generator}/quality.csv"),
-        differences=FLOW.of_generators("data/synthetic/{generator}/acceptance_differences.csv"),
+        acceptance=FLOW.of_generators(paths.set_file("{generator}", "acceptance.csv")),
+        rejected=FLOW.of_generators(paths.set_file("{generator}", "rejected.csv")),
+        quality=FLOW.of_generators(paths.set_file("{generator}", "quality.csv")),
+        differences=FLOW.of_generators(paths.set_file("{generator}", "acceptance_differences.csv")),
         agreement=FLOW.of_generators("results/annotation/{generator}/agreement.csv"),
         confusion=FLOW.of_generators("results/annotation/{generator}/confusion.csv"),
         summaries=FLOW.of_generators("data/faces/{generator}.json"),

@@ -4,10 +4,10 @@
 rule screen:
     input:
         unpack(FLOW.screening.detector_files),
-        images="data/synthetic/{generator}/{shard}.tar",
+        images=paths.shard_file("{generator}", "{shard}", paths.IMAGES),
     output:
-        table=ensure("data/synthetic/{generator}/{shard}.screen.parquet", non_empty=True),
-        aligned=ensure("data/synthetic/{generator}/{shard}.aligned.tar", non_empty=True),
+        table=ensure(paths.shard_file("{generator}", "{shard}", paths.SCREENING), non_empty=True),
+        aligned=ensure(paths.shard_file("{generator}", "{shard}", paths.ALIGNED), non_empty=True),
     log:
         "results/logs/screen/{generator}/{shard}.log",
     benchmark:
@@ -17,7 +17,7 @@ rule screen:
     threads: 1
     resources:
         mem_mb=scaled(1000),
-        runtime=minutes(30),
+        runtime=minutes(120),
     params:
         recipe=FLOW.screening.recipe,
     script:
@@ -121,10 +121,10 @@ rule calibrate_magface:
 rule score_quality:
     input:
         unpack(FLOW.screening.magface_files),
-        images=FLOW.annotation.shards(".tar"),
-        tables=FLOW.annotation.shards(".screen.parquet"),
+        images=FLOW.annotation.shards(paths.IMAGES),
+        tables=FLOW.annotation.shards(paths.SCREENING),
     output:
-        table=ensure("data/synthetic/{generator}/quality/{batch}.parquet", non_empty=True),
+        table=ensure(paths.quality_file("{generator}", "{batch}"), non_empty=True),
     log:
         "results/logs/score_quality/{generator}/{batch}.log",
     benchmark:
@@ -167,14 +167,14 @@ rule quality_study:
 
 rule acceptance:
     input:
-        images=FLOW.generation.shards(".tar"),
-        tables=FLOW.generation.shards(".screen.parquet"),
+        images=FLOW.generation.shards(paths.IMAGES),
+        tables=FLOW.generation.shards(paths.SCREENING),
         quality=FLOW.screening.quality_tables,
     output:
-        acceptance="data/synthetic/{generator}/acceptance.csv",
-        rejected="data/synthetic/{generator}/rejected.csv",
-        quality="data/synthetic/{generator}/quality.csv",
-        differences="data/synthetic/{generator}/acceptance_differences.csv",
+        acceptance=paths.set_file("{generator}", "acceptance.csv"),
+        rejected=paths.set_file("{generator}", "rejected.csv"),
+        quality=paths.set_file("{generator}", "quality.csv"),
+        differences=paths.set_file("{generator}", "acceptance_differences.csv"),
     log:
         "results/logs/acceptance/{generator}.log",
     benchmark:

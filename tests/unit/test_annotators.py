@@ -130,6 +130,24 @@ def test_every_image_keeps_its_row_whatever_happens_to_it(tmp_path):
     assert parrot.seen == [(6, 10, 3)] * 2
 
 
+def test_images_of_one_prompt_are_shown_together_and_no_others(tmp_path):
+    class Counting(Parrot):
+        shown = []
+
+        def annotate(self, images, rows=None):
+            self.shown.append([name.partition("/")[2] for name in rows["image_id"]])
+            return super().annotate(images, rows)
+
+    counts = {"a": 3, "b": 40, "c": 1}
+    names = [f"{prompt}{i}" for prompt, count in counts.items() for i in range(count)]
+    rows = [{"image_id": f"s/{name}", "member": name} for name in names]
+    recipe = {"draws": [{"cell": prompt, "count": count} for prompt, count in counts.items()]}
+    write_shard(tmp_path / "s.tar", [(name, encode_png(GRAY)) for name in names], recipe=recipe, rows=rows)
+    table = annotate_shards(Counting(), [tmp_path / "s.tar"], tmp_path / "a.parquet")
+    assert Counting.shown == [names[:3], names[3:35], names[35:43], names[43:]]
+    assert table["image_id"].tolist() == [row["image_id"] for row in rows]
+
+
 def test_a_shard_without_a_readable_image(tmp_path):
     shard_of(tmp_path / "s.tar", [GRAY], [""])
     write_shard(tmp_path / "none.tar", [], pd.DataFrame({"image_id": [], "member": []}), recipe={})

@@ -530,6 +530,18 @@ def test_synthetic(tmp_path):
     assert (raw["Black_Hair"] == 1).all() and (raw["Smiling"] == 0).all() and set(raw["gender"]) == {"female"}
 
 
+def test_faces_are_listed_in_the_plans_order_whatever_shards_they_lie_in(tmp_path):
+    options = write_synthetic(tmp_path)
+    order = [f"cell{s}-0000" for s in (2, 0, 1)]
+    faces, _, _ = read("synthetic", {**options, "order": order})
+    assert list(faces["image_id"]) == [f"parametric/{p}-{i:05d}" for p in order for i in range(20) if i % 5]
+    lists = ("shards", "screening", "aligned")
+    backwards = {**options, **{key: options[key][::-1] for key in lists}, "order": order}
+    pd.testing.assert_frame_equal(read("synthetic", backwards)[0], faces)
+    with pytest.raises(UserError, match=r"'parametric/cell1-0000-00000' is of no prompt of the plan"):
+        read("synthetic", {**options, "order": order[:2]})
+
+
 def test_faces_that_are_not_what_was_asked_for(tmp_path):
     """The annotator "truth" sees white women everywhere; asked for were men of three ethnicities, one a shard."""
     options = write_synthetic(tmp_path)

@@ -16,7 +16,7 @@ from evenface.assets.registry import load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.parts import Generator, part
-from evenface.plan.shards import build_plans, requests_of
+from evenface.plan.shards import build_plans, draws_of, requests_of
 from evenface.prompts.instructions import instruction
 from evenface.prompts.prompt_weights import has_weights, read_weights
 
@@ -133,12 +133,23 @@ def test_images_start_from_the_same_image_of_another_generator(configured):
     assert list(plans) == ["diffusion", "parametric"]
     made = {
         f"data/synthetic/parametric/{name}.tar::images/{r.request_id}.png"
-        for name, recipe in plans["parametric"].recipes.items()
+        for name, recipe in plans["parametric"].shards.items()
         for r in requests_of(recipe)
     }
-    requests = [r for recipe in plans["diffusion"].recipes.values() for r in requests_of(recipe)]
+    requests = [r for recipe in plans["diffusion"].shards.values() for r in requests_of(recipe)]
     assert {r.initial_image for r in requests} == made and len(requests) == len(made)
     assert all(r.initial_image.endswith(f"/{r.request_id}.png") for r in requests)
+    assert all(r.initial_name == f"parametric/{r.request_id}" for r in requests)
+
+
+def test_where_source_images_lie_changes_files_and_no_recipe(configured):
+    blocks = {"diffusion": {"initial": {"generator": "parametric"}}}
+    first = configured(["parametric", "diffusion"], **blocks)
+    plans = build_plans(first)
+    first["generation"]["images_per_shard"] = 4
+    moved = build_plans(first)
+    assert moved["diffusion"].recipes == plans["diffusion"].recipes
+    assert not set(moved["diffusion"].shards) & set(plans["diffusion"].shards)
 
 
 def test_other_source_images_give_other_names_and_no_other_recipe_changes(configured):
@@ -189,9 +200,10 @@ def test_a_table_says_which_files_are_for_which_cells(configured, tmp_path):
     table.write_text(f"image,gender,cell\n{a},female,\n{b},male,\n{c},,black-female-young-gray\n")
     plan = build_plans(configured(diffusion={"initial": {"file": str(table)}}))["diffusion"]
     used = {}
-    for recipe in plan.recipes.values():
-        for request in requests_of(recipe):
-            used.setdefault(recipe["cell"], []).append(request.initial_image)
+    for draw in (draw for recipe in plan.shards.values() for draw in draws_of(recipe)):
+        for request in sorted(requests_of(draw), key=lambda r: r.request_id):
+            used.setdefault(draw["cell"], []).append((request.request_id, request.initial_image))
+    used = {cell: [image for _, image in sorted(images)] for cell, images in used.items()}
     assert used["black-female-young-brown"] == [str(a)] * 4 and used["black-male-young-gray"] == [str(b)] * 4
     assert used["black-female-young-gray"] == [str(a), str(c)] * 2
 

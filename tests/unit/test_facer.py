@@ -198,7 +198,7 @@ def test_a_photograph_by_way_of_screening(network, tmp_path):
     write_shard(tmp_path / "s.tar", [(name, encode_png(image)) for name, image in members.items()], table, recipe={})
     weights = {"dlib5": str(ROOT / "models/dlib/shape_predictor_5_face_landmarks.dat")}
     crops, screened = tmp_path / "s.aligned.tar", tmp_path / "s.screen.parquet"
-    screening = screen_shard(tmp_path / "s.tar", {}, screened, crops, weights=weights)
+    screening = screen_shard(tmp_path / "s.tar", {}, screened, crops, weights=weights).to_pandas()
     annotate_shards(
         Facer(network, None), [tmp_path / "s.tar"], tmp_path / "a.parquet", aligned_paths=[crops],
         screening_paths=[screened],

@@ -228,7 +228,7 @@ def test_the_configuration_is_checked(shipped_config, change, message):
     assert "sk-live" not in str(caught.value)
 
 
-def test_planning_ten_thousand_contextual_shards_is_quick_and_needs_no_torch(config, root):
+def test_planning_ten_thousand_contextual_prompts_is_quick_and_needs_no_torch(config, root):
     code = (
         "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
         "from evenface.configuration import check_config\n"
@@ -238,7 +238,7 @@ def test_planning_ten_thousand_contextual_shards_is_quick_and_needs_no_torch(con
         "config['generation']['images_per_prompt'] = 10\n"
         "config = check_config(config)\n"
         "start = time.process_time(); plan = build_plan(config); seconds = time.process_time() - start\n"
-        "assert len(plan.shards) == 10080, len(plan.shards)\n"
+        "assert len(plan.recipes) == 10080 and len(plan) == 100800, len(plan.recipes)\n"
         "assert not {'torch', 'numpy', 'cv2', 'pandas', 'transformers', 'urllib.request'} & set(sys.modules)\n"
         "print(seconds)\n"
     )
@@ -610,7 +610,7 @@ def test_without_prompts_plans_are_empty(config, settings):
 def test_the_plan_of_a_grammar(config, settings):
     config["generation"]["prompts"] = {"factorial": None, "file": None, "contextual": settings()}
     plan = build_plan(config)
-    assert len(plan.shards) == 720
+    assert len(plan.recipes) == 720
     assert all(recipe[d] in DIMENSIONS[d] for recipe in plan.recipes.values() for d in DIMENSIONS)
 
 

@@ -180,7 +180,7 @@ def shard(tmp_path, monkeypatch):
 
 def test_every_image_keeps_a_row_with_its_reason(shard, tmp_path):
     out = tmp_path / "a.screen.parquet", tmp_path / "a.aligned.tar"
-    frame = screen.screen_shard(shard, {}, *out)
+    frame = screen.screen_shard(shard, {}, *out).to_pandas()
     reasons = dict(zip(frame["image_id"], frame["reason"], strict=True))
     assert reasons == {"good": "", "none": "no_face", "two": "many_faces", "small": "face_too_small",
                        "broken": "unreadable", "fine": ""}  # fmt: skip
@@ -199,17 +199,19 @@ def test_every_image_keeps_a_row_with_its_reason(shard, tmp_path):
 
 def test_settings_change_the_verdict(shard, tmp_path):
     out = tmp_path / "t.parquet", tmp_path / "c.tar"
-    frame = screen.screen_shard(shard, {"many_faces": "largest", "min_face": 10, "framing": "magface"}, *out)
+    frame = screen.screen_shard(
+        shard, {"many_faces": "largest", "min_face": 10, "framing": "magface"}, *out
+    ).to_pandas()
     assert frame["accepted"].sum() == 4
     with read_shard(out[1]) as crops:
         assert crops.image(crops.table["member"][0]).shape == (112, 112, 3)
     strict = {"quality": {"scorer": "sharpness", "threshold": 1e9}}
-    frame = screen.screen_shard(shard, strict, *out)
+    frame = screen.screen_shard(shard, strict, *out).to_pandas()
     assert list(frame["reason"].value_counts().reindex(["low_quality"])) == [2]
     assert "sharpness" in frame["detail"][0] and frame["quality"].notna().sum() == 2
     with read_shard(out[1]) as crops:
         assert crops.table.empty
-    frame = screen.screen_shard(shard, {"detector": "none", "framing": "squeeze"}, *out)
+    frame = screen.screen_shard(shard, {"detector": "none", "framing": "squeeze"}, *out).to_pandas()
     assert frame["accepted"].sum() == 5 and frame["x0"].isna().all()
 
 

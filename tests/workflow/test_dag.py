@@ -3,12 +3,14 @@
 import random
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from evenface.storage.shards import read_shard
 from workflow.workflow import copy_tree, digests, planned, run, run_and_kill
 
 HERE = Path(__file__).parent
@@ -24,17 +26,33 @@ def edit(tree, change):
 
 def shard_files(tree):
     folder = tree / "data/synthetic/parametric"
-    return sorted(p for p in folder.glob("*.tar") if re.search(r"-[0-9a-f]{10}\.tar$", p.name))
+    return sorted(p for p in folder.glob("*.tar") if re.search(r"^[0-9a-f]{10}\.tar$", p.name))
 
 
 def shards(tree):
     return {p.name: p.read_bytes() for p in shard_files(tree)}
 
 
+def pictures(tree):
+    """Pixels by member of the images in all shards."""
+    found = {}
+    for path in shard_files(tree):
+        with read_shard(path) as shard:
+            for member in shard.table["member"]:
+                found.setdefault(member, set()).add(shard.image(member).tobytes())
+    return found
+
+
+def drawn(tree, since=0):
+    """How many pictures the jobs that began after ``since`` drew, by their logs."""
+    logs = [p for p in (tree / "results/logs/generate").rglob("*.log") if p.stat().st_mtime > since]
+    return sum(int(n) for log in logs for n in re.findall(r"parametric: (\d+) of \1,", log.read_text()))
+
+
 def test_a_finished_run_has_its_results_and_nothing_to_do(finished):
     table = pd.read_csv(finished / "results/fairness.csv")
     assert {"real", "real+synthetic", "synthetic"} <= set(table["run" if "run" in table else "model"].astype(str))
-    assert len(shards(finished)) == 8
+    assert len(shards(finished)) == 2 and len(pictures(finished)) == drawn(finished) == 16
     assert (finished / "results/report.html").stat().st_size > 10_000
     assert "Nothing to be done" in run(finished, "results/fairness.csv", cores=8)
     # The order the README gives: an equals sign keeps the option from swallowing the target.
@@ -67,63 +85,53 @@ def labelled_batches(jobs):
     return batches
 
 
-def test_editing_one_prompt_rebuilds_its_shards_and_undoing_rebuilds_none(tree):
+def test_editing_one_prompt_draws_its_pictures_and_undoing_draws_none(tree):
     prompts_as_csv(tree)
     edit(tree, lambda c: c["annotation"].update(shards_per_batch=1))
+    edit(tree, lambda c: c["generation"].update(images_per_shard=8))
     target = "data/faces/parametric.parquet"
     run(tree, target)
     before = digests(tree, "data/synthetic/parametric")
     text = (tree / "prompts.csv").read_text()
     (tree / "prompts.csv").write_text(text.replace("a black man number 1", "a smiling black man number 1"))
-    # 4 images per prompt in shards of 2: two shards are replaced, and the batches they are labelled in.
+    # The shard it was in, and the one it comes to, are made anew, of which 4 pictures are drawn.
     jobs = planned(tree, target)
-    assert 1 <= labelled_batches(jobs) <= 4 < len(list((tree / "data/synthetic/parametric/annotations").iterdir()))
-    assert jobs == {"generate": 2, "screen": 2, "read_synthetic": 1}
+    shards = jobs["generate"]
+    assert 1 <= labelled_batches(jobs) <= shards <= 2
+    assert jobs == {"generate": shards, "screen": shards, "read_synthetic": 1}
     downstream = planned(tree, "results/fairness.csv")
-    assert downstream["generate"] == 2 and downstream["fairness"] == 1
+    assert downstream["generate"] == shards and downstream["fairness"] == 1
+    old, start = pictures(tree), time.time()
     run(tree, target)
+    assert drawn(tree, start) == 4
     after = digests(tree, "data/synthetic/parametric")
     assert {n: d for n, d in after.items() if n in before} == before
-    new = {n for n in set(after) - set(before) if "annotations/" not in n and "quality/" not in n}
-    assert {n.split("/")[-1].split("-")[0] for n in new} == {"c1"}
+    assert {n.split("-")[0] for n in set(pictures(tree)) - set(old)} == {"c1"}
     (tree / "prompts.csv").write_text(text)
     assert planned(tree, target) == {"read_synthetic": 1}
 
 
-def test_more_images_add_shards_and_touch_none(tree):
-    before = shards(tree)
+def test_more_images_draw_no_other_again(tree, finished):
+    before, start = shards(tree), time.time()
     edit(tree, lambda c: c["generation"].update(images_per_prompt=6))
     jobs = planned(tree, "data/faces/parametric.parquet")
     assert labelled_batches(jobs) == 1
-    assert jobs == {"generate": 4, "screen": 4, "read_synthetic": 1}
+    assert jobs == {"generate": 2, "screen": 2, "read_synthetic": 1}
     run(tree, "data/faces/parametric.parquet")
+    assert drawn(tree, start) == 8
     after = shards(tree)
-    assert len(after) == 12 and {n: after[n] for n in before} == before
+    assert len(after) == 4 and {n: after[n] for n in before} == before
+    assert {n: p for n, p in pictures(tree).items() if n in pictures(finished)} == pictures(finished)
 
 
 def test_shard_size_and_cores_change_no_image(tree):
-    import tarfile
-
-    def pictures():
-        found = {}
-        for path in shard_files(tree):
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.name.endswith(".png"):
-                        found.setdefault(member.name, set()).add(pixels(archive.extractfile(member).read()))
-        return found
-
-    def pixels(data):
-        from evenface.storage.images import decode_image
-
-        return decode_image(data, "x").tobytes()
-
-    before = pictures()
+    before, start = pictures(tree), time.time()
+    for path in shard_files(tree):
+        path.unlink()  # nothing to copy from
     edit(tree, lambda c: c["generation"].update(images_per_shard=3))
     run(tree, "data/faces/parametric.parquet", cores=1)
-    after = pictures()
-    assert set(after) == set(before) and len(before) == 16
-    assert all(len(v) == 1 for v in after.values()), "an image differs between shard sizes"
+    assert drawn(tree, start) == 16
+    assert pictures(tree) == before and all(len(pixels) == 1 for pixels in before.values())
 
 
 def test_a_misspelt_key_is_one_sentence(tree):

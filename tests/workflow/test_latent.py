@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from evenface.configuration import check_config, read_yaml
-from evenface.plan.shards import build_plans
+from evenface.plan.shards import build_plans, requests_of
 from evenface.storage.shards import read_shard
 from workflow.workflow import planned, run
 
@@ -51,7 +51,8 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
     )
     configure(tree)
     plan = guided_plan(tree)
-    shard = f"data/synthetic/guided/{plan.shards[0]}.tar"
+    name = next(iter(plan.shards))
+    shard = f"data/synthetic/guided/{name}.tar"
     run(tree, *TARGETS, shard)
 
     accuracy = pd.read_csv(tree / FOLDER / "directions.csv", keep_default_na=False)
@@ -65,12 +66,13 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         summary = pd.read_csv(tree / FOLDER / "balanced.csv")
         assert len(balanced.table) == summary.loc[summary["method"] == "guided", "accepted"].sum()
 
-    recipe = plan.recipes[plan.shards[0]]
+    asked = {r.request_id: r for r in requests_of(plan.shards[name])}
     with read_shard(tree / shard) as faces:
-        assert len(faces.table) == recipe["count"]
+        assert [m.removesuffix(".png") for m in faces.table["member"]] == list(asked)
         for row in faces.table.itertuples():
+            wanted = asked[row.member.removesuffix(".png")].demographics
             provenance = json.loads(row.provenance)
-            assert provenance["base"] == "parametric" and provenance["wanted"]["gender"] == recipe["gender"]
+            assert provenance["base"] == "parametric" and provenance["wanted"]["gender"] == wanted["gender"]
             assert provenance["met"] == (min(provenance["scores"].values()) >= 0.9)
             assert json.loads(row.truth)["gender"] in ("female", "male")
             assert np.ptp(faces.image(row.member)) > 50

@@ -19,7 +19,8 @@ from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.plan.overview import overview
-from evenface.plan.shards import build_plans, shard_batches
+from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name
+from evenface.plan.shards import build_plans, recipe_digest, shard_batches
 from evenface.prompts.writers import commands as prompt_commands
 from evenface.training.packs import stale_files
 
@@ -90,15 +91,22 @@ def image_show(arguments: argparse.Namespace) -> None:
 
 
 def prune(arguments: argparse.Namespace) -> None:
-    """List shards (and their tables) and packed pixels that the configuration no longer asks for; delete them with --delete."""
+    """List shards (and their tables) and packed pixels that the configuration no longer asks for; delete them with --delete.
+
+    While shards that are asked for are still missing, those that hold pictures of theirs stay.
+    """
+    from evenface.generators.earlier import shards_with
+
     settings = load_settings(arguments.configfile)
     stale = []
     for plan in build_plans(settings).values():
-        batches = shard_batches(plan.shards, settings["annotation"]["shards_per_batch"])
-        folder = Path("data/synthetic") / plan.generator
-        stale += [path for path in folder.glob("*") if "-" in path.name and path.name.split(".")[0] not in plan.recipes]
-        for made in ("annotations", "quality"):
-            stale += [path for path in folder.glob(f"{made}/*") if path.name.split(".")[0] not in batches]
+        wanted = {*plan.shards, *shard_batches(list(plan.shards), settings["annotation"]["shards_per_batch"])}
+        folder = Path(set_file(set_name(plan.generator), ""))
+        if not all((folder / f"{shard}{IMAGES}").is_file() for shard in plan.shards):
+            digests = {recipe_digest(recipe) for recipe in plan.recipes.values()}
+            wanted |= {path.name.partition(".")[0] for path in shards_with(folder / "any", digests)}
+        made = [file for below in ("", "annotations/", "quality/") for file in folder.glob(f"{below}*")]
+        stale += [file for file in made if is_of_shard(file.name) and file.name.partition(".")[0] not in wanted]
     stale += stale_files(settings)
     stale.sort()
     for path in stale:
@@ -310,7 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     plan = verbs.add_parser("plan", help="what will be generated").add_subparsers(required=True, metavar="action")
     show = plan.add_parser("show", help="how many images each group gets, and what else the prompts ask for")
     show.add_argument("--configfile", default=argparse.SUPPRESS)
-    show.add_argument("--prompts", action="store_true", help="also every shard with its images and prompt")
+    show.add_argument("--prompts", action="store_true", help="also every prompt with its number of images")
     show.set_defaults(run=plan_show)
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")

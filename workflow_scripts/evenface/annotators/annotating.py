@@ -13,12 +13,16 @@ import pandas as pd
 from evenface.faces import LANDMARK_COLUMNS
 from evenface.joblog import progress
 from evenface.parts import Settings
+from evenface.plan.shards import draws_of
 from evenface.storage.images import ImageError
 from evenface.storage.shards import Shard, read_shard
 from evenface.storage.tables import read_table, write_table
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 log = logging.getLogger("evenface")
+
+#: Images of one prompt that an annotator is shown at a time.
+_SHOWN = 32
 
 #: Start of the columns that keep an annotator's probabilities in its own vocabulary.
 PROBABILITY = "p_"
@@ -141,7 +145,8 @@ def annotate_shards(
     image that was not accepted, cannot be decoded or has no face the annotator finds keeps its row
     with undefined labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, ...);
     otherwise that column is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>").
-    The annotator is shown one shard at a time, so that a label depends on nothing outside its shard.
+    The annotator is shown at most 32 images of one prompt at a time: a label depends on no other prompt, and the
+    decoded images fit into memory.
     """
     nothing = [None] * len(shard_paths)
     jobs = list(zip(shard_paths, aligned_paths or nothing, screening_paths or nothing, strict=True))
@@ -166,13 +171,13 @@ def _annotate_shard(
         if annotator.reads == "record":
             table = annotator.annotate([], rows)
         elif aligned_path is None:
-            table = _annotate_images(annotator, shard, rows, set(rows["image_id"]))
+            table = _annotate_groups(annotator, shard, shard, rows, set(rows["image_id"]))
         else:
             rows = _with_landmarks(rows, screening_path)
             with read_shard(aligned_path) as crops:
                 accepted = set(crops.table["image_id"])
                 source = crops if annotator.reads == "crops" else shard
-                table = _annotate_images(annotator, source, rows, accepted)
+                table = _annotate_groups(annotator, shard, source, rows, accepted)
     table.insert(0, "image_id", rows["image_id"].to_numpy(object))
     return table
 
@@ -185,8 +190,25 @@ def _with_landmarks(rows: pd.DataFrame, screening_path: str | os.PathLike | None
     return rows.assign(**{column: found[column].to_numpy() for column in LANDMARK_COLUMNS})
 
 
-def _annotate_images(annotator: Annotator, source: Shard, rows: pd.DataFrame, accepted: set[str]) -> pd.DataFrame:
+def _annotate_groups(
+    annotator: Annotator, shard: Shard, source: Shard, rows: pd.DataFrame, accepted: set[str]
+) -> pd.DataFrame:
+    """Labels of all ``rows`` of a shard, whose images are in ``source``."""
     members = dict(zip(source.table["image_id"], source.table["member"]))
+    counts = [draw.get("count", len(rows)) for draw in draws_of(shard.recipe)]
+    ends = np.cumsum(counts if sum(counts) == len(rows) else [len(rows)])
+    parts = [
+        _annotate_images(annotator, source, rows.iloc[first : min(first + _SHOWN, end)], members, accepted)
+        for start, end in zip([0, *ends[:-1]], ends)
+        for first in range(start, end, _SHOWN)
+    ]
+    nothing = _annotate_images(annotator, source, rows.iloc[:0], members, accepted)
+    return pd.concat(parts, ignore_index=True) if parts else nothing
+
+
+def _annotate_images(
+    annotator: Annotator, source: Shard, rows: pd.DataFrame, members: Mapping[str, str], accepted: set[str]
+) -> pd.DataFrame:
     failures = np.full(len(rows), "", object)
     images: list[np.ndarray] = []
     for position, image_id in enumerate(rows["image_id"]):

@@ -66,5 +66,5 @@ with warnings.catch_warnings():  # pydantic has a deprecated method of the name 
         )
         validate: ValidateSettings = Field({})
         shards_per_batch: int = Field(
-            64, ge=1, description="Shards that one job labels, at most and about; it loads its network once for all."
+            2, ge=1, description="Shards that one job labels, at most and about; it loads its network once for all."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "labels": ...,
     "demographics": REQUESTED,
     "validate": None,
+    "order": (),
     "seed": ...,
 }
 
@@ -39,7 +41,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order; ``quality``:
     MagFace's tables, if it judged, which together have every image that screening accepted;
     ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
-    annotator's name or "requested"; ``seed`` of the split (``datasets.splits``: 80/10/10 within each
+    annotator's name or "requested"; ``order`` the ids of the prompts, in which faces are listed, whatever the shards
+    they lie in (none: as they lie); ``seed`` of the split (``datasets.splits``: 80/10/10 within each
     cell, an identity in one split). ``validate`` compares what was asked for with what the annotator
     ``by`` sees in ``dimensions``: a face it gives another level, with at least ``min_probability``, is
     a mismatch, which ``policy`` counts (report), rejects (drop) or renames (relabel, and then
@@ -72,6 +75,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         raise UserError(
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
+    frame = _in_order(frame, values["order"])
     frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
     if values["quality"]:
         verdicts = read_quality(values["quality"])
@@ -111,6 +115,18 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         **table.summarise(faces, rejected),
     }
     return faces, rejected, summary
+
+
+def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """The rows by the place of their prompt in ``order``, and then by number."""
+    if not order:
+        return frame
+    names = frame["image_id"].str.rpartition("/")[2].str.rpartition("-")
+    place = names[0].map({name: i for i, name in enumerate(order)})
+    if place.isna().any():
+        stranger = frame.loc[place.isna(), "image_id"].iloc[0]
+        raise UserError(f"image {stranger!r} is of no prompt of the plan; delete the shard that holds it and run again")
+    return frame.iloc[np.lexsort((names[2].astype("int64"), place))].reset_index(drop=True)
 
 
 def read_quality(paths: Sequence[str]) -> pd.DataFrame:
@@ -158,7 +174,7 @@ def _requested(rows: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     for name in _ASKED:
         if name in rows.column_names:
             columns[name] = rows[name].cast(pa.string())
-        elif name == "prompt_id":  # a shard belongs to one prompt
+        elif name == "prompt_id":  # all images of a cell count as one prompt's
             columns[name] = columns["cell"]
         else:
             default = "" if name == "cell" else UNKNOWN
@@ -236,11 +252,11 @@ def _read_shards(
 ) -> pd.DataFrame:
     """One row per image: ids, reference, screening verdict, labels, demographics. Linear in the number of shards."""
     nothing = [None] * len(values["shards"])
-    parts, recipes = [], []
+    parts, wanted = [], []
     for paths in zip(values["shards"], values["screening"], values["aligned"] or nothing, strict=True):
-        part, recipe = _read_shard(*paths)
+        part, attributes = _read_shard(*paths)
         parts.append(part)
-        recipes.append(recipe)
+        wanted += attributes
     frame = concat_arrow(parts)
     order = frame["image_id"]
     tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
@@ -253,9 +269,10 @@ def _read_shards(
         for dimension in DIMENSIONS:
             frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
     if values["labels"] == REQUESTED:
-        wanted = [[recipe.get("attributes", {}).get(n, 0) for n in CELEBA_ATTRIBUTES] for recipe in recipes]
-        images = [len(part) for part in parts]
-        labels = pd.DataFrame(np.repeat(np.array(wanted, np.int8), images, axis=0), columns=list(CELEBA_ATTRIBUTES))
+        codes, different = pd.factorize(np.array(wanted, object))
+        asked = [json.loads(text) for text in different]
+        values_of = np.array([[a.get(n, 0) for n in CELEBA_ATTRIBUTES] for a in asked], np.int8)
+        labels = pd.DataFrame(values_of.reshape(-1, len(CELEBA_ATTRIBUTES))[codes], columns=list(CELEBA_ATTRIBUTES))
     else:
         annotation = tables[values["labels"]]
         names = [c for c in annotation if c.startswith("label_")]
@@ -267,9 +284,13 @@ def _read_shards(
     return frame
 
 
-def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Table, dict[str, Any]]:
-    """What was asked for, reference and screening verdict of a shard's images, and the shard's recipe."""
-    rows, recipe = read_rows(shard, optional=("identity_id", *_ASKED))
+def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Table, list[str]]:
+    """What was asked for, reference and screening verdict of a shard's images, and the attributes asked for, as JSON."""
+    rows, recipe = read_rows(shard, optional=("identity_id", "requested", *_ASKED))
+    if "requested" in rows.column_names:
+        attributes = rows["requested"].to_pylist()
+    else:
+        attributes = [json.dumps(recipe.get("attributes", {}))] * len(rows)
     asked = _requested(rows, recipe)
     ids = asked["image_id"].to_pylist()
     images = {i: reference_of(shard, member) for i, member in zip(ids, asked["member"].to_pylist(), strict=True)}
@@ -301,7 +322,7 @@ def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Tab
     }
     for name, column in more.items():
         asked = asked.append_column(name, column)
-    return asked.drop_columns("member"), recipe
+    return asked.drop_columns("member"), attributes
 
 
 def _rows_of(annotation: pd.DataFrame, order: pd.Series, annotator: str) -> pd.DataFrame:

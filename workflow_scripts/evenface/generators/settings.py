@@ -23,18 +23,18 @@ class GenerationSettings(Settings):
     images_per_prompt: Count | Annotated[dict[GeneratorName, Count], Field(min_length=1)] = Field(
         12,
         description="Images of every prompt; with several generators optionally a number for each, by name. Raising "
-        "it adds shards and leaves existing ones as they are.",
+        "it draws the further ones and no other.",
     )
     also: dict[GeneratorName, Count | None] | None = Field(
         {},
         description="Further generators, and how many prompts each draws; null for all. The subset is balanced over "
         "groups and hair colours; larger subsets contain smaller ones.",
     )
-    images_per_shard: int = Field(
-        12,
-        ge=1,
-        le=4096,
-        description="Images per file and job; each job loads its model once. It does not change any image.",
+    images_per_shard: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None,
+        description="Most images in a file. One job draws it and one screens it; each loads its model once. null: an "
+        "eighth of all images, but from 512 to 4096. Lower it to spread a slow generator over more jobs. It does not "
+        "change any image.",
     )
     negative_prompt: str = Field(
         "", description="Passed to the generator with every prompt; the parametric generator ignores it."

@@ -1,25 +1,32 @@
-"""Render one shard of the plan with any generator."""
+"""Fill one shard of the plan: what an earlier file has is copied, the rest is drawn with any generator."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evenface import __version__
 from evenface.errors import UserError
-from evenface.generators import create
+from evenface.generators import create, protocol
+from evenface.generators.earlier import newest, shards_with
 from evenface.generators.encoding import encode_ahead
 from evenface.generators.protocol import GeneratedFace
-from evenface.joblog import progress
+from evenface.joblog import log, progress
 from evenface.parts import Generator, part
-from evenface.plan.shards import recipe_digest, requests_of
+from evenface.plan.paths import DRAWN
+from evenface.plan.requests import Request
+from evenface.plan.shards import draws_of, recipe_digest, requests_of
 from evenface.storage import metadata
-from evenface.storage.images import encode_png
+from evenface.storage.images import ImageError, ImageReader, decode_image, encode_png
 from evenface.storage.metadata import Metadata
-from evenface.storage.shards import write_shard
+from evenface.storage.shards import read_shard, write_shard
 
 
 def source_type_of(generator: str, face: GeneratedFace) -> str:
@@ -51,49 +58,149 @@ def metadata_of(recipe: dict[str, Any], face: GeneratedFace) -> Metadata:
     )
 
 
+#: The columns of a shard's table.
+COLUMNS = (
+    "image_id", "member", "identity_id", "cell", "prompt", "negative_prompt", "gender", "age", "ethnicity", "requested",
+    "seed", "generator", "generator_version", "digital_source_type", "recipe", "provenance", "truth",
+)  # fmt: skip
+
+#: What is drawn is put into a file of its own at least this often, in seconds and bytes, so that a job that is killed
+#: and repeated goes on from there.
+SAVE_EVERY, SAVE_BYTES = 10.0, 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture with its row; ``data`` is None where it lies in a file, at ``reference``."""
+
+    row: dict[str, Any]
+    data: bytes | None = None
+    reference: str = ""
+
+
 def generate_shard(recipe: dict[str, Any], out: str | os.PathLike, resources: dict[str, Any]) -> None:
-    """Generate the images of ``recipe`` and write them, one row each, to the shard ``out``.
+    """Write the images of ``recipe``, one row each, to the shard ``out``: those an earlier file has, and the rest drawn.
 
-    ``resources`` is what a machine adds to a recipe without changing a byte: ``device``,
-    ``threads`` and the paths of weights or assets. Each row holds image_id, member, what was asked
-    (prompt, negative_prompt, cell, gender, age, ethnicity, seed), who made it (generator,
-    generator_version, digital_source_type, provenance as JSON), identity_id, and, where the generator
-    knows it, ``truth`` as JSON. The images say the same in their metadata.
+    ``recipe`` is that of a shard (:class:`evenface.plan.shards.Plan`). ``resources`` is what a machine adds to a recipe
+    without changing a byte: ``device``, ``threads`` and ``files``, the paths of weights or assets. Each row
+    (:data:`COLUMNS`) holds image_id, member, what was asked (prompt, negative_prompt, cell, gender, age, ethnicity, seed),
+    who made it (generator, generator_version, digital_source_type, the digest of its prompt's recipe, provenance as
+    JSON), identity_id, and, where the generator knows it, ``truth`` as JSON. The images say the same in their metadata.
     """
-    generator = create(recipe["generator"], {**recipe["settings"], **resources})
-    requests = requests_of(recipe)
-    rows: list[dict[str, Any]] = []
+    out = Path(out)
+    wanted = {
+        f"{recipe['generator']}/{r.request_id}": (r, draw) for draw in draws_of(recipe) for r in requests_of(draw)
+    }
+    ready = drawn_before(out, wanted, newest((resources.get("files") or {}).values()))
+    missing = [asked for image_id, asked in wanted.items() if image_id not in ready]
+    if ready:
+        log.info("%d of %d pictures are in earlier files and are copied", len(ready), len(wanted))
+    if missing:
+        generator = create(recipe["generator"], {**recipe["settings"], **resources})
+        _draw_missing(generator, missing, recipe, out, ready)
+    with ImageReader() as reader:
+        images = (
+            (picture.row["member"], picture.data if picture.data is not None else reader.read_bytes(picture.reference))
+            for picture in (ready[image_id] for image_id in wanted)
+        )
+        write_shard(out, images, recipe=recipe, rows=[ready[image_id].row for image_id in wanted])
+    for path in out.parent.glob(f"{out.stem}.*{DRAWN}"):
+        path.unlink(missing_ok=True)
 
-    def faces() -> Iterator[tuple[str, GeneratedFace, Metadata]]:
-        for face in progress(generator.generate(requests), len(requests), f"{recipe['generator']} {recipe['cell']}"):
-            request, said = face.request, metadata_of(recipe, face)
-            member = f"{request.request_id}.png"
-            rows.append(
-                {
-                    "image_id": said.image_id,
-                    "member": member,
-                    "identity_id": f"{recipe['generator']}/{face.provenance.get('identity', request.request_id)}",
-                    "cell": recipe["cell"],
-                    "prompt": request.prompt,
-                    "negative_prompt": request.negative_prompt,
-                    **{d: request.demographics[d] for d in ("gender", "age", "ethnicity")},
-                    "requested": json.dumps(request.attributes, sort_keys=True),
-                    "seed": request.seed,
-                    "generator": recipe["generator"],
-                    "generator_version": recipe["generator_version"],
-                    "digital_source_type": said.source_type,
-                    "provenance": said.provenance,
-                    "truth": json.dumps(face.truth, sort_keys=True) if face.truth is not None else "",
-                }
-            )
-            yield member, face, said
 
-    def encode(item: tuple[str, GeneratedFace, Metadata]) -> tuple[str, bytes]:
-        member, face, said = item
+def _draw_missing(
+    generator: protocol.Generator,
+    missing: Sequence[tuple[Request, dict[str, Any]]],
+    recipe: dict[str, Any],
+    out: Path,
+    ready: dict[str, Picture],
+) -> None:
+    """Draw the missing pictures into ``ready``, and save them in files beside ``out`` every now and then."""
+    draws = {request.request_id: draw for request, draw in missing}
+    faces = progress(generator.generate([request for request, _ in missing]), len(missing), recipe["generator"])
+
+    def encode(face: GeneratedFace) -> Picture:
+        draw = draws[face.request.request_id]
+        said = metadata_of(draw, face)
         try:
-            return member, encode_png(face.image, metadata=said)
+            return Picture(_row(draw, face, said), encode_png(face.image, metadata=said))
         except UserError as error:
             raise UserError(f"{said.image_id}: {error}") from error
 
-    with closing(encode_ahead(faces(), encode, lambda item: item[1].image.nbytes)) as images:
-        write_shard(out, images, recipe=recipe, rows=rows)
+    unsaved: list[Picture] = []
+    files, size, saved = 0, 0, time.monotonic()
+    with closing(encode_ahead(faces, encode, lambda face: face.image.nbytes)) as pictures:
+        for picture in pictures:
+            ready[picture.row["image_id"]] = picture
+            unsaved.append(picture)
+            size += len(picture.data)
+            if time.monotonic() - saved < SAVE_EVERY and size < SAVE_BYTES:
+                continue
+            # Named by the process: one that was thought dead may still be at work on the same shard.
+            path = out.with_name(f"{out.stem}.{os.getpid()}-{files}{DRAWN}")
+            rows = [one.row for one in unsaved]
+            write_shard(path, ((one.row["member"], one.data) for one in unsaved), recipe=recipe, rows=rows)
+            for row in rows:
+                ready[row["image_id"]] = Picture(row, reference=f"{path}::images/{row['member']}")
+            files, size, saved, unsaved = files + 1, 0, time.monotonic(), []
+
+
+def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str, Any]:
+    request = face.request
+    return {
+        "image_id": said.image_id,
+        "member": f"{request.request_id}.png",
+        "identity_id": f"{draw['generator']}/{face.provenance.get('identity', request.request_id)}",
+        "cell": draw["cell"],
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        **{d: request.demographics[d] for d in ("gender", "age", "ethnicity")},
+        "requested": json.dumps(request.attributes, sort_keys=True),
+        "seed": request.seed,
+        "generator": draw["generator"],
+        "generator_version": draw["generator_version"],
+        "digital_source_type": said.source_type,
+        "recipe": said.recipe,
+        "provenance": said.provenance,
+        "truth": json.dumps(face.truth, sort_keys=True) if face.truth is not None else "",
+    }
+
+
+def drawn_before(out: Path, wanted: Mapping[str, tuple[Request, dict[str, Any]]], since: int) -> dict[str, Picture]:
+    """Pictures of ``wanted``, image_id -> (request, recipe), in the other files beside ``out``.
+
+    A picture counts if it is of the same recipe, can be decoded, started from the same image, and is no older than
+    ``since``, in nanoseconds: the generator's files have not changed from then on.
+    """
+    digests = {image_id: recipe_digest(draw) for image_id, (_, draw) in wanted.items()}
+    found: dict[str, Picture] = {}
+    with ImageReader() as reader:
+        for path in shards_with(out, set(digests.values()), since):
+            try:
+                with read_shard(path) as shard:
+                    rows, one = shard.rows(), "" if "draws" in shard.recipe else recipe_digest(shard.recipe)
+            except UserError as error:
+                log.warning("%s", error)
+                continue
+            for row in rows:
+                image_id, reference = row["image_id"], f"{path}::images/{row['member']}"
+                made = row.get("recipe") or one
+                if image_id in found or digests.get(image_id) != made:
+                    continue
+                if _is_sound(reader, reference, wanted[image_id][0], row):
+                    row = {column: row.get(column) for column in COLUMNS} | {"recipe": made}
+                    found[image_id] = Picture(row, reference=reference)
+    return found
+
+
+def _is_sound(reader: ImageReader, reference: str, request: Request, row: Mapping[str, Any]) -> bool:
+    """Whether a picture can be decoded, and began from the image it would begin from now."""
+    try:
+        decode_image(reader.read_bytes(reference), reference)
+        if request.initial_image:
+            begun = json.loads(row["provenance"] or "{}").get("initial_sha256")
+            return begun == hashlib.sha256(reader.read_bytes(request.initial_image)).hexdigest()
+    except ImageError as error:
+        log.warning("%s; it is drawn again", error)
+        return False
+    return True

@@ -27,25 +27,33 @@ class Row:
         return all(asked[name] == value for name, value in self.wanted.items())
 
 
+@dataclass(frozen=True)
+class Made:
+    """The images a generator makes of a prompt: the digest of their recipe, and their references in order."""
+
+    recipe: str
+    images: list[str]
+
+
 class InitialImages:
     """Where the initial images of one generator come from."""
 
-    def __init__(self, key: str, other: str | None = None, images: Mapping[str, Sequence[str]] | None = None,
+    def __init__(self, key: str, other: str | None = None, made: Mapping[str, Made] | None = None,
                  rows: Sequence[Row] = ()):  # fmt: skip
-        self._key, self._other, self._images, self._rows = key, other, images or {}, rows
+        self._key, self._other, self._made, self._rows = key, other, made or {}, rows
 
     @classmethod
     def of_settings(
         cls,
         generator: str,
         settings: Mapping[str, Any],
-        images: Mapping[str, Mapping[str, Sequence[str]]],
+        made: Mapping[str, Mapping[str, Made]],
         *,
         base: Path = Path("."),
     ) -> InitialImages | None:
         """Of a generator's block ``settings``; None where it has no key ``initial``.
 
-        ``images`` are those of the generators planned before: generator -> prompt -> references in order.
+        ``made`` is what the generators planned before make: generator -> prompt -> its images.
         """
         initial = settings.get("initial")
         if initial is None:
@@ -55,33 +63,41 @@ class InitialImages:
         if bool(other) == bool(table):
             raise UserError(f"{key} needs exactly one of 'generator' and 'file'")
         if other:
-            return cls(key, other, images[other])
+            return cls(key, other, made[other])
         return cls(key, rows=_read_table(base / table, key))
 
-    def of(self, prompt: Prompt, indices: range) -> list[str]:
-        """References of the initial images of a prompt's images ``indices``.
+    def recipe(self, prompt: Prompt) -> dict[str, Any]:
+        """What a prompt's recipe says of them: how another generator draws them.
 
-        Image i starts from image i of the other generator, or from the i-th suitable row of the table, counted round.
-        UserError when there is none.
+        Files of a table are told apart by their hashes when they are used, not by their names.
+        """
+        made = self._made.get(prompt.text) if self._other else None
+        return {"initial": {"generator": self._other, "recipe": made.recipe}} if made else {}
+
+    def of(self, prompt: Prompt, count: int) -> list[str]:
+        """References of the initial images of a prompt's ``count`` images.
+
+        Image i starts from image i of the other generator, or from the i-th suitable row of the table; the list is counted
+        round. UserError when there is none.
         """
         if self._other:
-            there = self._images.get(prompt.text, ())
-            if len(there) < indices.stop:
+            made = self._made.get(prompt.text)
+            there = made.images if made else []
+            if len(there) < count:
                 raise UserError(
-                    f"{self._key}: image {indices.stop} of cell {prompt.cell} would start from that of {self._other}, which "
+                    f"{self._key}: image {count} of cell {prompt.cell} would start from that of {self._other}, which "
                     f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or generation.also, or "
                     "lower this generator's"
                 )
-            return [there[index] for index in indices]
-        rows = [row for row in self._rows if row.suits(prompt)]
+            return there[:count]
+        rows = [row for row in self._rows if row.suits(prompt)][:count]
         if not rows:
             raise UserError(f"{self._key}: no row of the table is for cell {prompt.cell} ({prompt.place}); add one, or leave "
                             "its columns empty for images that suit all cells")  # fmt: skip
-        chosen = [rows[index % len(rows)] for index in indices]
-        for row in chosen:
+        for row in rows:
             if not Path(row.image.partition("::")[0]).is_file():
                 raise UserError(f"{row.place}: there is no file {row.image.partition('::')[0]}")
-        return [row.image for row in chosen]
+        return [row.image for row in rows]
 
 
 def sources_of(generators: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str | None]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evenface.plan.paths import set_file, set_name
 from evenface.plan.shards import Plan
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
@@ -27,7 +28,7 @@ def overview(plans: Iterable[Plan], prompts: Mapping[str, Any]) -> str:
         recipes = plan.recipes.values()
         different = len({recipe["prompt"] for recipe in recipes})
         lines += ["", f"{plan.generator}: {len(plan)} images of {different} prompts in {len(plan.shards)} shards, "
-                      f"data/synthetic/{plan.generator}/"]  # fmt: skip
+                      + set_file(set_name(plan.generator), "")]  # fmt: skip
         for dimension, levels in DIMENSIONS.items():
             counts: Counter[str] = Counter()
             for recipe in recipes:

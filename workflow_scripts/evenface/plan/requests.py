@@ -13,7 +13,7 @@ class Request:
 
     ``demographics`` holds levels by dimension (gender, age, ethnicity); ``attributes`` the CelebA
     names that were asked for (+1) or excluded (-1); ``seed`` is a non-negative 63-bit integer;
-    ``initial_image`` an image reference for image-to-image generation.
+    ``initial_image`` an image reference for image-to-image generation, ``initial_name`` what it is called wherever it lies.
     """
 
     request_id: str
@@ -23,13 +23,14 @@ class Request:
     attributes: dict[str, int] = field(default_factory=dict)
     seed: int = 0
     initial_image: str | None = None
+    initial_name: str | None = None
+
+
+def prompt_id(cell: str, prompt: str) -> str:
+    """Name of a prompt: the same with every generator."""
+    return f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}"
 
 
 def request_id(cell: str, prompt: str, index: int) -> str:
     """Name of image ``index`` of a prompt: the same with every generator."""
-    return f"{cell}-{seed_from('prompt', prompt) & 0xFFFFFFFF:08x}-{index:05d}"
-
-
-def shard_path(generator: str, shard: str) -> str:
-    """Where a generator's shard lies."""
-    return f"data/synthetic/{generator}/{shard}.tar"
+    return f"{prompt_id(cell, prompt)}-{index:05d}"

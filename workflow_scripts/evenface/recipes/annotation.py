@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evenface.parts import Annotator, Needs, part, version
+from evenface.plan import paths
 from evenface.plan.generators import REQUESTED, settings_of, source_of
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class Annotation:
         """Input function: files of one kind of the shards that one job annotates."""
 
         def files(wildcards: Any) -> list[str]:
-            folder = f"data/synthetic/{wildcards.generator}"
-            return [f"{folder}/{shard}{ending}" for shard in self._flow.batches[wildcards.generator][wildcards.batch]]
+            name = wildcards.generator
+            return [paths.shard_file(name, shard, ending) for shard in self._flow.batches[name][wildcards.batch]]
 
         return files
 
@@ -98,9 +99,9 @@ class Annotation:
         """Input function: annotator -> its tables, of the annotators that an input function names."""
 
         def files(wildcards: Any) -> dict[str, list[str]]:
-            folder = f"data/synthetic/{wildcards.generator}/annotations"
-            batches = self._flow.batches[wildcards.generator]
-            return {name: [f"{folder}/{batch}.{name}.parquet" for batch in batches] for name in annotators(wildcards)}
+            name = wildcards.generator
+            batches = self._flow.batches[name]
+            return {by: [paths.annotation_file(name, batch, by) for batch in batches] for by in annotators(wildcards)}
 
         return files
 

@@ -47,13 +47,15 @@ class Datasets:
 
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides how a generated set is read."""
+        plan = self._flow.plans[wildcards.generator]
         return {
             "version": version("datasets", "synthetic"),
-            "shards": sorted(self._flow.plans[wildcards.generator].recipes),
+            "shards": sorted(plan.shards),
             "annotators": self._flow.annotation.used(wildcards),
             "settings": {
                 "name": wildcards.generator,
                 **self._flow.annotation.sources(wildcards),
+                "order": plan.order,
                 "seed": self._flow.settings["seed"],
             },
         }

@@ -79,7 +79,7 @@ class Flow:
     def batches(self) -> dict[str, dict[str, list[str]]]:
         """Generator -> batch -> the shards that one job annotates."""
         size = self.settings["annotation"]["shards_per_batch"]
-        return {name: shard_batches(plan.shards, size) for name, plan in self.plans.items()}
+        return {name: shard_batches(list(plan.shards), size) for name, plan in self.plans.items()}
 
     @property
     def unwritten(self) -> list[str]:

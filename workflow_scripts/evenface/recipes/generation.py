@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenface.errors import UserError
 from evenface.parts import Generator, Needs, Writer, part
+from evenface.plan import paths
 from evenface.plan.generators import described, settings_of
 
 if TYPE_CHECKING:
@@ -42,9 +43,9 @@ class Generation:
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides a shard's images; part of the DAG, so that an edit is seen."""
         plan = self._flow.plans[wildcards.generator]
-        if wildcards.shard not in plan.recipes:
+        if wildcards.shard not in plan.shards:
             raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
-        return plan.recipes[wildcards.shard]
+        return plan.shards[wildcards.shard]
 
     def files(self, wildcards: Any) -> dict[str, str]:
         """File key -> path of the weights and assets a generator reads."""
@@ -52,7 +53,7 @@ class Generation:
 
     def inputs(self, wildcards: Any) -> list[str]:
         """The same paths, and those of the images it starts from."""
-        initial = self.recipe(wildcards).get("initial", [])
+        initial = [image for draw in self.recipe(wildcards)["draws"] for image in draw.get("images", [])]
         return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
     def needs(self, wildcards: Any) -> Needs:
@@ -85,8 +86,8 @@ class Generation:
         def files(wildcards: Any) -> list[str]:
             if self._flow.unwritten:  # the plan is empty; the run stops once they are asked for
                 return self._flow.unwritten
-            folder = f"data/synthetic/{wildcards.generator}"
-            return [f"{folder}/{shard}{ending}" for shard in self._flow.plans[wildcards.generator].shards]
+            name = wildcards.generator
+            return [paths.shard_file(name, shard, ending) for shard in self._flow.plans[name].shards]
 
         return files
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenface.faces.dlib_files import LANDMARKS
 from evenface.parts import Detector, Generator, part, version
+from evenface.plan import paths
 from evenface.screening.settings import is_calibrated, locating_recipe
 
 if TYPE_CHECKING:
@@ -106,5 +107,5 @@ class Screening:
         """MagFace's verdicts on the generated faces, where it judges."""
         if not self.magface["weights"]:
             return []
-        folder = f"data/synthetic/{wildcards.generator}/quality"
-        return [f"{folder}/{batch}.parquet" for batch in self._flow.batches[wildcards.generator]]
+        name = wildcards.generator
+        return [paths.quality_file(name, batch) for batch in self._flow.batches[name]]

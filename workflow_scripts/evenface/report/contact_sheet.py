@@ -6,17 +6,19 @@ import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from evenface import __version__
 from evenface.errors import UserError
+from evenface.plan.shards import draws_of
 from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
-from evenface.storage.images import decode_image, encode_jpeg
+from evenface.storage.images import ImageReader, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
-from evenface.storage.shards import read_recipe, read_shard
+from evenface.storage.shards import read_rows, reference_of
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 ANY_HAIR = "any hair"
@@ -27,7 +29,7 @@ _GAP, _GROUP_GAP = 6, 22
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a shard's faces belong: row (ethnicity, age), column (gender, hair)."""
+    """Where a prompt's faces belong: row (ethnicity, age), column (gender, hair)."""
 
     ethnicity: str
     age: str
@@ -36,7 +38,7 @@ class Cell:
 
     @classmethod
     def of(cls, recipe: dict) -> Cell:
-        """The cell of a shard's recipe; a prompt without one hair colour goes to ``any hair``."""
+        """The cell of a prompt's recipe; a prompt without one hair colour goes to ``any hair``."""
         colours = [word for word, name in HAIR_COLOURS.items() if recipe.get("attributes", {}).get(name) == 1]
         return cls(
             recipe.get("ethnicity", UNKNOWN),
@@ -47,15 +49,19 @@ class Cell:
 
 
 def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
-    """The first face of each cell, encoded, by shard name and then by row; later shards' images are not read."""
-    faces: dict[Cell, bytes] = {}
-    for path in sorted(map(str, shards)):
-        cell = Cell.of(read_recipe(path))
-        if cell not in faces:
-            with read_shard(path) as shard:
-                if len(shard.table):
-                    faces[cell] = shard.image_bytes(shard.table["member"].iloc[0])
-    return faces
+    """The first face of each cell, encoded, by the images' names; no other image is read."""
+    firsts: dict[Cell, tuple[str, str]] = {}
+    for path in shards:
+        table, recipe = read_rows(path)
+        rows = zip(table["image_id"].to_pylist(), table["member"].to_pylist(), strict=True)
+        for draw in draws_of(recipe):
+            for image_id, member in islice(rows, draw.get("count")):
+                face = image_id, reference_of(path, member)
+                firsts[Cell.of(draw)] = min(face, firsts.get(Cell.of(draw), face))
+    with ImageReader() as reader:
+        return {
+            cell: reader.read_bytes(reference) for cell, (_, reference) in sorted(firsts.items(), key=lambda i: i[1])
+        }
 
 
 def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathLike, *, face_width: int = 132) -> None:

@@ -6,25 +6,32 @@ Every image keeps its row; a rejected image has ``accepted`` false and a reason.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, alignment
+from evenface.generators.earlier import newest, shards_with
 from evenface.joblog import log, progress
-from evenface.parts import Detector, part
+from evenface.parts import Detector, part, parts
+from evenface.plan.paths import ALIGNED
+from evenface.plan.paths import SCREENING as SCREENED
+from evenface.plan.shards import draws_of, recipe_digest
 from evenface.screening import VERSIONS, quality
 from evenface.screening.settings import ScreeningSettings
 from evenface.storage import metadata
 from evenface.storage.images import ImageError, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
-from evenface.storage.shards import read_shard, write_shard
-from evenface.storage.tables import write_table
+from evenface.storage.shards import Shard, read_shard, write_shard
+from evenface.storage.tables import read_arrow, table_meta, table_of, write_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ["image_id", "accepted", "reason", "detail", "n_faces", "detection_score", "face_size",
            *LANDMARK_COLUMNS, "quality"]  # fmt: skip
@@ -62,8 +69,9 @@ class Screener:
         self.scorer, self.threshold = quality.from_config(settings)
         self.finder = None
         if settings["detector"] != "none":
-            finder = part(Detector, settings["detector"], "screening.detector").load()
-            self.finder = finder(settings, weights or {})
+            able = [name for name, detector in parts(Detector).items() if detector.screens]
+            check_names("screening.detector", [settings["detector"]], [*able, "none"])
+            self.finder = part(Detector, settings["detector"], "screening.detector").load()(settings, weights or {})
         cv2.setNumThreads(1)
 
     def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
@@ -111,9 +119,10 @@ class Screener:
 
     def _batch(self, items: list[tuple[str, np.ndarray | ImageError]]) -> Iterator[tuple[dict, np.ndarray | None]]:
         rows, crops, scored = [], [], []
+        wanted = self.scorer.name != "none" or self.settings["framing"] == "magface"
         for image_id, image in items:
             row, points = self.locate(image_id, image)
-            crop = alignment.align_112(image, points) if not row["reason"] and points is not None else None
+            crop = alignment.align_112(image, points) if wanted and not row["reason"] and points is not None else None
             if crop is not None:
                 crops.append(crop)
                 scored.append(row)
@@ -137,12 +146,16 @@ class Screener:
             yield from self._batch(batch)
 
 
+def screening_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types, null where there is no number."""
+    types = {c: pa.float32() for c in ("detection_score", "face_size", "quality", *LANDMARK_COLUMNS)}
+    types |= {"accepted": pa.bool_(), "n_faces": pa.int16()}
+    return table_of(rows, pa.schema([(c, types.get(c, pa.string())) for c in COLUMNS]))
+
+
 def screening_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types."""
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    types = {c: "float32" for c in ("detection_score", "face_size", "quality", *LANDMARK_COLUMNS)}
-    types |= {"image_id": "str", "reason": "str", "detail": "str", "accepted": "bool", "n_faces": "int16"}
-    return frame.astype(types)
+    """:func:`screening_table` as a frame."""
+    return screening_table(rows).to_pandas()
 
 
 def _origin(data: bytes, reference: str) -> Metadata | None:
@@ -154,44 +167,6 @@ def _origin(data: bytes, reference: str) -> Metadata | None:
         return None
 
 
-def _write(
-    items: Iterable[tuple[str, np.ndarray | ImageError]],
-    origins: dict[str, Metadata | None],
-    total: int,
-    label: str,
-    screener: Screener,
-    out_table: str | os.PathLike,
-    out_crops: str | os.PathLike,
-) -> pd.DataFrame:
-    rows: list[dict[str, Any]] = []
-    crop_rows: list[dict[str, str]] = []
-    settings = screener.settings
-
-    def crops() -> Iterator[tuple[str, bytes]]:
-        for row, crop in progress(screener.screen(items), total, label):
-            rows.append(row)
-            if crop is not None:
-                name = f"{len(crop_rows):06d}.jpg"
-                crop_rows.append({"image_id": row["image_id"], "member": name})
-                origin = origins.get(row["image_id"])
-                if origin is not None:
-                    origin = origin.after(f"framed {settings['framing']}, {crop.shape[1]} x {crop.shape[0]} pixels")
-                yield name, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0, metadata=origin)
-
-    meta = {
-        "screening_version": VERSIONS["screening"],
-        "settings": settings,
-        "scorer": screener.scorer.name,
-        "source": label,
-    }
-    write_shard(out_crops, crops(), recipe=meta, rows=crop_rows)
-    if not crop_rows:
-        write_shard(out_crops, [], pd.DataFrame({"image_id": [], "member": []}, dtype="str"), meta)
-    frame = screening_frame(rows)
-    write_table(frame, out_table, kind="screening", meta=meta)
-    return frame
-
-
 def screen_shard(
     shard: str | os.PathLike,
     settings: dict[str, Any],
@@ -199,18 +174,26 @@ def screen_shard(
     out_crops: str | os.PathLike,
     *,
     weights: dict[str, str] | None = None,
-) -> pd.DataFrame:
+) -> pa.Table:
     """Screen one image shard; write the screening table and a shard of framed crops; return the table.
 
     The crop shard holds the accepted images only, as JPEG, with the table (``image_id``,
     ``member``); what an image says of its origin its crop says too. Equal input and settings give equal bytes.
+    What was said of the same image with the same settings for another shard beside this one is copied.
     """
     screener = Screener(settings_of(settings), weights)
-    origins: dict[str, Metadata | None] = {}
+    settings = screener.settings
+    meta = {"screening_version": VERSIONS["screening"], "settings": settings, "scorer": screener.scorer.name}
     with read_shard(shard) as source:
+        meta |= {"source": source.path.stem}
+        members = {row["image_id"]: row["member"] for row in source.rows()}
+        known = screened_before(source, members, meta, newest((weights or {}).values()))
+        origins: dict[str, Metadata | None] = {}
 
         def items() -> Iterator[tuple[str, np.ndarray | ImageError]]:
-            for image_id, member in zip(source.table["image_id"], source.table["member"], strict=True):
+            for image_id, member in members.items():
+                if image_id in known:
+                    continue
                 data, reference = source.image_bytes(member), source.reference(member)
                 origins[image_id] = _origin(data, reference)
                 try:
@@ -218,4 +201,60 @@ def screen_shard(
                 except ImageError as error:
                     yield image_id, error
 
-        return _write(items(), origins, len(source.table), source.path.stem, screener, out_table, out_crops)
+        def encoded(row: dict[str, Any], crop: np.ndarray | None) -> tuple[dict[str, Any], bytes | None]:
+            if crop is None:
+                return row, None
+            origin = origins[row["image_id"]]
+            if origin is not None:
+                origin = origin.after(f"framed {settings['framing']}, {crop.shape[1]} x {crop.shape[0]} pixels")
+            return row, encode_jpeg(crop, settings["jpeg_quality"], subsampling=0, metadata=origin)
+
+        rows: list[dict[str, Any]] = []
+        crop_rows: list[dict[str, str]] = []
+
+        def crops() -> Iterator[tuple[str, bytes]]:
+            screened = screener.screen(items())
+            for image_id in progress(members, len(members), source.path.stem):
+                row, crop = known[image_id] if image_id in known else encoded(*next(screened))
+                rows.append(row)
+                if crop is not None:
+                    name = f"{len(crop_rows):06d}.jpg"
+                    crop_rows.append({"image_id": image_id, "member": name})
+                    yield name, crop
+
+        write_shard(out_crops, crops(), recipe=meta, rows=crop_rows)
+    table = screening_table(rows)
+    write_table(table, out_table, kind="screening", meta=meta)
+    return table
+
+
+def screened_before(
+    source: Shard, members: Mapping[str, str], meta: Mapping[str, Any], since: int
+) -> dict[str, tuple[dict[str, Any], bytes | None]]:
+    """Row and encoded crop, or None, of images that other shards beside ``source`` have too, by image_id.
+
+    They count if the image is the same to the last byte, the settings in ``meta`` are, and the row is no older than
+    ``since``, in nanoseconds, when the detector's files were last changed.
+    """
+    known: dict[str, tuple[dict[str, Any], bytes | None]] = {}
+    for path in shards_with(source.path, {recipe_digest(draw) for draw in draws_of(source.recipe)}):
+        tables, crops = (path.with_name(path.stem + ending) for ending in (SCREENED, ALIGNED))
+        try:
+            dates = [file.stat().st_mtime_ns for file in (path, tables, crops)]
+            told = table_meta(tables)
+            if min(dates[1:]) < max(since, dates[0]) or any(told.get(k) != meta[k] for k in meta if k != "source"):
+                continue
+            with read_shard(path) as images, read_shard(crops) as framed:
+                names = {row["image_id"]: row["member"] for row in images.rows()}
+                crop_of = {row["image_id"]: row["member"] for row in framed.rows()}
+                for row in read_arrow(tables, required=COLUMNS).to_pylist():
+                    image_id = row["image_id"]
+                    if image_id not in members or image_id in known:
+                        continue
+                    if images.image_bytes(names[image_id]) == source.image_bytes(members[image_id]):
+                        known[image_id] = row, framed.image_bytes(crop_of[image_id]) if row["accepted"] else None
+        except (OSError, KeyError, ValueError, pa.ArrowException, UserError):  # not screened, or damaged
+            continue
+    if known:
+        log.info("%d of %d images were screened before", len(known), len(members))
+    return known

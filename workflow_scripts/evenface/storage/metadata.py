@@ -60,7 +60,7 @@ class Metadata:
 
     ``source_type`` is an address of IPTC's vocabulary; ``tool`` the program; ``prompt`` what was asked
     for; ``model`` the weights'
-    name where a network drew; ``seed`` a number as text; ``recipe`` the digest of the shard's recipe; ``image_id`` that of the
+    name where a network drew; ``seed`` a number as text; ``recipe`` the digest of its prompt's recipe; ``image_id`` that of the
     shard's table; ``provenance`` JSON of the generator; ``steps`` what was done to the picture since.
     """
 

@@ -10,19 +10,32 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from evenface.errors import UserError, raise_if_machine
 from evenface.storage.archives import Archive
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
-from evenface.storage.tables import read_arrow, table_bytes
+from evenface.storage.tables import read_arrow, table_bytes, table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_NO_ROWS = pa.schema([("image_id", pa.string()), ("member", pa.string())])
+
+#: Python's types of a row's values as those of a table's columns.
+_TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+def _schema_of(row: Mapping[str, Any]) -> pa.Schema:
+    return pa.schema([(key, _TYPES[type(value)]) for key, value in row.items()])
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -43,15 +56,17 @@ def write_shard(
     """Write a shard atomically.
 
     ``images`` yields (file name, encoded bytes) and may be a generator that is consumed while the
-    file grows. The table has the columns ``image_id`` and ``member`` (the file name) plus
-    provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
+    file grows. The table has the columns ``image_id`` and ``member`` (the file name), also where there
+    is no image, plus provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
     """
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
         _add(archive, "recipe.json", json.dumps(recipe or {}, indent=1).encode() + b"\n")
         for name, data in images:
             _add(archive, f"images/{name}", data)
-        frame = table if table is not None else pd.DataFrame(list(rows or ()))
-        _add(archive, "table.parquet", table_bytes(frame, kind="shard"))
+        if table is None:
+            rows = list(rows or ())
+            table = table_of(rows, _schema_of(rows[0]) if rows else _NO_ROWS)
+        _add(archive, "table.parquet", table_bytes(table, kind="shard"))
 
 
 class Shard:
@@ -60,7 +75,7 @@ class Shard:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         self._archive, self.recipe = _opened(path)
-        self.table: pd.DataFrame = _table(self._archive, path, columns=None).to_pandas()
+        self._table = _table(self._archive, path, columns=None)
 
     def __enter__(self) -> Shard:
         return self
@@ -71,6 +86,15 @@ class Shard:
     def close(self) -> None:
         """Close the file."""
         del self._archive
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per image."""
+        return self._table.to_pandas()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The same rows, without pandas."""
+        return self._table.to_pylist()
 
     def image_bytes(self, name: str) -> bytes:
         """Encoded bytes of one image, by its file name."""
@@ -133,8 +157,23 @@ def read_rows(
 
 
 def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
-    """A shard's recipe. Raises UserError as :func:`read_shard` does, but does not look at the table."""
-    return _opened(path)[1]
+    """A shard's recipe, which is all that is read of it. Raises UserError as :func:`read_shard` does."""
+    try:
+        with tarfile.open(path, "r:") as archive:
+            first = archive.next()
+            if first is None or first.name != "recipe.json":
+                raise UserError(f"{path}: does not begin with recipe.json; delete the shard and run again")
+            if first.size > MAX_BYTES:
+                raise UserError(f"{path}: recipe.json has {first.size} bytes, more than a shard may hold")
+            recipe = json.loads(archive.extractfile(first).read())
+    except ValueError as error:
+        raise UserError(f"{path}: recipe.json is damaged ({error}); delete the shard and run again") from error
+    except (OSError, tarfile.TarError) as error:
+        raise_if_machine(error, path)
+        raise UserError(f"{path}: not a readable shard ({error}); delete it and run again") from error
+    if not isinstance(recipe, dict):
+        raise UserError(f"{path}: recipe.json is damaged (it holds no mapping); delete the shard and run again")
+    return recipe
 
 
 def reference_of(path: str | os.PathLike, name: str) -> str:

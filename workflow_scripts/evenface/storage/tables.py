@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from evenface import __version__
 from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd  # imported by those who use frames: it takes longer than all the rest of a small job
 
 #: Raised whenever a reader of an older table would misread it.
 SCHEMA_VERSION = 1
@@ -21,13 +24,28 @@ SCHEMA_VERSION = 1
 _KEY = b"evenface"
 
 
-def _encode(frame: pd.DataFrame, kind: str, meta: dict[str, Any] | None) -> pa.Table:
-    table = pa.Table.from_pandas(frame, preserve_index=False)
+def _encode(frame: pd.DataFrame | pa.Table, kind: str, meta: dict[str, Any] | None) -> pa.Table:
+    table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
     header = {"kind": kind, "schema_version": SCHEMA_VERSION, "evenface": __version__, **(meta or {})}
     return table.replace_schema_metadata({_KEY: json.dumps(header, sort_keys=True).encode()})
 
 
-def write_table(frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None) -> None:
+def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows of plain values as a table; NaN, and what a row lacks, become null.
+
+    Through JSON, since the first array that pyarrow makes of Python's values imports pandas.
+    """
+    if not rows:
+        return schema.empty_table()
+    lines = (json.dumps({k: v for k, v in row.items() if v == v and v is not None}) for row in rows)
+    data = "\n".join(lines).encode()
+    options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    return pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=len(data) + 1), options).select(schema.names)
+
+
+def write_table(
+    frame: pd.DataFrame | pa.Table, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None
+) -> None:
     """Write ``frame`` atomically as Parquet (zstd). The same frame and meta give the same bytes.
 
     ``kind`` names the table's role ("faces", "screening", ...); ``meta`` is any JSON-ready dict.
@@ -37,7 +55,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike, *, kind: str, meta
         pq.write_table(table, temporary, compression="zstd")
 
 
-def table_bytes(frame: pd.DataFrame, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
+def table_bytes(frame: pd.DataFrame | pa.Table, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
     """The bytes :func:`write_table` would write."""
     sink = pa.BufferOutputStream()
     pq.write_table(_encode(frame, kind, meta), sink, compression="zstd")
@@ -67,7 +85,7 @@ def read_arrow(
         table = file.read(columns=wanted)
         table.validate(full=True)  # a flipped bit in a text would only show when the text is used
         return table
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise _unreadable(error, name) from error
 
 
@@ -90,18 +108,20 @@ def concat_arrow(tables: Sequence[pa.Table]) -> pd.DataFrame:
 
 def table_meta(path: str | os.PathLike) -> dict[str, Any]:
     """The header written by :func:`write_table` ({} for a Parquet file of other origin)."""
-    return json.loads((_schema(path).metadata or {}).get(_KEY, b"{}"))
+    return json.loads(_schema(path)[1].get(_KEY, b"{}"))
 
 
 def table_columns(path: str | os.PathLike) -> list[str]:
     """Names of the columns of a Parquet table."""
-    return _schema(path).names
+    return _schema(path)[0]
 
 
-def _schema(path: str | os.PathLike) -> pa.Schema:
+def _schema(path: str | os.PathLike) -> tuple[list[str], dict[bytes, bytes]]:
+    """Names of the columns, and metadata."""
     try:
-        return pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+        schema = pq.read_schema(path)
+        return schema.names, schema.metadata or {}
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise _unreadable(error, path) from error
 
 

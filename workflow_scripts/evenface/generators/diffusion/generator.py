@@ -182,7 +182,7 @@ class DiffusionGenerator:
             batches = Batches(self.settings["batch_size"], self._free)
             for alike in _runs(wanted):
                 if 3 * (spare := -len(alike) % batches.size) > len(alike):
-                    log.warning("%d images fill %d places: let images_per_shard be a multiple of batch_size, or lower it",
+                    log.warning("%d images fill %d places: let images_per_prompt be a multiple of batch_size, or lower it",
                                 len(alike), len(alike) + spare)  # fmt: skip
                 drawn = batches.run(alike, lambda batch: self._draw(batch, texts, reader))
                 for request, (image, provenance) in zip(alike, drawn, strict=True):
@@ -237,7 +237,7 @@ class DiffusionGenerator:
             initial = [read_initial(reader, request, size) for request in batch]
             arguments["image"] = [picture for picture, _ in initial]
             own = [
-                {"initial": request.initial_image, "initial_sha256": digest}
+                {"initial": request.initial_name or request.initial_image, "initial_sha256": digest}
                 for request, (_, digest) in zip(batch, initial, strict=True)
             ]
         try:

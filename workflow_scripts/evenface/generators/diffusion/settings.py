@@ -57,7 +57,7 @@ class PipelineSettings(Settings):
         ge=1,
         le=256,
         description="Images drawn together; halved when memory runs out. It takes part in the last bits of an image. "
-        "Short batches are padded, so make images_per_shard a multiple of it.",
+        "Short batches are padded, so make images_per_prompt a multiple of it.",
     )
     attention_slicing: bool = Field(
         False, description="Whether attention is computed in slices: slower, with less memory."
