@@ -468,7 +468,7 @@ def test_another_file_than_the_published_one_is_refused(home, known, detail):
     assert state == "wrong file" and detail in said
     assert Lock(registry.lock_path).entry(path) is None
     if "sha256" in known:
-        with pytest.raises(UserError, match="a file of your own belongs at another path"):
+        with pytest.raises(UserError, match="put your own file at another path"):
             accept(path, registry)
 
 

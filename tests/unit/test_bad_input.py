@@ -103,7 +103,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
         ),
         ("cell,gender\nx,male\n", "column 'prompt' is missing; the header has cell, gender"),
         ("", "the prompt file is empty"),
-        ("prompt\n", "the catalogue has no prompt"),
+        ("prompt\n", "the catalogue is empty"),
     ],
 )
 def test_a_wrong_prompt_table_names_its_row(tmp_path, monkeypatch, content, message):

@@ -368,7 +368,7 @@ def test_single_files_are_told_by_their_endings(name, whole):
     ("shapes", "message"),
     [
         (WHOLE, "has no VAE; name one in k.vae"),
-        ({"decoder.conv_in.weight": (8, 4, 3, 3)}, "no whole model of Stable Diffusion's kind"),
+        ({"decoder.conv_in.weight": (8, 4, 3, 3)}, "not a complete Stable Diffusion model"),
         ({**WITH_VAE, UNET_IN: (64, 4, 3, 3)}, "set k.config to a folder"),
         ({**WITH_VAE, "first_stage_model.decoder.conv_in.weight": (8, 16, 3, 3)}, "latents of 16 channels"),
     ],
@@ -387,7 +387,7 @@ def test_a_vae_of_another_latent_size_is_refused(tmp_path):
     for vae in (other, large):
         with pytest.raises(UserError, match=r"k.vae: .* makes latents of 16 channels, but the denoiser .* takes 4"):
             look_at_model(model, "k", vae=str(vae))
-    with pytest.raises(UserError, match="it is no VAE"):
+    with pytest.raises(UserError, match="it is not a VAE"):
         look_at_model(model, "k", vae=str(single(tmp_path / "no.safetensors", x=(2,))))
     with pytest.raises(UserError, match="its subfolder vae is one"):
         look_at_model(model, "k", vae=str(folder(tmp_path / "whole")))

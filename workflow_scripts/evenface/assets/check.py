@@ -220,13 +220,13 @@ def accept(path: str | os.PathLike, registry: Registry) -> str:
         if lock.entry(path) is None:
             raise UserError(f"{path}: no such file")
         lock.forget(path)
-        return f"{path}: not there; the next file that comes there is recorded anew"
+        return f"{path}: not there; the next file at this path is recorded again"
     digest = sha256_of(path)
     owner = registry.owner(path)
     if owner and owner[1].sha256 and not digest.startswith(owner[1].sha256):
         raise UserError(
-            f"{path}: its SHA-256 is {digest}, that of the published {owner[0].name} {_dotted(owner[1].sha256)}; a file of "
-            "your own belongs at another path, which the configuration names"
+            f"{path}: its SHA-256 is {digest}, but the published {owner[0].name} has {_dotted(owner[1].sha256)}; put your "
+            "own file at another path, and name that path in the configuration"
         )
     lock.record(path, digest)
     return f"{path}: accepted, SHA-256 {digest}"

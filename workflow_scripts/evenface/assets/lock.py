@@ -76,8 +76,8 @@ class Lock:
             raise UserError(f"{self.path}: the record of hashes cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self.path}: not a record of hashes ({error}); delete it, and every file is recorded anew when it "
-                "is next used"
+                f"{self.path}: not a record of hashes ({error}); delete it, and every file is recorded again at "
+                "its next use"
             ) from error
 
     def entry(self, path: str | os.PathLike) -> Entry | None:

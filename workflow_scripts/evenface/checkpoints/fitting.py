@@ -101,10 +101,10 @@ def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTen
     """What is wrong with names, shapes and types; empty when they fit."""
     for name, like in expected.items():
         if name not in stored:
-            return f"tensor {name!r} is missing; this is no checkpoint of that network"
+            return f"tensor {name!r} is missing; this is not a checkpoint of that network"
         tensor = stored[name]
         if not isinstance(tensor, StoredTensor):
-            return f"entry {name!r} is no tensor"
+            return f"entry {name!r} is not a tensor"
         if tensor.shape != tuple(like.shape):
             return f"tensor {name!r} has shape {tensor.shape}, the network needs {tuple(like.shape)}"
         needed = str(like.dtype).removeprefix("torch.")

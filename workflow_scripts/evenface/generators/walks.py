@@ -91,7 +91,7 @@ def mirrored(x: np.ndarray, scorers: Mapping[str, Scorer], factor: str, level: s
     normal, offset = scorers[factor].contrast(level, rival)
     along = orthogonal(normal, held_span(scorers, factor))
     if along is None:
-        raise UserError(f"{factor} cannot be told from the other factors: no direction changes it alone")
+        raise UserError(f"{factor} cannot be separated from the other factors: no direction changes it alone")
     distance = (x * normal).sum(-1) + offset
     return x - 2 * (distance / (normal * along).sum())[..., None] * along
 

@@ -43,7 +43,7 @@ class Generation:
         """All that decides a shard's images; part of the DAG, so that an edit is seen."""
         plan = self._flow.plans[wildcards.generator]
         if wildcards.shard not in plan.recipes:
-            raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
+            raise UserError(f"the configuration does not ask for the shard {wildcards.shard} of {wildcards.generator}")
         return plan.recipes[wildcards.shard]
 
     def files(self, wildcards: Any) -> dict[str, str]:

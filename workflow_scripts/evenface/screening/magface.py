@@ -52,7 +52,7 @@ class MagFace:
         if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():
             network, manifest = load_model(weights)
             if manifest["network"]["name"] != "iresnet":
-                raise UserError(f"{weights}: this is no recognition network; screening.magface.weights needs one")
+                raise UserError(f"{weights}: this is not a recognition network; screening.magface.weights needs one")
             self.network_name, self.sha256 = "iresnet trained here", manifest["weights_sha256"]
         else:
             network = load_network(f"magface-{backbone}", weights)
@@ -138,5 +138,5 @@ def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: 
         )
     threshold = calibration.get("threshold")
     if not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
-        raise UserError("the calibrated threshold is no number; delete the file and run calibrate_magface again")
+        raise UserError("the calibrated threshold is not a number; delete the file and run calibrate_magface again")
     return float(threshold)

@@ -66,9 +66,7 @@ def fit(
     """
     state = _State(method, device, digest, state_path)
     if not state.parameters:
-        raise UserError(
-            f"{label}: every parameter is frozen, so that nothing can be trained; let the method train some"
-        )
+        raise UserError(f"{label}: every parameter is frozen, so nothing can be trained; let the method train some")
     if state.restore():
         log.info("%s: going on after %s", label, _position(method, state.step))
     report = _Progress(label, method, state)

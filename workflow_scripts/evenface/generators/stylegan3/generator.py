@@ -89,14 +89,14 @@ class StyleGAN3Generator:
         if label is not None and not 0 <= label < classes:
             raise UserError(
                 f"{_KEY}.label is {label}, but the network {self.path} "
-                + (f"has classes 0 to {classes - 1}" if classes else "knows no classes; set it to null")
+                + (f"has classes 0 to {classes - 1}" if classes else "has no classes; set it to null")
             )
         if cutoff is not None and cutoff > self.network.num_ws:
             raise UserError(
                 f"{_KEY}.truncation_cutoff is {cutoff}, but the network has {self.network.num_ws} style vectors"
             )
         if self.network.synthesis.layers[-1].plan.channels_out != 3:
-            raise UserError(f"{self.path}: the network draws no colour pictures")
+            raise UserError(f"{self.path}: the network does not draw colour pictures")
 
     def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
         """One face per request, in order; each depends on its request's seed alone."""

@@ -39,7 +39,7 @@ def write_catalogue(
     """
     out = Path(out)
     if out.exists():
-        raise UserError(f"{out} is there; delete it to have it written again")
+        raise UserError(f"{out} exists; delete it to have it written again")
     block = settings.get(settings["writer"], {})
     progress = _Progress(out.with_name(f".{out.name}.partial"))
     writer: PromptWriter = ModelWriter(
