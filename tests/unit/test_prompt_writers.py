@@ -324,7 +324,7 @@ def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, tm
     assert [(p.cell, p.text, p.demographics, p.attributes) for p in first] == [
         (p.cell, p.text, p.demographics, p.attributes) for p in again
     ]
-    with pytest.raises(UserError, match="is there"):
+    with pytest.raises(UserError, match="exists"):
         commands.export(config, "mine.csv")
     with pytest.raises(UserError, match=r"ends in \.csv"):
         commands.export(config, "mine.txt")
