@@ -203,7 +203,7 @@ def celeba_error(root, **options):
 
 def test_celeba_counts_and_rows(tmp_path):
     write_celeba(tmp_path, NAMES, count=13)
-    assert "announces 13 images, 12 rows follow" in celeba_error(tmp_path)
+    assert "announces 13 images, but 12 rows follow" in celeba_error(tmp_path)
     path = tmp_path / "list_attr_celeba.txt"
     lines = write_celeba(tmp_path, NAMES) and path.read_text().splitlines()
     path.write_text("\n".join([*lines[:5], lines[5].rsplit(None, 1)[0], *lines[6:]]))

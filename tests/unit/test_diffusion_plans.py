@@ -252,7 +252,7 @@ def write(name, text):
         (write("model_index.json", '{"_class_name": "P", "tokenizer": ["transformers", "X"], "unet": ["own", "Net"]}'),
          "code that a model brings is not run"),
         (write("vae/config.json", '{"latent_channels": 16}'), "latents of 16 channels, but the denoiser"),
-        (write("model_index.json", "[]"), "no JSON object"),
+        (write("model_index.json", "[]"), "not a JSON object"),
         (lambda path: os.truncate(path / "model_index.json", 17 << 20), "too large for a configuration"),
     ],
 )  # fmt: skip
@@ -439,9 +439,9 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
         (
             {},
             {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"},
-            "at least 2. tokens, 18 fit this model; '.*sun.*' would be cut off",
+            "at least 2. tokens, but 18 fit this model; '.*sun.*' would be cut off",
         ),
-        ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
+        ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "make less than one step"),
     ],
 )
 def test_texts_and_settings_are_checked_while_the_dag_is_built(configured, tmp_path, block, prompts, message):

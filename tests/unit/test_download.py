@@ -318,7 +318,7 @@ def test_a_full_disk_is_said_before_and_while_it_fills(web, target, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(module, "open", lambda *a: Full(open(*a)) if a[1] == "ab" else open(*a), raising=False)
         with pytest.raises(
-            UserError, match=r"no space left on the disk; make room and run again, what has come is kept"
+            UserError, match=r"no space left on the disk; make room and run again; the downloaded part is kept"
         ):
             get(web.put("/f", BODY), target)
     assert get(web.url("/f"), target) == HASH

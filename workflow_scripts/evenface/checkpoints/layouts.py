@@ -58,7 +58,7 @@ class Layout:
         ignored = None if set(tensors) == set(expected) else self.ignored
         for name, tensor in tensors.items():
             if type(name) is not str or not isinstance(tensor, StoredTensor):
-                raise Malformed(f"entry {ascii(name)[:80]} is no tensor but {_kind(tensor)}")
+                raise Malformed(f"entry {ascii(name)[:80]} is not a tensor but {_kind(tensor)}")
             if ignored is None or not re.fullmatch(ignored, name):
                 kept[name] = tensor
         if set(kept) == set(expected):
