@@ -24,7 +24,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True)
 class Status:
-    """One need and how it stands.
+    """One need and its state.
 
     ``state``: "present"; "unchecked" (present, to be hashed when the workflow starts); "will be
     fetched" by a rule; "missing"; "wrong file" (not the published one); "changed" since it was first
@@ -44,7 +44,7 @@ class Status:
 
 
 def statuses(needs: Iterable[Need], registry: Registry, depth: Depth = "look") -> list[Status]:
-    """How every need stands; hashes that are read are recorded in the registry's lock.
+    """The state of every need; hashes that are read are recorded in the registry's lock.
 
     With ``depth`` "look" no file is read and none written. Raises UserError only for a lock that is unreadable.
     """

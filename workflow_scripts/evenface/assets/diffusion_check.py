@@ -63,7 +63,7 @@ def _check_kind(key: str, model: Path, facts: Facts, edits: bool) -> None:
 
 
 def _check_scheduler(key: str, model: Path, name: str | None) -> None:
-    """A sampler of flow matching for a model that removes noise, and the other way round; of single files the job tells."""
+    """UserError for a flow-matching sampler with a noise-removing model, or the reverse; single files are checked in the job."""
     path = model / "scheduler/scheduler_config.json"
     if not name or not path.is_file():
         return

@@ -2,7 +2,7 @@
 
 A file's hash is recorded when it is first used and compared afterwards. Hashing gigabytes takes
 seconds, so size and modification time are kept too and a file is read again only when they
-changed. JSON, rewritten as a whole under a lock, so that jobs may record at the same time.
+changed. The file is JSON, rewritten as a whole under a lock; several jobs may record at the same time.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ Build = Callable[[], "torch.nn.Module"]
 
 
 def skeleton(build: Build) -> torch.nn.Module:
-    """The network with names, shapes and types but no memory for its tensors, so that no time goes into filling them.
+    """The network with names, shapes and types but no memory for its tensors; filling them would take time.
 
     A network whose construction needs numbers is built as usual.
     """

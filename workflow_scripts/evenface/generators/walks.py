@@ -18,7 +18,7 @@ import numpy as np
 
 from evenface.errors import UserError, check_names
 
-#: A direction of which less than this share of the length is left by what it must hold still leads nowhere.
+#: A conditional direction that keeps less than this share of its length is not used.
 _NOTHING_LEFT = 1e-3
 
 #: A walk gives up when a step of 1/8 of the length no longer raises the wanted probabilities.

@@ -83,7 +83,7 @@ class Flow:
 
     @property
     def unwritten(self) -> list[str]:
-        """Files of prompts that a language model is to write and has not; one that is there is the user's."""
+        """Missing files of prompts that a language model must write. A file that exists belongs to the user."""
         return absent(self.prompts)
 
     def check_before_jobs(self, targets: Collection[str]) -> None:

@@ -70,7 +70,7 @@ class MagFace:
     ) -> Iterator[np.ndarray]:
         """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time.
 
-        ``items`` are crops, or what ``crop_of`` makes one of; it is called by the threads, so that one decodes
+        ``items`` are crops, or what ``crop_of`` makes one of; the threads call it, so one decodes
         while another computes.
         """
 

@@ -1,9 +1,9 @@
-"""The one training loop: any method, its selected weights, and a state from which a killed training goes on.
+"""The one training loop: any method, its selected weights, and a state from which a killed training continues.
 
 A method (:class:`evenface.training.method.Method`) says what is trained, on which batches and by which loss; the
 loop takes the steps, saves and restores, reports, judges after every round of steps, and keeps the weights that the
-method's own numbers select. Every random choice is drawn from a seed made of names (round and step), so that a
-training that was killed and started again takes the same steps as one that was not.
+method's own numbers select. Every random choice is drawn from a seed made of names (round and step). A
+training that was killed and started again therefore takes the same steps as one that was not.
 """
 
 from __future__ import annotations

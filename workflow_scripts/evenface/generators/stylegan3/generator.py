@@ -48,7 +48,7 @@ class StyleGAN3Generator:
 
     ``settings``: those of :class:`StyleGAN3Settings`, with ``files`` (``network``: a published pickle or what it was converted to),
     ``device`` and ``threads``. The network is loaded here. Raises UserError for unknown settings, a file that
-    is no StyleGAN3 network, and a label or cut-off that the network has not.
+    is not a StyleGAN3 network, and for a label or cut-off that the network does not have.
     """
 
     name = NAME
@@ -109,7 +109,7 @@ class StyleGAN3Generator:
             yield GeneratedFace(request, image, {"identity": request.request_id, **record})
 
     def dimension(self, space: str) -> int:
-        """Coordinates of a latent of ``space``; UserError for a space it has not."""
+        """Coordinates of a latent of ``space``; UserError for an unknown space."""
         self._known(space)
         return self.network.z_dim if space == "z" else self.network.w_dim
 
