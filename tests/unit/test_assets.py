@@ -440,7 +440,7 @@ def test_a_changed_file_is_refused_until_accepted(home):
     assert "accepted" in accept(path, registry)
     assert judge(path, registry, Lock(registry.lock_path), "changed")[0] == "present"
     path.unlink()
-    assert "recorded anew" in accept(path, registry) and Lock(registry.lock_path).entry(path) is None
+    assert "recorded again" in accept(path, registry) and Lock(registry.lock_path).entry(path) is None
     with pytest.raises(UserError, match="no such file"):
         accept(path, registry)
 
