@@ -112,7 +112,7 @@ def refused(name, path, message):
 def test_the_backbone_a_file_fits_is_told(iresnet, tmp_path):
     path = save_magface(tmp_path / "m.pth", {f"module.features.{n}": t for n, t in iresnet.items()})
     for other in ("34", "50", "100"):
-        refused(f"magface-iresnet{other}", path, "the file fits 'magface-iresnet18', ask for that network")
+        refused(f"magface-iresnet{other}", path, "the file fits 'magface-iresnet18'; use that network")
     torch.save(random_state("mtcnn-rnet"), path)
     refused("mtcnn-onet", path, "the file fits 'mtcnn-rnet'")
 

@@ -155,7 +155,7 @@ def _damaged(checkpoint, tmp_path, change):
         (lambda c: c["model_state_dict"].update({"fc.bias": torch.zeros(39)}), r"'fc.bias' has shape \(39,\)"),
         (lambda c: c.pop("hyper_params"), "'hyper_params' is missing"),
         (lambda c: c["hyper_params"].pop("num_classes"), "do not describe a Slim-CNN"),
-        (lambda c: c["hyper_params"].update(filter_count_values=[16, 32, 48, 10**6]), "no plausible size"),
+        (lambda c: c["hyper_params"].update(filter_count_values=[16, 32, 48, 10**6]), "not a plausible size"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_names_the_offender(checkpoint, tmp_path, change, message):

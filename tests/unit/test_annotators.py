@@ -79,7 +79,7 @@ def test_ground_truth(tmp_path):
 @pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"attributes": {"Male": 2}}', '{"attributes": 3}'])
 def test_truth_that_cannot_be_read_names_the_image(tmp_path, text):
     shard_of(tmp_path / "s.tar", [GRAY], [text])
-    with pytest.raises(UserError, match=r"image 's/0\.png': the generator recorded no truth"):
+    with pytest.raises(UserError, match=r"image 's/0\.png': the truth that the generator recorded cannot be read"):
         annotate_shards(annotators.create("ground_truth"), [tmp_path / "s.tar"], tmp_path / "a.parquet")
     assert not (tmp_path / "a.parquet").exists()
 

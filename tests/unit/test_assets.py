@@ -441,7 +441,7 @@ def test_a_changed_file_is_refused_until_accepted(home):
     assert "accepted" in accept(path, registry)
     assert judge(path, registry, Lock(registry.lock_path), "changed")[0] == "present"
     path.unlink()
-    assert "recorded anew" in accept(path, registry) and Lock(registry.lock_path).entry(path) is None
+    assert "recorded again" in accept(path, registry) and Lock(registry.lock_path).entry(path) is None
     with pytest.raises(UserError, match="no such file"):
         accept(path, registry)
 
@@ -469,7 +469,7 @@ def test_another_file_than_the_published_one_is_refused(home, known, detail):
     assert state == "wrong file" and detail in said
     assert Lock(registry.lock_path).entry(path) is None
     if "sha256" in known:
-        with pytest.raises(UserError, match="a file of your own belongs at another path"):
+        with pytest.raises(UserError, match="put your own file at another path"):
             accept(path, registry)
 
 

@@ -99,11 +99,11 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
         ("prompt,Goatee\na man with no beard,1\n", "row 2: contradiction, Goatee together with No_Beard"),
         (
             "prompt,gender\n" + "very " * 90 + "old man,male\n",
-            "row 2: at least 92 CLIP tokens, 75 fit; 'very .* would be cut off",
+            "row 2: at least 92 CLIP tokens, but only 75 fit; 'very .* would be cut off",
         ),
         ("cell,gender\nx,male\n", "column 'prompt' is missing; the header has cell, gender"),
         ("", "the prompt file is empty"),
-        ("prompt\n", "the catalogue has no prompt"),
+        ("prompt\n", "the catalogue is empty"),
     ],
 )
 def test_a_wrong_prompt_table_names_its_row(tmp_path, monkeypatch, content, message):

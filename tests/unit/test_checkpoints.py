@@ -564,9 +564,9 @@ def _attribute(group, name, value):
     [
         (_link_outside, "link to elsewhere"),
         (_soft_link, "link to elsewhere"),
-        (_external_data, "lies in another file"),
-        (_virtual, "lies in another file"),
-        (_references, "holds no texts"),
+        (_external_data, "is in another file"),
+        (_virtual, "is in another file"),
+        (_references, "does not hold texts"),
         (_reference_data, "element type object"),
         (
             _replaced("a/a/bias:0", shape=(10**12,), dtype="<f4", chunks=(1024,)),
@@ -584,14 +584,14 @@ def _attribute(group, name, value):
         (lambda f: f.attrs.__delitem__("layer_names"), "'layer_names' is missing"),
         (lambda f: f["a"].attrs.__delitem__("weight_names"), "'weight_names' is missing"),
         (_attribute("a", "weight_names", [b"a/kernel:0"]), "has 1 weights, the network needs 2"),
-        (_attribute("a", "weight_names", [b"../b/b/kernel:0", b"x"]), "no plain path"),
+        (_attribute("a", "weight_names", [b"../b/b/kernel:0", b"x"]), "not a plain path"),
         (_attribute("a", "weight_names", [b"a", b"a"]), "is a group, not a dataset"),
-        (_attribute("a", "weight_names", [b"a/none", b"a/none"]), "listed but not there"),
+        (_attribute("a", "weight_names", [b"a/none", b"a/none"]), "listed but missing"),
         (_attribute("a", "weight_names", [b"a/bias:0"] * 20), "lists 20 weights"),
         (_attribute("/", "layer_names", [b"a"]), "1 layers with weights, the network has 2"),
         (_attribute("/", "layer_names", [b"a", b"a"]), "the network needs"),
-        (_attribute("/", "layer_names", [b"a"] * 2000), "no list of at most 1000"),
-        (_attribute("/", "layer_names", 3), "holds no texts"),
+        (_attribute("/", "layer_names", [b"a"] * 2000), "not a list of at most 1000"),
+        (_attribute("/", "layer_names", 3), "does not hold texts"),
     ],
 )
 def test_keras_files_that_mean_no_good(tmp_path, change, message):
@@ -711,8 +711,8 @@ def test_a_file_too_large_for_the_network_is_not_opened(tmp_path, state, monkeyp
             "'conv3.weight' holds values that are not finite",
         ),
         (lambda s: s.update({"conv2.bias": torch.full((16,), 1e300, dtype=torch.float64)}), "not finite"),
-        (lambda s: s.update({"conv2.bias": "text"}), "entry 'conv2.bias' is no tensor but str"),
-        (lambda s: s.update({5: torch.zeros(1)}), "entry 5 is no tensor"),
+        (lambda s: s.update({"conv2.bias": "text"}), "entry 'conv2.bias' is not a tensor but str"),
+        (lambda s: s.update({5: torch.zeros(1)}), "entry 5 is not a tensor"),
     ],
 )
 @pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "legacy"])
@@ -720,7 +720,7 @@ def test_tensors_that_do_not_belong(tmp_path, state, change, message, options):
     damaged = {name: tensor.clone() for name, tensor in state.items()}
     change(damaged)
     path = saved(tmp_path / "unfit.pt", damaged, **options)
-    assert "take the file as its authors publish it" in refused(path, message) or "no tensor" in message
+    assert "take the file as its authors publish it" in refused(path, message) or "not a tensor" in message
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

@@ -93,8 +93,13 @@ def test_labels_come_from_the_first_source_that_can_tell(shipped_config):
             "ground_truth",
             "labels_from is 'ground_truth', which the generator diffusion cannot",
         ),
-        ("stylegan3", "demographics_from", ["requested"], "name an annotator behind it, e.g. .requested, trained_here"),
-        ("diffusion", "labels_from", ["ground_truth", "facer"], "labels_from has 'facer'; annotation.annotators has"),
+        ("stylegan3", "demographics_from", ["requested"], "add an annotator after it, e.g. .requested, trained_here"),
+        (
+            "diffusion",
+            "labels_from",
+            ["ground_truth", "facer"],
+            "labels_from has 'facer', but annotation.annotators has",
+        ),
         ("parametric", "demographics_from", "me", "demographics_from"),
     ],
 )
@@ -216,7 +221,7 @@ def test_the_keys_of_extensions_are_accepted_with_their_defaults(extended):
         ),
         ("datasets.more", {"redaer": "utk", "root": "x"}, "datasets.more: key 'reader' is missing"),
         ("annotation.dice", {}, "annotation: 'dice' is not known"),
-        ("extensions", ["nowhere"], "extensions: there is no folder .*nowhere"),
+        ("extensions", ["nowhere"], "extensions: the folder .*nowhere does not exist"),
         ("extensions", "nowhere", "extensions is 'nowhere'; it must be of type array"),
     ],
 )

@@ -203,7 +203,7 @@ def celeba_error(root, **options):
 
 def test_celeba_counts_and_rows(tmp_path):
     write_celeba(tmp_path, NAMES, count=13)
-    assert "announces 13 images, 12 rows follow" in celeba_error(tmp_path)
+    assert "announces 13 images, but 12 rows follow" in celeba_error(tmp_path)
     path = tmp_path / "list_attr_celeba.txt"
     lines = write_celeba(tmp_path, NAMES) and path.read_text().splitlines()
     path.write_text("\n".join([*lines[:5], lines[5].rsplit(None, 1)[0], *lines[6:]]))
@@ -259,7 +259,7 @@ def test_celeba_split_file(tmp_path):
     write_celeba(tmp_path, NAMES, splits={n: 0 for n in NAMES[1:]})
     assert "image '000001.jpg' of the attribute file has no partition here" in celeba_error(tmp_path)
     write_celeba(tmp_path, NAMES, splits={n: 3 for n in NAMES})
-    assert "partition '3'; allowed are 0 (train)" in celeba_error(tmp_path)
+    assert "partition '3'; it must be 0 (train)" in celeba_error(tmp_path)
     (tmp_path / "list_eval_partition.txt").write_text("000001.jpg 0 1\n")
     assert "list_eval_partition.txt line 1" in celeba_error(tmp_path)
     (tmp_path / "list_eval_partition.txt").unlink()
@@ -270,7 +270,7 @@ def test_celeba_without_identities(tmp_path, caplog):
     write_celeba(tmp_path, NAMES, identity=False)
     faces, _, summary = read("celeba", {"root": tmp_path})
     assert faces["identity_id"].nunique() == 12 and not summary["identities_known"]
-    assert "identity_CelebA.txt is not there; every image counts as a person of its own" in caplog.text
+    assert "identity_CelebA.txt is not there; every image counts as a separate person" in caplog.text
     (tmp_path / "identity_CelebA.txt").write_text("000001.jpg 1\n")
     assert "identity_CelebA.txt: image '000002.jpg' of the attribute file has no identity here" in celeba_error(
         tmp_path

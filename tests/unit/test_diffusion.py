@@ -254,7 +254,7 @@ def test_a_distilled_model_looks_at_the_prompt_alone(tmp_path, caplog):
     assert (of().image != excluding.image).any()
     # The encoder that takes most decides how long a text may be.
     assert of(prompt="a " * 200).image.std() > 5
-    with pytest.raises(UserError, match="has 600 tokens, the text encoder takes 512"):
+    with pytest.raises(UserError, match="has 600 tokens, but the text encoder takes 512"):
         of(prompt="a " * 600)
 
 
@@ -391,7 +391,9 @@ def test_an_empty_prompt_is_refused(loaded, text):
 def test_a_long_text_is_refused_with_what_would_be_cut(loaded, diffusion_models):
     fits = "a " * 75
     assert read_prompt(fits, "prompt", loaded.pipeline, "understand").text == fits
-    with pytest.raises(UserError, match=r"has 80 tokens, the text encoder takes 77.*'woman woman woman' would be cut"):
+    with pytest.raises(
+        UserError, match=r"has 80 tokens, but the text encoder takes 77.*'woman woman woman' would be cut"
+    ):
         next(loaded.generate(requests(1, prompt=fits + "woman woman woman")))
     with pytest.raises(UserError, match=r"the negative prompt .* has 79 tokens"):
         next(loaded.generate(requests(1, negative=fits + "a a")))
@@ -705,7 +707,7 @@ def test_a_pickled_vae_of_another_latent_size_is_refused(diffusion_models, tmp_p
     with pytest.raises(UserError, match=r"vae.pt makes latents of 8 channels, but the denoiser of .*sd takes 4"):
         drawn(diffusion_models, vae=tmp_path / "vae.pt")
     torch.save({"x": torch.zeros(2)}, tmp_path / "no.pt")
-    with pytest.raises(UserError, match=r"vae: .*/no.pt has no tensor 'decoder.conv_in.weight'; it is no VAE"):
+    with pytest.raises(UserError, match=r"vae: .*/no.pt has no tensor 'decoder.conv_in.weight'; it is not a VAE"):
         drawn(diffusion_models, vae=tmp_path / "no.pt")
     make.vae(8).save_pretrained(tmp_path / "folder")
     with pytest.raises(UserError, match=r"makes latents of 8 channels, but the denoiser .* takes 4"):

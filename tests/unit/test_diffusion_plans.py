@@ -264,7 +264,7 @@ def write(name, text):
         (write("model_index.json", '{"_class_name": "P", "tokenizer": ["transformers", "X"], "unet": ["own", "Net"]}'),
          "code that a model brings is not run"),
         (write("vae/config.json", '{"latent_channels": 16}'), "latents of 16 channels, but the denoiser"),
-        (write("model_index.json", "[]"), "no JSON object"),
+        (write("model_index.json", "[]"), "not a JSON object"),
         (lambda path: os.truncate(path / "model_index.json", 17 << 20), "too large for a configuration"),
     ],
 )  # fmt: skip
@@ -380,7 +380,7 @@ def test_single_files_are_told_by_their_endings(name, whole):
     ("shapes", "message"),
     [
         (WHOLE, "has no VAE; name one in k.vae"),
-        ({"decoder.conv_in.weight": (8, 4, 3, 3)}, "no whole model of Stable Diffusion's kind"),
+        ({"decoder.conv_in.weight": (8, 4, 3, 3)}, "not a complete Stable Diffusion model"),
         ({**WITH_VAE, UNET_IN: (64, 4, 3, 3)}, "set k.config to a folder"),
         ({**WITH_VAE, "first_stage_model.decoder.conv_in.weight": (8, 16, 3, 3)}, "latents of 16 channels"),
     ],
@@ -399,7 +399,7 @@ def test_a_vae_of_another_latent_size_is_refused(tmp_path):
     for vae in (other, large):
         with pytest.raises(UserError, match=r"k.vae: .* makes latents of 16 channels, but the denoiser .* takes 4"):
             look_at_model(model, "k", vae=str(vae))
-    with pytest.raises(UserError, match="it is no VAE"):
+    with pytest.raises(UserError, match="it is not a VAE"):
         look_at_model(model, "k", vae=str(single(tmp_path / "no.safetensors", x=(2,))))
     with pytest.raises(UserError, match="its subfolder vae is one"):
         look_at_model(model, "k", vae=str(folder(tmp_path / "whole")))
@@ -451,9 +451,9 @@ def test_a_plan_that_fits_is_not_refused(configured, tmp_path):
         (
             {},
             {"template": "a {age} {gender} with {hair} " + "in the sun " * 6 + "{traits}"},
-            "at least 2. tokens, 18 fit this model; '.*sun.*' would be cut off",
+            "at least 2. tokens, but 18 fit this model; '.*sun.*' would be cut off",
         ),
-        ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "are no step at all"),
+        ({"steps": 2, "strength": 0.4, "initial": {"generator": "parametric"}}, {}, "make less than one step"),
     ],
 )
 def test_texts_and_settings_are_checked_while_the_dag_is_built(configured, tmp_path, block, prompts, message):

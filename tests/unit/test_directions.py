@@ -519,7 +519,7 @@ def test_what_was_not_fitted_and_wrong_files_are_refused(guided_files, fitted, t
     scorers = {name: part.scorers[name] for name in ("gender", "age")}
     write_directions(Directions("parametric", 5, SPACE, part.mean, part.scale, scorers), tmp_path / "part.npz")
     generator = guided({**guided_files, "directions": str(tmp_path / "part.npz")})
-    with pytest.raises(UserError, match=r"hair is asked for, which the directions were not fitted for"):
+    with pytest.raises(UserError, match=r"asks for hair, but the directions were not fitted for it"):
         next(generator.generate([request(0, {"gender": "male"}, {"Gray_Hair": 1})]))
 
 

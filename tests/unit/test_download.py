@@ -183,7 +183,7 @@ def test_a_wrong_hash_does_not_touch_what_was_there(web, target):
 
 @pytest.mark.parametrize(
     ("status", "message"),
-    [(404, "404 Not Found: there is no such file any more"), (403, "its terms may have to be accepted"), (401, "a login"),
+    [(404, "404 Not Found: the file is no longer there"), (403, "its terms may have to be accepted"), (401, "a login"),
      (410, "withdrawn"), (418, "418 .*download it by hand")],
 )  # fmt: skip
 def test_a_refusal_is_final_and_explained(web, target, status, message):
@@ -218,18 +218,18 @@ def test_no_server_at_all(target):
 
 
 def test_more_than_expected_is_refused_at_once_or_as_it_comes(web, target):
-    with pytest.raises(UserError, match=r"it has 3.5 MB or more, at most 1.0 MB were expected; nothing was kept"):
+    with pytest.raises(UserError, match=r"it has 3.5 MB or more, but at most 1.0 MB were expected; nothing was kept"):
         get(web.put("/f", BODY), target, max_bytes=1_000_000)
     with pytest.raises(UserError, match=r"at most 1.0 MB"):
         get(web.put("/endless", BODY, length=False), target, max_bytes=1_000_000, sha256=HASH)
     assert left(target) == []
-    with pytest.raises(UserError, match="the file has 3500000 bytes there, the registry says 3500001"):
+    with pytest.raises(UserError, match="the server's file has 3500000 bytes, the registry says 3500001"):
         get(web.put("/f", BODY), target, size=3_500_001)
 
 
 def test_unknown_length_needs_a_hash(web, target):
     url = web.put("/f", BODY, length=False, etag=None)
-    with pytest.raises(UserError, match="does not say how long the file is, and no hash"):
+    with pytest.raises(UserError, match="does not say how long the file is, and its hash"):
         get(url, target)
     assert get(url, target, sha256=HASH) == HASH
 
@@ -318,7 +318,7 @@ def test_a_full_disk_is_said_before_and_while_it_fills(web, target, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(module, "open", lambda *a: Full(open(*a)) if a[1] == "ab" else open(*a), raising=False)
         with pytest.raises(
-            UserError, match=r"no space left on the disk; make room and run again, what has come is kept"
+            UserError, match=r"no space left on the disk; make room and run again; the downloaded part is kept"
         ):
             get(web.put("/f", BODY), target)
     assert get(web.url("/f"), target) == HASH

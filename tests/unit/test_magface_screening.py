@@ -87,7 +87,7 @@ def test_another_kind_of_file_is_refused(tmp_path):
     save_model(
         path, networks.build("slim_cnn", settings).state_dict(), {"network": {"name": "slim_cnn", "settings": settings}}
     )
-    with pytest.raises(UserError, match="no recognition network"):
+    with pytest.raises(UserError, match="not a recognition network"):
         MagFace(path)
     with pytest.raises(UserError, match="'iresnet200' is not known; did you mean"):
         MagFace(path, backbone="iresnet200")
@@ -108,7 +108,7 @@ def test_published_weights_reject_below_20_and_others_are_calibrated():
             threshold_of(settings, "a", None)
         with pytest.raises(UserError, match="other MagFace weights"):
             threshold_of(settings, "b", {"threshold": 5.5, "weights_sha256": "a"})
-        with pytest.raises(UserError, match="is no number"):
+        with pytest.raises(UserError, match="is not a number"):
             threshold_of(settings, "a", {"threshold": None, "weights_sha256": "a"})
 
 

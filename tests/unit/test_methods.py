@@ -258,7 +258,7 @@ def test_the_last_layer_is_drawn_anew_for_another_number_of_attributes(faces, tm
     fit(faces, tmp_path / "second", {**still, "initial_weights": start}, attributes=ATTRIBUTES[:2])
     first, second = (load_model(tmp_path / f"{n}/model.safetensors")[0].state_dict() for n in ("first", "second"))
     assert torch.allclose(first["body.0.weight"], second["body.0.weight"]) and len(second["head.weight"]) == 2
-    assert "drawn anew: head.weight, head.bias" in caplog.text
+    assert "new random weights for head.weight, head.bias" in caplog.text
 
 
 def test_weights_of_another_network_are_refused_with_file_and_tensor(faces, tmp_path):

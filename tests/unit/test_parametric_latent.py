@@ -28,7 +28,7 @@ def test_it_is_a_latent_generator_with_one_space(generator):
         space_of(generator, "w")
     with pytest.raises(UserError, match="'sizes' is not known"):
         ParametricLatent({"sizes": [1, 1]})
-    with pytest.raises(UserError, match="draws from no latent space"):
+    with pytest.raises(UserError, match="does not draw from a latent space"):
         create_latent("diffusion", {})
     with pytest.raises(UserError, match="needs its assets"):
         next(ParametricLatent({}).draw(np.zeros((1, len(COORDINATES))), SPACE))

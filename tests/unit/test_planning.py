@@ -308,7 +308,7 @@ def test_reading_any_prompt_never_fails(text):
 
 
 def test_an_empty_catalogue_is_refused():
-    with pytest.raises(UserError, match="no prompt"):
+    with pytest.raises(UserError, match="the catalogue is empty"):
         check([])
 
 
@@ -347,12 +347,12 @@ def test_traits_that_contradict_each_other_are_not_drawn_together(config):
 def test_a_template_that_leaves_out_an_axis_says_so(config):
     settings = config["generation"]["prompts"]["factorial"]
     settings["template"] = "photo of a {age} {gender} with {hair}{traits}"
-    with pytest.raises(UserError, match=r"does not say \{ethnicity\}, of which there are 3 levels"):
+    with pytest.raises(UserError, match=r"does not contain \{ethnicity\}, but 3 levels are listed"):
         build_plan(config)
     settings["ethnicity"] = ["white"]
     assert len(build_plan(config).recipes) == 24
     settings["template"] = "photo of a {age} {gender} with {hair}"
-    with pytest.raises(UserError, match=r"does not say \{traits\}; put it in, or set traits_per_prompt to 0"):
+    with pytest.raises(UserError, match=r"does not contain \{traits\}; put it in, or set traits_per_prompt to 0"):
         build_plan(config)
 
 

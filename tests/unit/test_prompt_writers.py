@@ -232,7 +232,7 @@ def test_the_key_is_sent_and_stored_nowhere(chat, settings, tmp_path, caplog):
         ({"api_key_env": "K"}, {"K": "a b"}, "holds characters that no key has"),
         ({"api_key_env": "K", "base_url": "http://example.org/v1"}, {"K": "x"}, "is not encrypted"),
         ({"base_url": "http://me:pass@localhost/v1"}, {}, "holds a user name or password"),
-        ({"base_url": "https://"}, {}, "is no address such as"),
+        ({"base_url": "https://"}, {}, "is not an address such as"),
     ],
 )
 def test_an_endpoint_that_cannot_be_asked_safely(settings, change, environment, message):
@@ -251,7 +251,7 @@ def test_an_endpoint_that_cannot_be_asked_safely(settings, change, environment, 
             r"answers 400: it refuses the request; check the settings .*\(bad .*temperature\)",
         ),
         (403, b"", "it may want a key"),
-        (404, b"{}", "no such address or model 'm'; base_url usually ends in /v1"),
+        (404, b"{}", "the address or the model 'm' does not exist; base_url usually ends in /v1"),
     ],
 )
 def test_what_the_server_refuses_is_said_once(chat, settings, tmp_path, status, body, message):
@@ -301,7 +301,7 @@ def test_the_command_writes_checks_and_shows(chat, configured, tmp_path, monkeyp
     chat.says(lines("context", *GOOD[:3]))
     said = commands.write(config)
     assert re.match(r"data/prompts/contextual-\w{10}\.csv: written\n", said) and "the catalogue can be used" in said
-    with pytest.raises(UserError, match="is there; delete it to have it written again"):
+    with pytest.raises(UserError, match="exists; delete it to have it written again"):
         commands.write(config)
     path = tmp_path / said.split(":")[0]
     assert "edited" not in commands.show(config) and "writer: openai" in commands.show(config)
@@ -324,7 +324,7 @@ def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, tm
     assert [(p.cell, p.text, p.demographics, p.attributes) for p in first] == [
         (p.cell, p.text, p.demographics, p.attributes) for p in again
     ]
-    with pytest.raises(UserError, match="is there"):
+    with pytest.raises(UserError, match="exists"):
         commands.export(config, "mine.csv")
     with pytest.raises(UserError, match=r"ends in \.csv"):
         commands.export(config, "mine.txt")
@@ -345,7 +345,7 @@ def test_the_catalogue_of_any_form_can_be_exported_and_read_again(configured, tm
         ('{"context": "in a park", "x": 1}', [], ["one key"]),
         ('{"context": "a park", "context": "a bridge"}', [], ["one key"]),
         ('{"prompt": "in a park"}', [], ["one key"]),
-        ('{"context": 3}', [], ["no text"]),
+        ('{"context": 3}', [], ["not text"]),
         ('{"context": "x"}', [], ["of 1 characters"]),
         ('{"context": "' + "y" * 700 + '"}', [], ["of 700 characters"]),
         ('{"context": "' + "y" * 5000 + '"}', [], ["has 50.. characters"]),
@@ -438,7 +438,7 @@ def test_folders_that_hold_no_usable_model(babbling, settings, tmp_path):
             write_catalogue(writing_task(chosen, 0), chosen, tmp_path / "p.csv")
         assert str(folder) in str(caught.value)
 
-    refused(tmp_path / "absent", "there is no such folder")
+    refused(tmp_path / "absent", "the folder does not exist")
     broken = tmp_path / "broken"
     shutil.copytree(babbling, broken)
     weights = broken / "model.safetensors"
@@ -460,7 +460,7 @@ def test_folders_that_hold_no_usable_model(babbling, settings, tmp_path):
     (broken / "own.py").write_text("raise SystemExit('code of the model was run')")
     refused(broken, "cannot open a causal language model")
     (broken / "config.json").unlink()
-    refused(broken, r"there is no config\.json")
+    refused(broken, r"config\.json is missing")
 
 
 def test_an_instruction_beyond_the_models_context(settings, tmp_path):

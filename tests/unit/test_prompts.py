@@ -182,8 +182,8 @@ def test_further_target_attributes_are_crossed_with_the_groups(settings):
         ({"grammar": {"phrases": {"mood": ["golden hour"]}}}, r"phrases\.mood: 'golden hour' touches the attribute"),
         ({"grammar": {"phrases": {"dress": ["wearing a kimono"]}}}, "points at ethnicity 'asian' \\('kimono'\\)"),
         ({"grammar": {"phrases": {"dress": ["no jacket"]}}}, r"negates \('no'\)"),
-        ({"grammar": {"slots": ["expression"]}, "protect": ["Smiling"]}, "no phrase is left"),
-        ({"grammar": {"slots": ["pose"]}, "prompts_per_cell": 11}, "hardly more than 10 different contexts, 11"),
+        ({"grammar": {"slots": ["expression"]}, "protect": ["Smiling"]}, "every phrase mentions"),
+        ({"grammar": {"slots": ["pose"]}, "prompts_per_cell": 11}, "only about 10 different contexts, but needs 11"),
         ({"ethnicity": [], "gender": [], "age": [], "hair_colour": []}, "every axis is empty"),
         ({"attributes": {"Smiling": {"present": "smiling", "absent": "not smiling"}}}, r"negates \('not'\)"),
         ({"attributes": {"Smiling": {"present": "smiling", "absent": "a smile"}}}, "asks for the opposite"),
@@ -411,7 +411,7 @@ def test_whole_prompts_are_checked_by_group(settings, tmp_path):
     found = contextual(chosen, seed=0, base=tmp_path).findings
     assert [one.check for one in found] == ["balance"] and "group male, gray" in found[0].place
     whole_prompts(path, [*GOOD_ROWS[:3], ("male-green", "x")])
-    with pytest.raises(UserError, match="row 5: cell 'male-green' is no group"):
+    with pytest.raises(UserError, match="row 5: cell 'male-green' is not a group"):
         contextual(chosen, seed=0, base=tmp_path)
 
 
@@ -562,7 +562,7 @@ def test_rows_know_their_lines_and_notes(tmp_path):
     [
         ("a,b\n1,2,3\n", r"t\.csv row 2: more values than columns"),
         ('a,b\n1,"2\n', r"t\.csv row 2: not a CSV row"),
-        ("a,b,a\n1,2,3\n", "column 'a' stands twice"),
+        ("a,b,a\n1,2,3\n", "column 'a' occurs twice"),
     ],
 )
 def test_a_broken_table_names_its_row(tmp_path, content, message):

@@ -297,7 +297,7 @@ def test_a_conditional_network_draws_the_class_it_is_told(conditional):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"label": 0}, "knows no classes; set it to null"),
+        ({"label": 0}, "has no classes; set it to null"),
         ({"truncation_cutoff": 17}, "cutoff is 17, but the network has 16"),
         ({"psi": 1}, "'psi' is not known"),
         ({"seeds": "random"}, "seeds: 'random' is not known"),

@@ -123,7 +123,7 @@ def test_a_download_with_a_wrong_hash_fails_and_leaves_nothing(tree, web):
     assert len(web.requests) == 1 and list((tree / "models").rglob("*model.pt*")) == []
     web.pages.clear()
     text = run(tree, MODEL, check=False)
-    assert "404 Not Found: there is no such file any more" in text
+    assert "404 Not Found: the file is no longer there" in text
 
 
 def test_a_wrong_or_changed_file_stops_before_any_job(tree, web):

@@ -156,7 +156,7 @@ def test_what_only_the_job_can_see_ends_it_with_a_sentence(tree, diffusion_model
     (target,) = shards(tree, "diffusion")
     said = run(tree, target, "--retries", "0", check=False)
     log = Path(tree / "results/logs/generate/diffusion" / f"{Path(target).stem}.log").read_text()
-    assert re.search(r"error: the prompt .* tokens, the text encoder takes 77.* would be cut off: shorten it", log), (
-        said
-    )
+    assert re.search(
+        r"error: the prompt .* tokens, but the text encoder takes 77.* would be cut off: shorten it", log
+    ), said
     assert "Traceback" not in log and not (tree / target).exists()

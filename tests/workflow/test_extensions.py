@@ -101,7 +101,7 @@ def test_the_documentation_quotes_these_files(root):
     ("file", "text", "sentence"),
     [
         ("broken.py", "import nowhere_to_be_found\n", "broken.py:1: the extension cannot be used: ModuleNotFoundError"),
-        ("empty.py", "x = 1\n", "empty.py: describes no part; set PART"),
+        ("empty.py", "x = 1\n", "empty.py: does not describe a part; set PART"),
         ("wrong.py", "PART = 3\n", "wrong.py: PART is a int"),
         ("twice.py", "from evenface.parts import Generator\nPART = Generator(name='parametric', summary='', code='x:y')\n",
          "twice.py: the generator 'parametric' is already described in evenface.generators.parametric"),

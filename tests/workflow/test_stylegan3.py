@@ -81,5 +81,5 @@ def test_a_damaged_network_is_named_by_the_job(tree):
     config.write_text(config.read_text().replace("tiny-stylegan3.pkl", "damaged-stylegan3.pkl"))
     said = run(tree, "data/faces/stylegan3.parquet", "--retries", "0", check=False)
     logs = "".join(path.read_text() for path in (tree / "results/logs/generate/stylegan3").glob("*.log"))
-    assert "damaged-stylegan3.pkl: no StyleGAN3 network" in logs + said and "Traceback" not in logs
+    assert "damaged-stylegan3.pkl: not a StyleGAN3 network" in logs + said and "Traceback" not in logs
     assert not shards(tree)

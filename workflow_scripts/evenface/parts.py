@@ -400,12 +400,12 @@ def _read_extensions(folders: str) -> tuple[Part, ...]:
     found: list[Part] = []
     for folder in (Path(f) for f in folders.split(os.pathsep) if f):
         if not folder.is_dir():
-            raise UserError(f"config key extensions: there is no folder {folder}")
+            raise UserError(f"config key extensions: the folder {folder} does not exist")
         for path in sorted(folder.glob("*.py")):
             described = _described(_import(path))
             if not described and not path.name.startswith("_"):
                 raise UserError(
-                    f"{path}: describes no part; set PART to one of evenface.parts, such as Generator(...), or "
+                    f"{path}: does not describe a part; set PART to one of evenface.parts, such as Generator(...), or "
                     f"begin the file's name with an underscore"
                 )
             for one in described:

@@ -1,4 +1,4 @@
-"""Random seeds from names, so that adding one thing never changes the draws of another."""
+"""Random seeds from names: adding one thing never changes the draws of another."""
 
 from __future__ import annotations
 

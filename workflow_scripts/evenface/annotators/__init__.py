@@ -1,6 +1,6 @@
-"""Annotators: who says what is in a face. One protocol, whatever answers.
+"""Annotators say what a face shows. All follow one protocol.
 
-Every annotator is a part in a package of its own; :func:`create` makes one. Importing this package is quick.
+Every annotator is a part in its own package; :func:`create` makes one. Importing this package is quick.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ class PublishedSettings(Settings):
 
 
 class ValidateSettings(Settings):
-    """What happens to a generated face in which an annotator sees another group than was asked for."""
+    """What happens to a generated face in which an annotator sees another group than the prompt asked for."""
 
-    by: AnnotatorName | None = Field(None, description="The annotator that is believed; null checks nothing.")
+    by: AnnotatorName | None = Field(None, description="The annotator whose answers count; null checks nothing.")
     dimensions: Annotated[Names[Dimension], Field(min_length=1)] = Field(
         ["ethnicity"], description="Dimensions that are compared."
     )
@@ -57,12 +57,12 @@ with warnings.catch_warnings():  # pydantic has a deprecated method of the name 
         demographics_from: Sources = Field(
             REQUESTED,
             description="Where gender, age and ethnicity of a generated face come from: an annotator, or requested "
-            "for what the prompt asked. Of a list, the first that can answer for a generator's faces.",
+            "(what the prompt asked for). Each generator uses the first entry of a list that knows its faces.",
         )
         labels_from: Sources = Field(
             "ground_truth",
-            description="The annotator whose labels train the classifiers, or requested. Of a list, the first that "
-            "can answer for a generator's faces; ground_truth knows only those of the parametric generator.",
+            description="The annotator whose labels train the classifiers, or requested. Each generator uses the first "
+            "entry of a list that knows its faces; ground_truth knows only those of the parametric generator.",
         )
         validate: ValidateSettings = Field({})
         shards_per_batch: int = Field(

@@ -24,7 +24,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True)
 class Status:
-    """One need and how it stands.
+    """One need and its state.
 
     ``state``: "present"; "unchecked" (present, to be hashed when the workflow starts); "will be
     fetched" by a rule; "missing"; "wrong file" (not the published one); "changed" since it was first
@@ -44,7 +44,7 @@ class Status:
 
 
 def statuses(needs: Iterable[Need], registry: Registry, depth: Depth = "look") -> list[Status]:
-    """How every need stands; hashes that are read are recorded in the registry's lock.
+    """The state of every need; hashes that are read are recorded in the registry's lock.
 
     With ``depth`` "look" no file is read and none written. Raises UserError only for a lock that is unreadable.
     """
@@ -220,13 +220,13 @@ def accept(path: str | os.PathLike, registry: Registry) -> str:
         if lock.entry(path) is None:
             raise UserError(f"{path}: no such file")
         lock.forget(path)
-        return f"{path}: not there; the next file that comes there is recorded anew"
+        return f"{path}: not there; the next file at this path is recorded again"
     digest = sha256_of(path)
     owner = registry.owner(path)
     if owner and owner[1].sha256 and not digest.startswith(owner[1].sha256):
         raise UserError(
-            f"{path}: its SHA-256 is {digest}, that of the published {owner[0].name} {_dotted(owner[1].sha256)}; a file of "
-            "your own belongs at another path, which the configuration names"
+            f"{path}: its SHA-256 is {digest}, but the published {owner[0].name} has {_dotted(owner[1].sha256)}; put your "
+            "own file at another path, and name that path in the configuration"
         )
     lock.record(path, digest)
     return f"{path}: accepted, SHA-256 {digest}"

@@ -78,7 +78,7 @@ def verify(asset: Asset, registry: Registry, folder: str | None = None) -> tuple
     rows += [row for row in _contents(asset, Path(folder or asset.folder or "."))]
     good = all(row[1] in ("as published", "as recorded", "present", "absent (optional)") for row in rows[1:])
     if len(rows) == 1:
-        return f"{asset.name}: the registry names no file of it, so that there is nothing to verify", False
+        return f"{asset.name}: the registry lists no files for it, so there is nothing to verify", False
     return table(rows), good
 
 

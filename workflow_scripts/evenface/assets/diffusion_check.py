@@ -33,11 +33,11 @@ def _check(key: str, settings: Mapping[str, Any], plan: Plan, *, edits: bool) ->
             f"{key}.initial is not set; name the generator or the list of files whose images are to be changed"
         )
     if settings["initial"] and not edits and int(settings["steps"] * settings["strength"]) < 1:
-        raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} are no step at all; raise "
+        raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} make less than one step; raise "
                         "one of them")  # fmt: skip
     model, facts = Path(settings["model"]), None
     if model.is_file() and not is_single_file(model):
-        raise UserError(f"{key}.model: {model} is no model file by its ending; allowed are .safetensors, .ckpt and .pt")
+        raise UserError(f"{key}.model: {model} does not end like a model file; use .safetensors, .ckpt or .pt")
     if model.exists():
         facts = look_at_model(model, key, **{k: settings[k] for k in ("variant", "vae", "config")})
         _check_kind(key, model, facts, edits)
@@ -63,7 +63,7 @@ def _check_kind(key: str, model: Path, facts: Facts, edits: bool) -> None:
 
 
 def _check_scheduler(key: str, model: Path, name: str | None) -> None:
-    """A sampler of flow matching for a model that removes noise, and the other way round; of single files the job tells."""
+    """UserError for a flow-matching sampler with a noise-removing model, or the reverse; single files are checked in the job."""
     path = model / "scheduler/scheduler_config.json"
     if not name or not path.is_file():
         return
@@ -107,5 +107,5 @@ def _problems(text: str, settings: Mapping[str, Any], facts: Facts | None) -> It
     if has_weights(text) and settings["prompt_weights"] == "refuse":
         yield f"{text[:100]!r} has brackets, which weigh its terms, and prompt_weights is 'refuse'; write \\( for the sign"
     if facts and facts.tokens and (lost := clip_cut(plain, facts.tokens - 2)):
-        yield (f"{text[:100]!r} has at least {clip_tokens_at_least(plain)} tokens, {facts.tokens - 2} fit this model; "
+        yield (f"{text[:100]!r} has at least {clip_tokens_at_least(plain)} tokens, but {facts.tokens - 2} fit this model; "
                f"{lost!r} would be cut off: shorten it")  # fmt: skip

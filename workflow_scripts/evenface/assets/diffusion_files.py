@@ -116,7 +116,7 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({str(error)[:80]}); get the model's folder again") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: no JSON object; get the model's folder again")
+        raise UserError(f"{path}: not a JSON object; get the model's folder again")
     return content
 
 
@@ -137,7 +137,9 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
     index = read_json(index_path)
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
-        raise UserError(f"{index_path}: names no class of diffusers; models that bring their own code are not run")
+        raise UserError(
+            f"{index_path}: does not name a class of diffusers; models that bring their own code are not run"
+        )
     variants: dict[str, set[str | None]] = {}
     for name, (library, _) in components_of(index).items():
         if name in _OPTIONAL and not (folder / name).is_dir():
@@ -151,7 +153,7 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
             continue
         if library not in ("diffusers", "transformers") and name not in _OPTIONAL:
             raise UserError(f"{index_path}: {name!r} is of the library {library!r}; only diffusers and transformers are "
-                            "used, code that a model brings is not run")  # fmt: skip
+                            "used; code that a model brings is not run")  # fmt: skip
         kinds = weights_of(folder / name)
         if not kinds and not (name == "vae" and vae):
             raise UserError(f"{key}.model: {folder / name} has no weights (.safetensors or .bin); get the folder again")
@@ -213,8 +215,8 @@ def _single(path: Path, key: str, vae: str | None, config: str | None) -> Facts:
     if shapes is None:
         return Facts(None, None, None, None, tokens, files)
     if _UNET_IN not in shapes:
-        raise UserError(f"{key}.model: {path} has no tensor {_UNET_IN!r}: it is no whole model of Stable Diffusion's "
-                        "kind; name a whole one, or a diffusers folder")  # fmt: skip
+        raise UserError(f"{key}.model: {path} has no tensor {_UNET_IN!r}: it is not a complete Stable Diffusion "
+                        "model; name a complete one, or a diffusers folder")  # fmt: skip
     has_vae = any(name.startswith(("first_stage_model.", "vae.")) for name in shapes)
     if not has_vae and not vae:
         raise UserError(f"{key}.model: {path} has no VAE; name one in {key}.vae (for Stable Diffusion 1.5 models "
@@ -254,7 +256,7 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
     if path.is_dir():
         if not (path / "config.json").is_file():
             hint = "; its subfolder vae is one" if (path / "vae/config.json").is_file() else ""
-            raise UserError(f"{key}.vae: {path} has no config.json, it is no VAE in diffusers' form{hint}")
+            raise UserError(f"{key}.vae: {path} has no config.json; it is not a VAE in diffusers' form{hint}")
         if not weights_of(path):
             raise UserError(f"{key}.vae: {path} has no weights (.safetensors or .bin); get the folder again")
         return _count(read_json(path / "config.json").get("latent_channels"))
@@ -265,7 +267,7 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
         return None
     latents = _latents(shapes)
     if latents is None:
-        raise UserError(f"{key}.vae: {path} has no tensor 'decoder.conv_in.weight'; it is no VAE")
+        raise UserError(f"{key}.vae: {path} has no tensor 'decoder.conv_in.weight'; it is not a VAE")
     return latents
 
 

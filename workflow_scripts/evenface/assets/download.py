@@ -174,7 +174,7 @@ class _Download:
             302: "its redirects lead nowhere",
             401: "it asks for a login; download it by hand",
             403: "it refuses the download; open the page by hand, its terms may have to be accepted",
-            404: "there is no such file any more; see the asset's page for a new address",
+            404: "the file is no longer there; see the asset's page for a new address",
             407: "the proxy asks for a login; set http_proxy and https_proxy",
             410: "the file was withdrawn; see the asset's page",
         }.get(error.code, "download it by hand, or try later")
@@ -194,15 +194,15 @@ class _Download:
                                 "ask for something first")  # fmt: skip
         if reply.headers.get("Content-Encoding", "identity") != "identity":
             raise UserError(
-                f"{self.url}: the server compresses what it sends, which was not asked for; download it by hand"
+                f"{self.url}: the server sends compressed data, although it was not asked to; download it by hand"
             )
         if total is not None and self.size is not None and total != self.size:
             raise UserError(
-                f"{self.url}: the file has {total} bytes there, the registry says {self.size}; it was replaced"
+                f"{self.url}: the server's file has {total} bytes, the registry says {self.size}; it was replaced"
             )
         total = self.size or total
         if total is None and not self.sha256:
-            raise UserError(f"{self.url}: the server does not say how long the file is, and no hash of it is known, so that a "
+            raise UserError(f"{self.url}: the server does not say how long the file is, and its hash is not known, so a "
                             "cut connection would go unnoticed; download it by hand")  # fmt: skip
         if (total or 0) > self.most:
             raise self._too_large(total or 0)
@@ -286,12 +286,12 @@ class _Download:
 
     def _no_space(self, needed: int | None = None) -> UserError:
         wanted = f"; {bytes_in_words(needed)} more are needed" if needed else ""
-        return UserError(f"cannot write {self.destination}: no space left on the disk{wanted}; make room and run again, what "
-                         "has come is kept")  # fmt: skip
+        return UserError(f"cannot write {self.destination}: no space left on the disk{wanted}; make room and run again; the "
+                         "downloaded part is kept")  # fmt: skip
 
     def _too_large(self, found: int) -> UserError:
         self._discard()
-        return UserError(f"{self.url}: it has {bytes_in_words(found)} or more, at most {bytes_in_words(self.most)} were "
+        return UserError(f"{self.url}: it has {bytes_in_words(found)} or more, but at most {bytes_in_words(self.most)} were "
                          "expected; nothing was kept")  # fmt: skip
 
 

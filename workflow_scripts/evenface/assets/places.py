@@ -1,4 +1,4 @@
-"""How paths and sizes of assets are written; imports nothing of ours, so that jobs need no parser of the registry."""
+"""How paths and sizes of assets are written; it imports nothing of ours, so jobs do not need the parser of the registry."""
 
 from __future__ import annotations
 

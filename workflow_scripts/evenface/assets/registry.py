@@ -73,7 +73,7 @@ class Asset:
         return "download_asset" if self.how == "http" else self.rule
 
     def size(self) -> str:
-        """Its size in words; ``unknown`` where no source tells it."""
+        """Its size in words; ``unknown`` where no source states it."""
         if self.files and all(file.bytes for file in self.files):
             return bytes_in_words(sum(file.bytes or 0 for file in self.files))
         return self.about or "unknown"

@@ -1,4 +1,4 @@
-"""Annotators compared over a whole generated set: with each other, with the truth, with what was asked for."""
+"""Annotators compared over a whole generated set: with each other, with the truth, and with what the prompts asked for."""
 
 from __future__ import annotations
 

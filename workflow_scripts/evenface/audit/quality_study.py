@@ -1,8 +1,7 @@
-"""Does the magnitude fall when a face gets harder to recognise, and alike in every group? Measured on rendered faces.
+"""Does the magnitude fall when a face gets harder to recognise, and equally in every group? Measured on rendered faces.
 
-Everything about a rendered face is known, so that one factor can be changed and all others kept:
-people whom no network has seen, balanced over demographic cells, each photographed once and then
-again turned away, blurred, coarser, or partly covered.
+A renderer can change one factor and keep all others. The people are balanced over demographic cells, and no
+network has seen them. Each is photographed once, and then turned away, blurred, coarser, or partly covered.
 """
 
 from __future__ import annotations

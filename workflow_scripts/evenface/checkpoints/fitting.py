@@ -22,7 +22,7 @@ Build = Callable[[], "torch.nn.Module"]
 
 
 def skeleton(build: Build) -> torch.nn.Module:
-    """The network with names, shapes and types but no memory for its tensors, so that no time goes into filling them.
+    """The network with names, shapes and types but no memory for its tensors; filling them would take time.
 
     A network whose construction needs numbers is built as usual.
     """
@@ -101,10 +101,10 @@ def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTen
     """What is wrong with names, shapes and types; empty when they fit."""
     for name, like in expected.items():
         if name not in stored:
-            return f"tensor {name!r} is missing; this is no checkpoint of that network"
+            return f"tensor {name!r} is missing; this is not a checkpoint of that network"
         tensor = stored[name]
         if not isinstance(tensor, StoredTensor):
-            return f"entry {name!r} is no tensor"
+            return f"entry {name!r} is not a tensor"
         if tensor.shape != tuple(like.shape):
             return f"tensor {name!r} has shape {tensor.shape}, the network needs {tuple(like.shape)}"
         needed = str(like.dtype).removeprefix("torch.")

@@ -46,9 +46,9 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
         return []
     text = kind.kind == "S" or h5py.check_string_dtype(kind) is not None
     if h5py.check_ref_dtype(kind) is not None or not text:
-        raise _Refused(f"the attribute {attribute!r} holds no texts")
+        raise _Refused(f"the attribute {attribute!r} does not hold texts")
     if len(identity.shape) != 1 or identity.shape[0] > _MAX_LAYERS or kind.itemsize > _MAX_NAME_BYTES:
-        raise _Refused(f"the attribute {attribute!r} is no list of at most {_MAX_LAYERS} short names")
+        raise _Refused(f"the attribute {attribute!r} is not a list of at most {_MAX_LAYERS} short names")
     values = group.attrs[attribute]
     return [v.decode("utf-8") if isinstance(v, bytes) else str(v) for v in values.tolist()]
 
@@ -58,11 +58,11 @@ def _child(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Datase
     item = group
     for part in name.split("/"):
         if part in ("", ".", ".."):
-            raise _Refused(f"the name {name[:80]!r} is no plain path")
+            raise _Refused(f"the name {name[:80]!r} is not a plain path")
         if not isinstance(item, h5py.Group) or item.get(part, getlink=True) is None:
-            raise _Refused(f"{name[:80]!r} is listed but not there")
+            raise _Refused(f"{name[:80]!r} is listed but missing")
         if not isinstance(item.get(part, getlink=True), h5py.HardLink):
-            raise _Refused(f"{name[:80]!r} is a link to elsewhere; weights lie in the file itself")
+            raise _Refused(f"{name[:80]!r} is a link to elsewhere; weights must be in the file itself")
         item = item[part]
     if not isinstance(item, kind):
         raise _Refused(f"{name[:80]!r} is a {type(item).__name__.lower()}, not a {kind.__name__.lower()}")
@@ -91,7 +91,7 @@ def _check(name: str, dataset: h5py.Dataset, shape: list[int]) -> str:
     if dtype is None:
         raise _Refused(f"the tensor {name!r} has the element type {dataset.dtype}; weights are float16, 32 or 64")
     if dataset.external or dataset.is_virtual:
-        raise _Refused(f"the tensor {name!r} lies in another file; weights lie in the file itself")
+        raise _Refused(f"the tensor {name!r} is in another file; weights must be in the file itself")
     plan = dataset.id.get_create_plist()
     for index in range(plan.get_nfilters()):
         if plan.get_filter(index)[0] not in _FILTERS:

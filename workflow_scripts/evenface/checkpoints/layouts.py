@@ -1,4 +1,4 @@
-"""How the tensors of each published network lie in the file its authors distribute.
+"""Where each published network keeps its tensors in the file that its authors distribute.
 
 Sources: the specifications in the authors' loaders and trainers (IrvingMeng/MagFace
 ``inference/network_inf.py`` and trainers, dchen236/FairFace ``predict.py``, gtamba/pytorch-slim-cnn
@@ -18,7 +18,7 @@ from evenface.checkpoints.stored import Malformed, StoredTensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a family's tensors lie and what else a file may hold.
+    """Where a family's tensors are and what else a file may hold.
 
     ``under``: keys of the outer dictionary, the first one present is taken; empty string: the file
     itself is the dictionary of tensors. ``prefixes``: what precedes the network's own tensor names, the
@@ -58,7 +58,7 @@ class Layout:
         ignored = None if set(tensors) == set(expected) else self.ignored
         for name, tensor in tensors.items():
             if type(name) is not str or not isinstance(tensor, StoredTensor):
-                raise Malformed(f"entry {ascii(name)[:80]} is no tensor but {_kind(tensor)}")
+                raise Malformed(f"entry {ascii(name)[:80]} is not a tensor but {_kind(tensor)}")
             if ignored is None or not re.fullmatch(ignored, name):
                 kept[name] = tensor
         if set(kept) == set(expected):

@@ -94,7 +94,7 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
             described.update(_slim_cnn(content, path))
         stored = layout.named(tensors, shapes(build))
     except Malformed as error:
-        raise UserError(f"{path}: no checkpoint of {name}: {error}") from error
+        raise UserError(f"{path}: not a checkpoint of {name}: {error}") from error
     return fit(build, stored, path, lambda found: _fitting(name, found)), described
 
 
@@ -110,7 +110,7 @@ def _fitting(name: str, found: Mapping[str, StoredTensor]) -> str:
     have = {key: tensor.shape for key, tensor in found.items()}
     for other in siblings(name):
         if other in networks.published() and shapes(lambda other=other: networks.build(other)) == have:
-            return f"the file fits {other!r}, ask for that network"
+            return f"the file fits {other!r}; use that network"
     return ""
 
 
@@ -135,5 +135,5 @@ def _slim_cnn(content: Any, path: str | os.PathLike) -> dict[str, Any]:
 
 def _size(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= _MAX_HYPER:
-        raise ValueError(f"{value!r} is no plausible size")
+        raise ValueError(f"{value!r} is not a plausible size")
     return value

@@ -48,7 +48,7 @@ def load_stylegan3(path: str | os.PathLike, max_bytes: int | None) -> tuple[torc
         settings = _settings(arguments)
         build = lambda: networks.build(NAME, settings)  # noqa: E731
     except Malformed as error:
-        raise UserError(f"{path}: no StyleGAN3 network: {error}") from error
+        raise UserError(f"{path}: not a StyleGAN3 network: {error}") from error
     except OSError as error:
         raise_if_machine(error, path)
         raise UserError(f"{path}: the checkpoint cannot be read ({error.strerror})") from error

@@ -73,7 +73,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
         )
     if settings["ask"] == "prompts" and settings["design"] == "independent":
         problems.append(
-            f"{key}.design is 'independent', but ask is 'prompts': each group has its own then; leave design out"
+            f"{key}.design is 'independent', but ask is 'prompts', which writes prompts for each group; leave design out"
         )
     return problems
 
@@ -115,7 +115,7 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
 def _annotation_problems(config: dict[str, Any]) -> list[str]:
     """Annotators that are asked for what they were not run for, or cannot tell."""
     annotation, generation = config["annotation"], config["generation"]
-    uses = [("validate.by", annotation["validate"]["by"], "dimensions", "tells no gender, age or ethnicity")]
+    uses = [("validate.by", annotation["validate"]["by"], "dimensions", "does not tell gender, age or ethnicity")]
     problems, compared = [], False
     for generator in generators_of(generation):
         settings = settings_of(config, generator)
@@ -123,8 +123,8 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             source_of(annotation[key], generator, settings) for key in ("labels_from", "demographics_from")
         )
         uses += [
-            ("labels_from", labels, "labels_attributes", "labels no attributes"),
-            ("demographics_from", demographics, "dimensions", "tells no gender, age or ethnicity"),
+            ("labels_from", labels, "labels_attributes", "does not label attributes"),
+            ("demographics_from", demographics, "dimensions", "does not tell gender, age or ethnicity"),
         ]
         for key in (
             key for key, source in (("labels_from", labels), ("demographics_from", demographics)) if not source
@@ -132,8 +132,8 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
             given = annotation[key]
             first = given if isinstance(given, str) else given[0]
             problems.append(
-                f"annotation.{key} is {given!r}, which the generator {generator} cannot give; name an annotator "
-                f"behind it, e.g. [{first}, trained_here]"
+                f"annotation.{key} is {given!r}, which the generator {generator} cannot give; add an annotator "
+                f"after it, e.g. [{first}, trained_here]"
             )
         compared |= demographics == REQUESTED
     running = ", ".join(annotation["annotators"])
@@ -141,7 +141,7 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
         if source in (None, REQUESTED):
             continue
         if source not in annotation["annotators"]:
-            problems.append(f"annotation.{key} has {source!r}; annotation.annotators has {running}: add it there")
+            problems.append(f"annotation.{key} has {source!r}, but annotation.annotators has {running}; add it there")
         elif not getattr(part(Annotator, source, f"annotation.{key}"), needed):
             problems.append(f"annotation.{key} has {source!r}, which {why}")
     if annotation["validate"]["by"] and not compared:

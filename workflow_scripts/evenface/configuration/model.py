@@ -55,7 +55,7 @@ def _build(extensions: str) -> type[Settings]:
         "Configuration",
         __base__=Settings,
         __doc__="The configuration of evenface.",
-        seed=(int, Field(0, ge=0, description="Root of every random draw.")),
+        seed=(int, Field(0, ge=0, description="Every random draw depends on it.")),
         registry=(
             Text,
             Field(
@@ -67,7 +67,7 @@ def _build(extensions: str) -> type[Settings]:
             list[Text],
             Field(
                 [],
-                description="Folders with generators, annotators, readers and other parts of your own, a Python file "
+                description="Folders with your own generators, annotators, readers and other parts, one Python file "
                 "each.",
             ),
         ),

@@ -14,7 +14,7 @@ _HEAD = """# Configuration keys
 Every key of `config.yaml`, section by section. An edit needs only the keys that differ from their defaults. A key
 without a default is required, or its section is. Text in `<angle brackets>` is a name of your choice.
 
-This page is made by `python -m evenface config reference` from the settings that stand beside the code
+This page is made by `python -m evenface config reference` from the settings next to the code
 (`settings.py` in the folders of `workflow_scripts/evenface`). With `--configfile` it lists the keys of your extensions
 too.
 """

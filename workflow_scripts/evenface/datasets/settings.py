@@ -12,13 +12,13 @@ from evenface.taxonomy import LABEL_CODINGS
 
 
 class DatasetSettings(Settings):
-    """A data set on disk, and how it is read."""
+    """A data set on disk and how to read it."""
 
     left_out = frozenset({"allow_missing_images", "verify_images"})
 
-    reader: Annotated[str, NameOf(Reader)] = Field(description="The reader that knows the data set's files.")
+    reader: Annotated[str, NameOf(Reader)] = Field(description="The reader for the data set's files.")
     root: Text = Field(description="Folder with the published files.")
-    standin: str | None = Field(None, description="Name of the stand-in that fills root.")
+    standin: str | None = Field(None, description="Name of the stand-in that is rendered into root.")
     demographics: str | None = Field(
         None,
         description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "

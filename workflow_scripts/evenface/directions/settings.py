@@ -29,13 +29,15 @@ class MirrorSettings(Settings):
 
 
 class BalancedSettings(Settings):
-    """The balanced set: as many accepted faces of every group."""
+    """The balanced set: the same number of accepted faces of every group."""
 
     groups: Annotated[Names[str], Field(min_length=1)] = Field(
         ["gender", "ethnicity"], description="Factors; every combination of their levels is a group."
     )
     per_group: int = Field(20, ge=1, description="Accepted faces of each group.")
-    max_candidates: int = Field(200, ge=1, description="Most candidates of a group; then it stays incomplete.")
+    max_candidates: int = Field(
+        200, ge=1, description="Most candidates of a group; after these, the group stays incomplete."
+    )
     unguided: int = Field(300, ge=0, description="Random faces that are judged without guidance, for comparison.")
 
 
@@ -47,7 +49,7 @@ class DirectionSettings(Settings):
     )
     space: str | None = Field(None, description="The latent space, such as z or w; null takes the generator's first.")
     samples: int = Field(3000, ge=100, description="Random faces that are drawn and labelled.")
-    parts: int = Field(2, ge=1, description="Jobs that share the drawing. It does not change any face.")
+    parts: int = Field(2, ge=1, description="Number of jobs that draw the faces. It does not change any face.")
     labels_from: AnnotatorName = Field(
         "trained_here", description="The annotator whose labels the directions are fitted to."
     )
@@ -56,10 +58,10 @@ class DirectionSettings(Settings):
     )
     factors: Annotated[Names[str], Field(min_length=1)] = Field(
         ["gender", "age", "ethnicity", "hair"],
-        description="What directions are fitted for: demographic dimensions, hair (its colour), CelebA attributes.",
+        description="Factors that get directions: demographic dimensions, hair (its colour), CelebA attributes.",
     )
     confidence: float = Field(0.8, ge=0.5, le=1, description="Only labels of at least this probability are fitted.")
-    test_share: float = Field(0.3, gt=0, lt=1, description="Share of the faces that is held out of every fit.")
+    test_share: float = Field(0.3, gt=0, lt=1, description="Share of the faces that no fit uses.")
     effects: EffectsSettings = Field({})
     mirror: MirrorSettings = Field({})
     balanced: BalancedSettings = Field({})

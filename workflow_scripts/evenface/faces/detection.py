@@ -4,7 +4,7 @@ dlib's 5-point model (CC0) finds four eye corners and the base of the nose. Eye 
 midpoints of the corners. The nose tip and the mouth corners are not among its points: they are
 carried over from dlib's mean face by the least-squares similarity that maps the mean face's five
 points onto the detected ones (:func:`complete_landmarks`). dlib's 68-point model has all five
-points; its training images forbid commercial use, so that it acts only when configured.
+points; its training images forbid commercial use, so it is used only when configured.
 """
 
 from __future__ import annotations

@@ -60,25 +60,25 @@ class StatisticsSettings(Settings):
     attributes: tuple[str, ...] = Field((), description="Attributes to evaluate; none for all.")
     groupings: tuple[str, ...] = Field(DEFAULT_GROUPINGS, description=GROUPINGS)
     min_denominator: int = Field(
-        30, ge=1, description="Images a rate must rest on; a rate over fewer is written but takes no part in gaps."
+        30, ge=1, description="Fewest images of a rate; a rate over fewer is written but not used in gaps."
     )
-    min_identities: int = Field(10, ge=1, description="Identities a rate must rest on, likewise.")
+    min_identities: int = Field(10, ge=1, description="Fewest identities of a rate, likewise.")
     alpha: Share = Field(0.5, description="Weight of false positives in the fairness discrepancy rate.")
-    include_unknown: bool = Field(False, description="Whether the level unknown takes part in gaps.")
+    include_unknown: bool = Field(False, description="Whether gaps include the level unknown.")
     allow_missing_images: bool = Field(
-        False, description="Whether images that only some models were scored on are left out, instead of an error."
+        False, description="Whether images that not all models scored are left out; otherwise they are an error."
     )
     summary: Annotated[tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})] = Field(
         DEFAULT_SUMMARY, description="Criteria of results/fairness.csv."
     )
     circular: dict[str, Dimension] = Field(
         DEMOGRAPHIC_ATTRIBUTES,
-        description="Attributes that spell out a dimension, with that dimension; they are not judged within it.",
+        description="Attributes that say the same as a dimension, with that dimension; they are not evaluated within it.",
     )
     n_boot: int = Field(
-        1000, ge=0, description="Bootstrap replicates of the identities behind intervals; 0 leaves intervals out."
+        1000, ge=0, description="Bootstrap replicates of the identities for intervals; 0 leaves intervals out."
     )
-    n_perm: int = Field(1000, ge=0, description="Permutations of identities behind p values; 0 leaves them out.")
+    n_perm: int = Field(1000, ge=0, description="Permutations of identities for p values; 0 leaves them out.")
     ci_level: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     weights: Literal["multinomial", "poisson"] = Field("multinomial", description="How identities are drawn.")
     practical_threshold: Share = Field(0.05, description="Gap that matters in practice; verdicts refer to it.")
@@ -87,11 +87,11 @@ class StatisticsSettings(Settings):
     )
     confusion: dict[str, tuple[tuple[Weight, ...], ...]] = Field(
         {},
-        description="For each dimension the validation counts of its annotator, rows true and columns assigned levels "
-        "in declared order; adds rates corrected for its errors.",
+        description="For each dimension, the validation counts of its annotator: a row per true level, a column per assigned "
+        "level, in declared order. It adds rates corrected for the annotator's errors.",
     )
     block_size: int = Field(
-        24, ge=1, description="Most attributes resampled together. It changes memory and no result."
+        24, ge=1, description="Most attributes resampled together. It changes memory use, and no result."
     )
 
 

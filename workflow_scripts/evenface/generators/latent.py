@@ -41,7 +41,7 @@ def class_of(name: str) -> type:
     about = part(Generator, name, "latent_directions.generator")
     if not about.latent_code:
         able = ", ".join(p.name for p in parts(Generator).values() if p.latent_code)
-        raise UserError(f"generator {name!r} draws from no latent space; choose one of {able}")
+        raise UserError(f"generator {name!r} does not draw from a latent space; choose one of {able}")
     return load(about.latent_code)
 
 

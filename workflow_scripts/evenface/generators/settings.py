@@ -47,7 +47,7 @@ class WalkSettings(Settings):
 
     target: float = Field(0.9, gt=0, lt=1, description="A walk ends when every wanted level has this probability.")
     step: float = Field(0.25, gt=0, le=2, description="Length of a step, in standard deviations of the latent.")
-    max_steps: int = Field(60, ge=1, description="A walk ends after so many steps.")
+    max_steps: int = Field(60, ge=1, description="A walk ends after this many steps.")
     max_distance: float = Field(
         4,
         gt=0,

@@ -18,7 +18,7 @@ import numpy as np
 
 from evenface.errors import UserError, check_names
 
-#: A direction of which less than this share of the length is left by what it must hold still leads nowhere.
+#: A conditional direction that keeps less than this share of its length is not used.
 _NOTHING_LEFT = 1e-3
 
 #: A walk gives up when a step of 1/8 of the length no longer raises the wanted probabilities.
@@ -91,7 +91,7 @@ def mirrored(x: np.ndarray, scorers: Mapping[str, Scorer], factor: str, level: s
     normal, offset = scorers[factor].contrast(level, rival)
     along = orthogonal(normal, held_span(scorers, factor))
     if along is None:
-        raise UserError(f"{factor} cannot be told from the other factors: no direction changes it alone")
+        raise UserError(f"{factor} cannot be separated from the other factors: no direction changes it alone")
     distance = (x * normal).sum(-1) + offset
     return x - 2 * (distance / (normal * along).sum())[..., None] * along
 

@@ -2,7 +2,7 @@
 
 Duta et al., arXiv:2004.04989 (2020); Meng et al., MagFace, CVPR 2021. Every block normalises its input
 first and leaves the sum with its shortcut bare. Layout, tensor names and initialisation follow the
-public MagFace model whose weights are distributed, so that its state dictionaries load by name.
+public MagFace model whose weights are distributed; their state dictionaries load by name.
 """
 
 from __future__ import annotations

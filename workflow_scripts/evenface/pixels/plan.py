@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-#: The parts of a faces table that are packed apart, so that another test set changes no training.
+#: The parts of a faces table that are packed separately; another test set then changes no training.
 SPLITS: dict[str, tuple[str, ...]] = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
 
 

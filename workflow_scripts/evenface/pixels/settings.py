@@ -20,6 +20,6 @@ class PixelsSettings(Settings):
     store: Literal["auto", "packed", "jpeg", "direct"] = Field(
         "auto",
         description="packed: decoded pixels. jpeg: the pictures as they are, in one file, decoded at every reading. "
-        "direct: the pictures where they lie. auto: the first of these that fits the free space.",
+        "direct: the pictures where they are. auto: the first of these that fits the free space.",
     )
     reserve_gb: float = Field(10, ge=0, description="Space on the disk of the folder that is left free.")

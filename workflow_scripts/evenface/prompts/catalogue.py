@@ -158,11 +158,11 @@ def _check_template(template: str, levels: dict[str, list[str]], traits: int) ->
     for name, listed in levels.items():
         if len(listed) > 1 and marks[name] not in filled:
             raise UserError(
-                f"{key}: {template!r} does not say {{{name}}}, of which there are {len(listed)} levels, so that their prompts "
-                "would be the same; put it in, or list one level"
+                f"{key}: {template!r} does not contain {{{name}}}, but {len(listed)} levels are listed; their prompts "
+                "would be the same. Put it in, or list one level"
             )
     if traits and marks["traits"] not in filled:
-        raise UserError(f"{key}: {template!r} does not say {{traits}}; put it in, or set traits_per_prompt to 0")
+        raise UserError(f"{key}: {template!r} does not contain {{traits}}; put it in, or set traits_per_prompt to 0")
 
 
 #: How often traits are drawn for one prompt before they are given up.
@@ -242,7 +242,7 @@ def read_csv(path: Path) -> list[Prompt]:
 def check(prompts: Sequence[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> None:
     """Raise one UserError that lists every defect of the catalogue (at most 20 lines)."""
     if not prompts:
-        raise UserError("the prompt catalogue cannot be used:\n  the catalogue has no prompt")
+        raise UserError("the prompt catalogue cannot be used:\n  the catalogue is empty")
     refuse(defects(prompts, max_tokens))
 
 

@@ -219,7 +219,9 @@ def _from_prompts(
         place, text = f"{path} row {number}", row["prompt"]
         group = known.get(row["cell"])
         if group is None:
-            raise UserError(f"{place}: cell {row['cell']!r} is no group of {KEY}; use one such as {groups[0].cell!r}")
+            raise UserError(
+                f"{place}: cell {row['cell']!r} is not a group of {KEY}; use one such as {groups[0].cell!r}"
+            )
         if not text:
             found.append(Finding("empty", place, "the prompt is empty; write one or delete the row"))
             continue

@@ -91,7 +91,7 @@ def defects(prompts: Iterable[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> 
         if lost := clip_cut(plain, max_tokens):
             tokens = clip_tokens_at_least(plain)
             found.append(
-                Finding("length", where, f"at least {tokens} CLIP tokens, {max_tokens} fit; {lost!r} would be cut off: "
+                Finding("length", where, f"at least {tokens} CLIP tokens, but only {max_tokens} fit; {lost!r} would be cut off: "
                         "shorten the prompt, or raise generation.prompts.max_tokens where every text encoder takes more")
             )  # fmt: skip
     return found
@@ -135,7 +135,7 @@ def balance_findings(
         Finding(
             "balance",
             f"{source}, group {', '.join(group)}",
-            f"{counts[group]} prompts, {wanted} are wanted of every group",
+            f"{counts[group]} prompts, but every group needs {wanted}",
         )
         for group in itertools.product(*axes.values())
         if counts[group] != wanted

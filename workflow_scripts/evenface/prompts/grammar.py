@@ -126,8 +126,8 @@ class Grammar:
             if kept:
                 usable[name] = kept
         if not usable:
-            raise UserError(f"config key {key}.slots: no phrase is left that leaves the target attributes alone; name more "
-                            f"slots, or give phrases of your own in {key}.phrases")  # fmt: skip
+            raise UserError(f"config key {key}.slots: every phrase mentions a target attribute; name more "
+                            f"slots, or give your own phrases in {key}.phrases")  # fmt: skip
         return Grammar(usable)
 
     def _draw(self, *seed: object) -> dict[str, str]:
@@ -155,8 +155,8 @@ class Grammar:
             misses = misses + 1 if len(found) == before else 0
             if misses > _TRIES:
                 raise UserError(
-                    f"config key generation.prompts.contextual.prompts_per_cell: the grammar has hardly more than "
-                    f"{len(found)} different contexts, {count} are asked for; name more slots or phrases, or ask for fewer"
+                    f"config key generation.prompts.contextual.prompts_per_cell: the grammar makes only about "
+                    f"{len(found)} different contexts, but needs {count}; name more slots or phrases, or ask for fewer"
                 )
         return list(found.values())
 

@@ -38,7 +38,7 @@ class PhrasesSettings(Settings):
 
     present: Text = Field(description="Phrase in prompts that ask for the attribute, such as smiling.")
     absent: Text = Field(
-        description="Phrase in the other prompts, put positively, such as neutral expression; negations are refused."
+        description="Phrase in the other prompts, worded positively, such as neutral expression; negations are refused."
     )
 
 

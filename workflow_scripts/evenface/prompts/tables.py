@@ -73,7 +73,7 @@ def read_table(path: Path, key: str) -> Table:
     except csv.Error as error:
         raise UserError(f"{path} row {line + 1}: not a CSV row ({error}); close every double quote") from error
     if repeated := [name for i, name in enumerate(columns) if name in columns[:i]]:
-        raise UserError(f"{path}: column {repeated[0]!r} stands twice in the header; remove one")
+        raise UserError(f"{path}: column {repeated[0]!r} occurs twice in the header; remove one")
     return Table(path, columns, rows, notes)
 
 

@@ -19,7 +19,7 @@ class Assets:
         self._flow = flow
 
     def fetched(self, rule: str) -> list[str]:
-        """Paths that ``rule`` fetches and that are not there. Existing weights are no rule's output: they stay."""
+        """Missing paths that ``rule`` fetches. No rule declares existing weights as its output; they stay."""
         from evenface.recipes.flow import absent
 
         return absent(self._flow.registry.fetched(rule))

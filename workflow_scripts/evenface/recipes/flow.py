@@ -83,7 +83,7 @@ class Flow:
 
     @property
     def unwritten(self) -> list[str]:
-        """Files of prompts that a language model is to write and has not; one that is there is the user's."""
+        """Missing files of prompts that a language model must write. A file that exists belongs to the user."""
         return absent(self.prompts)
 
     def check_before_jobs(self, targets: Collection[str]) -> None:
@@ -94,8 +94,7 @@ class Flow:
         require(self.needs, self.registry, "changed")
         if self.unwritten and not (targets and {*targets} <= {*self.prompts}):
             raise MissingPrompts(
-                f"{self.unwritten[0]} has not been written yet; ask for it first: "
-                f"snakemake --cores 1 {self.unwritten[0]}"
+                f"{self.unwritten[0]} has not been written yet; write it first: snakemake --cores 1 {self.unwritten[0]}"
             )
 
     def of_generators(self, pattern: str) -> list[str]:

@@ -52,7 +52,7 @@ class MagFace:
         if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():
             network, manifest = load_model(weights)
             if manifest["network"]["name"] != "iresnet":
-                raise UserError(f"{weights}: this is no recognition network; screening.magface.weights needs one")
+                raise UserError(f"{weights}: this is not a recognition network; screening.magface.weights needs one")
             self.network_name, self.sha256 = "iresnet trained here", manifest["weights_sha256"]
         else:
             network = load_network(f"magface-{backbone}", weights)
@@ -70,7 +70,7 @@ class MagFace:
     ) -> Iterator[np.ndarray]:
         """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time.
 
-        ``items`` are crops, or what ``crop_of`` makes one of; it is called by the threads, so that one decodes
+        ``items`` are crops, or what ``crop_of`` makes one of; the threads call it, so one decodes
         while another computes.
         """
 
@@ -138,5 +138,5 @@ def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: 
         )
     threshold = calibration.get("threshold")
     if not isinstance(threshold, (int, float)) or not math.isfinite(threshold):
-        raise UserError("the calibrated threshold is no number; delete the file and run calibrate_magface again")
+        raise UserError("the calibrated threshold is not a number; delete the file and run calibrate_magface again")
     return float(threshold)

@@ -38,7 +38,7 @@ def locating_recipe(screening: Mapping[str, Any], version: int, dataset: str) ->
 
 
 def is_calibrated(settings: Mapping[str, Any]) -> bool:
-    """Whether the threshold comes from a reference set: asked for, or left open for weights trained here."""
+    """Whether the threshold comes from a reference set: ``calibrated``, or ``auto`` with weights trained here."""
     threshold = settings["threshold"]
     return threshold == "calibrated" or (threshold == "auto" and settings["weights"] == TRAINED_HERE)
 
@@ -71,7 +71,7 @@ class MagFaceTrainingSettings(EpochSettings):
     left_out = frozenset(EpochSettings.model_fields) - {"epochs", "batch_size", "learning_rate"}
 
     dataset: str = Field(
-        "celeba", description="Data set with several images of each identity; no identity is in two of its splits."
+        "celeba", description="Data set with several images of each identity; every identity must be in one split only."
     )
     network: Literal["small", BACKBONES] = Field(
         "small", description="small: half a minute on one CPU core for a thousand images. The others need a GPU."
@@ -94,18 +94,18 @@ class MagFaceTrainingSettings(EpochSettings):
 
 
 class MagFaceSettings(Settings):
-    """MagFace: the length of a face's embedding is its quality. It judges only where weights are given."""
+    """MagFace: the length of a face's embedding is its quality. It acts only when weights are given."""
 
     weights: str | None = Field(
         None,
-        description="A published checkpoint; trained_here for the network that this workflow trains; null judges no "
-        "quality.",
+        description="A published checkpoint; trained_here for the network that this workflow trains; null judges "
+        "nothing.",
     )
     backbone: Literal[BACKBONES] = Field("iresnet100", description="The network of a published checkpoint.")
     threshold: float | Literal["auto", "calibrated"] = Field(
         "auto",
-        description="A face with a lower magnitude is rejected: a number, or calibrated for a quantile of the "
-        "reference set. auto takes 20 for published weights, as published, and calibrates others.",
+        description="Faces with a lower magnitude are rejected. A number, or calibrated: the quantile of the reference "
+        "set. auto takes 20 for published weights, as published, and calibrates others.",
     )
     quantile: float = Field(
         0.05, gt=0, lt=1, description="Share of the reference set that a calibrated threshold rejects."
@@ -122,8 +122,8 @@ class MagFaceSettings(Settings):
     parts: int = Field(
         8,
         ge=1,
-        description="Jobs that share finding the faces of its training set and of its reference set. It does not "
-        "change any landmark; a killed run repeats the unfinished ones alone.",
+        description="Number of jobs that find the faces of its training set and of its reference set. It does not "
+        "change any landmark; after an interruption only unfinished jobs are repeated.",
     )
     max_unreadable: Share = Field(
         0.01,
@@ -150,7 +150,7 @@ class ScreeningSettings(Settings):
         "dlib5", description="Landmark model; dlib68 was trained on data that exclude commercial use."
     )
     upsample: Annotated[int, Field(ge=0, le=3)] | Literal["auto"] = Field(
-        "auto", description="How often the image is doubled before detection; auto decides by its size."
+        "auto", description="How many times the image's size is doubled before detection; auto decides by the size."
     )
     min_score: float = Field(0, description="Detections with a lower score are ignored.")
     many_faces: Literal["reject", "largest"] = Field(

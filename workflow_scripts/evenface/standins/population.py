@@ -90,7 +90,7 @@ class Member:
 
 
 def _in_order(shares: Mapping[str, float], levels) -> dict[str, float]:
-    """Shares in the vocabulary's order, so that the order of keys in a configuration decides nothing."""
+    """Shares in the vocabulary's order; the order of keys in a configuration changes nothing."""
     return {level: shares[level] for level in levels if level in shares}
 
 
@@ -114,9 +114,9 @@ def _deal(shares: Mapping[str, float], count: int) -> list[str]:
 def members(name: str, settings: StandinSettings, seed: int) -> list[Member]:
     """The identities of a stand-in, in the order of their numbers.
 
-    Shares are met (up to rounding) rather than in expectation, and within strata: hair colour within
-    each ethnicity, then age, gender and the CelebA format's splits (80/10/10) within what was dealt
-    before, so that products of dimensions are as balanced as their factors.
+    Shares are exact up to rounding, not only in expectation. They also hold within strata: hair colour within
+    each ethnicity, then age, gender and the CelebA format's splits (80/10/10) within what was drawn
+    before. Products of dimensions are therefore as balanced as their factors.
     """
     everyone = range(settings.identities)
     traits: dict[str, list[str]] = {}

@@ -13,12 +13,12 @@ from evenface.taxonomy import DIMENSIONS
 
 
 class StandinSettings(Settings):
-    """A data set rendered on this machine, in the files of a published one."""
+    """A data set rendered on this machine, in the file formats of a published one."""
 
     format: Annotated[str, NameOf(StandinFormat)] = Field(description="Layout of the published files.")
     identities: int = Field(200, ge=1, description="Number of people.")
     images_per_identity: int = Field(6, ge=1, description="Pictures of each person.")
-    parts: int = Field(2, ge=1, description="Jobs that share the rendering. It does not change any picture.")
+    parts: int = Field(2, ge=1, description="Number of rendering jobs. It does not change any picture.")
     domain: DomainName = Field("studio", description="How the pictures are lit, framed and degraded.")
     gender: dict[Gender, Weight] = Field({"female": 0.5, "male": 0.5}, description="Shares of people.")
     age: dict[Age, Weight] = Field(dict.fromkeys(DIMENSIONS["age"], 1), description="Shares of people.")
@@ -26,9 +26,9 @@ class StandinSettings(Settings):
         dict.fromkeys(DIMENSIONS["ethnicity"], 1), description="Shares of people."
     )
     hair_given_ethnicity: dict[Ethnicity, dict[HairColour, Share]] = Field(
-        {}, description="Shares of hair colours within an ethnicity; equal where nothing is given."
+        {}, description="Shares of hair colours within an ethnicity; equal shares by default."
     )
     label_noise: float = Field(0, ge=0, lt=1, description="Share of labels that are flipped.")
     undefined_rate: float = Field(
-        0, ge=0, lt=1, description="Share of labels that are left undefined, as MAAD-Face does."
+        0, ge=0, lt=1, description="Share of labels that are left undefined, as in MAAD-Face."
     )

@@ -9,8 +9,8 @@ import tarfile
 class Archive:
     """An open tar file and where its members lie. Threads may read from it at once.
 
-    The file is closed when the last reference to the object goes, so that nobody reads from a number that
-    belongs to another file by then. ``index`` (member name -> position and size in bytes, regular files only)
+    The file is closed when the last reference to the object goes. Nobody can then read from a descriptor that
+    by now belongs to another file. ``index`` (member name -> position and size in bytes, regular files only)
     is that of an earlier opening, or is found by reading all headers. Raises OSError, and tarfile.TarError
     for a file that is no tar or ends inside a member.
     """

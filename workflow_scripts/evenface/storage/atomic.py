@@ -112,7 +112,7 @@ def sweep(*folders: str | os.PathLike) -> int:
 
 
 def _is_gone(owner: re.Match[str], changed: float) -> bool:
-    """Whether the writer of a temporary file, which last ``changed`` then, is no more."""
+    """Whether the writer of a temporary file that was last ``changed`` then has ended."""
     machine, process, start, _ = owner.groups()
     if machine == _machine():
         return _started(int(process)) not in (start, _UNKNOWN)

@@ -1,8 +1,8 @@
 """Captions of training faces: what is true of a face, in the words of prompts.
 
-Most captions follow the project's own template, the others say the same in other orders and words, so that
-the model listens to the words and not to their places. A caption says nothing that is not true of its face;
-what is undefined (hair between two colours, say) is left out, and now and then what is known is too.
+Most captions follow the project's own template. The others say the same in other orders and words, which teaches
+the model words instead of positions. Everything a caption says is true of its face. Captions leave out what is
+undefined (such as hair between two colours), and sometimes what is known.
 """
 
 from __future__ import annotations

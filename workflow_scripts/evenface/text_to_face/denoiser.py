@@ -38,7 +38,7 @@ def build(settings: DenoiserSettings, side: int, latent_channels: int) -> tuple[
 
 
 def caption_of(truth: Mapping[str, Any], untold: float, random: np.random.Generator) -> str:
-    """What the model is told of a face in one step."""
+    """The caption that the model sees with a face in one step."""
     return neutral_text(random) if random.random() < untold else caption(truth, random)
 
 
@@ -50,7 +50,7 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 class Denoising(StepMethod):
-    """Velocity of noisy latents, told a caption of most faces."""
+    """Velocity of noisy latents, with a caption for most faces."""
 
     def __init__(
         self, session: Session, networks: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, latents: Latents,

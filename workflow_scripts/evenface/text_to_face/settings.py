@@ -26,14 +26,14 @@ class _StageSettings(StepSettings):
 
 
 class AutoencoderSettings(_StageSettings):
-    """The autoencoder: faces to latents and back.
+    """The autoencoder: faces to latents and back."""
 
-    Its batches are small: the gradient of a few faces is clear enough, and steps are what early training lacks.
-    """
-
+    # Its batches are small: a few faces give a clear gradient, and early training needs many steps.
     pace = (*StepSettings.pace, "parts")
 
-    parts: int = Field(10, ge=1, description="It is trained on so many parts, from the first; they hold every cell.")
+    parts: int = Field(
+        10, ge=1, description="Number of parts it is trained on, from the first; they must hold every cell."
+    )
     channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1)] = Field(
         [32, 48, 96, 128], description=LEVELS
     )
@@ -100,12 +100,11 @@ class EvaluationSettings(Settings):
 class TextToFaceSettings(Settings):
     """The latent diffusion model that is trained on parametric faces; only its own rules read this."""
 
-    faces: int = Field(14400, ge=1, description="Training faces; 72 in a row have one of every cell.")
+    faces: int = Field(14400, ge=1, description="Training faces; any 72 in a row contain one of every cell.")
     parts: int = Field(
         25,
         ge=1,
-        description="Jobs that share the rendering; best without a divisor in common with 72. It does not change any "
-        "face.",
+        description="Number of rendering jobs; best without a common divisor with 72. It does not change any face.",
     )
     render_size: int = Field(128, ge=32, le=512, description="Side of the rendered squares in pixels.")
     size: int = Field(96, ge=32, le=512, description="Side of the model's pictures in pixels.")

@@ -1,7 +1,7 @@
 """The model's tokenizer: CLIP's way of cutting text, with merges of its own few hundred words.
 
-Words of captions are one token each; any other text still becomes tokens, down to its bytes, so that no
-prompt is refused for its words.
+Words of captions are one token each. Any other text becomes several tokens, down to its bytes; a
+prompt may use any word.
 """
 
 from __future__ import annotations

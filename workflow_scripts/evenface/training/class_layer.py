@@ -1,7 +1,7 @@
 """MagFace: the class layer and loss that make the length of an embedding tell its quality.
 
 Meng et al., MagFace, CVPR 2021. Own-class angles get a margin that grows with the embedding's length,
-and a regulariser pulls lengths up, so that faces that are easy to recognise become long.
+and a regulariser pulls lengths up. Embeddings of faces that are easy to recognise become long.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MagFaceLayer(nn.Module):
     """Class vectors and the loss of embeddings against them.
 
     ``weight`` float (features, classes) as in the DataParallel trainer's files (``fc.weight``): one
-    column a class, of which only the direction counts; they start as unit vectors.
+    column a class. Only the direction of a column counts; columns start as unit vectors.
     """
 
     def __init__(self, features: int, classes: int, margin: Margin | None = None):

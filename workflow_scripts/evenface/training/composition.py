@@ -23,11 +23,11 @@ _COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", "gender", "a
 
 
 def draw_balanced(faces: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """``count`` rows of ``faces``, as equally many of every cell as there are, without replacement.
+    """``count`` rows of ``faces``, as equally many of every cell as possible, without replacement.
 
-    A cell that has too few gives all it has and the others make up for it. The rows of a cell come
-    in one random order that depends on the seed and the cell only, so that a larger draw contains
-    a smaller one up to rounding.
+    A cell with too few rows gives all of them, and the others give more. The rows of a cell come
+    in one random order that depends on the seed and the cell only. A larger draw therefore contains
+    a smaller one, up to rounding.
     """
     if count >= len(faces):
         return faces

@@ -1,9 +1,9 @@
-"""The one training loop: any method, its selected weights, and a state from which a killed training goes on.
+"""The one training loop: any method, its selected weights, and a state from which a killed training continues.
 
 A method (:class:`evenface.training.method.Method`) says what is trained, on which batches and by which loss; the
 loop takes the steps, saves and restores, reports, judges after every round of steps, and keeps the weights that the
-method's own numbers select. Every random choice is drawn from a seed made of names (round and step), so that a
-training that was killed and started again takes the same steps as one that was not.
+method's own numbers select. Every random choice is drawn from a seed made of names (round and step). A
+training that was killed and started again therefore takes the same steps as one that was not.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def fit(
     """
     state = _State(method, device, digest, state_path)
     if not state.parameters:
-        raise UserError(
-            f"{label}: every parameter is frozen, so that nothing can be trained; let the method train some"
-        )
+        raise UserError(f"{label}: every parameter is frozen, so nothing can be trained; let the method train some")
     if state.restore():
         log.info("%s: going on after %s", label, _position(method, state.step))
     report = _Progress(label, method, state)

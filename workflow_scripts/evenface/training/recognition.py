@@ -1,7 +1,7 @@
 """Training a MagFace network on the identities of a data set, for data sets no published network knows.
 
-It is small, and made to judge quality: part of what it sees is blurred, reduced or covered, which
-teaches it no label of quality, only that such faces are harder to tell apart.
+It is small, and made to judge quality: some training faces are blurred, reduced or covered. It learns no
+quality labels, only that such faces are harder to tell apart.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
 def prepare(threads: int) -> None:
     """Set torch's thread count, memory reuse and deterministic algorithms for this process.
 
-    Sums are split over threads, so that their count changes the last bits of a result: pass a
+    Sums are split over threads, so the number of threads changes the last bits of a result: pass a
     number from the configuration, not the number of cores at hand.
     """
     # Threads that wait must sleep: spinning ones take the processor from whatever else runs.

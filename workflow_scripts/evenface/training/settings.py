@@ -34,12 +34,14 @@ class LoopSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
     clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
     average: float = Field(
-        0.0, ge=0, lt=1, description="Decay of a running mean of the weights that is judged and kept; 0 keeps none."
+        0.0, ge=0, lt=1, description="Decay of a running mean of the weights, which is judged and kept; 0 turns it off."
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the forward pass; auto takes bfloat16 where the processor has it."
     )
-    save_seconds: float = Field(30, ge=0, description="Time between two states a killed training goes on from.")
+    save_seconds: float = Field(
+        30, ge=0, description="Seconds between two saved states, from which a killed training continues."
+    )
 
 
 class EpochSettings(LoopSettings):
@@ -69,7 +71,7 @@ class EpochSettings(LoopSettings):
         "blocks, for a slow disk; gives another model.",
     )
     cache_mb: int = Field(
-        4096, ge=1, description="Pixels kept in memory; those of a larger set are read when they are needed."
+        4096, ge=1, description="Megabytes of pixels kept in memory; the pixels of a larger set are read when needed."
     )
 
 
@@ -81,15 +83,17 @@ class StepSettings(LoopSettings):
     optimiser: Literal["adam", "adamw", "sgd"] = Field(
         "adamw", description=LoopSettings.model_fields["optimiser"].description
     )
-    steps: int = Field(1000, ge=1, description="Steps of the training. A training that was begun with fewer goes on.")
+    steps: int = Field(1000, ge=1, description="Steps of the training. A training that ended with fewer continues.")
     batch_size: int = Field(32, ge=1, description="Faces per step.")
     learning_rate: float = Field(5e-4, gt=0, description="The optimiser's step size.")
     weight_decay: float = Field(0.01, ge=0, description="L2, or decoupled weight decay.")
-    warmup: int = Field(200, ge=0, description="Steps in which the step size is reached.")
+    warmup: int = Field(200, ge=0, description="Steps until the step size reaches its full value.")
     decay: Share = Field(0.25, description="Share of the steps over which the step size falls to 0.")
-    average: float = Field(0.999, ge=0, lt=1, description="Decay of the running mean of the weights that is kept.")
+    average: float = Field(0.999, ge=0, lt=1, description="Decay of the running mean of the weights, which is kept.")
     clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0 does not bound it.")
-    save_seconds: float = Field(180, ge=0, description="Seconds between two states on disk. Changes no weight.")
+    save_seconds: float = Field(
+        180, ge=0, description="Seconds between two states on disk. It does not change any weight."
+    )
     log_every: int = Field(50, ge=1, description="Steps between two lines of the log.")
 
 
@@ -100,19 +104,21 @@ class ClassifierSettings(EpochSettings):
 
     network: Choice = Field("slim_cnn", description="The network: a name, or `{name: ..., settings}`.")
     method: Choice = Field(
-        "erm", description="How it learns, mitigation of bias included: a name, or `{name: ..., settings}`."
+        "erm", description="The training method, which may reduce bias: a name, or `{name: ..., settings}`."
     )
     initial_weights: str | None = Field(
         None,
         description="File the training starts from: weights of this workflow, such as "
         "results/models/synthetic/{seed}/model.safetensors, or a published checkpoint of the network. Layers whose "
-        "shape depends on the number of attributes are drawn anew where the file has another number.",
+        "shape depends on the number of attributes get new random weights when the file has another number.",
     )
     threshold: Literal["fixed", "validation"] = Field(
-        "fixed", description="Decide at 0.5, or at the balanced-accuracy optimum of the validation split."
+        "fixed",
+        description="Threshold for decisions. fixed: 0.5. validation: the one with the best balanced accuracy on the "
+        "validation split.",
     )
     image_size: Pair[Annotated[int, Field(ge=1)]] | None = Field(
-        None, description="Width and height in pixels of the images the network sees; null takes the published ones."
+        None, description="Width and height in pixels of the images the network sees; null takes the published size."
     )
     crop: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Central share of every training image that is kept; null keeps all."
@@ -124,7 +130,7 @@ class ClassifierSettings(EpochSettings):
 
 
 class TrainingSettings(ClassifierSettings):
-    """The section ``training`` of the configuration."""
+    """How classifiers are trained."""
 
     attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
         HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
@@ -141,14 +147,14 @@ OVERRIDES: tuple[str, ...] = tuple(
 
 
 class _Run(Settings):
-    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it sets otherwise."""
+    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it changes."""
 
     left_out = frozenset(OVERRIDES)
 
     real: str | None = Field(None, description="Data set of real images.")
     synthetic: bool | str = Field(
         False,
-        description="Whether generated faces are used: true takes those of the first generator, a name those of that generator.",
+        description="Whether generated faces are used. true: those of the first generator. A name: those of that generator.",
     )
     synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Synthetic images per real one; null takes all."
@@ -248,7 +254,7 @@ def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
 
 
 def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[int, int]:
-    """(rows, columns) of the images its network is shown; UserError when the network cannot take so small ones."""
+    """(rows, columns) of the images its network is shown; UserError when they are too small for the network."""
     network, _ = choose(Network, settings.network, f"{where}.network")
     size = settings.image_size or network.size
     if size[0] < network.smallest[0] or size[1] < network.smallest[1]:

@@ -23,7 +23,7 @@ def attribute_metrics(scores: np.ndarray, labels: np.ndarray, thresholds: np.nda
     """Per attribute: positives, negatives, accuracy, balanced accuracy, true and false positive rate.
 
     ``scores`` float (n, a) in [0, 1], ``labels`` (n, a) in {+1, -1, 0}, ``thresholds`` (a,). Undefined
-    labels are left out; what has no denominator is NaN.
+    labels are left out; a rate without a denominator is NaN.
     """
     decided = scores > thresholds
     positive, negative = labels > 0, labels < 0

@@ -22,9 +22,9 @@ class FacerSettings(PublishedSettings):
     detector: Literal["retinaface", "landmarks"] = Field(
         "retinaface", description="retinaface: as published. landmarks: the five points that screening found."
     )
-    min_score: Share = Field(0.8, description="RetinaFace's answer is a face above this score.")
+    min_score: Share = Field(0.8, description="RetinaFace's answer counts as a face above this score.")
     max_side: int | None = Field(
         None,
         ge=32,
-        description="Larger pictures are reduced to this longest side, in pixels, for RetinaFace; null reduces none.",
+        description="Larger pictures are reduced to this longest side, in pixels, for RetinaFace; null keeps their size.",
     )

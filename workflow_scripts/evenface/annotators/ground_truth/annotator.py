@@ -33,7 +33,7 @@ class GroundTruth:
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """Read the labels off ``rows``; ``images`` are not looked at. UserError where no truth is recorded."""
         if rows is None or "truth" not in rows:
-            raise UserError("ground_truth needs shards with a truth column; this generator records none, so take it out "
+            raise UserError("ground_truth needs shards with a truth column; this generator does not record it, so take it out "
                             "of annotation.annotators")  # fmt: skip
         truths = [self._parse(image_id, text) for image_id, text in zip(rows["image_id"], rows["truth"])]
         scores = {}
@@ -56,7 +56,7 @@ class GroundTruth:
         except (TypeError, ValueError, KeyError, AttributeError):
             pass
         raise UserError(
-            f"image {image_id!r}: the generator recorded no truth that can be read; take ground_truth out of "
+            f"image {image_id!r}: the truth that the generator recorded cannot be read; take ground_truth out of "
             f"annotation.annotators or generate the shard again"
         )
 

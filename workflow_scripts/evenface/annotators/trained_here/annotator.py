@@ -1,8 +1,8 @@
 """The annotator this workflow trains: attributes and demographics from one small network.
 
-It learns from a data set that is independent of the generated faces and labels them as a stranger
-would, so that its disagreement with the generator's truth measures annotation error. How far it
-can be trusted is measured too: a gate on validation accuracy, and a confusion matrix per group.
+It learns from a data set that is independent of the generated faces. Its disagreement with the generator's
+truth therefore measures annotation error. A minimum of validation accuracy and a confusion matrix per group
+say how far it can be trusted.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ class TrainedHereSettings(EpochSettings):
     )
     may_withhold: Names[str] = Field(
         [],
-        description="Attributes or dimensions that may fall below the minimum: they are reported and left undefined, "
-        "and the workflow goes on.",
+        description="Attributes or dimensions that may be below the minimum: they are reported and left undefined, "
+        "and the workflow continues.",
     )
     epochs: int = Field(12, ge=1, description="Passes over the training set.")
     batch_size: int = Field(32, ge=2, description="Images per step.")

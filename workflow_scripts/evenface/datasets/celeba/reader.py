@@ -158,7 +158,9 @@ def _attributes_txt(path: Path) -> tuple[list[str], np.ndarray, Callable[[int], 
     order = _columns(path, header)
     numbers = [i for i in range(2, len(lines)) if lines[i].strip()]
     if len(numbers) != count:
-        raise UserError(f"{path}: line 1 announces {count} images, {len(numbers)} rows follow; the file is incomplete")
+        raise UserError(
+            f"{path}: line 1 announces {count} images, but {len(numbers)} rows follow; the file is incomplete"
+        )
     names: list[str] = []
     parts = []
     for start in range(0, len(numbers), _CHUNK):
@@ -238,14 +240,14 @@ def _partition(root: Path, names: pd.Index) -> np.ndarray:
     allowed = {str(k): v for k, v in _PARTITIONS.items()}
     wrong = next(((n, v) for n, v in pairs.items() if v not in allowed), None)
     if wrong is not None:
-        raise UserError(f"{path}: {wrong[0]} has partition {wrong[1]!r}; allowed are 0 (train), 1 (val), 2 (test)")
+        raise UserError(f"{path}: {wrong[0]} has partition {wrong[1]!r}; it must be 0 (train), 1 (val) or 2 (test)")
     return np.array([allowed[v] for v in _lookup(path, pairs, names, "partition")], dtype=object)
 
 
 def _identities(root: Path, names: pd.Index) -> np.ndarray | None:
     path = _find(root, "identity_CelebA.txt", "identity_CelebA.csv")
     if path is None:
-        log.warning("%s: identity_CelebA.txt is not there; every image counts as a person of its own", root)
+        log.warning("%s: identity_CelebA.txt is not there; every image counts as a separate person", root)
         return None
     return _lookup(path, _pairs(path, "identity"), names, "identity")
 

@@ -12,6 +12,6 @@ class MAADFaceSettings(DatasetSettings):
 
     allow_missing_images: bool | None = Field(
         True,
-        description="Accept rows without an image, and list them as rejected. The file lists all of VGGFace2, so that "
-        "a part of the images is the usual case.",
+        description="Accept rows without an image, and list them as rejected. The file lists all of VGGFace2, and "
+        "most copies hold only a part of the images.",
     )

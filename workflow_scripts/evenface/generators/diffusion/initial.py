@@ -18,7 +18,7 @@ def read_initial(reader: ImageReader, request: Request, size: tuple[int, int]) -
     """The initial image of a request at ``size`` (width, height), and the SHA-256 of its file or member.
 
     The largest part of that shape around the middle is taken, and enlarged or reduced (Lanczos): models draw faces
-    badly at other sizes than they were trained at. UserError when there is no such image.
+    badly at other sizes than they were trained at. UserError when the image does not exist.
     """
     reference = request.initial_image
     if not reference:

@@ -39,8 +39,8 @@ class PipelineSettings(Settings):
     )
     config: str | None = Field(
         None,
-        description="For a single file: the folder with the configuration files of the model in diffusers' form; "
-        "weights are not needed there. null works for Stable Diffusion 1.x and SDXL.",
+        description="For a single file: a folder with the model's configuration files in diffusers' form; it does not need "
+        "weights. null works for Stable Diffusion 1.x and SDXL.",
     )
     variant: str | None = Field(None, description="For a folder: the variant of its files, such as fp16.")
     scheduler: Scheduler | None = Field(None, description="Sampler; null takes the model's own.")
@@ -68,8 +68,8 @@ class PipelineSettings(Settings):
     )
     prompt_weights: Literal["understand", "refuse"] = Field(
         "understand",
-        description="What (term:1.4) in a prompt does: it weighs the term, in models whose text encoders are CLIP's, "
-        "or it stops the workflow. It is never passed on as text.",
+        description="What (term:1.4) in a prompt does. understand: it weighs the term, in models with CLIP's text encoders. "
+        "refuse: it stops the workflow. It is never passed on as text.",
     )
     safety_checker: bool = Field(
         True,
@@ -84,7 +84,7 @@ STEPS = {"ge": 1, "le": 1000, "description": "Steps of the sampler."}
 GUIDANCE = {
     "ge": 0,
     "le": 50,
-    "description": "How strongly the text is followed. At 1 and below there is no guidance, and no negative prompt.",
+    "description": "How strongly the text is followed. At 1 and below, guidance and the negative prompt are off.",
 }
 
 
@@ -98,6 +98,6 @@ class DiffusionSettings(PipelineSettings):
         0.6,
         gt=0,
         le=1,
-        description="How far images that start from others are changed: the share of the steps that is taken. 1 "
+        description="How much initial images are changed: the share of the steps that is taken. 1 "
         "ignores the initial image.",
     )

@@ -69,7 +69,7 @@ def read_prompt(text: str, what: str, pipeline: DiffusionPipeline, weights: str)
     this pipeline's encoders cannot be given, and for a text beyond the limit, with the part that would be cut.
     """
     if what != "negative prompt" and not text.strip():
-        raise UserError(f"the {what} is empty; write what is to be seen")
+        raise UserError(f"the {what} is empty; write what the picture should show")
     if not has_weights(text):
         prompt = Prompt(read_weights(text)[0])
     elif weights == "refuse":
@@ -103,7 +103,7 @@ def _check_length(text: str, what: str, known: Sequence[Limit]) -> None:
         return
     most, tokens, ids, limit = max(cuts, key=lambda cut: cut[0])
     lost = limit.tokenizer.decode(ids[most - 1 : -1], skip_special_tokens=True).strip()
-    raise UserError(f"the {what} {_shown(text)} has {tokens} tokens, the text encoder takes {most}, its start and end "
+    raise UserError(f"the {what} {_shown(text)} has {tokens} tokens, but the text encoder takes {most}, start and end "
                     f"marks included; {lost!r} would be cut off: shorten it")  # fmt: skip
 
 

@@ -106,7 +106,7 @@ class GuidedGenerator:
         missing = [f for f in wanted if f not in scorers and (f in request.demographics or f == "hair")]
         if missing:
             raise UserError(
-                f"cell {request.request_id}: {missing[0]} is asked for, which the directions were not fitted for; "
+                f"cell {request.request_id} asks for {missing[0]}, but the directions were not fitted for it; "
                 f"add it to latent_directions.factors"
             )
         guided = {factor: level for factor, level in wanted.items() if factor in scorers}

@@ -8,7 +8,7 @@ from evenface.generators.settings import WalkSettings
 
 
 class GuidedSettings(WalkSettings):
-    """The guided generator: faces of latent_directions.generator, walked to what a prompt asks for."""
+    """The guided generator: it changes faces of latent_directions.generator until they show what a prompt asks for."""
 
     left_out = frozenset({"tries", *WalkSettings.model_fields})
 
@@ -16,6 +16,6 @@ class GuidedSettings(WalkSettings):
         3,
         ge=1,
         le=100,
-        description="Latents that are walked, one after the other, before the nearest face is given and marked as not "
+        description="Latents that are tried, one after the other; if all fail, the nearest face is given and marked as not "
         "met.",
     )

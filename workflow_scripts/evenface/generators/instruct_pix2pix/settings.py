@@ -19,6 +19,6 @@ class InstructPix2PixSettings(PipelineSettings):
     image_guidance: float = Field(1.5, ge=1, le=20, description="How strongly the initial image is kept.")
     instruction: Text = Field(
         "make this a portrait of a {age} {ethnicity} {gender} with {hair}",
-        description="What the model is told, with the fields {age} {ethnicity} {gender} {hair} and {prompt} of each "
+        description="The instruction for the model; {age} {ethnicity} {gender} {hair} and {prompt} are filled in for each "
         "image.",
     )

@@ -48,7 +48,7 @@ class StyleGAN3Generator:
 
     ``settings``: those of :class:`StyleGAN3Settings`, with ``files`` (``network``: a published pickle or what it was converted to),
     ``device`` and ``threads``. The network is loaded here. Raises UserError for unknown settings, a file that
-    is no StyleGAN3 network, and a label or cut-off that the network has not.
+    is not a StyleGAN3 network, and for a label or cut-off that the network does not have.
     """
 
     name = NAME
@@ -89,14 +89,14 @@ class StyleGAN3Generator:
         if label is not None and not 0 <= label < classes:
             raise UserError(
                 f"{_KEY}.label is {label}, but the network {self.path} "
-                + (f"has classes 0 to {classes - 1}" if classes else "knows no classes; set it to null")
+                + (f"has classes 0 to {classes - 1}" if classes else "has no classes; set it to null")
             )
         if cutoff is not None and cutoff > self.network.num_ws:
             raise UserError(
                 f"{_KEY}.truncation_cutoff is {cutoff}, but the network has {self.network.num_ws} style vectors"
             )
         if self.network.synthesis.layers[-1].plan.channels_out != 3:
-            raise UserError(f"{self.path}: the network draws no colour pictures")
+            raise UserError(f"{self.path}: the network does not draw colour pictures")
 
     def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
         """One face per request, in order; each depends on its request's seed alone."""
@@ -109,7 +109,7 @@ class StyleGAN3Generator:
             yield GeneratedFace(request, image, {"identity": request.request_id, **record})
 
     def dimension(self, space: str) -> int:
-        """Coordinates of a latent of ``space``; UserError for a space it has not."""
+        """Coordinates of a latent of ``space``; UserError for an unknown space."""
         self._known(space)
         return self.network.z_dim if space == "z" else self.network.w_dim
 

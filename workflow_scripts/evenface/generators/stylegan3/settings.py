@@ -11,7 +11,7 @@ from evenface.parts import Settings
 
 
 class StyleGAN3Settings(Settings):
-    """StyleGAN3: random faces; it ignores prompts. docs/generators.md says what follows from that."""
+    """StyleGAN3: random faces; it ignores prompts. docs/generators.md says how to use it."""
 
     network: Text = Field(
         "models/stylegan3/stylegan3-t-ffhqu-256x256.pkl",
@@ -19,7 +19,7 @@ class StyleGAN3Settings(Settings):
         "converted to.",
     )
     truncation_psi: float = Field(
-        1, ge=0, le=2, description="Below 1, faces are drawn towards the average one: fewer failures, less variety."
+        1, ge=0, le=2, description="Below 1, faces are closer to the average face: fewer failures, less variety."
     )
     truncation_cutoff: int | None = Field(
         None, ge=0, description="Number of style vectors that are truncated; null truncates all."
@@ -30,7 +30,7 @@ class StyleGAN3Settings(Settings):
     seeds: Literal["own", "published"] = Field(
         "own",
         description="own: latents come from the whole 63-bit seed of an image. published: from its lower 32 bits, as "
-        "NVIDIA's programs draw them; given the seed in the image's record, they draw the same face.",
+        "NVIDIA's programs draw them; with the seed of the image's record, those programs draw the same face.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",

@@ -1,7 +1,7 @@
 """Slim-CNN, a small convolutional network for many face attributes at once.
 
 Sharma and Foroosh, arXiv:1907.02157 (2019). Layout, tensor names and initialisation follow the
-public PyTorch model whose weights are distributed, so that its state dictionary loads by name.
+public PyTorch model whose weights are distributed; its state dictionary loads by name.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def export(settings: Mapping[str, Any], out: str | os.PathLike) -> str:
     if out.suffix != ".csv":
         raise UserError(f"{out}: a prompt table is a CSV file; give a name that ends in .csv")
     if out.exists():
-        raise UserError(f"{out} is there; delete it or give another name")
+        raise UserError(f"{out} exists; delete it or give another name")
     prompts = [case.prompt for case in _review(settings).cases]
     attributes = [name for name in CELEBA_ATTRIBUTES if any(prompt.attributes.get(name) for prompt in prompts)]
     columns = ["cell", "prompt", *DIMENSIONS, *attributes]

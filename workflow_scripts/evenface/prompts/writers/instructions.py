@@ -107,7 +107,7 @@ def _read_line(line: str, key: str) -> tuple[str, str]:
         return f'must be a JSON object with the one key "{key}"', ""
     value = pairs[0][1]
     if not isinstance(value, str):
-        return f'has a "{key}" that is no text', ""
+        return f'has a "{key}" that is not text', ""
     text = " ".join(value.split())
     if not 3 <= len(text) <= _TEXT or not text.isprintable():
         return f'has a "{key}" of {len(text)} characters; 3 to {_TEXT} printable ones are read', ""

@@ -1,4 +1,4 @@
-"""The file a language model's catalogue is kept in, so that the DAG reads a file and asks nobody."""
+"""The file that keeps a language model's catalogue. The DAG reads the file and never asks the model."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def write_catalogue(
 ) -> None:
     """Have the ``task`` written and keep it as the CSV file ``out``: columns ``context``, or ``cell`` and ``prompt``.
 
-    What has come is kept beside it until all is there, so that an interrupted writing goes on where it stopped.
+    Finished lines are kept beside it until all are written; an interrupted writing continues from them.
     UserError if the file is there (it may have been edited), or the writer fails.
     """
     out = Path(out)
     if out.exists():
-        raise UserError(f"{out} is there; delete it to have it written again")
+        raise UserError(f"{out} exists; delete it to have it written again")
     block = settings.get(settings["writer"], {})
     progress = _Progress(out.with_name(f".{out.name}.partial"))
     writer: PromptWriter = ModelWriter(

@@ -15,9 +15,9 @@ class GrammarSettings(Settings):
 
     slots: Names[str] = Field(
         [],
-        description="Slots in the order they are said, among expression, pose, clothing, activity, place, light, "
+        description="Slots in the order of the sentence, among expression, pose, clothing, activity, place, light, "
         "background, camera; an empty list takes all.",
     )
     phrases: dict[str, Annotated[Names[Text], Field(min_length=1)]] = Field(
-        {}, description="Slot -> phrases. They replace the built-in ones; a new name adds a slot of your own."
+        {}, description="Slot -> phrases. They replace the built-in ones; a new name adds your own slot."
     )

@@ -50,7 +50,7 @@ class Endpoint:
         parts = urllib.parse.urlsplit(base)
         key = f"config key {KEY}.openai"
         if not parts.hostname or parts.query or parts.fragment:
-            raise UserError(f"{key}.base_url: {base!r} is no address such as http://localhost:8000/v1")
+            raise UserError(f"{key}.base_url: {base!r} is not an address such as http://localhost:8000/v1")
         if parts.username or parts.password:
             raise UserError(f"{key}.base_url holds a user name or password; put the key into an environment variable and "
                             "name that in api_key_env")  # fmt: skip
@@ -134,7 +134,7 @@ class Endpoint:
         if choice is None:  # refused, or spent on reasoning
             return ""
         if not isinstance(choice, str):
-            raise Retry("the answer's choices[0].message.content is no text")
+            raise Retry("the answer's choices[0].message.content is not text")
         return choice
 
     def _refused(self, error: urllib.error.HTTPError) -> NoReturn:
@@ -152,7 +152,7 @@ class Endpoint:
             403: f"it refuses the key in {named}"
             if named
             else "it refuses the request; it may want a key (api_key_env)",
-            404: f"there is no such address or model {self._settings['model']!r}; base_url usually ends in /v1",
+            404: f"the address or the model {self._settings['model']!r} does not exist; base_url usually ends in /v1",
             413: "the request is too large for it; lower lines_per_request",
         }.get(error.code, f"it refuses the request; check the settings of {KEY}.openai")
         raise UserError(f"{self.url}: the server answers {error.code}: {meaning}{says}") from None

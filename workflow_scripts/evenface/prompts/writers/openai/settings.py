@@ -19,7 +19,7 @@ class OpenAISettings(Settings):
     api_key_env: str | None = Field(
         None,
         pattern="^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Environment variable that holds the key. The key itself is written nowhere.",
+        description="Environment variable that holds the key. The key itself is never written.",
     )
     temperature: float | None = Field(
         0.9, ge=0, le=2, description="Temperature of sampling; null leaves it to the server."

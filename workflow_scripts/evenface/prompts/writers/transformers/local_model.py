@@ -54,9 +54,9 @@ class LocalModel:
     def _check_folder(self) -> None:
         place = f"{self.folder} (config key {KEY}.transformers.folder)"
         if not self.folder.is_dir():
-            raise UserError(f"{place}: there is no such folder; download the language model into it first")
+            raise UserError(f"{place}: the folder does not exist; download the language model into it first")
         if not (self.folder / "config.json").is_file():
-            raise UserError(f"{place}: there is no config.json; give the folder that holds the language model's files")
+            raise UserError(f"{place}: config.json is missing; give the folder that holds the language model's files")
         self._weights = sorted(self.folder.glob("*.safetensors"))
         if not self._weights:
             others = [path.name for path in self.folder.iterdir() if path.suffix in (".bin", ".pt", ".gguf")]
