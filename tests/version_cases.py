@@ -804,6 +804,18 @@ def predictions(inputs: Inputs, out: Path) -> Any:
     return pd.read_parquet(out / "p.parquet")
 
 
+@case("pixels.VERSIONS.pixels")
+def pixels(inputs: Inputs, out: Path) -> Any:
+    from evenface.pixels.faces import load_faces, packed_faces
+    from evenface.pixels.store import Pack, write_pack
+
+    size = (60, 50)
+    write_pack(out / "p.pixels", inputs.drawn, size, crop=0.9, store="packed", threads=1, label="test")
+    packed = packed_faces(inputs.drawn, [Pack(out / "p.pixels")])
+    decoded = load_faces(inputs.drawn, size, crop=0.9)
+    return [list(packed.pixels[np.arange(len(packed.rows))]), list(decoded.pixels)]
+
+
 @case("training.VERSIONS.recognition", loose=TRAINED)
 def recognition(inputs: Inputs, out: Path) -> Any:
     from evenface.faces import LANDMARK_COLUMNS, alignment
@@ -822,7 +834,7 @@ def recognition(inputs: Inputs, out: Path) -> Any:
             split = {2: "val", 3: "test"}.get(person % 4, "train")
             rows.append((f"d/{path.name}", str(path), f"d/{person}", split, "d"))
     faces = pd.DataFrame(rows, columns=["image_id", "image", "identity_id", "split", "dataset"])
-    landmarks = pd.DataFrame({"image_id": faces["image_id"], "accepted": True})
+    landmarks = pd.DataFrame({"image_id": faces["image_id"], "accepted": True, "reason": "", "detail": ""})
     landmarks[list(LANDMARK_COLUMNS)] = alignment.TEMPLATE_112.ravel().astype(np.float32)
     settings = {"epochs": 2, "batch_size": 8, "min_verification_auc": 0.0, "precision": "float32", "degraded": 0.5}
     made = train_recognition(faces, landmarks, settings, out / "m.safetensors", log_path=out / "log.csv", seed=3)
