@@ -114,7 +114,8 @@ def test_no_reader_blames_the_file(tmp_path):
 import json
 from pathlib import Path
 from evenface.checkpoints import own, reading
-from evenface.datasets import celeba, faces
+from evenface.datasets import faces
+from evenface.datasets.celeba import reader as celeba
 from evenface.errors import UserError
 from evenface.generators import directions_file
 from evenface.generators.parametric import archives

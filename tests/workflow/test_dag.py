@@ -46,7 +46,7 @@ def pictures(tree):
 def drawn(tree, since=0):
     """How many pictures the jobs that began after ``since`` drew, by their logs."""
     logs = [p for p in (tree / "results/logs/generate").rglob("*.log") if p.stat().st_mtime > since]
-    return sum(int(n) for log in logs for n in re.findall(r"parametric: (\d+) of \1,", log.read_text()))
+    return sum(int(n) for log in logs for n in re.findall(r"parametric: (\d+) of \1\b", log.read_text()))
 
 
 def test_a_finished_run_has_its_results_and_nothing_to_do(finished):
