@@ -48,3 +48,6 @@ for format in FLOW.standins.formats().values():
             recipe=FLOW.standins.recipe,
         script:
             "../workflow_scripts/assemble_standin.py"
+
+    # A data set that is said to be no stand-in is never rendered, wherever its folder is.
+    workflow.ruleorder("get_by_hand", f"assemble_{format.name}_standin")
