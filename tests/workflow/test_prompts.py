@@ -31,8 +31,8 @@ def test_a_model_writes_once_and_an_edit_moves_exactly_its_shards(root, tmp_path
     tree = copy_tree(root, tmp_path / "tree", HERE / "tiny.yaml")
     with serve_chat() as chat:
         write_config(tree, writer="openai", openai={"base_url": chat.url, "model": "m", "retries": 0})
-        text = run(tree, TARGET, "--dry-run", check=False)
-        path = re.search(r"(data/prompts/contextual-[0-9a-f]{10}\.csv): the prompts of config key", text)[1]
+        path = re.search(r"output: (data/prompts/contextual-[0-9a-f]{10}\.csv)", run(tree, TARGET, "--dry-run"))[1]
+        text = run(tree, TARGET, check=False)
         assert f"snakemake --cores 1 {path}" in text and "Traceback" not in text and chat.requests == []
         chat.says(lines("context", *CONTEXTS))
         run(tree, path)
