@@ -22,7 +22,7 @@ def test_a_run_says_little_and_keeps_its_whole_log_and_a_failure_is_told_with_it
     text = run(fresh, *(f"{shard}.screen.parquet" for shard in shards))
     lines = text[text.index("4 jobs to do: generate 2, screen 2\n") :].splitlines()
     assert 5 <= len(lines) <= 15 and "Select jobs" not in text, text
-    assert re.search(r"^\d\d:\d\d:\d\d  generate: 2 jobs, 4 images, \d+\.\d+ images/s, ", text, re.M), text
+    assert re.search(r"^\d\d:\d\d:\d\d  generate: 2 jobs, 16 images, \d+\.\d+ images/s, ", text, re.M), text
     assert re.search(r"^\d\d:\d\d:\d\d  4 jobs done in ", text, re.M), text
     log = fresh / re.search(r"^The whole log: (\S+);", lines[-1])[1]
     assert "localrule generate:" in log.read_text() and "4 of 4 steps (100%) done" in log.read_text()
