@@ -44,12 +44,12 @@ rule annotate:
     benchmark:
         "results/benchmarks/annotate/{generator}/{batch}.{annotator}.tsv"
     conda:
-        FLOW.annotation.conda
+        FLOW.annotation.asks.conda("../envs/vision.yaml")
     threads: 1
     resources:
-        gpu=FLOW.annotation.gpus,
-        mem_mb=scaled(FLOW.annotation.mem_mb),
-        runtime=minutes(FLOW.annotation.runtime),
+        gpu=FLOW.annotation.asks.gpu(0),
+        mem_mb=scaled(FLOW.annotation.asks.mem_mb(1500)),
+        runtime=minutes(FLOW.annotation.asks.runtime(60)),
     params:
         recipe=FLOW.annotation.recipe,
     script:

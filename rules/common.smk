@@ -14,7 +14,6 @@ from evenface.errors import UserError
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
 from evenface.plan import paths
 from evenface.recipes.flow import one_of, open_flow
-from evenface.recipes.generation import environment
 from evenface.recipes.screening import CALIBRATION, NETWORK
 from evenface.resources import scaled
 from evenface.storage.atomic import check_writable, sweep

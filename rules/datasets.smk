@@ -14,11 +14,12 @@ rule read_dataset:
         "results/benchmarks/read_dataset/{dataset}.tsv"
     priority: 20
     conda:
-        "../envs/analyse.yaml"
+        FLOW.datasets.asks.conda("../envs/analyse.yaml")
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=minutes(120),
+        gpu=FLOW.datasets.asks.gpu(0),
+        mem_mb=scaled(FLOW.datasets.asks.mem_mb(4000)),
+        runtime=minutes(FLOW.datasets.asks.runtime(120)),
     params:
         recipe=FLOW.datasets.recipe,
     script:

@@ -14,12 +14,12 @@ rule predict:
     benchmark:
         "results/benchmarks/predict/{run}-{seed}-{dataset}.tsv"
     conda:
-        "../envs/train.yaml"
+        FLOW.training.scoring.conda("../envs/train.yaml")
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=scaled(4000),
-        runtime=minutes(240),
+        gpu=FLOW.training.scoring.gpu(1),
+        mem_mb=scaled(FLOW.training.scoring.mem_mb(4000)),
+        runtime=minutes(FLOW.training.scoring.runtime(240)),
     params:
         recipe=FLOW.training.prediction_recipe(),
     script:

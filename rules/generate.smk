@@ -13,12 +13,12 @@ rule generate:
     priority: 10
     retries: 1
     conda:
-        FLOW.generation.conda
+        FLOW.generation.asks.conda("../envs/generate.yaml")
     threads: 1
     resources:
-        gpu=FLOW.generation.gpus,
-        mem_mb=scaled(FLOW.generation.mem_mb),
-        runtime=minutes(FLOW.generation.runtime),
+        gpu=FLOW.generation.asks.gpu(0),
+        mem_mb=scaled(FLOW.generation.mem_mb(1500)),
+        runtime=minutes(FLOW.generation.asks.runtime(60)),
     params:
         recipe=FLOW.generation.recipe,
         files=FLOW.generation.files,

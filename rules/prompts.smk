@@ -13,12 +13,12 @@ rule write_prompts:
     # An endpoint may be out of reach of the compute nodes.
     localrule: FLOW.generation.prompts_from_afar()
     conda:
-        "../envs/diffusion.yaml"
+        FLOW.generation.writing.conda("../envs/diffusion.yaml")
     threads: 2
     resources:
-        gpu=FLOW.generation.prompt_gpus,
-        mem_mb=scaled(16000),
-        runtime=minutes(720),
+        gpu=FLOW.generation.writing.gpu(0),
+        mem_mb=scaled(FLOW.generation.writing.mem_mb(16000)),
+        runtime=minutes(FLOW.generation.writing.runtime(720)),
     params:
         task=FLOW.generation.prompt_task,
     script:

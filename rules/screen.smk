@@ -13,11 +13,12 @@ rule screen:
     benchmark:
         "results/benchmarks/screen/{generator}/{shard}.tsv"
     conda:
-        "../envs/vision.yaml"
+        FLOW.screening.asks.conda("../envs/vision.yaml")
     threads: 1
     resources:
-        mem_mb=scaled(1000),
-        runtime=minutes(120),
+        gpu=FLOW.screening.asks.gpu(0),
+        mem_mb=scaled(FLOW.screening.asks.mem_mb(1000)),
+        runtime=minutes(FLOW.screening.asks.runtime(120)),
     params:
         recipe=FLOW.screening.recipe,
     script:
@@ -36,11 +37,12 @@ rule locate_faces:
         "results/benchmarks/locate_faces/{dataset}-{part}.tsv"
     priority: 20
     conda:
-        "../envs/vision.yaml"
+        FLOW.screening.asks.conda("../envs/vision.yaml")
     threads: 1
     resources:
-        mem_mb=scaled(1500),
-        runtime=minutes(720),
+        gpu=FLOW.screening.asks.gpu(0),
+        mem_mb=scaled(FLOW.screening.asks.mem_mb(1500)),
+        runtime=minutes(FLOW.screening.asks.runtime(720)),
     params:
         recipe=FLOW.screening.landmarks_recipe,
     script:

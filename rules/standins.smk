@@ -39,11 +39,11 @@ for format in FLOW.standins.formats().values():
             standin=one_of(FLOW.standins.of_format(format.name)),
         priority: 20
         conda:
-            environment(FLOW.standins.needs(format))
+            FLOW.standins.asks(format).conda("../envs/generate.yaml")
         threads: 1
         resources:
-            mem_mb=scaled(FLOW.standins.needs(format).mem_mb),
-            runtime=minutes(FLOW.standins.needs(format).runtime),
+            mem_mb=scaled(FLOW.standins.asks(format).mem_mb(1000)),
+            runtime=minutes(FLOW.standins.asks(format).runtime(30)),
         params:
             recipe=FLOW.standins.recipe,
         script:

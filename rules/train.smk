@@ -16,12 +16,12 @@ rule train:
     benchmark:
         "results/benchmarks/train/{run}-{seed}.tsv"
     conda:
-        "../envs/train.yaml"
+        FLOW.training.asks.conda("../envs/train.yaml")
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=scaled(8000),
-        runtime=minutes(1440),
+        gpu=FLOW.training.asks.gpu(1),
+        mem_mb=scaled(FLOW.training.asks.mem_mb(8000)),
+        runtime=minutes(FLOW.training.asks.runtime(1440)),
     params:
         recipe=FLOW.training.recipe,
     script:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from evenface.parts import Method, Settings
+from evenface.parts import Method, Needs, Settings
 
 
 class HardestSettings(Settings):
@@ -25,5 +25,9 @@ def create(problem, settings):
 
 
 PART = Method(
-    name="hardest", summary="Only the hardest images of a batch count.", code=create, settings=HardestSettings
+    name="hardest",
+    summary="Only the hardest images of a batch count.",
+    code=create,
+    settings=HardestSettings,
+    needs=Needs(gpu=1, mem_mb=10000),
 )

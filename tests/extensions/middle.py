@@ -3,7 +3,7 @@
 import numpy as np
 
 from evenface.faces.detection import Detection
-from evenface.parts import Detector
+from evenface.parts import Detector, Needs
 
 
 class Middle:
@@ -20,4 +20,4 @@ class Middle:
         return (shares * (width, height)).astype(np.float32)
 
 
-PART = Detector(name="middle", summary="One face, in the middle.", code=Middle)
+PART = Detector(name="middle", summary="One face, in the middle.", code=Middle, needs=Needs(mem_mb=1200))

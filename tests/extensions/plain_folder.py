@@ -62,6 +62,6 @@ PARTS = [
         summary="Pictures beside a list.csv.",
         code=read,
         tables=(("list.csv",),),
-        needs=Needs(mem_mb=2000, runtime=30, conda="analyse"),
+        needs=Needs(mem_mb=6000),
     ),
 ]

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from evenface.parts import Network, Settings
+from evenface.parts import Needs, Network, Settings
 
 
 class PooledSettings(Settings):
@@ -30,4 +30,14 @@ def create(outputs, settings):
     return Pooled()
 
 
-PART = Network(name="pooled", summary="A toy.", code=create, settings=PooledSettings, size=(44, 54), smallest=(16, 16))
+PART = Network(
+    name="pooled",
+    summary="A toy.",
+    code=create,
+    settings=PooledSettings,
+    size=(44, 54),
+    smallest=(16, 16),
+    mean=(0.485, 0.456, 0.406),
+    deviation=(0.229, 0.224, 0.225),
+    needs=Needs(gpu=0, mem_mb=9000),
+)

@@ -79,15 +79,23 @@ def jobs():
     """(name, files that its job imports, environment): rules, and parts with the scripts that use them."""
     text = "".join(path.read_text() for path in rule_files(ROOT))
     for block in re.split(r"^rule ", text, flags=re.M)[1:]:
-        if environment := re.search(r"conda:\n +\"(?:\.\./)+envs/(\w+)\.yaml", block):
+        if environment := re.search(r"conda:\n +(?:FLOW[\w.]+\()?\"(?:\.\./)+envs/(\w+)\.yaml", block):
             script = re.search(r"workflow_scripts/(\w+)\.py", block)[1]
             yield block.split(":")[0], [SCRIPTS / f"{script}.py"], environment[1]
-    users = {parts.Generator: "generate", parts.Annotator: "annotate", parts.StandinFormat: "assemble_standin"}
-    for kind, script in users.items():
+    users = {
+        parts.Generator: ("generate", "generate"),
+        parts.Annotator: ("annotate", "vision"),
+        parts.StandinFormat: ("assemble_standin", "generate"),
+        parts.Network: ("train", "train"),
+        parts.Method: ("train", "train"),
+        parts.Reader: ("read_dataset", "analyse"),
+        parts.Detector: ("screen", "vision"),
+        parts.Writer: ("write_prompts", "diffusion"),
+    }
+    for kind, (script, usual) in users.items():
         for name, part in parts.parts(kind).items():
-            needs = part.needs if isinstance(part.needs, parts.Needs) else part.needs({})
             code = module_file(part.code.partition(":")[0])
-            yield f"{kind.kind} {name}", [SCRIPTS / f"{script}.py", code], needs.conda
+            yield f"{kind.kind} {name}", [SCRIPTS / f"{script}.py", code], part.needs_of({}).conda or usual
 
 
 @pytest.mark.parametrize(("name", "files", "environment"), list(jobs()), ids=lambda value: str(value)[-20:])

@@ -24,8 +24,8 @@ def test_what_computes_without_a_network_asks_for_no_gpu():
     def needs(kind, name, **settings):
         return parts.part(kind, name, "here").needs_of(settings)
 
-    assert needs(parts.Generator, "parametric").gpu == needs(parts.Annotator, "ground_truth").gpu == 0
-    assert needs(parts.Generator, "guided", generator="parametric").gpu == 0
+    assert not any(n.gpu for n in (needs(parts.Generator, "parametric"), needs(parts.Annotator, "ground_truth")))
+    assert not needs(parts.Generator, "guided", generator="parametric").gpu
     assert needs(parts.Generator, "guided", generator="stylegan3").gpu == needs(parts.Generator, "diffusion").gpu == 1
     assert needs(parts.Annotator, "trained_here").gpu == 1
 
@@ -35,8 +35,27 @@ def test_a_generating_job_has_room_for_its_model(config, tmp_path):
     flow = types.SimpleNamespace(settings=config, plans={}, unwritten=[])
     stage = generation.Generation(flow)
     stage.inputs = lambda wildcards: [str(tmp_path / "weights"), str(tmp_path / "missing")]
-    asked = [stage.mem_mb(types.SimpleNamespace(generator=name)) for name in ("diffusion", "parametric")]
+    asked = [stage.mem_mb(1500)(types.SimpleNamespace(generator=name)) for name in ("diffusion", "parametric")]
     assert asked == [2530, 1500]
+
+
+@pytest.mark.parametrize(
+    ("declared", "asked"),
+    [
+        ([], (1, 8000, 60, "../envs/train.yaml")),
+        ([parts.Needs(), parts.Needs()], (1, 8000, 60, "../envs/train.yaml")),
+        ([parts.Needs(mem_mb=9000), parts.Needs(runtime=90)], (1, 9000, 90, "../envs/train.yaml")),
+        ([parts.Needs(mem_mb=100, runtime=1), parts.Needs(mem_mb=9000)], (1, 9000, 60, "../envs/train.yaml")),
+        ([parts.Needs(gpu=0), parts.Needs()], (0, 8000, 60, "../envs/train.yaml")),
+        ([parts.Needs(gpu=0), parts.Needs(gpu=2)], (2, 8000, 60, "../envs/train.yaml")),
+        ([parts.Needs(), parts.Needs(conda="diffusion")], (1, 8000, 60, "../envs/diffusion.yaml")),
+        ([parts.Needs(conda="/home/me/own.yaml"), parts.Needs(conda="diffusion")], (1, 8000, 60, "/home/me/own.yaml")),
+    ],
+)
+def test_a_job_asks_for_what_its_rule_and_every_part_need(declared, asked):
+    asks = resources.Asks(lambda wildcards: declared)
+    usual = asks.gpu(1), asks.mem_mb(8000), asks.runtime(60), asks.conda("../envs/train.yaml")
+    assert tuple(of(None) for of in usual) == asked
 
 
 class Logger:

@@ -65,6 +65,22 @@ def test_networks_and_methods_trained(made):
     assert (made / "results/fairness.csv").is_file() and (made / "results/report.html").is_file()
 
 
+def test_jobs_ask_for_what_their_parts_need(made):
+    """The method of one run needs a GPU; the network, alone in the other run and in every prediction, needs none."""
+    text = run(made, "--dry-run", "--resources=gpu=1", "--forcerun", "train", "screen", "read_dataset")
+    asked = {}
+    for job in re.findall(r"^rule .*?\n\n", text, re.M | re.S):
+        found = re.search(r"rule (\w+):.*?output: (\S+?),?\n.*resources: (.*)", job, re.S)
+        resources = dict(re.findall(r"(\w+)=(\d+)", found[3]))
+        asked[found[1], found[2]] = tuple(resources.get(key) for key in ("gpu", "mem_mb", "runtime"))
+    assert asked["train", "results/models/real/1/model.safetensors"] == ("1", "10000", "1440")
+    assert asked["train", "results/models/real+synthetic/1/model.safetensors"] == ("0", "9000", "1440")
+    assert asked["predict", "results/predictions/real/1/maad_face.parquet"] == ("0", "9000", "240")
+    assert asked["read_dataset", "data/faces/celeba.parquet"] == ("0", "6000", "120")
+    [screened] = {needed for (rule, _), needed in asked.items() if rule == "screen"}
+    assert screened == ("0", "1200", "120")
+
+
 def test_a_raised_version_makes_the_parts_files_again(made):
     first = {
         "stripes": "generate", "brightness": "annotate", "middle": "screen",

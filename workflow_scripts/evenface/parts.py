@@ -157,14 +157,14 @@ class NoSettings(Settings):
 class Needs:
     """What a job asks the scheduler for: GPUs, memory in MB (of the first try), minutes, and the conda environment.
 
-    ``conda`` is the name of a file in ``envs/`` without its ending, or the path of a user's own file.
+    ``conda`` is the name of a file in ``envs/`` without its ending, or the path of a user's own file. The rule decides
+    what is None (see :class:`evenface.resources.Asks`).
     """
 
-    gpu: int = 0
-    mem_mb: int = 1500
-    runtime: int = 60
-    conda: str = "vision"
-    threads: int = 1
+    gpu: int | None = None
+    mem_mb: int | None = None
+    runtime: int | None = None
+    conda: str | None = None
 
 
 def load(code: str | Callable[..., Any]) -> Any:

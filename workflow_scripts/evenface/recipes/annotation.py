@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evenface.parts import Annotator, Needs, part, version
 from evenface.plan import paths
 from evenface.plan.generators import REQUESTED, settings_of, source_of
+from evenface.resources import Asks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ class Annotation:
         self._flow = flow
         self._annotation = flow.settings["annotation"]
         self.names = self._annotation["annotators"]
+        self.asks = Asks(lambda wildcards: [self.needs(wildcards.annotator)])
 
     def part(self, name: str) -> Annotator:
         """What is known of an annotator."""
@@ -44,27 +46,9 @@ class Annotation:
         """The files an annotator reads beside the images."""
         return list(self.files(wildcards.annotator).values())
 
-    def needs(self, wildcards: Any) -> Needs:
-        """What an annotation job asks for."""
-        return self.part(wildcards.annotator).needs_of(self._annotation.get(wildcards.annotator, {}))
-
-    def gpus(self, wildcards: Any) -> int:
-        """GPUs an annotator can use."""
-        return self.needs(wildcards).gpu
-
-    def mem_mb(self, wildcards: Any) -> int:
-        """MB of an annotation job."""
-        return self.needs(wildcards).mem_mb
-
-    def runtime(self, wildcards: Any) -> int:
-        """Minutes of an annotation job."""
-        return self.needs(wildcards).runtime
-
-    def conda(self, wildcards: Any) -> str:
-        """Path of the conda environment, as seen from ``rules/``."""
-        from evenface.recipes.generation import environment
-
-        return environment(self.needs(wildcards))
+    def needs(self, name: str) -> Needs:
+        """What an annotator declares."""
+        return self.part(name).needs_of(self._annotation.get(name, {}))
 
     def shards(self, ending: str) -> Callable[[Any], list[str]]:
         """Input function: files of one kind of the shards that one job annotates."""

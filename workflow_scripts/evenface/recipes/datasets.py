@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenface.parts import Reader, part, version
+from evenface.resources import Asks
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -17,6 +18,7 @@ class Datasets:
     def __init__(self, flow: Flow):
         self._flow = flow
         self._all = flow.settings["datasets"]
+        self.asks = Asks(lambda wildcards: [self.part(wildcards.dataset).needs_of(self._all[wildcards.dataset])])
 
     @property
     def names(self) -> list[str]:

@@ -9,8 +9,11 @@ from evenface.errors import UserError
 from evenface.parts import Generator, Needs, Writer, part
 from evenface.plan import paths
 from evenface.plan.generators import described, settings_of
+from evenface.resources import Asks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evenface.recipes.flow import Flow
 
 
@@ -19,6 +22,8 @@ class Generation:
 
     def __init__(self, flow: Flow):
         self._flow = flow
+        self.asks = Asks(lambda wildcards: [self.needs(wildcards.generator)])
+        self.writing = Asks(lambda wildcards: [_writer_needs(self.prompt_task(wildcards))])
 
     def settings(self, generator: str) -> dict[str, Any]:
         """The settings a generator is created with."""
@@ -31,10 +36,6 @@ class Generation:
     def prompt_task(self, wildcards: Any) -> dict[str, Any]:
         """All that decides what a language model writes, and how it is asked."""
         return self._flow.prompts[f"data/prompts/{wildcards.catalogue}.csv"]
-
-    def prompt_gpus(self, wildcards: Any) -> int:
-        """GPUs a writer can use: an endpoint has its own."""
-        return _writer(self.prompt_task(wildcards)).needs_of({}).gpu
 
     def prompts_from_afar(self) -> bool:
         """Whether a writer asks another machine, which compute nodes may not reach."""
@@ -56,29 +57,19 @@ class Generation:
         initial = [image for draw in self.recipe(wildcards)["draws"] for image in draw.get("images", [])]
         return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
-    def needs(self, wildcards: Any) -> Needs:
-        """What a generating job asks for, the size of its model aside."""
-        return described(wildcards.generator).needs_of(self.settings(wildcards.generator))
+    def needs(self, generator: str) -> Needs:
+        """What a generator declares, the size of its model aside."""
+        return described(generator).needs_of(self.settings(generator))
 
-    def gpus(self, wildcards: Any) -> int:
-        """GPUs a generator can use."""
-        return self.needs(wildcards).gpu
+    def mem_mb(self, least: int) -> Callable[[Any], int]:
+        """MB of a generating job: a network has twice its files while they are loaded, and room for images."""
 
-    def mem_mb(self, wildcards: Any) -> int:
-        """MB of a generating job: twice the files while they are loaded and converted, and room for images."""
-        needed = self.needs(wildcards)
-        if not needed.gpu:
-            return needed.mem_mb
-        sizes = [Path(path).stat().st_size for path in self.inputs(wildcards) if Path(path).is_file()]
-        return needed.mem_mb + 3 * sum(sizes) // 10**6
+        def amount(wildcards: Any) -> int:
+            sizes = [Path(path).stat().st_size for path in self.inputs(wildcards) if Path(path).is_file()]
+            model = 3 * sum(sizes) // 10**6 if self.asks.gpu(0)(wildcards) else 0
+            return self.asks.mem_mb(least)(wildcards) + model
 
-    def runtime(self, wildcards: Any) -> int:
-        """Minutes of a generating job."""
-        return self.needs(wildcards).runtime
-
-    def conda(self, wildcards: Any) -> str:
-        """Path of the conda environment, as seen from ``rules/``."""
-        return environment(self.needs(wildcards))
+        return amount
 
     def shards(self, ending: str):
         """Input function: files of one kind of all shards of a generator."""
@@ -96,6 +87,6 @@ def _writer(task: dict[str, Any]) -> Writer:
     return part(Writer, task["task"]["writer"], "generation.prompts.contextual.writer")
 
 
-def environment(needs: Needs) -> str:
-    """Path of the conda environment that a job asks for, as seen from ``rules/``."""
-    return needs.conda if needs.conda.endswith((".yaml", ".yml")) else f"../envs/{needs.conda}.yaml"
+def _writer_needs(task: dict[str, Any]) -> Needs:
+    writer = _writer(task)
+    return writer.needs_of(task["settings"].get(writer.name, {}))

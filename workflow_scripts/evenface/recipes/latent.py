@@ -9,6 +9,7 @@ from evenface.errors import UserError
 from evenface.parts import Annotator, Generator, Needs, part
 from evenface.plan.directions import annotator_recipe, direction_problems, fit_recipe, sample_recipe
 from evenface.plan.generators import settings_of
+from evenface.resources import Asks
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -22,6 +23,9 @@ class Latent:
         self.settings = flow.settings["latent_directions"]
         self.generator = self.settings["generator"]
         self.folder = f"results/latent/{self.generator}"
+        self.drawing = Asks(lambda _: [self._drawn_needs()])
+        self.labelling = Asks(lambda _: [flow.annotation.needs(self.settings["labels_from"])])
+        self.judging = Asks(lambda _: [self._drawn_needs(), flow.annotation.needs(self.settings["accepted_by"])])
         self.parts = [f"{self.folder}/samples/{part}.tar" for part in range(self.settings["parts"])]
 
     def _checked(self) -> dict[str, Any]:
@@ -33,8 +37,7 @@ class Latent:
     def _part(self) -> Generator:
         return part(Generator, self.generator, "latent_directions.generator")
 
-    def needs(self) -> Needs:
-        """What a job that draws from latents asks for."""
+    def _drawn_needs(self) -> Needs:
         return self._part().needs_of(settings_of(self._flow.settings, self.generator))
 
     def files(self, wildcards: Any = None) -> dict[str, str]:
@@ -75,11 +78,6 @@ class Latent:
             return {"annotator": recipe, "files": self._reader_files(key), "factors": self.settings["factors"]}
 
         return recipe
-
-    def reader_gpus(self, key: str) -> int:
-        """GPUs that annotator can use."""
-        name = self.settings[key]
-        return part(Annotator, name, key).needs_of(self._flow.settings["annotation"].get(name, {})).gpu
 
     def _reader_files(self, key: str) -> dict[str, str]:
         name = self.settings[key]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from evenface.faces.dlib_files import LANDMARKS
 from evenface.parts import Detector, Generator, part, version
 from evenface.plan import paths
+from evenface.resources import Asks
 from evenface.screening.settings import is_calibrated, locating_recipe
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Screening:
         self._flow = flow
         self._screening = flow.settings["screening"]
         self.magface = self._screening["magface"]
+        # No detector declares nothing.
+        self.asks = Asks(lambda _: [one.needs_of(self._screening) for one in [self._detector()] if one])
         # Published networks compute batches side by side; the small one is done before a second thread has started.
         self.magface_threads = 1 if self.magface["weights"] == "trained_here" else 2
 

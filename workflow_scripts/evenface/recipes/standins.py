@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evenface.parts import Generator, Needs, StandinFormat, part, version
+from evenface.parts import Generator, StandinFormat, part, version
+from evenface.resources import Asks
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -42,9 +43,9 @@ class Standins:
         outputs = self.outputs(format)
         return [path.format(standin=name) for path in dict.fromkeys([next(iter(outputs.values())), outputs["truth"]])]
 
-    def needs(self, format: StandinFormat) -> Needs:
+    def asks(self, format: StandinFormat) -> Asks:
         """What the job that writes a format asks for."""
-        return format.needs_of({})
+        return Asks(lambda wildcards: [format.needs_of({})])
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides a stand-in."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evenface.parts import version
+from evenface.resources import Asks
 from evenface.training.packs import run_tables
-from evenface.training.settings import run_files, run_recipe
+from evenface.training.settings import run_files, run_needs, run_recipe
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -17,6 +18,9 @@ class Training:
 
     def __init__(self, flow: Flow):
         self._flow = flow
+        self.asks = Asks(lambda wildcards: run_needs(flow.settings, wildcards.run, "method", "network"))
+        # A method has done its work when faces are scored.
+        self.scoring = Asks(lambda wildcards: run_needs(flow.settings, wildcards.run, "network"))
 
     def tables(self, wildcards: Any) -> list[str]:
         """The faces tables a run is trained on, the real one first."""

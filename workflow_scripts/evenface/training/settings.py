@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
-from evenface.parts import Method, Network, Part, Settings, mistakes, part, version
+from evenface.parts import Method, Needs, Network, Part, Settings, mistakes, part, version
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -211,6 +211,13 @@ def run_files(config: Mapping[str, Any], run: str, seed: int) -> list[str]:
         part, block = _chosen(settings, key)
         files += part.files(block.model_dump(mode="json")).values()
     return files
+
+
+def run_needs(config: Mapping[str, Any], run: str, *keys: str) -> list[Needs]:
+    """What the parts of a run that ``keys`` name, network or method, declare that their jobs need."""
+    settings = run_settings(config, run, 0)
+    chosen = [_chosen(settings, key) for key in keys]
+    return [part.needs_of(block.model_dump(mode="json")) for part, block in chosen]
 
 
 def run_settings(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
