@@ -1,5 +1,7 @@
 """Training a MagFace network on identities: it tells people apart, refuses what it cannot learn from, repeats itself."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +107,21 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(data, tmp_path)
         recognition.train_recognition(*data, short, path, log_path=tmp_path / f"{name}.csv", seed=seed)
         written.append(path.read_bytes())
     assert written[0] == written[1] != written[2]
+
+
+def test_a_training_that_stopped_decodes_nothing_again(data, tmp_path, caplog):
+    short = {**QUICK, "epochs": 1, "min_verification_auc": 0.0}
+    written = []
+    for name, least in (("whole", (0.0,)), ("stopped", (1.0, 0.0))):
+        path = tmp_path / f"{name}.safetensors"
+        for auc in least:
+            caplog.clear()
+            with caplog.at_level("INFO"), pytest.raises(UserError) if auc else nullcontext():
+                settings = {**short, "min_verification_auc": auc}
+                recognition.train_recognition(*data, settings, path, log_path=tmp_path / "log.csv", seed=3)
+        written.append(path.read_bytes())
+        assert ("aligned.pixels has them already" in caplog.text) == (name == "stopped")
+    assert written[0] == written[1]
 
 
 def test_going_on_from_any_step_gives_the_same_network(data, tmp_path):

@@ -100,11 +100,7 @@ def load_faces(
         write_pack(path, faces, size, crop=crop, store="packed", threads=threads, label=label)
         opened = [Pack(path)]
     found = packed_faces(faces, opened)
-    held = gigabytes(len(found.rows) * row_bytes(size))
-    if len(found.rows) * row_bytes(size) <= budget:
-        found.pixels = _in_memory(found.pixels, f"{label} {held}")
-    else:
-        log.info("%s: %s of pixels are read as they are needed, since cache_mb allows less", label, held)
+    found.pixels = held(found.pixels, budget, label)
     return found
 
 
@@ -163,10 +159,15 @@ def packed_faces(faces: pd.DataFrame, packs: Sequence[Pack]) -> FaceImages:
     return FaceImages(Pixels(packs, pack_of[kept], row_of[kept]), kept, rejected, digest_of_checksums(checksums))
 
 
-def _in_memory(pixels: Pixels, label: str) -> np.ndarray:
+def held(pixels: Pixels, budget: int, label: str) -> np.ndarray | Pixels:
+    """``pixels`` in memory where they take up to ``budget`` bytes; others are read when they are asked for."""
+    size = len(pixels) * row_bytes(pixels.shape[1:3])
+    if size > budget:
+        log.info("%s: %s of pixels are read as they are needed, since cache_mb allows less", label, gigabytes(size))
+        return pixels
     array = np.empty(pixels.shape, np.uint8)
     parts = list(chunks(len(pixels), 256))
-    for part in progress(parts, len(parts), f"{label}, 256 pictures each"):
+    for part in progress(parts, len(parts), f"{label} {gigabytes(size)}, 256 pictures each"):
         pixels.read(np.arange(part.start, part.stop), array[part])
     return array
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,18 @@ from torch import Tensor, nn
 from evenface import networks
 from evenface.errors import UserError, check_names
 from evenface.faces import degradation
-from evenface.joblog import progress
 from evenface.networks.iresnet import BLOCKS
 from evenface.networks.normalisation import Normalisation
-from evenface.pixels.faces import Pixels, packed_faces
+from evenface.pixels.faces import Pixels, held, packed_faces
 from evenface.pixels.store import Pack, write_pack
-from evenface.screening.locating import aligned_crops, check_readable, located
+from evenface.screening.locating import check_readable, located
 from evenface.screening.settings import MagFaceTrainingSettings
 from evenface.storage.images import ImageError
 from evenface.training.class_layer import MagFaceLayer
-from evenface.training.fitting import text_digest
 from evenface.training.forward import outputs_of
 from evenface.training.margin import Margin
 from evenface.training.method import ImageMethod, Problem
-from evenface.training.session import Session
+from evenface.training.session import Session, text_digest
 from evenface.training.settings import resolve
 
 log = logging.getLogger("evenface")
@@ -255,20 +253,17 @@ def _gate(auc: float, minimum: float, where: str, label: str) -> None:
 def _load(
     faces: pd.DataFrame, points: np.ndarray, budget: int, scratch: Path, threads: int, label: str
 ) -> np.ndarray | Pixels:
-    """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes, else in a file in ``scratch``."""
-    shape = (len(faces), 112, 112, 3)
-    if int(np.prod(shape, dtype=np.int64)) > budget:
-        path = scratch / "aligned.pixels"
-        write_pack(path, faces, (112, 112), landmarks=points, store="packed", threads=threads, label=label)
-        images = packed_faces(faces, [Pack(path)])
-        for row in images.rejected.itertuples():
-            raise ImageError(row.image, row.reason, row.detail)
-        return images.pixels
-    pixels = np.empty(shape, np.uint8)
-    crops: Iterator[np.ndarray] = progress(aligned_crops(faces["image"], points), len(faces), label)
-    for i, crop in enumerate(crops):
-        pixels[i] = crop
-    return pixels
+    """Aligned crops uint8 (n, 112, 112, 3), in memory up to ``budget`` bytes.
+
+    They are packed in ``scratch``, so that a killed training decodes nothing again. The rule ``pack`` does not make
+    them, since landmarks decide them and no other job reads them.
+    """
+    path = scratch / "aligned.pixels"
+    write_pack(path, faces, (112, 112), landmarks=points, store="packed", threads=threads, label=label)
+    images = packed_faces(faces, [Pack(path)])
+    for row in images.rejected.itertuples():
+        raise ImageError(row.image, row.reason, row.detail)
+    return held(images.pixels, budget, label)
 
 
 def _sha256(array: np.ndarray) -> str:
