@@ -33,6 +33,7 @@ from evenface.pixels.decoding import Decoders, chunks, fit_image
 from evenface.storage.images import ImageReader, decode_image
 from evenface.training.augmentation import augment
 from faces import make_faces
+from former import augmented
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (218, 178)
@@ -57,26 +58,6 @@ def show(what, unit, old, new, note=""):
 # --- augmentation ---
 
 
-def augmented_before(pixels, rows, settings, seed):
-    """As it was written before OpenCV did it."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    if settings["flip"]:
-        mirrored = random.random(len(rows)) < 0.5
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    if settings["shift"]:
-        height, width = pixels.shape[1:3]
-        reach = np.array([height, width]) * settings["shift"]
-        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
-            y = np.clip(np.arange(height) - down, 0, height - 1)
-            x = np.clip(np.arange(width) - right, 0, width - 1)
-            pixels[i] = pixels[i][y[:, None], x]
-    width = settings["colour_jitter"]
-    if width:
-        1 + random.uniform(-width, width, (len(rows), 1)) + random.uniform(-width / 2, width / 2, (len(rows), 3))
-        random.uniform(-width, width, (len(rows), 1)).repeat(3, 1)
-    return pixels
-
-
 def augmentation():
     """Processor time of one core, the copy of the batch out of memory included."""
     shipped = yaml.safe_load((ROOT / "config.yaml").read_text())["training"]
@@ -85,7 +66,7 @@ def augmentation():
     rows = np.random.default_rng(1).integers(0, len(held), 64)
     for jitter in (settings["colour_jitter"], 0.0):
         chosen = {**settings, "colour_jitter": jitter}
-        old, before = seconds(lambda chosen=chosen: augmented_before(held[rows], rows, chosen, 1), time.thread_time, 5)
+        old, before = seconds(lambda chosen=chosen: augmented(held[rows], rows, chosen, 1)[0], time.thread_time, 5)
         new, after = seconds(lambda chosen=chosen: augment(held[rows], rows, chosen, 1).pixels, time.thread_time, 20)
         assert np.array_equal(before, after)
         note = "with gain and offset" if jitter else "without"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from web import served
 
 
 @dataclass
@@ -53,16 +54,16 @@ class Chat:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    chat: Chat
+    site: Chat
 
     def log_message(self, *arguments):
         pass
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.chat.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, asked))
-        reply = self.chat.replies.pop(0) if len(self.chat.replies) > 1 else self.chat.replies[0]
-        self.chat.over.wait(reply.delay)
+        self.site.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, asked))
+        reply = self.site.replies.pop(0) if len(self.site.replies) > 1 else self.site.replies[0]
+        self.site.over.wait(reply.delay)
         data = reply.data()
         self.close_connection = True
         try:
@@ -77,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
                 for byte in data:
                     self.wfile.write(bytes([byte]))
                     self.wfile.flush()
-                    if self.chat.over.is_set():
+                    if self.site.over.is_set():
                         break
                     time.sleep(reply.drip)
             else:
@@ -86,25 +87,13 @@ class _Handler(BaseHTTPRequestHandler):
             pass
 
     def do_GET(self):
-        self.chat.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, {}))
+        self.site.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, {}))
         self.send_error(404)
 
 
-@contextmanager
-def serve_chat() -> Iterator[Chat]:
-    """A server on a free port of this machine while the block runs."""
-    handler = type("Handler", (_Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    handler.chat = Chat(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield handler.chat
-    finally:
-        handler.chat.over.set()
-        server.shutdown()
-        server.server_close()
+def serve_chat() -> AbstractContextManager[Chat]:
+    """A server that replies as it is told."""
+    return served(_Handler, Chat)
 
 
 def lines(key: str, *texts: str) -> str:

@@ -30,6 +30,14 @@ def pytest_sessionstart(session):
             pytest.exit(f"the models could not be fetched:\n{done.stdout}{done.stderr}", 1)
 
 
+@pytest.fixture
+def no_proxy(monkeypatch):
+    """Local servers are asked directly."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture(scope="session")
 def face_assets() -> Path:
     return ROOT / FACE_ASSETS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -58,15 +58,15 @@ class Web:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    web: Web
+    site: Web
 
     def log_message(self, *arguments):
         pass
 
     def do_GET(self):
         path = re.sub(r"^http://[^/]+", "", self.path)  # as a proxy is asked
-        self.web.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
-        page = self.web.pages.get(path)
+        self.site.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+        page = self.site.pages.get(path)
         if page is None:
             return self.send_error(404)
         if page.on_request:
@@ -115,23 +115,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(rest[: page.cuts.pop(0)])
             self.wfile.flush()
             if page.silent:
-                self.web.over.wait(page.silent)
+                self.site.over.wait(page.silent)
             return None
         self.wfile.write(rest)
 
 
 @contextmanager
-def serve() -> Iterator[Web]:
-    """A server on a free port of this machine while the block runs."""
-    handler = type("Handler", (_Handler,), {})
+def served(handler: type[BaseHTTPRequestHandler], site: Callable[[str], Any]) -> Iterator[Any]:
+    """A server on a free port of this machine while the block runs; ``handler.site`` is ``site(address)``."""
+    handler = type("Handler", (handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    handler.web = Web(f"http://127.0.0.1:{server.server_port}")
+    handler.site = site(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield handler.web
+        yield handler.site
     finally:
-        handler.web.over.set()
+        handler.site.over.set()
         server.shutdown()
         server.server_close()
+
+
+def serve() -> AbstractContextManager[Web]:
+    """Pages as they are put there."""
+    return served(_Handler, Web)

@@ -24,11 +24,7 @@ HASH = hashlib.sha256(BODY).hexdigest()
 QUICK = Patience(timeout=0.5, attempts=3, pause=0.01, longest_pause=0.02)
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import ast
 import io
 import json
 import struct
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from drawing import Noise, kill_while_drawing
 from evenface.__main__ import main
 from evenface.errors import UserError
 from evenface.generators import shards
@@ -318,18 +317,6 @@ def test_any_damage_is_read_or_refused():
 # --- shards ---
 
 
-class Noise:
-    """A generator of plain noise, as quick as one can be: what is tested is what happens to its pictures."""
-
-    def __init__(self, **provenance):
-        self.provenance = provenance
-
-    def generate(self, requests):
-        for request in requests:
-            pixels = np.random.default_rng(request.seed).integers(0, 256, (40, 50, 3), np.uint8)
-            yield GeneratedFace(request, pixels, {"identity": request.request_id, **self.provenance}, {"x": 1})
-
-
 @pytest.fixture
 def recipe(config):
     config["generation"].update(images_per_prompt=12, images_per_shard=12)
@@ -485,33 +472,10 @@ def raising_after(count):
     raise RuntimeError("drawing")
 
 
-KILLED = """
-import sys, time, json
-sys.path[:0] = {path!r}
-import test_metadata as t
-from evenface.generators import shards
-class Slow(t.Noise):
-    def generate(self, requests):
-        for face in super().generate(requests):
-            print("drawn", flush=True)
-            time.sleep(0.05)
-            yield face
-shards.create = lambda *_: Slow()
-shards.generate_shard(json.load(open({recipe!r})), {out!r}, {{}})
-"""
-
-
 @pytest.mark.parametrize("signal", ["kill", "terminate"])
 def test_a_killed_job_leaves_nothing_under_the_shards_name(monkeypatch, recipe, tmp_path, signal):
     out = tmp_path / "shards" / "a.tar"
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    code = KILLED.format(path=sys.path, recipe=str(tmp_path / "recipe.json"), out=str(out))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    for _ in range(6):
-        assert process.stdout.readline() == b"drawn\n"
-    getattr(process, signal)()
-    process.communicate()
-    assert not out.exists()
+    kill_while_drawing(recipe, out, 6, signal)
     sweep(out.parent)
     again = shard_of(monkeypatch, recipe, out)
     assert again.read_bytes() == shard_of(monkeypatch, recipe, tmp_path / "b.tar").read_bytes()

@@ -1,6 +1,8 @@
 """Training methods and networks as parts: those of the library, and toys in a user's own file."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,43 +20,7 @@ from evenface.training.settings import run_files, run_recipe
 from faces import HAIR, make_faces
 
 ATTRIBUTES = tuple(HAIR)
-
-#: A network of a few hundred weights that sees 16 x 12 pixels, normalised in its own way.
-NETWORK = """
-from evenface.parts import Network, Settings
-
-
-class Width(Settings):
-    width: int = 6
-
-
-def create(outputs, settings):
-    import torch
-    from torch import nn
-
-    class Tiny(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(3, settings.width, 3, 2), nn.BatchNorm2d(settings.width), nn.ReLU())
-            self.head = nn.Linear(settings.width, outputs)
-
-        def features(self, x):
-            return self.body(x).mean((2, 3))
-
-        def classify(self, features):
-            return self.head(features)
-
-        def forward(self, x):
-            return self.classify(self.features(x))
-
-    return Tiny()
-
-
-PART = Network(
-    name="tiny", summary="A toy.", code=create, settings=Width, size=(12, 16), smallest=(8, 8),
-    mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225),
-)
-"""
+ROOT = Path(__file__).resolve().parents[2]
 
 #: Group weights that follow the groups' losses, as GroupDRO's do.
 METHOD = """
@@ -96,7 +62,15 @@ def create(problem, settings):
 PART = Method(name="worst", summary="Learns for the worse group.", code=create, settings=Rate, needs_groups=("train",))
 """
 
-QUICK = {"network": "tiny", "epochs": 2, "batch_size": 8, "learning_rate": 0.02, "schedule": "cosine", "shift": 0.1}
+QUICK = {
+    "network": "pooled",
+    "image_size": [16, 20],
+    "epochs": 2,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "schedule": "cosine",
+    "shift": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +83,7 @@ def mine(tmp_path, monkeypatch):
     """A folder of the user's with both toys."""
     folder = tmp_path / "my_parts"
     folder.mkdir()
-    (folder / "tiny.py").write_text(NETWORK)
+    shutil.copy2(ROOT / "tests/extensions/pooled.py", folder)
     (folder / "worst.py").write_text(METHOD)
     monkeypatch.setenv(parts.VARIABLE, "")
     parts.activate([folder])
@@ -158,10 +132,10 @@ def test_methods_differ_and_so_do_their_settings(faces, tmp_path):
 
 
 def test_a_model_remembers_how_its_network_is_shown_pixels(faces, tmp_path):
-    manifest = fit(faces, tmp_path / "m", {**QUICK, "network": {"name": "tiny", "width": 5}, "image_size": [14, 18]})
-    assert manifest["network"] == {"name": "tiny", "outputs": 3, "settings": {"width": 5}}
+    manifest = fit(faces, tmp_path / "m", {**QUICK, "network": {"name": "pooled", "width": 5}, "image_size": [18, 22]})
+    assert manifest["network"] == {"name": "pooled", "outputs": 3, "settings": {"width": 5}}
     shown = manifest["input"]
-    assert (shown["rows"], shown["columns"], shown["mean"]) == (18, 14, [0.485, 0.456, 0.406])
+    assert (shown["rows"], shown["columns"], shown["mean"]) == (22, 18, [0.485, 0.456, 0.406])
     model, out = tmp_path / "m/model.safetensors", tmp_path / "p.parquet"
     table = predict(model, faces, out, split="test", device="cpu")
 
@@ -170,7 +144,7 @@ def test_a_model_remembers_how_its_network_is_shown_pixels(faces, tmp_path):
 
     network, _ = load_model(model)
     with ImageReader() as reader:
-        pixels = np.stack([fit_image(reader.read(path), (18, 14)) for path in faces["image"][faces["split"] == "test"]])
+        pixels = np.stack([fit_image(reader.read(path), (22, 18)) for path in faces["image"][faces["split"] == "test"]])
     x = (pixels / 255 - np.array(shown["mean"])) / np.array(shown["deviation"])
     with torch.no_grad():
         scores = network(torch.from_numpy(x.transpose(0, 3, 1, 2)).float()).sigmoid().numpy()
@@ -184,8 +158,8 @@ def test_a_model_remembers_how_its_network_is_shown_pixels(faces, tmp_path):
 
 def test_a_too_small_picture_or_a_wrong_setting_of_a_part_is_named(faces, tmp_path):
     for change, message in (
-        ({"image_size": [7, 16]}, r"image_size is \[7, 16\]; the network tiny needs at least 8 x 8"),
-        ({"network": {"name": "tiny", "wide": 3}}, r"training\.network: 'wide' is not known"),
+        ({"image_size": [15, 16]}, r"image_size is \[15, 16\]; the network pooled needs at least 16 x 16"),
+        ({"network": {"name": "pooled", "wide": 3}}, r"training\.network: 'wide' is not known"),
         ({"network": {"width": 3}}, r"training\.network: key 'name' is missing"),
         ({"method": {"name": "worst", "eta": 0}}, r"training\.method\.eta is 0"),
         ({"method": "wurst"}, r"training\.method: 'wurst' is not known; did you mean 'worst'"),
@@ -262,9 +236,9 @@ def test_the_last_layer_is_drawn_anew_for_another_number_of_attributes(faces, tm
 
 
 def test_weights_of_another_network_are_refused_with_file_and_tensor(faces, tmp_path):
-    fit(faces, tmp_path / "wide", {**QUICK, "epochs": 1, "network": {"name": "tiny", "width": 7}})
+    fit(faces, tmp_path / "wide", {**QUICK, "epochs": 1, "network": {"name": "pooled", "width": 7}})
     for path, message in (
-        (tmp_path / "wide/model.safetensors", r"model\.safetensors: tensor 'body\.0\.weight' has shape \(7, 3, 3, 3\)"),
+        (tmp_path / "wide/model.safetensors", r"model\.safetensors: tensor 'body\.0\.weight' has shape \(7, 3, 5, 5\)"),
         (tmp_path / "absent.pt", r"absent\.pt: the file cannot be read|absent\.pt: no such checkpoint"),
     ):
         with pytest.raises(UserError, match=message):
@@ -299,11 +273,11 @@ def test_every_run_has_its_own_network_method_and_weights(config, mine):
     parts.activate([mine])
     config = json.loads(json.dumps(config))
     config["runs"]["fine"] = {
-        "real": "celeba", "synthetic": False, "synthetic_per_real": None, "network": {"name": "tiny", "width": 4},
+        "real": "celeba", "synthetic": False, "synthetic_per_real": None, "network": {"name": "pooled", "width": 4},
         "method": "reweight", "initial_weights": "results/models/synthetic/{seed}/model.safetensors", "epochs": 3,
     }  # fmt: skip
     recipe = run_recipe(config, "fine", 7)
-    assert recipe["settings"]["network"] == {"name": "tiny", "width": 4} and recipe["settings"]["epochs"] == 3
+    assert recipe["settings"]["network"] == {"name": "pooled", "width": 4} and recipe["settings"]["epochs"] == 3
     assert recipe["settings"]["batch_size"] == config["training"]["batch_size"] and "seeds" not in recipe["settings"]
     assert run_files(config, "fine", 7) == ["results/models/synthetic/7/model.safetensors"]
     plain = run_recipe(config, "real", 7)

@@ -26,6 +26,7 @@ from evenface.pixels.store import STORES, Pack, unfinished, write_pack
 from evenface.storage.images import decode_image
 from evenface.storage.shards import write_shard
 from faces import HAIR, make_faces
+from former import augmented
 
 SIZE = (60, 50)
 ATTRIBUTES = tuple(HAIR)
@@ -438,30 +439,6 @@ def test_aligned_crops_beyond_the_memory_budget_are_the_same(faces, tmp_path):
     assert np.array_equal(read[np.arange(len(faces))], held)
 
 
-def augmented_before(pixels, rows, settings, seed, degrade=None):
-    """Augmentation as it was written before OpenCV did it."""
-    random = np.random.Generator(np.random.PCG64(seed))
-    if settings["flip"]:
-        mirrored = random.random(len(rows)) < 0.5
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-    if settings["shift"]:
-        height, width = pixels.shape[1:3]
-        reach = np.array([height, width]) * settings["shift"]
-        for i, (down, right) in enumerate(np.rint(random.uniform(-reach, reach, (len(rows), 2))).astype(int)):
-            y = np.clip(np.arange(height) - down, 0, height - 1)
-            x = np.clip(np.arange(width) - right, 0, width - 1)
-            pixels[i] = pixels[i][y[:, None], x]
-    if degrade:
-        for i in range(len(pixels)):
-            pixels[i] = degrade(pixels[i], random)
-    width = settings["colour_jitter"]
-    if not width:
-        return pixels, None, None
-    gain = 1 + random.uniform(-width, width, (len(rows), 1)) + random.uniform(-width / 2, width / 2, (len(rows), 3))
-    offset = random.uniform(-width, width, (len(rows), 1)).repeat(3, 1)
-    return pixels, gain.astype(np.float32), offset.astype(np.float32)
-
-
 @pytest.mark.parametrize("size", [(218, 178), (112, 112), (9, 7), (1, 1)])
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("shift", [0.0, 0.001, 0.05, 0.2])
@@ -478,7 +455,7 @@ def test_augmentation_draws_and_gives_what_it_did(size, flip, shift, jitter, deg
         batch = augment(pixels.copy(), np.arange(24), settings, seed, worsen)
         for found, expected in zip(
             (batch.pixels, batch.gain, batch.offset),
-            augmented_before(pixels.copy(), np.arange(24), settings, seed, worsen),
+            augmented(pixels.copy(), np.arange(24), settings, seed, worsen),
             strict=True,
         ):
             assert (found is None and expected is None) or np.array_equal(found, expected)

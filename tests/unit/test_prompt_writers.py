@@ -29,11 +29,7 @@ GOOD = [
 SMALL = {"ethnicity": [], "gender": ["female", "male"], "age": [], "hair_colour": ["black"], "prompts_per_cell": 3}
 
 
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
 @pytest.fixture

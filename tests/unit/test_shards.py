@@ -1,36 +1,17 @@
 """A shard takes from earlier files what they have, and only the rest is drawn, or screened, again."""
 
-import hashlib
 import json
 import os
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
 import pytest
 
+from drawing import Noise, kill_while_drawing
 from evenface.generators import shards
-from evenface.generators.protocol import GeneratedFace
 from evenface.plan.shards import build_plan, draws_of, recipe_digest
 from evenface.screening import screen
 from evenface.storage.shards import read_shard, write_shard
-
-
-class Noise:
-    """A generator of plain noise that remembers what it was asked for."""
-
-    def __init__(self, **provenance):
-        self.provenance, self.asked = provenance, []
-
-    def generate(self, requests):
-        for request in requests:
-            self.asked.append(request.request_id)
-            pixels = np.random.default_rng(request.seed).integers(0, 256, (40, 50, 3), np.uint8)
-            more = {"initial": request.initial_name} if request.initial_image else {}
-            if request.initial_image:
-                more["initial_sha256"] = hashlib.sha256(open(request.initial_image, "rb").read()).hexdigest()
-            yield GeneratedFace(request, pixels, {"identity": request.request_id, **more, **self.provenance}, {"x": 1})
 
 
 @pytest.fixture
@@ -169,35 +150,11 @@ def test_a_picture_begun_from_another_image_is_drawn_again(monkeypatch, small, t
     assert [name.rpartition("-")[2] for name in drawn] == ["00001"] * len(recipe["draws"])
 
 
-KILLED = """
-import json, sys, time
-sys.path[:0] = {path!r}
-import test_shards as t
-from evenface.generators import shards
-class Slow(t.Noise):
-    def generate(self, requests):
-        for face in super().generate(requests):
-            print("drawn", flush=True)
-            time.sleep(0.05)
-            yield face
-shards.create = lambda *_: Slow()
-shards.SAVE_EVERY = 0.1
-shards.generate_shard(json.load(open({recipe!r})), {out!r}, {{}})
-"""
-
-
 def test_a_killed_job_goes_on_where_it_was(monkeypatch, small, tmp_path):
     small["generation"].update(images_per_prompt=10, images_per_shard=40)
     ((name, recipe),) = build_plan(small).shards.items()
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     out = tmp_path / "a" / f"{name}.tar"
-    code = KILLED.format(path=sys.path, recipe=str(tmp_path / "recipe.json"), out=str(out))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    for _ in range(20):
-        assert process.stdout.readline() == b"drawn\n"
-    process.kill()
-    process.communicate()
-    assert not out.exists()
+    kill_while_drawing(recipe, out, 20)
     drawn = draw(monkeypatch, recipe, out)
     assert 20 <= len(drawn) < 30
     assert [p.name for p in out.parent.iterdir()] == [out.name]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,14 @@ import pandas as pd
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError
 from evenface.parts import Method, Network, Settings
-from evenface.pixels.faces import FaceImages, load_faces
+from evenface.pixels.faces import Pixels, load_faces
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from evenface.training.method import Problem
 
 log = logging.getLogger("evenface")
 
@@ -37,39 +38,70 @@ def label_matrix(faces: pd.DataFrame, attributes: Sequence[str], where: str) -> 
     return faces[list(attributes)].to_numpy(np.int8)
 
 
-def load_for_training(
-    faces: pd.DataFrame,
-    size: tuple[int, int],
-    settings: Mapping[str, Any],
-    packs: Sequence[str | os.PathLike],
-    scratch: Path,
-    threads: int,
-    label: str,
-    where: str,
-) -> tuple[FaceImages, pd.DataFrame, np.ndarray, np.ndarray, dict[str, Any]]:
-    """Pixels, the rows of ``faces`` they belong to, positions of training and validation rows, and what was left out.
+@dataclass(frozen=True)
+class LabelledFaces:
+    """The readable rows of a faces table, ``faces``, and what a training of ``attributes`` takes from them.
 
-    The last holds ``unreadable`` (image ids) and, where there are some, ``unreadable_by_cell``. Raises UserError
-    when more images than ``max_unreadable`` of the configuration's block ``where`` allows cannot be read (see
-    :func:`evenface.datasets.unreadable.check_unreadable`), or a split is empty.
+    ``pixels`` uint8 (N, rows, columns, 3), an array or :class:`evenface.pixels.faces.Pixels`; ``labels`` int8 (N, a)
+    in {+1, -1, 0}; ``train_rows`` and ``validation_rows`` int64, positions in these; ``described`` for the manifest:
+    the ids of images that were left out and their counts by cell, digests of ids and pixels.
     """
+
+    faces: pd.DataFrame
+    pixels: np.ndarray | Pixels
+    attributes: tuple[str, ...]
+    labels: np.ndarray
+    train_rows: np.ndarray
+    validation_rows: np.ndarray
+    described: dict[str, Any]
+
+    def problem(self, session: Session, draw: Callable[..., nn.Module], **more: Any) -> Problem:
+        """What a method is given of them."""
+        from evenface.training.method import Problem
+
+        return Problem(
+            session=session, settings=session.settings, faces=self.faces, pixels=self.pixels,
+            train_rows=self.train_rows, validation_rows=self.validation_rows, draw=draw, labels=self.labels,
+            attributes=self.attributes, **more,
+        )  # fmt: skip
+
+
+def load_for_training(
+    session: Session,
+    faces: pd.DataFrame,
+    attributes: Sequence[str],
+    size: tuple[int, int],
+    packs: Sequence[str | os.PathLike],
+    where: str,
+) -> LabelledFaces:
+    """The rows of ``faces`` with their pixels at ``size`` (rows, columns), read as the session's settings say.
+
+    Raises UserError for missing or miscoded labels, when more images than ``max_unreadable`` of the configuration's
+    block ``where`` allows cannot be read (see :func:`evenface.datasets.unreadable.check_unreadable`), and for an
+    empty split.
+    """
+    settings, label = session.settings, session.label
+    label_matrix(faces, attributes, label)
     images = load_faces(
-        faces, size, crop=settings["crop"], packs=packs, budget=settings["cache_mb"] << 20, scratch=scratch,
-        threads=threads, blocks=settings["order"] == "blocks", label=f"{label}: reading",
+        faces, size, crop=settings.crop, packs=packs, budget=settings.cache_mb << 20, scratch=session.folder,
+        threads=session.threads, blocks=settings.order == "blocks", label=f"{label}: reading",
     )  # fmt: skip
     key = f"{where}.max_unreadable"
-    by_cell = check_unreadable(faces, images.rejected, settings["max_unreadable"], key=key, label=label)
-    left_out = {
-        "unreadable": images.rejected["image_id"].astype(str).tolist(),
-        **({"unreadable_by_cell": by_cell} if by_cell else {}),
-    }
+    by_cell = check_unreadable(faces, images.rejected, settings.max_unreadable, key=key, label=label)
     kept = faces.iloc[images.rows].reset_index(drop=True)
     train_rows = np.flatnonzero(kept["split"] == "train")
     validation_rows = np.flatnonzero(kept["split"] == "val")
     for name, rows in (("train", train_rows), ("val", validation_rows)):
         if not len(rows):
             raise UserError(f"{label}: no readable images with split {name!r}")
-    return images, kept, train_rows, validation_rows, left_out
+    described = {
+        "unreadable": images.rejected["image_id"].astype(str).tolist(),
+        **({"unreadable_by_cell": by_cell} if by_cell else {}),
+        "image_ids_sha256": text_digest(kept["image_id"]),
+        "pixels_sha256": images.sha256,
+    }
+    labels = label_matrix(kept, attributes, label)
+    return LabelledFaces(kept, images.pixels, tuple(attributes), labels, train_rows, validation_rows, described)
 
 
 def _number(value: float) -> float | None:
@@ -106,52 +138,35 @@ def train(
     kind, network_settings = choose(Network, settings.network, "training.network")
     way, method_settings = choose(Method, settings.method, "training.method")
     size = input_size(settings)
-    label_matrix(faces, attributes, label)
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
 
     from evenface.networks.normalisation import Normalisation
-    from evenface.training.method import Problem
 
-    images, kept, train_rows, validation_rows, left_out = load_for_training(
-        faces, size, settings.model_dump(), packs, session.folder, threads, label, "training"
-    )
-    labels = label_matrix(kept, attributes, label)
+    shown = load_for_training(session, faces, attributes, size, packs, "training")
+    kept, train_rows = shown.faces, shown.train_rows
     data = {
         "images": len(kept),
         "train": len(train_rows),
-        "validation": len(validation_rows),
+        "validation": len(shown.validation_rows),
         "by_dataset": {str(k): int(v) for k, v in kept["dataset"].iloc[train_rows].value_counts().sort_index().items()},
-        "train_labels": _label_counts(labels[train_rows], attributes, label),
-        **left_out,
-        "image_ids_sha256": text_digest(kept["image_id"]),
-        "pixels_sha256": images.sha256,
-        "labels_sha256": hashlib.sha256(labels.tobytes()).hexdigest(),
+        "train_labels": _label_counts(shown.labels[train_rows], attributes, label),
+        **shown.described,
+        "labels_sha256": hashlib.sha256(shown.labels.tobytes()).hexdigest(),
     }
     if settings.initial_weights:
         data["initial_weights_sha256"] = file_digest(settings.initial_weights)
     groups = text_digest(kept["split"].str.cat([kept[c].astype(str) for c in ("gender", "age", "ethnicity")], sep=" "))
     session.identify(data, list(attributes), groups, kind.version, way.version)
-    problem = Problem(
-        session=session,
-        settings=settings,
-        faces=kept,
-        pixels=images.pixels,
-        train_rows=train_rows,
-        validation_rows=validation_rows,
-        draw=lambda *names: new_network(
-            session, kind, network_settings, len(attributes), settings.initial_weights, *names
-        ),
-        labels=labels,
-        attributes=tuple(attributes),
+    problem = shown.problem(
+        session,
+        lambda *names: new_network(session, kind, network_settings, len(attributes), settings.initial_weights, *names),
         normalisation=Normalisation(kind.mean, kind.deviation),
     )
     method = way.load()(problem, method_settings)
     fitted = method.run(session)
 
-    network = method.networks["network"]
-    thresholds, metrics = _judge(
-        problem.outputs(network, validation_rows, "float32"), labels[validation_rows], settings
-    )
+    network, rows = method.networks["network"], shown.validation_rows
+    thresholds, metrics = _judge(problem.outputs(network, rows, "float32"), shown.labels[rows], settings)
     manifest = {
         "network": {
             "name": kind.name,
@@ -182,7 +197,7 @@ def train(
 
 def new_network(
     session: Session, kind: Network, settings: Settings, outputs: int, weights: str | None, *names: object
-) -> torch.nn.Module:
+) -> nn.Module:
     """The network with its initial weights: drawn, or those of the file ``weights``.
 
     The layers whose shape depends on the number of outputs are drawn where the file has them in another shape.

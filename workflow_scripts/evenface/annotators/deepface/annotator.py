@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.deepface import PART
 from evenface.annotators.deepface.settings import DeepFaceSettings
+from evenface.annotators.running import Runner, made_ready
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces.deepface_alignment import cut_face
 from evenface.networks.deepface import grey, letterbox
-from evenface.networks.inference import map_batches
 from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
-from evenface.training import runtime
 
 #: Head -> its classes in output order; age has a class per year from 0 on.
 CLASSES: dict[str, tuple[str, ...]] = {
@@ -53,7 +52,7 @@ class Found:
 Find = Callable[[np.ndarray], Found]
 
 
-class DeepFace:
+class DeepFace(Runner):
     """Apparent age, gender, race and emotion, each if its network is there.
 
     Probabilities: ``p_gender_<class>``, ``p_race_<class>``, ``p_emotion_<class>`` in DeepFace's own classes, as shares
@@ -68,32 +67,17 @@ class DeepFace:
     extras = ("apparent_age", "n_faces", "face_score")
     reads = "images"
 
-    def __init__(
-        self,
-        heads: Mapping[str, nn.Module],
-        find: Find,
-        *,
-        batch_size: int = 32,
-        precision: str = "float32",
-        device: str = "cpu",
-        threads: int = 1,
-    ):
+    def __init__(self, heads: Mapping[str, nn.Module], find: Find, **machine: Any):
         """``heads`` maps some keys of :data:`CLASSES` to networks that give probabilities; ``find`` is a detector."""
-        self.heads = {head: heads[head].to(device).eval() for head in CLASSES if head in heads}
+        super().__init__(**machine)
+        self.heads = {head: heads[head].to(self.device).eval() for head in CLASSES if head in heads}
         self.dimensions = tuple(_DIMENSIONS[head] for head in _DIMENSIONS if head in heads)
         self.probabilities = tuple(f"{PROBABILITY}{h}_{c}" for h in self.heads if h != "age" for c in CLASSES[h])
         self.find = find
-        self.batch_size = batch_size
-        self.precision = precision
-        self.device = device
-        self.threads = threads
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
-        starts = range(0, len(images), self.batch_size)
-        batches = (images[start : start + self.batch_size] for start in starts)
-        parts = [self._empty(0), *map_batches(self._batch, batches, self.threads)]
-        answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        answers = self.answers(images)
         failed = answers["failure"] != ""
         nothing = np.full(len(images), np.nan, np.float32)
         demographics = {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS}
@@ -143,8 +127,7 @@ class DeepFace:
         return answers
 
     def _probabilities(self, network: nn.Module, batch: Tensor) -> np.ndarray:
-        low = self.precision == "bfloat16"
-        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
+        with self.autocast():
             return network(batch.to(self.device)).float().cpu().numpy()
 
 
@@ -201,20 +184,16 @@ def create(settings: Mapping[str, Any]) -> DeepFace:
     and weights that are missing or do not fit.
     """
     settings, files, machine = take_settings("deepface", settings, DeepFaceSettings)
-    device, threads = machine["device"], machine["threads"]
     paths = {head: files.get(f"weights.{head}", path) for head, path in settings["weights"].items() if path}
     if not paths:
         raise UserError("annotation.deepface.weights: every model is null; give at least one")
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
+    machine = made_ready(settings, machine)
+    device = machine["device"]
     find = _whole
     if settings["detector"] != "skip":
         find = _mtcnn(files, device) if settings["detector"] == "mtcnn" else _hog(files)
     return DeepFace(
         {head: load_network(f"deepface-{head}", path, device) for head, path in paths.items()},
         find,
-        batch_size=settings["batch_size"],
-        precision=runtime.choose_precision(settings["precision"], device),
-        device=device,
-        threads=threads,
+        **machine,
     )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from evenface.annotators.annotating import annotation_frame, take_settings
 from evenface.annotators.facer import PART
 from evenface.annotators.facer.settings import FacerSettings
+from evenface.annotators.running import Runner, made_ready
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS
@@ -26,13 +27,12 @@ from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks.farl import normalise
 from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
-from evenface.training import runtime
 
 #: Screening counts pixel centres from 0, the alignment counts pixel edges.
 _HALF_PIXEL = 0.5
 
 
-class Facer:
+class Facer(Runner):
     """Forty attributes of the best-scoring face of a picture.
 
     ``extras``: ``n_faces`` found and ``face_score`` of the one that was read, NaN where screening's landmarks
@@ -47,23 +47,11 @@ class Facer:
     extras = ("n_faces", "face_score")
     reads = "images"
 
-    def __init__(
-        self,
-        network: nn.Module,
-        finder: RetinaFaceFinder | None,
-        *,
-        batch_size: int = 32,
-        precision: str = "float32",
-        device: str = "cpu",
-        threads: int = 1,
-    ):
+    def __init__(self, network: nn.Module, finder: RetinaFaceFinder | None, **machine: Any):
         """``network`` takes aligned faces; without a ``finder`` the landmarks come with the rows."""
-        self.network = network.to(device).eval()
+        super().__init__(**machine)
+        self.network = network.to(self.device).eval()
         self.finder = finder
-        self.batch_size = batch_size
-        self.precision = precision
-        self.device = device
-        self.threads = threads
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
@@ -103,7 +91,7 @@ class Facer:
         )
 
     def _probabilities(self, faces: Sequence[Tensor]) -> np.ndarray:
-        with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with self.autocast():
             logits = self.network(torch.stack(list(faces)).to(self.device))
         return torch.sigmoid(logits.float()).cpu().numpy()
 
@@ -136,9 +124,8 @@ def create(settings: Mapping[str, Any]) -> Facer:
     unknown key or value, and for weights that are missing or do not fit.
     """
     settings, files, machine = take_settings("facer", settings, FacerSettings)
-    device, threads = machine["device"], machine["threads"]
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
+    machine = made_ready(settings, machine)
+    device = machine["device"]
     finder = None
     if settings["detector"] == "retinaface":
         weights = files.get("detector_weights", settings["detector_weights"])
@@ -155,8 +142,5 @@ def create(settings: Mapping[str, Any]) -> Facer:
     return Facer(
         load_network("farl-celeba", files.get("weights", settings["weights"]), device),
         finder,
-        batch_size=settings["batch_size"],
-        precision=runtime.choose_precision(settings["precision"], device),
-        device=device,
-        threads=threads,
+        **machine,
     )

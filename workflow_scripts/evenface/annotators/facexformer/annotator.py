@@ -18,12 +18,11 @@ from torch import nn
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.facexformer import PART
 from evenface.annotators.facexformer.settings import FaceXFormerSettings
+from evenface.annotators.running import Runner, made_ready
 from evenface.checkpoints import load_network
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
-from evenface.networks.inference import map_batches
 from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
-from evenface.training import runtime
 
 #: Head -> dimension and the head's own classes in output order, with their levels.
 _HEADS: dict[str, tuple[str, dict[str, str]]] = {
@@ -36,7 +35,7 @@ _HEADS: dict[str, tuple[str, dict[str, str]]] = {
 _THRESHOLD = float(np.nextafter(np.float32(0.5), np.float32(0)))
 
 
-class FaceXFormerAnnotator:
+class FaceXFormerAnnotator(Runner):
     """Attributes and demographics of the largest face of a picture, or of a crop as it is.
 
     Probabilities: ``p_gender_<class>``, ``p_age_<class>``, ``p_race_<class>`` in the network's own classes. Extras:
@@ -52,31 +51,16 @@ class FaceXFormerAnnotator:
     probabilities = tuple(f"{PROBABILITY}{head}_{c}" for head, (_, classes) in _HEADS.items() for c in classes)
     extras = ("n_faces", "face_score")
 
-    def __init__(
-        self,
-        network: nn.Module,
-        detector: MTCNN | None,
-        *,
-        batch_size: int = 8,
-        precision: str = "float32",
-        device: str = "cpu",
-        threads: int = 1,
-    ):
+    def __init__(self, network: nn.Module, detector: MTCNN | None, **machine: Any):
         """``network`` is :class:`evenface.networks.facexformer.FaceXFormer`; without ``detector`` images are crops."""
-        self.network = network.to(device).eval()
+        super().__init__(**machine)
+        self.network = network.to(self.device).eval()
         self.detector = detector
         self.reads = "crops" if detector is None else "images"
-        self.batch_size = batch_size
-        self.precision = precision
-        self.device = device
-        self.threads = threads
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
-        starts = range(0, len(images), self.batch_size)
-        batches = (images[start : start + self.batch_size] for start in starts)
-        parts = list(map_batches(self._batch, batches, self.threads))
-        answers = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]} if parts else self._empty(0)
+        answers = self.answers(images)
         demographics, probabilities = {}, {}
         for head, (dimension, classes) in _HEADS.items():
             levels, certainty = map_classes(answers[head], classes)
@@ -110,8 +94,7 @@ class FaceXFormerAnnotator:
                 tensors.append(preprocess(np.ascontiguousarray(crop)))
                 places.append(place)
         if tensors:
-            low = self.precision == "bfloat16"
-            with torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=low):
+            with self.autocast():
                 output = self.network(torch.stack(tensors).to(self.device), parsing=False)
             answers["attributes"][places] = output.attributes.float().sigmoid().cpu().numpy()
             for head in _HEADS:
@@ -136,17 +119,13 @@ def create(settings: Mapping[str, Any]) -> FaceXFormerAnnotator:
     for weights that are missing or do not fit.
     """
     settings, files, machine = take_settings("facexformer", settings, FaceXFormerSettings)
-    device, threads = machine["device"], machine["threads"]
-    runtime.prepare(threads)
-    device = runtime.choose_device(device)
+    machine = made_ready(settings, machine)
+    device = machine["device"]
     detector = None
     if settings["detector"] == "mtcnn":
         detector = MTCNN({name: files[name] for name in FILES if name in files}, device)
     return FaceXFormerAnnotator(
         load_network("facexformer", files.get("weights", settings["weights"]), device),
         detector,
-        batch_size=settings["batch_size"],
-        precision=runtime.choose_precision(settings["precision"], device),
-        device=device,
-        threads=threads,
+        **machine,
     )

@@ -30,10 +30,10 @@ from evenface.pixels.decoding import fit_image
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 from evenface.training import runtime
-from evenface.training.fitting import label_matrix, load_for_training, text_digest
+from evenface.training.fitting import load_for_training
 from evenface.training.forward import outputs_of
 from evenface.training.method import ImageMethod, Problem
-from evenface.training.session import Session
+from evenface.training.session import Session, text_digest
 from evenface.training.settings import ANNOTATOR_SIZE, resolve
 from evenface.training.tasks import attribute_metrics, masked_bce
 
@@ -112,15 +112,12 @@ def train_annotator(
     otherwise a UserError says so and nothing is written.
     """
     settings = resolve(TrainedHereSettings, settings, "annotation.trained_here")
-    label_matrix(faces, attributes, label)
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
-    images, kept, train_rows, validation_rows, left_out = load_for_training(
-        faces, ANNOTATOR_SIZE, settings.model_dump(), packs, session.folder, threads, label, "annotation.trained_here"
-    )
-    labels = label_matrix(kept, attributes, label)
+    shown = load_for_training(session, faces, attributes, ANNOTATOR_SIZE, packs, "annotation.trained_here")
+    kept = shown.faces
     levels = _level_codes(kept)
     for dimension, codes in levels.items():
-        unseen = [n for i, n in enumerate(DIMENSIONS[dimension]) if not (codes[train_rows] == i).any()]
+        unseen = [n for i, n in enumerate(DIMENSIONS[dimension]) if not (codes[shown.train_rows] == i).any()]
         if unseen:
             raise UserError(
                 f"{label}: no training image of data set {settings.dataset!r} has the {dimension} {unseen[0]!r}; choose "
@@ -128,24 +125,14 @@ def train_annotator(
             )
     network_settings = {"attributes": len(attributes), "levels": {d: len(v) for d, v in DIMENSIONS.items()}}
     data = {
-        "train": len(train_rows),
-        "validation": len(validation_rows),
-        **left_out,
-        "image_ids_sha256": text_digest(kept["image_id"]),
-        "pixels_sha256": images.sha256,
-        "labels_sha256": hashlib.sha256(labels.tobytes() + b"".join(v.tobytes() for v in levels.values())).hexdigest(),
+        "train": len(shown.train_rows),
+        "validation": len(shown.validation_rows),
+        **shown.described,
+        "labels_sha256": hashlib.sha256(b"".join(v.tobytes() for v in (shown.labels, *levels.values()))).hexdigest(),
     }
     session.identify(data, list(attributes), text_digest(kept["split"]))
-    problem = Problem(
-        session=session,
-        settings=settings,
-        faces=kept,
-        pixels=images.pixels,
-        train_rows=train_rows,
-        validation_rows=validation_rows,
-        draw=lambda *names: session.draw(lambda: networks.build("multi_task", network_settings), *names),
-        labels=labels,
-        attributes=tuple(attributes),
+    problem = shown.problem(
+        session, lambda *names: session.draw(lambda: networks.build("multi_task", network_settings), *names)
     )
     method = MultiTask(problem, levels)
     fitted = method.run(session)
@@ -156,7 +143,7 @@ def train_annotator(
         rows = np.flatnonzero(kept["split"] == split)
         if not len(rows):
             continue
-        outputs = outputs_of(network, images.pixels, rows, batch_size=_BATCH, device=session.device)
+        outputs = outputs_of(network, shown.pixels, rows, batch_size=_BATCH, device=session.device)
         answers = _answers(outputs, network, attributes)
         truth = kept.iloc[rows].reset_index(drop=True)
         table = confusion(truth, answers, attributes)
