@@ -284,7 +284,8 @@ def directions_file(inputs: Inputs, out: Path) -> Any:
 
 @case("plan.shards.RECIPE_VERSION")
 def plan(inputs: Inputs, out: Path) -> Any:
-    from evenface.plan.shards import build_plan, requests_of
+    from evenface.plan.shards import requests_of
+    from plans import build_plan
 
     factorial = {"ethnicity": ["asian"], "gender": ["male", "female"], "age": ["young"], "hair_colour": ["gray"],
                  "prompts_per_cell": 1, "template": "{ethnicity} {gender} {age} {hair}", "traits": [],

@@ -9,9 +9,11 @@ from evenface import networks
 from evenface.checkpoints import convert_to_safetensors, load_network
 from evenface.errors import UserError
 from evenface.networks.folded_iresnet import FoldedIResNet
-from evenface.networks.iresnet import BFLOAT16_QUALITY_TOLERANCE, BFLOAT16_TOLERANCE, IResNet
+from evenface.networks.iresnet import BFLOAT16_TOLERANCE, IResNet
 
 TOLERANCE = 1e-5
+#: What screening.magface.precision says of magnitudes in bfloat16, in shares of them (0.0014 measured).
+QUALITY = 5e-3
 
 #: Depth: tensors in the state dictionary, learnt parameters.
 SIZES = {18: (187, 24_025_600), 50: (475, 43_590_848), 100: (925, 65_156_160)}
@@ -100,7 +102,7 @@ def test_bfloat16_stays_within_its_tolerance(reference, network):
         output = network(batch).float().numpy()
     assert 1e-4 < relative_error(output, reference.arrays["output_f64"]) <= BFLOAT16_TOLERANCE
     quality = np.linalg.norm(output, axis=1)
-    assert relative_error(quality, reference.arrays["quality"]) <= BFLOAT16_QUALITY_TOLERANCE
+    assert relative_error(quality, reference.arrays["quality"]) <= QUALITY
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -110,7 +112,7 @@ def test_folded_for_inference_it_is_the_same_network(reference, network, dtype):
         output = FoldedIResNet(network, dtype)(torch.from_numpy(reference.inputs())).numpy()
     quality = np.linalg.norm(output, axis=1)
     exact = dtype == torch.float32
-    tolerance, of_quality = (TOLERANCE, TOLERANCE) if exact else (BFLOAT16_TOLERANCE, BFLOAT16_QUALITY_TOLERANCE)
+    tolerance, of_quality = (TOLERANCE, TOLERANCE) if exact else (BFLOAT16_TOLERANCE, QUALITY)
     assert output.dtype == np.float32
     assert relative_error(output, reference.arrays["output_f64"]) <= tolerance
     assert relative_error(quality, reference.arrays["quality"]) <= of_quality

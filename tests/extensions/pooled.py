@@ -37,7 +37,5 @@ PART = Network(
     settings=PooledSettings,
     size=(44, 54),
     smallest=(16, 16),
-    mean=(0.485, 0.456, 0.406),
-    deviation=(0.229, 0.224, 0.225),
     needs=Needs(gpu=0, mem_mb=9000),
 )

@@ -32,7 +32,6 @@ from evenface.taxonomy import (
     FACEXFORMER_RACE,
     FAIRFACE_AGE,
     FAIRFACE_GENDER,
-    FAIRFACE_RACE_4,
     FAIRFACE_RACE_7,
     UNKNOWN,
 )
@@ -369,7 +368,7 @@ def test_a_class_of_another_vocabulary_becomes_a_level():
     assert levels.tolist() == ["asian", UNKNOWN]
     assert np.allclose(certainty[0], 0.6) and np.isnan(certainty[1])
     for vocabulary, dimension in (
-        (FAIRFACE_RACE_7, "ethnicity"), (FAIRFACE_RACE_4, "ethnicity"), (FACEXFORMER_RACE, "ethnicity"),
+        (FAIRFACE_RACE_7, "ethnicity"), (FACEXFORMER_RACE, "ethnicity"),
         (DEEPFACE_RACE, "ethnicity"), (FAIRFACE_AGE, "age"), (FACEXFORMER_AGE, "age"), (FAIRFACE_GENDER, "gender"),
         (FACEXFORMER_GENDER, "gender"), (DEEPFACE_GENDER, "gender"),
     ):  # fmt: skip

@@ -15,12 +15,12 @@ import pytest
 from disk import files_left, run_with_small_disks
 from evenface.configuration import check_config
 from evenface.errors import UserError
-from evenface.plan.shards import build_plan
 from evenface.prompts.catalogue import build_catalogue
 from evenface.storage.atomic import check_writable
 from evenface.storage.images import encode_png
 from evenface.storage.shards import read_shard, write_shard
 from evenface.storage.tables import read_table, write_table
+from plans import build_plan
 
 LIBRARY = Path(__file__).parents[2] / "workflow_scripts"
 

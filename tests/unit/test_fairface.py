@@ -19,11 +19,12 @@ from evenface.annotators.fairface.table import COLUMNS, ChipNames
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.faces.detection import FaceFinder
+from evenface.networks.fairface import HEADS
 from evenface.parts import Annotator, part
 from evenface.storage.images import ImageError, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table
-from evenface.taxonomy import FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_4, FAIRFACE_RACE_7, UNKNOWN
+from evenface.taxonomy import FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
@@ -165,7 +166,7 @@ def test_what_it_answers(annotator, faces):
     assert annotator.attributes == () and annotator.reads == "images"
     table = annotator.annotate(faces)
     probabilities = [f"p_race_{c}" for c in FAIRFACE_RACE_7] + [f"p_gender_{c}" for c in FAIRFACE_GENDER]
-    probabilities += [f"p_age_{c}" for c in FAIRFACE_AGE] + [f"p_race4_{c}" for c in FAIRFACE_RACE_4]
+    probabilities += [f"p_age_{c}" for c in FAIRFACE_AGE] + [f"p_race4_{c}" for c in HEADS["fairface-4"]["race4"]]
     assert list(annotator.probabilities) == probabilities
     levels = [f"{d}{s}" for d in ("gender", "age", "ethnicity") for s in ("", "_score")]
     assert list(table) == [*levels, *probabilities, "n_faces", "failure"]

@@ -24,7 +24,7 @@ from evenface.generators import shards
 from evenface.generators.encoding import encode_ahead
 from evenface.generators.protocol import GeneratedFace
 from evenface.plan.requests import Request
-from evenface.plan.shards import build_plan, recipe_digest, requests_of
+from evenface.plan.shards import recipe_digest, requests_of
 from evenface.prompts.catalogue import Prompt, check
 from evenface.prompts.vocabulary import MAX_PROMPT, unwritable
 from evenface.report.contact_sheet import write_contact_sheet
@@ -42,6 +42,7 @@ from evenface.storage.metadata import (
     Metadata,
 )
 from evenface.storage.shards import read_shard, write_shard
+from plans import build_plan
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
 FULL = Metadata(

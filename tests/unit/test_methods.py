@@ -1,7 +1,6 @@
 """Training methods and networks as parts: those of the library, and toys in a user's own file."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,12 @@ from evenface.training.settings import run_files, run_recipe
 from faces import HAIR, make_faces
 
 ATTRIBUTES = tuple(HAIR)
-ROOT = Path(__file__).resolve().parents[2]
+
+#: The network of tests/extensions, normalised in its own way.
+NETWORK = (Path(__file__).parents[1] / "extensions/pooled.py").read_text()
+NETWORK = NETWORK.replace(
+    "PART = Network(", "PART = Network(mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225),"
+)
 
 #: Group weights that follow the groups' losses, as GroupDRO's do.
 METHOD = """
@@ -83,7 +87,7 @@ def mine(tmp_path, monkeypatch):
     """A folder of the user's with both toys."""
     folder = tmp_path / "my_parts"
     folder.mkdir()
-    shutil.copy2(ROOT / "tests/extensions/pooled.py", folder)
+    (folder / "pooled.py").write_text(NETWORK)
     (folder / "worst.py").write_text(METHOD)
     monkeypatch.setenv(parts.VARIABLE, "")
     parts.activate([folder])

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.generators import create
-from evenface.generators.parametric import camera, pigment, styles
-from evenface.generators.parametric.counterfactual import with_factor
+from evenface.generators.parametric import camera, pigment
 from evenface.generators.parametric.domains import DOMAINS, domain
 from evenface.generators.parametric.sampling import sample, sample_face, sample_identity
 from evenface.generators.parametric.truth import celeba_labels, demographics, maad_labels
@@ -88,33 +87,6 @@ def test_one_identity_many_pictures():
     identity = sample_identity(ANYONE, {}, 3)
     faces = [sample_face(identity, {}, s, place=domain("web_crop")) for s in range(5)]
     assert len({str(f.person) for f in faces}) == 1 and len({f.pose for f in faces}) == 5
-
-
-@pytest.mark.parametrize("factor", DIMENSIONS)
-def test_counterfactuals_change_their_factor_alone(factor):
-    for seed in range(20):
-        face = sample({}, {}, seed)
-        for value in DIMENSIONS[factor]:
-            other = with_factor(face, factor, value)
-            assert demographics(other)[factor] == value
-            for dimension in set(DIMENSIONS) - {factor}:
-                assert demographics(other)[dimension] == demographics(face)[dimension]
-            assert (other.pose, other.light, other.backdrop, other.expression, other.hair.colour, other.hair.gray) == (
-                face.pose, face.light, face.backdrop, face.expression, face.hair.colour, face.hair.gray)  # fmt: skip
-            assert other.person.shape_seed == face.person.shape_seed
-            suited = styles.hair_styles(other.person.gender, demographics(other)["ethnicity"])
-            assert other.hair.style in (*suited, styles.BALD, face.hair.style)
-    with pytest.raises(UserError, match="not known"):
-        with_factor(face, factor, "other")
-
-
-def test_counterfactual_pictures_share_their_background(renderer):
-    face = sample({**ANYONE, "ethnicity": "white"}, {"Wearing_Hat": -1}, 11)
-    first, mask = renderer.render_with_masks(face)
-    second, other = renderer.render_with_masks(with_factor(face, "ethnicity", "black"))
-    outside = (mask == 0) & (other == 0)
-    assert outside.mean() > 0.15 and (first[outside] == second[outside]).all()
-    assert (first[~outside] != second[~outside]).mean() > 0.3
 
 
 def test_maad_labels_agree_with_celeba():

@@ -183,7 +183,7 @@ def test_each_trait_is_visible(renderer, trait):
 def test_every_style_renders(renderer):
     small = Framing(90, 110, 45.0, 56.0, 20.0)
     looks = [Look(clothes=c) for group in styles.CLOTHES.values() for c in group]
-    looks += [Look(hat=h) for h in styles.HATS] + [Look(glasses=g) for g in styles.GLASSES]
+    looks += [Look(hat=h) for h in styles.HATS] + [Look(glasses=g) for g in ("round", "square", "sun")]
     faces = [make_face(framing=small, look=look) for look in looks]
     side = Pose(yaw=0.7)
     faces += [

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from evenface.errors import UserError
 from evenface.plan.shards import (
     Plan,
-    build_plan,
     build_plans,
     draws_of,
     recipe_digest,
@@ -26,6 +25,7 @@ from evenface.plan.subset import balanced_subset
 from evenface.prompts.catalogue import build_catalogue, check, factorial
 from evenface.prompts.vocabulary import ATTRIBUTE_PHRASES, clip_cut, clip_tokens_at_least, read_prompt
 from evenface.taxonomy import HAIR_COLOURS
+from plans import build_plan
 
 
 def images(plan) -> dict[str, int]:
@@ -199,7 +199,7 @@ def test_planning_fifty_thousand_prompts_is_quick_and_needs_no_torch(root, tmp_p
     code = (
         "import sys, time, yaml; sys.path.insert(0, 'workflow_scripts')\n"
         "from evenface.configuration import check_config\n"
-        "from evenface.plan.shards import build_plan\n"
+        "from plans import build_plan\n"
         "config = check_config(yaml.safe_load(open('config.yaml')))\n"
         "open('PATH', 'w').write('cell,prompt\\n' + ''.join(f'c{i},portrait number {i}\\n' for i in range(50000)))\n"
         "config['generation'].update(images_per_prompt=2, images_per_shard=10, prompts={'file': 'PATH'})\n"

@@ -9,9 +9,10 @@ import pytest
 
 from drawing import Noise, kill_while_drawing
 from evenface.generators import shards
-from evenface.plan.shards import build_plan, draws_of, recipe_digest
+from evenface.plan.shards import draws_of, recipe_digest
 from evenface.screening import screen
 from evenface.storage.shards import read_shard, write_shard
+from plans import build_plan
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from evenface.standins.population import StandinSettings, members
 from evenface.standins.rendering import render_part
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import read_table
-from evenface.taxonomy import CELEBA_ATTRIBUTES, COMMON_ATTRIBUTES, MAAD_ATTRIBUTES
+from evenface.taxonomy import CELEBA_ATTRIBUTES, MAAD_ATTRIBUTES
 
 SMALL = {"format": "celeba", "identities": 8, "images_per_identity": 2, "parts": 2, "domain": "celebrity_photo"}
 
@@ -94,7 +94,7 @@ def test_maad_face_format_as_published(tmp_path, face_assets):
     assert {v for line in lines[1:] for v in line.split(",")[2:]} == {"1", "-1", "0"}
     faces, rejected, _ = read("maad_face", {"root": str(root), "verify_images": True})
     assert len(faces) == 16 and len(rejected) == 0
-    assert set(COMMON_ATTRIBUTES) <= set(faces.columns)
+    assert set(CELEBA_ATTRIBUTES) & set(MAAD_ATTRIBUTES) <= set(faces.columns)
     from evenface.storage.images import read_image
 
     shapes = {read_image(r).shape for r in faces["image"]}

@@ -69,10 +69,10 @@ def test_jobs_ask_for_what_their_parts_need(made):
     """The method of one run needs a GPU; the network, alone in the other run and in every prediction, needs none."""
     text = run(made, "--dry-run", "--resources=gpu=1", "--forcerun", "train", "screen", "read_dataset")
     asked = {}
-    for job in re.findall(r"^rule .*?\n\n", text, re.M | re.S):
-        found = re.search(r"rule (\w+):.*?output: (\S+?),?\n.*resources: (.*)", job, re.S)
-        resources = dict(re.findall(r"(\w+)=(\d+)", found[3]))
-        asked[found[1], found[2]] = tuple(resources.get(key) for key in ("gpu", "mem_mb", "runtime"))
+    for job in re.findall(r"^rule (?!all:)(\w+):\n(.*?)(?=^\[|\Z)", text, re.M | re.S):
+        output, resources = (re.search(rf"^ +{key}: (.*)", job[1], re.M)[1] for key in ("output", "resources"))
+        resources = dict(re.findall(r"(\w+)=(\d+)", resources))
+        asked[job[0], output.split(",")[0]] = tuple(resources.get(key) for key in ("gpu", "mem_mb", "runtime"))
     assert asked["train", "results/models/real/1/model.safetensors"] == ("1", "10000", "1440")
     assert asked["train", "results/models/real+synthetic/1/model.safetensors"] == ("0", "9000", "1440")
     assert asked["predict", "results/predictions/real/1/maad_face.parquet"] == ("0", "9000", "240")

@@ -34,9 +34,6 @@ MAAD_ATTRIBUTES: tuple[str, ...] = (
     "Wearing_Lipstick", "No_Eyewear", "Eyeglasses", "Attractive",
 )  # fmt: skip
 
-#: The 34 names that mean the same in both vocabularies, in CelebA order.
-COMMON_ATTRIBUTES: tuple[str, ...] = tuple(a for a in CELEBA_ATTRIBUTES if a in set(MAAD_ATTRIBUTES))
-
 #: Level of a demographic dimension that is missing, ambiguous or outside the study.
 UNKNOWN = "unknown"
 
@@ -65,8 +62,6 @@ FAIRFACE_RACE_7: dict[str, str] = {
     "White": "white", "Black": "black", "Latino_Hispanic": UNKNOWN, "East Asian": "asian",
     "Southeast Asian": "asian", "Indian": UNKNOWN, "Middle Eastern": UNKNOWN,
 }  # fmt: skip
-#: FairFace's four races.
-FAIRFACE_RACE_4: dict[str, str] = {"White": "white", "Black": "black", "Asian": "asian", "Indian": UNKNOWN}
 #: FairFace's genders.
 FAIRFACE_GENDER: dict[str, str] = {"Male": "male", "Female": "female"}
 #: FairFace's age bands in years.

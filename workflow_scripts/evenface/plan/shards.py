@@ -213,11 +213,6 @@ def _made(plan: Plan) -> dict[str, Made]:
     return {text: Made(digests[text], [there[i] for i in sorted(there)]) for text, there in found.items()}
 
 
-def build_plan(config: dict[str, Any], *, base: Path = Path(".")) -> Plan:
-    """The plan of the main generator."""
-    return next(iter(build_plans(config, base=base).values()))
-
-
 def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
     """Shards that one job handles together, so that a network is loaded once for many: name -> members.
 

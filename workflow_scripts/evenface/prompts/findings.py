@@ -32,8 +32,6 @@ CHECKS: dict[str, str] = {
     "forbidden": "words of generation.prompts.contextual.forbidden",
     "association": "words that one group has more often than chance allows",
 }
-#: Checks that ``generation.prompts.contextual.accept`` may turn into notes.
-ACCEPTABLE = ("balance", "negation", "target", "group", "association")
 
 
 @dataclass(frozen=True)

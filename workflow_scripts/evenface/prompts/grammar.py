@@ -7,7 +7,7 @@ left out before anything is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evenface.errors import UserError, unknown_name
@@ -210,10 +210,3 @@ def _reason(phrase: str, protected: Sequence[str], forbidden: Sequence[str]) -> 
 def text_of(context: Mapping[str, str]) -> str:
     """A context as it stands in a prompt."""
     return ", ".join(context.values())
-
-
-def all_phrases() -> Iterator[tuple[str, str]]:
-    """(slot, phrase) of everything built in."""
-    for slot, kinds in PHRASES.items():
-        for phrases in kinds.values():
-            yield from ((slot, phrase) for phrase in phrases)

@@ -102,8 +102,6 @@ CLOTHES: dict[str, tuple[str, ...]] = {
 #: Hats; ``beanie`` is built from the scalp's own geometry.
 HATS: tuple[str, ...] = ("fedora", "fedora_cocked", "beanie")
 
-GLASSES: tuple[str, ...] = ("round", "square", "sun")
-
 #: ``Person.brow_style`` runs from 1 to this.
 BROW_STYLES = 12
 
