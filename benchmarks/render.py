@@ -17,8 +17,8 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 start = time.process_time()
 
 from evenface.generators.parametric import ASSETS as FACE_ASSETS  # noqa: E402
+from evenface.generators.parametric import camera  # noqa: E402
 from evenface.generators.parametric.domains import domain  # noqa: E402
-from evenface.generators.parametric.generator import camera  # noqa: E402
 from evenface.generators.parametric.render import Renderer  # noqa: E402
 from evenface.generators.parametric.sampling import sample  # noqa: E402
 

@@ -149,59 +149,20 @@ class Renderer:
             if piece.kind == sh.HAIR:
                 self._light_hair(piece, scene, camera, lights, zmap, in_light, diffuse, shine)
         image = np.zeros((H, W, 3), np.float32)
-        shared = (scene.uv, scene.normals, in_light, scene.occlusion, scene.extra, diffuse, shine)
-        bias = 0.05
-        passes.shade_opaque(
-            ss,
-            zbuf,
-            nearest,
-            b1,
-            b2,
-            screen,
-            FI,
-            TI,
-            part_of,
-            level,
-            *shared,
-            kinds,
-            textures,
-            scene.materials,
-            texels,
-            table,
-            lights,
-            zmap,
-            bias,
-            view,
-            image,
+        triangles = passes.Triangles(*lists)
+        points = passes.Points(
+            screen, scene.uv, scene.normals, in_light, scene.occlusion, scene.extra, diffuse, shine, scene.alpha
         )
+        surfaces = passes.Surfaces(kinds, textures, scene.materials, texels, table)
+        lighting = passes.Lighting(lights, zmap, 0.05)
+        samples = passes.Samples(zbuf, nearest, b1, b2)
+        passes.shade_opaque(ss, samples, triangles, points, surfaces, lighting, view, image)
         cover = (nearest >= 0).astype(np.float32)
         if wisps:
             order = np.concatenate([np.arange(a, b) for a, b in wisps])
             depth = screen[FI[order], 2].sum(1)
             order = order[np.argsort(depth, kind="stable")]
-            passes.blend_translucent(
-                order,
-                screen,
-                FI,
-                TI,
-                part_of,
-                level,
-                *shared,
-                scene.alpha,
-                kinds,
-                textures,
-                cuts,
-                scene.materials,
-                texels,
-                table,
-                lights,
-                zmap,
-                bias,
-                view,
-                zbuf,
-                image,
-                cover,
-            )
+            passes.blend_translucent(order, triangles, points, surfaces, lighting, view, zbuf, image, cover)
         behind = backdrop.paint(face.backdrop, frame.width, frame.height)
         out = np.empty((frame.height, frame.width, 3), np.uint8)
         mask = np.empty((frame.height, frame.width), np.uint8)
