@@ -46,7 +46,15 @@ resource_scopes:
 
 onstart:
     try:
-        FLOW.check_before_jobs(workflow.dag_settings.targets)
+        FLOW.check_before_jobs(
+            workflow.dag_settings.targets,
+            {
+                file
+                for job in workflow.dag.needrun_jobs()
+                if job.rule.name == "get_by_hand"
+                for file in job.output
+            },
+        )
         check_writable(
             "data/faces", paths.GENERATED, "results/logs", "results/benchmarks", FLOW.pixels.folder
         )

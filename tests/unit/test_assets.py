@@ -305,15 +305,17 @@ def test_an_annotator_needs_its_weights_only_when_it_runs(config, shipped, name,
         assert set(paths) <= set(keys(needs(published(config, **other), shipped)))
     config["latent_directions"] |= {"labels_from": name, "accepted_by": "ground_truth"}
     assert not set(paths) & set(keys(needs(config, shipped)))
-    assert set(paths) <= set(keys(latent_needs(config, shipped, "labels_from")))
-    assert latent_needs(config, shipped, "accepted_by") == []
+    assert set(paths) <= set(keys(latent_needs(config, shipped)))
+    config["latent_directions"] |= {"labels_from": "ground_truth"}
+    assert latent_needs(config, shipped) == []
+    config["latent_directions"] |= {"labels_from": name}
     config["generation"]["generator"] = "guided"
     assert set(paths) <= set(keys(needs(config, shipped)))
 
 
 def test_a_latent_generator_needs_its_network(config, shipped):
     config["latent_directions"]["generator"] = "stylegan3"
-    (need,) = latent_needs(config, shipped, "generator")
+    need = latent_needs(config, shipped)[0]
     assert need.key == "generation.settings.stylegan3.network" and need.paths == (
         config["generation"]["settings"]["stylegan3"]["network"],
     )

@@ -283,10 +283,11 @@ def test_every_run_has_its_own_network_method_and_weights(config, mine):
     recipe = run_recipe(config, "fine", 7)
     assert recipe["settings"]["network"] == {"name": "pooled", "width": 4} and recipe["settings"]["epochs"] == 3
     assert recipe["settings"]["batch_size"] == config["training"]["batch_size"] and "seeds" not in recipe["settings"]
-    assert run_files(config, "fine", 7) == ["results/models/synthetic/7/model.safetensors"]
+    start = "results/models/synthetic/7/model.safetensors"
+    assert run_files(config, "fine", 7) == {start: "runs.fine.initial_weights"}
     plain = run_recipe(config, "real", 7)
     assert plain["settings"]["method"] == "erm" and plain["settings"]["network"] == "slim_cnn"
-    assert run_files(config, "real", 7) == []
+    assert run_files(config, "real", 7) == {}
 
 
 def test_the_examples_of_the_documentation_work(faces, config, shipped_config, mine, tmp_path, root):

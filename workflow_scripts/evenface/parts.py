@@ -202,6 +202,11 @@ class Part:
     #: Where the part was found, for messages.
     origin: str = ""
 
+    @property
+    def in_library(self) -> bool:
+        """Whether it is one of ours, and not of a user's file."""
+        return self.origin.startswith("evenface.")
+
     def load(self) -> Any:
         """The code: a class or function. Importing it may be slow."""
         return load(self.code)

@@ -182,8 +182,10 @@ def _remedy(group: Sequence[Status], registry: Registry) -> list[str]:
             "(python -m evenface assets show NAME)."
         )
         lines += how_to_get(registry[need.offered[0]], need.key)
-    else:
+    elif need.chosen:
         lines += _wrap(f"Put it there, or set {need.key} to where it is.")
+    else:
+        lines += _wrap(f"Put it there: the part that {need.key} names reads it.")
     if need.is_data:
         lines += _wrap(f"Or set {need.key.rsplit('.', 1)[0]}.standin to a stand-in, which the workflow renders.")
     return lines

@@ -10,6 +10,7 @@ joined by ``and``; ``datasets.*.reader=name`` stands for the folder of every dat
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from typing import Any
 
 from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.parts import Annotator, Generator, part
+from evenface.parts import Annotator, Detector, Generator, part
 from evenface.plan.generators import described, generators_of, settings_of, source_of
+from evenface.training.settings import run_files
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
 _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
@@ -30,13 +32,15 @@ class Need:
 
     ``key`` is the configuration key that calls for it, ``paths`` where it may lie (one is enough, may
     hold wildcards below a data set's root), ``asset`` the registry entry whose place that is (None for a path
-    of the user's own), ``offered`` the entries that could be put there.
+    of the user's own), ``offered`` the entries that could be put there, ``chosen`` whether the key's value is that path,
+    and not the name of a part that reads it.
     """
 
     key: str
     paths: tuple[str, ...]
     asset: str | None
-    offered: tuple[str, ...]
+    offered: tuple[str, ...] = ()
+    chosen: bool = True
 
     @property
     def is_data(self) -> bool:
@@ -51,20 +55,25 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
         *_screening(settings, registry),
         *_annotators(settings, registry),
         *_datasets(settings, registry),
+        *_runs(settings, registry),
     ]
     unique: dict[tuple[str, ...], Need] = {}
     for need in found:
         known = unique.get(need.paths)
         if known and need.key not in known.key.split(", "):
-            unique[need.paths] = Need(f"{known.key}, {need.key}", need.paths, known.asset, known.offered)
+            unique[need.paths] = Need(f"{known.key}, {need.key}", need.paths, known.asset, known.offered, known.chosen)
         unique.setdefault(need.paths, need)
     return list(unique.values())
 
 
-def latent_needs(settings: Mapping[str, Any], registry: Registry, key: str) -> list[Need]:
-    """What ``generator``, ``labels_from`` or ``accepted_by`` of ``latent_directions`` uses: asked for by no default target."""
-    name = settings["latent_directions"][key]
-    return list((_generator_files if key == "generator" else _annotator_files)(settings, registry, name))
+def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
+    """What the generator and the annotators of ``latent_directions`` use: asked for by no default target."""
+    latent = settings["latent_directions"]
+    annotators = dict.fromkeys((latent["labels_from"], latent["accepted_by"]))
+    return [
+        *_generator_files(settings, registry, latent["generator"]),
+        *(need for name in annotators for need in _annotator_files(settings, registry, name)),
+    ]
 
 
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
@@ -103,12 +112,12 @@ def value_of(settings: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _path_need(registry: Registry, key: str, path: str) -> Iterator[Need]:
+def _path_need(registry: Registry, key: str, path: str, chosen: bool = True) -> Iterator[Need]:
     if made_here(path) or place(path) == SHIPPED:
         return
     owner = registry.owner(path)
     offered = tuple(asset.name for asset in registry if key in asset.needed_by)
-    yield Need(key, (place(path),), owner[0].name if owner else None, offered)
+    yield Need(key, (place(path),), owner[0].name if owner else None, offered, chosen)
 
 
 def _holds(settings: Mapping[str, Any], condition: str) -> str | None:
@@ -157,15 +166,25 @@ def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need
 
 def _generator_files(settings: Mapping[str, Any], registry: Registry, generator: str) -> Iterator[Need]:
     block = f"generation.settings.{generator}"
-    yield from _by_registry(settings, registry, f"{block}.")
-    values = value_of(settings, block) or {}
-    for path in part(Generator, generator, "generation.generator").files(values).values():
-        if registry.owner(path) and path not in values.values():  # what a model needs without a key of its own
+    named = list(_by_registry(settings, registry, f"{block}."))
+    yield from named
+    values, described = value_of(settings, block) or {}, part(Generator, generator, "generation.generator")
+    for path in described.files(values).values():
+        key = next((f"{block}.{key}" for key, value in values.items() if value == path), None)
+        if any(place(path) in need.paths for need in named):
+            continue
+        if registry.owner(path) and not key:  # what a model needs without a key of its own
             yield from _path_need(registry, f"{block}.model", path)
+        elif key or not described.in_library:
+            yield from _path_need(registry, key or "generation.generator", path, bool(key))
 
 
 def _screening(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
     yield from _by_registry(settings, registry, "screening.")
+    detector = settings["screening"]["detector"]
+    if detector != "none" and not (described := part(Detector, detector, "screening.detector")).in_library:
+        for path in described.files(settings["screening"]).values():
+            yield from _path_need(registry, "screening.detector", path, False)
 
 
 def _annotators(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
@@ -177,9 +196,10 @@ def _annotator_files(settings: Mapping[str, Any], registry: Registry, name: str)
     block = settings["annotation"].get(name, {})
     for file, path in part(Annotator, name, "annotation.annotators").files(block).items():
         key = f"annotation.{name}.{file}"
-        if value_of(settings, key) is None:  # a file of its detector, which no key of its own names
-            key = f"annotation.{name}.detector"
-        yield from _path_need(registry, key, path)
+        chosen = value_of(settings, key) is not None
+        if not chosen:  # a file of its detector, which no key of its own names
+            key = f"annotation.{name}.detector" if "detector" in block else "annotation.annotators"
+        yield from _path_need(registry, key, path, chosen)
 
 
 def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
@@ -188,7 +208,7 @@ def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]
         key = f"datasets.{name}"
         demographics = dataset.get("demographics")
         if demographics and not made_here(demographics):
-            yield Need(f"{key}.demographics", (place(demographics),), None, ())
+            yield Need(f"{key}.demographics", (place(demographics),), None)
         if dataset.get("standin"):
             continue
         for asset in assets_of_reader(registry, dataset["reader"]):
@@ -196,6 +216,18 @@ def _datasets(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]
                 if not content.optional:
                     paths = tuple(f"{place(dataset['root'])}/{choice}" for choice in content.any_of)
                     yield Need(f"{key}.root", paths, asset.name, (asset.name,))
+
+
+def _runs(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    seeds = settings["training"]["seeds"]
+    made = {f"results/models/{run}/{seed}/model.safetensors" for run in settings["runs"] for seed in seeds}
+    for run in settings["runs"]:
+        for seed in seeds:
+            for path, key in run_files(settings, run, seed).items():
+                if not made_here(path):
+                    yield from _path_need(registry, key, path, key.endswith(".initial_weights"))
+                elif place(path) not in made and not os.path.exists(path):  # of a run that is not configured
+                    yield Need(key, (place(path),), None)
 
 
 def assets_of_reader(registry: Registry, reader: str) -> list[Asset]:

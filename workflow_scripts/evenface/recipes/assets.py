@@ -25,9 +25,9 @@ class Assets:
         return absent(self._flow.registry.fetched(rule))
 
     def by_hand(self) -> list[str]:
-        """Paths that the configuration needs, that are missing, and that nothing here can fetch."""
-        found = statuses(self._flow.needs, self._flow.registry)
-        return [status.need.paths[0] for status in found if status.state == "missing"]
+        """Paths that some target needs, that are missing, and that nothing here can fetch."""
+        found = statuses([*self._flow.needs, *self._flow.latent_needs], self._flow.registry)
+        return list(dict.fromkeys(status.need.paths[0] for status in found if status.state == "missing"))
 
     def download(self, wildcards: Any) -> dict[str, Any]:
         """Address, size and hash of a file of the registry."""

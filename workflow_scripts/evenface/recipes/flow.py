@@ -10,7 +10,7 @@ from typing import Any
 
 from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
-from evenface.assets.needs import Need, needs
+from evenface.assets.needs import Need, latent_needs, needs
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
@@ -76,6 +76,11 @@ class Flow:
         return needs(self.settings, self.registry)
 
     @cached_property
+    def latent_needs(self) -> list[Need]:
+        """Those that its latent directions use, which only targets of theirs ask for."""
+        return latent_needs(self.settings, self.registry)
+
+    @cached_property
     def batches(self) -> dict[str, dict[str, list[str]]]:
         """Generator -> batch -> the shards that one job annotates."""
         size = self.settings["annotation"]["shards_per_batch"]
@@ -86,12 +91,14 @@ class Flow:
         """Missing files of prompts that a language model must write. A file that exists belongs to the user."""
         return absent(self.prompts)
 
-    def check_before_jobs(self, targets: Collection[str]) -> None:
+    def check_before_jobs(self, targets: Collection[str], absent: Collection[str] = ()) -> None:
         """Raise UserError for what stands in the way of the first job: files that are missing or changed, and prompts.
 
-        ``targets`` are what was asked for, nothing for the default: prompts may be written before anything can be planned.
+        ``targets`` are what was asked for, nothing for the default: prompts may be written before anything can be
+        planned. ``absent`` are missing files that jobs wait for and a person has to get.
         """
-        require(self.needs, self.registry, "changed")
+        asked = [need for need in self.latent_needs if need.paths[0] in absent]
+        require(dict.fromkeys([*self.needs, *asked]), self.registry, "changed")
         if self.unwritten and not (targets and {*targets} <= {*self.prompts}):
             raise MissingPrompts(
                 f"{self.unwritten[0]} has not been written yet; write it first: snakemake --cores 1 {self.unwritten[0]}"

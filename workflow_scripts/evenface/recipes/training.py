@@ -32,7 +32,7 @@ class Training:
 
     def files(self, wildcards: Any) -> list[str]:
         """What a classifier is trained from beside faces: initial weights, files of its network and method."""
-        return run_files(self._flow.settings, wildcards.run, int(wildcards.seed))
+        return list(run_files(self._flow.settings, wildcards.run, int(wildcards.seed)))
 
     def prediction_recipe(self) -> dict[str, Any]:
         """All that decides predictions, model and faces aside."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -203,14 +204,23 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
     }
 
 
-def run_files(config: Mapping[str, Any], run: str, seed: int) -> list[str]:
-    """What a run's classifier is trained from beside faces: initial weights, and the files of its network and method."""
-    settings = run_settings(config, run, seed)
-    files = [settings["initial_weights"]] if settings["initial_weights"] else []
+def run_files(config: Mapping[str, Any], run: str, seed: int) -> dict[str, str]:
+    """What a run's classifier is trained from beside faces: path -> the key of the configuration that asks for it.
+
+    These are initial weights, and the files of its network and method.
+    """
+    settings, files = run_settings(config, run, seed), {}
+    if settings["initial_weights"]:
+        files[settings["initial_weights"]] = _key_of(config, run, "initial_weights")
     for key in _KINDS:
         part, block = _chosen(settings, key)
-        files += part.files(block.model_dump(mode="json")).values()
+        files |= dict.fromkeys(part.files(block.model_dump(mode="json")).values(), _key_of(config, run, key))
     return files
+
+
+def _key_of(config: Mapping[str, Any], run: str, key: str) -> str:
+    """The key that decides ``key`` of a run: its own, or that of ``training``."""
+    return f"training.{key}" if config["runs"][run].get(key) is None else f"runs.{run}.{key}"
 
 
 def run_needs(config: Mapping[str, Any], run: str, *keys: str) -> list[Needs]:
@@ -227,6 +237,9 @@ def run_settings(config: Mapping[str, Any], run: str, seed: int) -> dict[str, An
         settings["initial_weights"] = settings["initial_weights"].replace("{seed}", str(seed))
     return settings
 
+
+#: Where a run's weights lie.
+_MODEL = re.compile(r"results/models/([^/]+)/[^/]+/model\.safetensors")
 
 #: Key -> the kind of part it names.
 _KINDS: dict[str, type[Part]] = {"network": Network, "method": Method}
@@ -275,7 +288,21 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
 def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What is wrong with the networks and methods that the configuration names, a sentence each."""
     problems = _problems(training, {}, "training")
-    return problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
+    problems = problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
+    return problems or [one for name in runs if (one := _circle(training, runs, name))]
+
+
+def _circle(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """A sentence where a run starts from weights that cannot be made before its own, else ""."""
+    chain = [name]
+    while made := _MODEL.fullmatch(_of_run(training, runs[chain[-1]]).get("initial_weights") or ""):
+        if made[1] not in runs:
+            break
+        if made[1] in chain:
+            way = " from ".join([*chain, made[1]])
+            return f"runs.{name}.initial_weights: {way} starts from itself; give the file of another run"
+        chain.append(made[1])
+    return ""
 
 
 def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -> list[str]:
