@@ -2,15 +2,15 @@
 
 from evenface.datasets.write import write_dataset
 from evenface.joblog import job_log
+from evenface.plan.paths import by_shard
 
 with job_log(snakemake.log[0], snakemake.threads):
+    files = by_shard(snakemake.input.images, snakemake.input.screening, snakemake.input.aligned)
     write_dataset(
         "synthetic",
         {
             **snakemake.params.recipe["settings"],
-            "shards": list(snakemake.input.images),
-            "screening": list(snakemake.input.screening),
-            "aligned": list(snakemake.input.aligned),
+            **dict(zip(("shards", "screening", "aligned"), files, strict=True)),
             "quality": list(snakemake.input.quality),
             "annotations": {name: snakemake.input[name] for name in snakemake.params.recipe["annotators"]},
         },

@@ -9,6 +9,7 @@ import pytest
 
 from drawing import Noise, kill_while_drawing
 from evenface.generators import shards
+from evenface.plan import paths
 from evenface.plan.shards import draws_of, recipe_digest
 from evenface.screening import screen
 from evenface.storage.shards import read_shard, write_shard
@@ -256,3 +257,20 @@ def test_prune_keeps_what_a_missing_shard_would_copy(monkeypatch, root, tmp_path
     new, drawn = draw_all(monkeypatch, load_settings("mine.yaml"), folder)
     assert drawn == [] and main(command) == 0
     assert sorted(p.name for p in folder.iterdir()) == sorted([p.name for p in new] + ["acceptance.csv", "quality"])
+
+
+def test_files_that_belong_together_are_paired_by_what_their_paths_say():
+    shards = ["0123456789", "abcdef0123"]
+    images, tables = (
+        [paths.shard_file("x", shard, end) for shard in shards] for end in (paths.IMAGES, paths.SCREENING)
+    )
+    assert paths.by_shard(images, tables) == (images, tables)
+    for wrong in (tables[::-1], tables[:1]):
+        with pytest.raises(ValueError):
+            paths.by_shard(images, wrong)
+    logs = [f"results/models/real/{seed}/log.csv" for seed in (1, 2)]
+    marks = {f"real-{seed}": f"/real/{seed}/" for seed in (1, 2)}
+    assert paths.by_name(marks, logs) == dict(zip(marks, logs))
+    for wrong in (logs[::-1], logs[:1]):
+        with pytest.raises(ValueError):
+            paths.by_name(marks, wrong)

@@ -19,7 +19,7 @@ from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.plan.overview import overview
-from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name
+from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name, shard_of
 from evenface.plan.shards import build_plans, recipe_digest, shard_batches
 from evenface.prompts.writers import commands as prompt_commands
 from evenface.training.packs import stale_files
@@ -106,7 +106,7 @@ def prune(arguments: argparse.Namespace) -> None:
             digests = {recipe_digest(recipe) for recipe in plan.recipes.values()}
             wanted |= {path.name.partition(".")[0] for path in shards_with(folder / "any", digests)}
         made = [file for below in ("", "annotations/", "quality/") for file in folder.glob(f"{below}*")]
-        stale += [file for file in made if is_of_shard(file.name) and file.name.partition(".")[0] not in wanted]
+        stale += [file for file in made if is_of_shard(file.name) and shard_of(file.name) not in wanted]
     stale += stale_files(settings)
     stale.sort()
     for path in stale:

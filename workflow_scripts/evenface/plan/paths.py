@@ -7,6 +7,7 @@ make further sets: it becomes a part of :func:`set_name`, and no path is written
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 #: The folder of all generated sets.
 GENERATED = "data/synthetic"
@@ -47,7 +48,31 @@ def annotation_file(name: str, batch: str, annotator: str) -> str:
     return set_file(name, f"annotations/{batch}.{annotator}.parquet")
 
 
+def by_shard(*lists: Sequence[str]) -> tuple[list[str], ...]:
+    """The lists themselves, files of the same shards in the same order. Raises ValueError where they are not."""
+    for files in zip(*lists, strict=True):
+        if len({shard_of(file) for file in files}) > 1:
+            raise ValueError(f"files of several shards stand in one place: {', '.join(files)}")
+    return tuple(list(files) for files in lists)
+
+
+def by_name(marks: Mapping[str, str], files: Sequence[str]) -> dict[str, str]:
+    """Name -> its file, of ``files`` in the order of ``marks``, which maps a name to what the path of its file holds.
+
+    Raises ValueError where a file is another's.
+    """
+    for (name, mark), file in zip(marks.items(), files, strict=True):
+        if mark not in file:
+            raise ValueError(f"{file} is not the file of {name}: its path has no {mark!r}")
+    return dict(zip(marks, files, strict=True))
+
+
+def shard_of(file: str) -> str:
+    """The shard that a file is made of."""
+    return file.rpartition("/")[2].partition(".")[0]
+
+
 def is_of_shard(file: str) -> bool:
     """Whether a file of a set's folder belongs to a shard, of any version."""
-    shard = file.partition(".")[0]
+    shard = shard_of(file)
     return bool(re.fullmatch(DIGEST, shard) or _OLD_SHARD.fullmatch(shard))
