@@ -18,9 +18,9 @@ from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.quantiles import quantiles
 from evenface.fairness.settings import StatisticsSettings
 from evenface.fairness.tests_of_difference import against_permutations
-from evenface.fairness.uncertainty import quantiles
 from evenface.intervals import wilson
 
 EVERYONE = dict(min_denominator=1, min_identities=1)

@@ -16,9 +16,10 @@ from evenface.fairness import resampling
 from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, Rates, criteria, gap_values
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.inference import Resampler, replicate_rates
+from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
+from evenface.fairness.quantiles import quantiles, spread, tails
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
-from evenface.fairness.uncertainty import MIN_VALID, quantiles, spread, tails
 
 SWAP = "paired_swap"
 

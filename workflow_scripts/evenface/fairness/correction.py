@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from evenface.fairness.interval import PERCENTILE, Interval
 from evenface.fairness.metrics import METRICS, rate
+from evenface.fairness.quantiles import quantiles, tails
 from evenface.fairness.resampling import CONFUSION, generators
-from evenface.fairness.uncertainty import PERCENTILE, Interval, quantiles, tails
 
 METHOD, FAILED = "confusion_inverse", "correction_failed"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenface.fairness.metrics import ALL, ratio_of
+from evenface.fairness.metrics import ALL, COMPLEMENT, ratio_of
 
 #: metric -> ((numerator, denominator) of the lower bound, the same of the upper bound)
 BOUNDS = {
@@ -18,13 +18,11 @@ BOUNDS = {
     "base_rate": (("TP+FN", ALL), ("TP+FN+U0+U1", ALL)),
 }
 
-_COMPLEMENT = {"fnr": "tpr", "tnr": "fpr"}
-
 
 def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Lower and upper bound (...) of a metric for counts (..., 6); None if the metric has none."""
-    if metric in _COMPLEMENT:
-        low, high = bounds(counts, _COMPLEMENT[metric])
+    if metric in COMPLEMENT:
+        low, high = bounds(counts, COMPLEMENT[metric])
         return 1 - high, 1 - low
     if metric == "selection_rate_all":  # needs no labels
         value = ratio_of(counts, "TP+FP+U1", ALL)

@@ -11,8 +11,8 @@ from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts, Grouping
 from evenface.fairness.inputs import Scored, TestSet
 from evenface.fairness.metrics import METRICS, denominators, form
+from evenface.fairness.observed import Observed
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.uncertainty import Observed
 
 #: What a row's status may be beside empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"

@@ -11,10 +11,10 @@ from evenface.fairness.criteria import Criterion, criteria
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
+from evenface.fairness.interval import MIN_VALID, Interval
 from evenface.fairness.metrics import ALL, form
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.uncertainty import MIN_VALID, Interval
 
 GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",

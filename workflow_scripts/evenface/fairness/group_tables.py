@@ -12,9 +12,9 @@ from evenface.fairness.correction import Correction
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, UNSTABLE, Evaluated, spread
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored, TestSet
+from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import ALL, DEFINED, METRICS, RATIOS, denominators, form, rate
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.uncertainty import MIN_VALID
 
 GROUP_COLUMNS = [
     *KEY, "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "design_effect",

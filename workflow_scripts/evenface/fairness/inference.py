@@ -20,7 +20,9 @@ from evenface.fairness import resampling
 from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria
 from evenface.fairness.cube import Cube, Grouping
+from evenface.fairness.interval import Interval
 from evenface.fairness.metrics import METRICS
+from evenface.fairness.observed import Observed
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import (
     EXACT,
@@ -32,7 +34,7 @@ from evenface.fairness.tests_of_difference import (
     wald,
     wald_metrics,
 )
-from evenface.fairness.uncertainty import Interval, Observed, Replicates
+from evenface.fairness.uncertainty import Replicates
 
 #: attributes x replicates x cells that a block may hold per outcome: some hundred megabytes in all
 _MAX_VALUES = 1_500_000

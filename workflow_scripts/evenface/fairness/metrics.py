@@ -25,6 +25,9 @@ def form(text: str) -> np.ndarray:
 
 DEFINED, ALL = "TN+FP+FN+TP", "TN+FP+FN+TP+U0+U1"
 
+#: Metric -> the one it is 1 minus of.
+COMPLEMENT = {"fnr": "tpr", "tnr": "fpr"}
+
 
 @dataclass(frozen=True)
 class Metric:

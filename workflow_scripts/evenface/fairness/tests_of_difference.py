@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values
-from evenface.fairness.uncertainty import Observed
+from evenface.fairness.observed import Observed
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
 

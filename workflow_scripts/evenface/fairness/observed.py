@@ -1,0 +1,141 @@
+"""What the observed counts of a model in one grouping say, without replicates: rates, standard errors, pairs of groups."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtri
+
+from evenface.fairness.criteria import Rates
+from evenface.fairness.cube import GroupCounts
+from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, divide, linear
+from evenface.intervals import wilson
+
+_NO_SPREAD = 1e-12
+
+
+class Observed:
+    """What intervals and tests need of one model in one grouping beside its replicates.
+
+    rates         the observed rates
+    n_identities  metric -> (A, G) identities with a non-zero denominator
+    se            metric -> (A, G) delete-one-identity standard error, NaN where one identity carries a group
+    """
+
+    def __init__(self, counted: GroupCounts, rates: Rates, n_identities: dict[str, np.ndarray], level: float):
+        self.rates, self.n_identities, self.level = rates, n_identities, level
+        self.n_attributes, self.n_groups = rates.x["accuracy"].shape
+        last = np.searchsorted(counted.group, self.n_groups)
+        self.person, self.group, self.identity = (
+            counted.person[:last], counted.group[:last], counted.identity[:last],
+        )  # fmt: skip
+        self.pairs = np.triu_indices(self.n_groups, 1)
+        self._linearised: dict[str, np.ndarray] = {}
+        self._covariances: dict[tuple[str, str], np.ndarray] = {}
+        self._people: dict[bytes, int] = {}
+        self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
+        self.se = {metric: self._se(metric) for metric in METRICS}
+
+    @cached_property
+    def spans(self) -> bool:
+        """Whether some identity has images in several groups."""
+        return len(np.unique(self.identity)) < len(self.identity)
+
+    def n_people(self, groups: np.ndarray) -> int:
+        """Identities with an image in any of the groups (mask (G,))."""
+        key = groups.tobytes()
+        if key not in self._people:
+            self._people[key] = len(np.unique(self.identity[groups[self.group]]))
+        return self._people[key]
+
+    def linearised(self, metric: str) -> np.ndarray:
+        """u (identity-group pairs, A): what leaving an identity out does to its group's rate.
+
+        u_i = (a_i - r d_i) / D / (1 - d_i / D), the jackknife of a ratio; 0 where undefined.
+        """
+        if metric not in self._linearised:
+            self._linearised[metric] = self._linearise(metric)
+        return self._linearised[metric]
+
+    def _linearise(self, metric: str) -> np.ndarray:
+        if metric == "balanced_accuracy":
+            return (self.linearised("tpr") + self.linearised("tnr")) / 2
+        if metric in COMPLEMENT:
+            return -self.linearised(COMPLEMENT[metric])
+        a = linear(self.person, RATIOS[metric].numerator)
+        d = linear(self.person, RATIOS[metric].denominator)
+        total = self._by_group(d)[self.group]
+        rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
+        return np.nan_to_num(divide(a - rate * d, total - d))
+
+    def _se(self, metric: str) -> np.ndarray:
+        se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
+        se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
+        se[np.isnan(self.rates.x[metric].T)] = np.nan
+        se[self.n_identities[metric].T < 2] = np.nan  # one identity carries the group
+        return se.T
+
+    def _by_group(self, values: np.ndarray) -> np.ndarray:
+        """Sum (pairs, A) over the identities of each group: (G, A)."""
+        total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
+        present, starts = np.unique(self.group, return_index=True)
+        if len(present):
+            total[present] = np.add.reduceat(values, starts, axis=0)
+        return total
+
+    def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
+        """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
+        key = metric, other or metric
+        if key not in self._covariances:
+            if self.spans:
+                a = self._wide(metric)
+                b = a if other is None else self._wide(other)
+                self._covariances[key] = np.matmul(a, b.transpose(0, 2, 1))
+            else:
+                products = self.linearised(metric) * self.linearised(other or metric)
+                self._covariances[key] = np.eye(self.n_groups) * self._by_group(products).T[..., None]
+        return self._covariances[key]
+
+    def _wide(self, metric: str) -> np.ndarray:
+        people, row = np.unique(self.identity, return_inverse=True)
+        wide = np.zeros((self.n_attributes, self.n_groups, len(people)))
+        wide[:, self.group, row] = self.linearised(metric).T
+        return wide
+
+    def at_boundary(self, metric: str) -> np.ndarray:
+        """(A, G) bool: the rate is as low or as high as it can be, so that its replicates have no spread."""
+        return self.se[metric] == 0
+
+    @cached_property
+    def _safe_se(self) -> dict[str, np.ndarray]:
+        z = ndtri((1 + self.level) / 2)
+        safe = {}
+        for metric, se in self.se.items():
+            low, high = wilson(self.rates.x[metric], self.n_identities[metric], z)
+            safe[metric] = np.where(self.at_boundary(metric), (high - low) / (2 * z), se)
+        return safe
+
+    def group_scale(self, metric: str) -> np.ndarray:
+        """(A, G) standard error; of a rate at its boundary, that of its Wilson interval."""
+        return self._safe_se[metric]
+
+    def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
+        """(A, P) standard error of the difference of two groups' rates, or of their logarithms."""
+        key = metric, logs
+        if key not in self._pair_scales:
+            g, h = self.pairs
+            inverse = divide(1, self.rates.x[metric]) if logs else np.ones_like(self.rates.x[metric])
+            se = self.group_scale(metric) * np.abs(inverse)
+            variance = se[:, g] ** 2 + se[:, h] ** 2
+            if self.spans:
+                variance = variance - 2 * self.covariance(metric)[:, g, h] * inverse[:, g] * inverse[:, h]
+            self._pair_scales[key] = np.sqrt(np.maximum(variance, 0))
+        return self._pair_scales[key]
+
+    def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
+        """(A, G) variance over that of as many independent images; NaN where the latter is 0."""
+        x = self.rates.x[metric]
+        if BETTER[metric] == "zero":  # a signed bias is no share
+            return np.full(x.shape, np.nan)
+        return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
