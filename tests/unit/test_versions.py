@@ -26,7 +26,7 @@ def stored():
 
 def test_every_version_number_has_a_case(stored):
     without = [f"{number.what} in {number.file}" for name, number in NUMBERS.items() if name not in CASES]
-    assert not without, f"write a case in tests/version_cases.py for {'; '.join(without)}, and {references.UPDATE}"
+    assert not without, f"write a case in tests/version_cases for {'; '.join(without)}, and {references.UPDATE}"
     gone = sorted({*CASES, *stored} - set(NUMBERS))
     assert not gone, f"no such version number: {gone}; delete the cases, and {references.UPDATE}"
 

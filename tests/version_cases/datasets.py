@@ -1,0 +1,97 @@
+"""Cases: data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evenface import parts
+from version_cases.common import RENDERER, Inputs, case
+
+
+def _labels(names: list[str], attributes: tuple[str, ...], choices: list[int]) -> np.ndarray:
+    return np.random.Generator(np.random.PCG64(4)).choice(choices, (len(names), len(attributes)))
+
+
+@case("datasets.celeba.PART")
+def celeba(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+    from evenface.taxonomy import CELEBA_ATTRIBUTES
+
+    names = [f"{i:06d}.jpg" for i in range(1, 9)]
+    (out / "img_align_celeba").mkdir()
+    for name in names:
+        (out / "img_align_celeba" / name).write_bytes((Path(inputs.drawn["image"][0])).read_bytes())
+    labels = _labels(names, CELEBA_ATTRIBUTES, [-1, 1])
+    rows = [f"{n} {' '.join(f'{v:2d}' for v in row)}" for n, row in zip(names, labels, strict=True)]
+    (out / "list_attr_celeba.txt").write_text("\n".join([str(len(names)), " ".join(CELEBA_ATTRIBUTES), *rows]) + "\n")
+    (out / "list_eval_partition.txt").write_text("".join(f"{n} {i % 3}\n" for i, n in enumerate(names)))
+    (out / "identity_CelebA.txt").write_text("".join(f"{n} {i % 4}\n" for i, n in enumerate(names)))
+    return read("celeba", {"root": str(out), "verify_images": True})
+
+
+@case("datasets.maad_face.PART")
+def maad_face(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+    from evenface.taxonomy import MAAD_ATTRIBUTES
+
+    names = [f"n00000{i % 3 + 1}/{i:04d}_01.jpg" for i in range(8)]
+    for name in names:
+        (out / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / "test" / name).write_bytes((Path(inputs.drawn["image"][0])).read_bytes())
+    rows = [",".join(["Filename", "Identity", *MAAD_ATTRIBUTES])]
+    for name, row in zip(names, _labels(names, MAAD_ATTRIBUTES, [-1, 0, 1]), strict=True):
+        rows.append(",".join([name, name.split("/")[0], *map(str, row)]))
+    (out / "MAAD_Face.csv").write_text("\n".join(rows) + "\n")
+    return read("maad_face", {"root": str(out), "verify_images": True})
+
+
+def read_synthetic(inputs: Inputs) -> Any:
+    from evenface.datasets import read
+
+    validate = {"by": "b", "dimensions": ["gender"], "policy": "drop", "unknown": "keep", "min_probability": 0.2}
+    return read(
+        "synthetic",
+        {
+            "name": "parametric", "seed": 1, "labels": "a", "demographics": "requested", "validate": validate,
+            "shards": [str(p) for p in inputs.shards], "screening": [str(p) for p in inputs.screening],
+            "aligned": [], "quality": [],
+            "annotations": {n: [str(p) for p in inputs.annotation(n, s)] for n, s in (("a", 1), ("b", 2))},
+        },
+    )  # fmt: skip
+
+
+@case("datasets.VERSIONS.synthetic")
+def synthetic(inputs: Inputs, out: Path) -> Any:
+    return read_synthetic(inputs)
+
+
+def standin(inputs: Inputs, out: Path, format: str) -> Path:
+    """A stand-in of four people as ``format`` has it."""
+    from evenface.standins.assemble import assemble
+    from evenface.standins.rendering import render_part
+
+    config = {"format": format, "identities": 4, "images_per_identity": 1, "parts": 1, "domain": "celebrity_photo",
+              "label_noise": 0.1, "undefined_rate": 0.1}  # fmt: skip
+    render_part(format, config, 1, 0, inputs.assets, out / "0.tar")
+    outputs = {**parts.parts(parts.StandinFormat)[format].outputs, "truth": "standin_truth.parquet"}
+    assemble(format, config, 1, [out / "0.tar"], {key: str(out / "set" / name) for key, name in outputs.items()})
+    return out / "set"
+
+
+@case("standins.VERSIONS.standins", also=(RENDERER,))
+def standins(inputs: Inputs, out: Path) -> Any:
+    standin(inputs, out, "celeba")
+    return out / "0.tar"
+
+
+@case("standins.celeba.PART", also=(RENDERER, "standins.VERSIONS.standins"))
+def celeba_format(inputs: Inputs, out: Path) -> Any:
+    return standin(inputs, out, "celeba")
+
+
+@case("standins.vggface2.PART", also=(RENDERER, "standins.VERSIONS.standins"))
+def vggface2_format(inputs: Inputs, out: Path) -> Any:
+    return standin(inputs, out, "vggface2")

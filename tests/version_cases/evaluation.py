@@ -1,0 +1,100 @@
+"""Cases: evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from version_cases.common import RENDERER, Inputs, case
+from version_cases.datasets import read_synthetic
+from version_cases.screening import write_acceptance_tables
+
+
+@case("fairness.VERSIONS.evaluation")
+def evaluation(inputs: Inputs, out: Path) -> Any:
+    return inputs.tables
+
+
+def compare_annotators(inputs: Inputs, out: Path) -> dict[str, Path]:
+    from evenface.audit.annotation import write_comparison
+
+    tables = {name: [str(p) for p in inputs.annotation(name, seed)] for name, seed in (("ground_truth", 1), ("b", 2))}
+    files = {"agreement": out / "agreement.csv", "confusion": out / "confusion.csv"}
+    write_comparison([str(p) for p in inputs.shards], tables, ["Black_Hair", "Smiling"], *files.values())
+    return files
+
+
+@case("audit.VERSIONS.agreement")
+def agreement(inputs: Inputs, out: Path) -> Any:
+    return compare_annotators(inputs, out)
+
+
+@case("audit.VERSIONS.quality_study", also=(RENDERER, "screening.VERSIONS.quality"))
+def quality_study(inputs: Inputs, out: Path) -> Any:
+    """Two of the sitters: all of them are rendered 14 times each."""
+    from evenface.audit import quality_study as study
+    from evenface.generators.parametric.render import Renderer
+    from evenface.screening.magface import from_settings, magnitudes
+
+    scorer, renderer, place = (
+        from_settings(inputs.magface, inputs.recognition),
+        Renderer(inputs.assets),
+        study.domain("studio"),
+    )
+    rows = []
+    for person, sitter in enumerate(study.sitters(1, 3, "studio")[4:6]):
+        for name, level, crop in study.crops_of(sitter, renderer, place):
+            magnitude = float(magnitudes(scorer.embed(crop[None]))[0])
+            rows.append({"person": person, **sitter.demographics, "degradation": name, "level": level, "magnitude": magnitude})  # fmt: skip
+    fixed = pd.DataFrame(rows).assign(magnitude=np.arange(len(rows)) % 7 + 1.0)
+    return [pd.DataFrame(rows), study.summarise(fixed, 3)]
+
+
+@case(
+    "report.VERSIONS.report",
+    also=("fairness.VERSIONS.evaluation", "audit.VERSIONS.agreement", "screening.VERSIONS.acceptance",
+          "datasets.VERSIONS.synthetic"),
+)  # fmt: skip
+def report(inputs: Inputs, out: Path) -> Any:
+    from evenface.report.build import GeneratedSet, ReportInputs, build_report
+    from evenface.report.contact_sheet import write_contact_sheet
+
+    logs, manifests = {}, {}
+    for model in inputs.predictions:
+        epochs = np.arange(1, 5)
+        columns = (
+            "train_loss",
+            "validation_loss",
+            "train_accuracy",
+            "validation_accuracy",
+            "validation_balanced_accuracy",
+        )
+        log = pd.DataFrame({"epoch": epochs, **{c: 1 / (epochs + k + 1) for k, c in enumerate(columns)}})
+        logs[model], manifests[model] = out / f"{model}.csv", out / f"{model}.json"
+        log.assign(seconds=3.0, images_per_second=190.0).to_csv(logs[model], index=False)
+        data = {"train": 1248, "validation": 156, "by_dataset": {"celeba": 1248}}
+        manifest = {"data": data, "best_epoch": 2, "epochs": 4, "environment": {"versions": {"torch": "2"}}}
+        manifests[model].write_text(json.dumps(manifest))
+    (out / "summary.json").write_text(json.dumps(read_synthetic(inputs)[2]))
+    (out / "study.csv").write_text(
+        "degradation,level,grouping,group,people,magnitude,low,high,change,change_low,change_high,fell,accepted\n"
+        "clean,0,all,all,36,9,8,10,0,0,0,0,0.95\nyaw,60,all,all,36,7,6,8,-2,-2.5,-1.5,0.97,0.5\n"
+    )
+    write_contact_sheet(inputs.shards, out / "sheet.jpg")
+    made = GeneratedSet(
+        contact_sheet=out / "sheet.jpg", summary=out / "summary.json", **write_acceptance_tables(inputs, out),
+        **compare_annotators(inputs, out),
+    )  # fmt: skip
+    build_report(
+        ReportInputs(
+            generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
+            baseline="real", study=out / "study.csv", standins={"celeba": "celeba"},
+            provenance={"config digest": "0" * 64, "generators": "parametric"},
+        ),
+        out / "report.html",
+    )  # fmt: skip
+    return [out / "report.html", out / "sheet.jpg"]
