@@ -24,7 +24,7 @@ from evenface.assets.places import bytes_in_words, place
 from evenface.assets.registry import load_registry
 from evenface.errors import UserError
 from evenface.generators.parametric import assets as makehuman
-from evenface.parts import Annotator, Reader, part, parts
+from evenface.parts import VARIABLE, Annotator, Reader, activate, part, parts
 
 DATA = b"weights" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -311,6 +311,52 @@ def test_an_annotator_needs_its_weights_only_when_it_runs(config, shipped, name,
     config["latent_directions"] |= {"labels_from": name}
     config["generation"]["generator"] = "guided"
     assert set(paths) <= set(keys(needs(config, shipped)))
+
+
+def test_a_run_needs_the_weights_it_starts_from(config, shipped, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    default = keys(needs(config, shipped))
+    for start, asked in (
+        ("mine/{seed}.pt", "mine/1.pt"),
+        ("results/models/synthetic/{seed}/model.safetensors", None),  # a run makes it
+        ("results/models/misspelt/{seed}/model.safetensors", "results/models/misspelt/1/model.safetensors"),
+    ):
+        config["runs"]["real"]["initial_weights"] = start
+        found = keys(needs(config, shipped))
+        more = {path: key for path, key in found.items() if path not in default}
+        assert more == ({asked: "runs.real.initial_weights"} if asked else {})
+    (tmp_path / asked).parent.mkdir(parents=True)
+    (tmp_path / asked).touch()  # an earlier configuration made it
+    assert keys(needs(config, shipped)) == default
+    del config["runs"]["real"]["initial_weights"]
+    config["training"]["initial_weights"] = "mine.pt"
+    assert keys(needs(config, shipped))["mine.pt"] == "training.initial_weights"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "use"),
+    [
+        ("Network", "training.network", {"training": {"network": "mine"}}),
+        ("Method", "training.method", {"training": {"method": "mine"}}),
+        ("Detector", "screening.detector", {"screening": {"detector": "mine"}}),
+        ("Annotator", "annotation.annotators", {"annotation": {"annotators": ["ground_truth", "mine"]}}),
+        ("Generator", "generation.generator", {"generation": {"generator": "mine"}}),
+    ],
+)
+def test_what_a_users_part_reads_is_asked_for(config, shipped, tmp_path, monkeypatch, kind, key, use):
+    more = "size=(9, 9), smallest=(1, 1), " if kind == "Network" else ""
+    (tmp_path / "mine.py").write_text(
+        f"from evenface.parts import {kind}\nPART = {kind}({more}name='mine', summary='', code=len, "
+        "files=lambda settings: {'weights': 'my/own.pt'})\n"
+    )
+    monkeypatch.setenv(VARIABLE, "")
+    activate([tmp_path])
+    for section, values in use.items():
+        config[section] |= values
+    (need,) = [need for need in needs(config, shipped) if need.paths == ("my/own.pt",)]
+    assert need.key == key
+    said = message(statuses([need], shipped), shipped)
+    assert "my/own.pt: missing" in said and f"the part that {key} names reads it" in said
 
 
 def test_a_latent_generator_needs_its_network(config, shipped):

@@ -61,6 +61,16 @@ def test_defaults_never_change_the_input(shipped_config):
         ("evaluation.attributes", ["Goatee"], "training.attributes does not train"),
         ("generation.prompts.file", "p.txt", "exactly one of"),
         ("training.seeds", [1, 1], "non-unique"),
+        (
+            "runs.real.initial_weights",
+            "results/models/real/{seed}/model.safetensors",
+            r"runs\.real\.initial_weights: real from real starts from itself",
+        ),
+        (
+            "training.initial_weights",
+            "results/models/synthetic/1/model.safetensors",
+            r"runs\.real\.initial_weights: real from synthetic from synthetic starts from itself",
+        ),
     ],
 )
 def test_a_mistake_names_its_key(shipped_config, path, value, message):

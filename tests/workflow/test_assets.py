@@ -63,12 +63,17 @@ def log_of(tree):
 
 
 def test_what_is_missing_stops_every_run_before_any_work(tree):
-    configure(tree, annotation={"annotators": ["ground_truth", "fairface"]}, datasets={"celeba": {"standin": None}})
+    configure(
+        tree, annotation={"annotators": ["ground_truth", "fairface"]}, datasets={"celeba": {"standin": None}},
+        runs={"real": {"initial_weights": "mine/weights.pt"}},
+    )  # fmt: skip
     text = run(tree, check=False)
-    assert "4 of 8 things the configuration needs stand in the way" in text and "Traceback" not in text, text
+    assert "Put it there, or set runs.real.initial_weights to where it is" in text
+    assert "5 of 9 things the configuration needs stand in the way" in text and "Traceback" not in text, text
     assert "Open http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in text and "fairface-7" in text
     assert not (tree / "results").exists() and not (tree / "data").exists()
     plan = run(tree, "--dry-run")
+    assert "mine/weights.pt has to be got by hand" in plan
     assert "list_attr_celeba.txt has to be got by hand: python -m evenface assets check says how" in plan
     assert "assemble_celeba_standin" not in planned(tree, "data/faces/celeba.parquet")
     assert "Congratulations" in run(tree, "--lint", check=False)
