@@ -182,7 +182,7 @@ def test_a_negative_prompt_without_effect_is_told(loaded, monkeypatch, caplog, g
     monkeypatch.setitem(loaded.settings, "guidance", guidance)
     face = next(loaded.generate(requests(1, negative=negative)))
     assert face.provenance["negative_prompt_used"] is used
-    assert ("uses no negative prompt" in caplog.text) == (guidance == 1.0)
+    assert ("ignores the negative prompt" in caplog.text) == (guidance == 1.0)
 
 
 def test_attention_slicing_changes_hardly_anything(diffusion_models, plain):
@@ -265,12 +265,12 @@ def test_a_model_that_is_guided_by_true_cfg_always_gets_a_negative_prompt(diffus
 
     ready = generator(diffusion_models, guidance=5.0)
     ready._pipeline = object.__new__(getattr(diffusers, name))  # its call is all that is asked
-    assert ready._how() == {"num_inference_steps": 2, "true_cfg_scale": 5.0}
-    assert ready._told([Prompt("man")], [Prompt("")]) == {"prompt": ["man"], "negative_prompt": [" "]}
-    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"], "negative_prompt": ["hat"]}
-    assert ready._asked(requests(1)[0])["negative_prompt_used"]
+    assert ready._step_arguments() == {"num_inference_steps": 2, "true_cfg_scale": 5.0}
+    assert ready._text_arguments([Prompt("man")], [Prompt("")]) == {"prompt": ["man"], "negative_prompt": [" "]}
+    assert ready._text_arguments([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"], "negative_prompt": ["hat"]}
+    assert ready._request_provenance(requests(1)[0])["negative_prompt_used"]
     ready.settings["guidance"] = 1.0
-    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"]}
+    assert ready._text_arguments([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"]}
 
 
 # Seeds and batches.
@@ -338,7 +338,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(diffusion_models, monkeypatc
     assert np.abs(np.stack([f.image for f in faces[:2]]).astype(int) - plain).max() <= 1
 
     monkeypatch.setattr(type(unet), "forward", lambda *_, **__: bytearray(1 << 62))
-    with pytest.raises(UserError, match="memory does not suffice for a single image"):
+    with pytest.raises(UserError, match="too little memory for a single image"):
         list(generator_with(ready).generate(requests(1)))
 
 
@@ -544,7 +544,7 @@ def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, p
         wrong = requests(1, 1, initial_image=path and str(path))
         with pytest.raises(UserError, match=message):
             next(ready.generate([*requests(1, initial_image=picture), *wrong]))
-    with pytest.raises(UserError, match="no step at all"):
+    with pytest.raises(UserError, match="not even one step"):
         generator(diffusion_models, **FROM, steps=2, strength=0.4)
 
 
@@ -601,7 +601,7 @@ def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
 def test_models_of_another_kind_are_refused(diffusion_models, picture):
     wanted = requests(2, initial_image=picture)
     for kind, name, settings, message in (
-        ("diffusion", "instruct", {}, "changes pictures and draws none from text"),
+        ("diffusion", "instruct", {}, "changes pictures and cannot draw from text"),
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
         ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),

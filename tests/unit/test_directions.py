@@ -509,7 +509,7 @@ def test_a_walk_that_met_every_target_is_preferred_to_one_that_is_likelier_altog
 def test_what_was_not_fitted_and_wrong_files_are_refused(guided_files, fitted, tmp_path):
     with pytest.raises(UserError, match="'trys' is not known"):
         guided(guided_files, trys=3)
-    with pytest.raises(UserError, match="needs a file of directions"):
+    with pytest.raises(UserError, match="needs a directions file"):
         guided({"assets": guided_files["assets"]})
     directions = fitted.directions("stylegan3", 1, "w", {})
     write_directions(directions, tmp_path / "other.npz")

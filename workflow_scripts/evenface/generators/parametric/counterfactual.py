@@ -1,10 +1,9 @@
 """The same scene with one demographic factor changed: pairs for a counterfactual audit.
 
-Everything that is not the factor stays: shape seed, traits, hair colour and share of gray,
-expression, pose, light, backdrop, framing. What necessarily follows the factor changes with it:
-gender brings a hair style and clothes that are worn by it, and takes facial hair and make-up
-away; ethnicity brings a hair style where the old one is not plausible, and the skin tone keeps its
-place within the range of the ethnicity; age changes years alone.
+Everything else stays: shape seed, traits, hair colour and share of gray, expression, pose, light, backdrop,
+framing. Only what must follow the factor changes with it. Gender changes hair style and clothes, and
+removes facial hair and make-up. Ethnicity changes an implausible hair style; the skin tone keeps its
+place within the range of the ethnicity. Age changes only the years.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from evenface.taxonomy import DIMENSIONS
 def with_factor(face: Face, factor: str, value: str) -> Face:
     """``face`` with ``factor`` (gender, age or ethnicity) set to the level ``value``.
 
-    The level a face already has gives the face back. Raises UserError for an unknown factor or level.
+    If the face already has the level, it is returned unchanged. Raises UserError for an unknown factor or level.
     """
     check_names("counterfactual", [factor], DIMENSIONS)
     check_names(f"counterfactual {factor}", [value], DIMENSIONS[factor])
@@ -62,7 +61,7 @@ def _ethnicity(face: Face, value: str) -> Face:
 
 
 def _style(current: str, person) -> str:
-    """The current style where it suits the person, else the nearest that does: same length and fringe first."""
+    """The current style if it suits the person, else the nearest style that does: same length and fringe first."""
     suited = styles.hair_styles(person.gender, max(person.ethnicity, key=person.ethnicity.get))
     if current == styles.BALD or current in suited:
         return current
