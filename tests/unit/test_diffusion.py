@@ -729,7 +729,7 @@ def test_a_pickle_that_could_run_code_is_refused(diffusion_models, tmp_path):
     with pytest.raises(UserError, match=r"evil.ckpt: .*refused, it refers to posix.system"):
         drawn(tmp_path, "evil.ckpt")
     torch.save({"epoch": 1}, tmp_path / "empty.ckpt")
-    with pytest.raises(UserError, match="holds no dictionary of tensors"):
+    with pytest.raises(UserError, match="does not hold a dictionary of tensors"):
         drawn(tmp_path, "empty.ckpt")
 
 

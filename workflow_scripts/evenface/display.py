@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
-from evenface.joblog import Said, error_in, progress_in
+from evenface.joblog import Progress, error_in, progress_in
 
 #: Reports of failed jobs on the terminal; the log file has them all.
 SHOWN_FAILURES = 5
 #: The share of the work left that may be of rules not seen at work where the time left is called "about".
 MAX_GUESSED = 0.25
-#: Finished jobs from which on a guess is told.
+#: Smallest number of finished jobs for which an estimate is shown.
 MIN_DONE = 3
 #: Seconds by which the clocks of the machines that write logs may differ.
 CLOCKS = 2.0
@@ -58,13 +58,13 @@ class Place(NamedTuple):
 
 @dataclass
 class Job:
-    """A running job; ``said`` is what its log said last of its progress; a log older than ``since`` is another run's."""
+    """A running job; ``progress`` is the last progress in its log; a log older than ``since`` is from another run."""
 
     rule: str
     logs: list[str]
     since: float
     started: float
-    said: Said | None = None
+    progress: Progress | None = None
 
 
 @dataclass
@@ -147,25 +147,25 @@ class Run:
             return None
         rule.done += 1
         rule.seconds += now - job.started
-        if job.said and job.said.of:
-            rule.images += job.said.of
+        if job.progress and job.progress.of:
+            rule.images += job.progress.of
             rule.with_images += 1
         return name if all(rule.done >= rule.total for rule in stage.rules.values()) else None
 
     def read(self, job: Job) -> None:
-        """Look at what the job's log says of its progress."""
-        job.said = (progress_in(job.logs[0], job.since) if job.logs else None) or job.said
+        """Read the progress in the log of the job."""
+        job.progress = (progress_in(job.logs[0], job.since) if job.logs else None) or job.progress
 
     def left(self, now: float) -> tuple[float, float]:
-        """Seconds left, 0 where nothing can be told, and which share of the work left is of rules not seen at work.
+        """Seconds left (0 if nothing can be estimated), and the share of the remaining work whose rules have not run yet.
 
         Work left, over the jobs that have run at a time on average, but never less than the longest running job. A
         rule not seen at work is guessed to take as much of the minutes it asks for as the others do.
         """
         ages = {name: [] for name in self.rules}
         for job in self.running.values():
-            ages[job.rule].append((now - job.started, job.said))
-        spans = {name: [age + said.left for age, said in jobs if said] for name, jobs in ages.items()}
+            ages[job.rule].append((now - job.started, job.progress))
+        spans = {name: [age + reports.left for age, reports in jobs if reports] for name, jobs in ages.items()}
         worked = sum(rule.seconds for rule in self.rules.values())
         worked += sum(now - job.started for job in self.running.values())
         means = {
@@ -180,7 +180,7 @@ class Run:
         for name, rule in self.rules.items():
             guess = geometric_mean(paces) * rule.minutes if paces else 0.0
             mean = means.get(name, guess)
-            lefts = [said.left if said else max(mean - age, 0.0) for age, said in ages[name]]
+            lefts = [reports.left if reports else max(mean - age, 0.0) for age, reports in ages[name]]
             own = mean * (rule.total - rule.done - len(lefts)) + sum(lefts)
             work += own
             guessed += 0.0 if name in means else own
@@ -191,13 +191,15 @@ class Run:
     def images(self, stage: Stage) -> tuple[int, int, bool]:
         """Images done and in all of the stage's most numerous rule, and whether the second is exact.
 
-        Jobs that have not said how many images they make count as the mean of those that have.
+        A job that has not reported its number of images counts as the mean of those that have.
         """
         name, rule = max(stage.rules.items(), key=lambda item: item[1].total)
-        said = [job.said for job in self.running.values() if job.rule == name and job.said and job.said.of]
-        jobs = rule.with_images + len(said)
-        expected = (rule.images + sum(s.of for s in said)) / max(jobs, 1) * rule.total
-        return rule.images + sum(s.images for s in said), round(expected), jobs == rule.total
+        reports = [
+            job.progress for job in self.running.values() if job.rule == name and job.progress and job.progress.of
+        ]
+        jobs = rule.with_images + len(reports)
+        expected = (rule.images + sum(s.of for s in reports)) / max(jobs, 1) * rule.total
+        return rule.images + sum(s.images for s in reports), round(expected), jobs == rule.total
 
     def line(self, stage: Stage, now: float) -> str:
         """Jobs, images, rate and time of a stage."""
@@ -211,11 +213,13 @@ class Run:
             rate = images / max(seconds, 1.0)
             parts += [f"{images:,}{of} images", f"{rate:.{1 if rate >= 1 else 2}f} images/s"]
         else:
-            parts += [job.said.text for job in self.running.values() if job.rule in stage.rules and job.said][:1]
+            parts += [job.progress.text for job in self.running.values() if job.rule in stage.rules and job.progress][
+                :1
+            ]
         return ", ".join([*parts, span(seconds)] if ready else parts)
 
     def summary(self, now: float, *, left: bool) -> str:
-        """Jobs done, time taken, and with ``left`` the time left, as far as it can be told."""
+        """Jobs done and time taken; with ``left`` also the time left, if it can be estimated."""
         took = span(now - self.started)
         if self.done >= self.total:
             return f"{plural(self.done, 'job')} done in {took}"
@@ -276,15 +280,15 @@ class Display(logging.Handler):
         self.run: Run | None = None
         self.broken = self.closed = self.interrupted = self.trouble = False
         self.drawn = 0  # lines of the block that is updated in place
-        self.said = self.looked = 0.0
+        self.last_printed = self.looked = 0.0
         self.failures = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            told = not self.broken and self.show(record, getattr(record, "event", None))
+            shown = not self.broken and self.show(record, getattr(record, "event", None))
         except Exception:
-            self.broken, told = True, False
-        if not told:
+            self.broken, shown = True, False
+        if not shown:
             with suppress(Exception):
                 self.erase()
             self.plain.handle(record)
@@ -298,7 +302,7 @@ class Display(logging.Handler):
             if event != "run_info":
                 return event is None and record.levelno <= logging.INFO and bool(IDLE.match(record.getMessage()))
             self.run = Run(record.stats, self.places(), now)
-            self.said = now
+            self.last_printed = now
             jobs = {name: sum(rule.total for rule in stage.rules.values()) for name, stage in self.run.stages.items()}
             self.say(
                 f"{plural(self.run.total, 'job')} to do: " + ", ".join(f"{name} {n:,}" for name, n in jobs.items()),
@@ -325,9 +329,9 @@ class Display(logging.Handler):
         elif record.levelno > logging.INFO:
             interrupted = bool(INTERRUPTED.search(record.getMessage()))
             self.interrupted = self.interrupted or interrupted
-            told = interrupted or bool(REPORTED.match(record.getMessage()))
-            self.trouble = self.trouble or (not told and record.levelno >= logging.ERROR)
-            return told
+            shown = interrupted or bool(REPORTED.match(record.getMessage()))
+            self.trouble = self.trouble or (not shown and record.levelno >= logging.ERROR)
+            return shown
         else:
             return event is None and not TOLD.match(record.getMessage())
         return True
@@ -393,7 +397,7 @@ class Display(logging.Handler):
 
     def heartbeat(self, now: float) -> None:
         """Say how far the run is: on a terminal always, elsewhere when a quarter of the time so far has passed again."""
-        if not self.live and now - self.said < min(max((now - self.run.started) / 4, 20.0), 600.0):
+        if not self.live and now - self.last_printed < min(max((now - self.run.started) / 4, 20.0), 600.0):
             return
         if now - self.looked > len(self.run.running) / 20:  # hundreds of logs on a cluster's disk: not every second
             self.looked = now
@@ -402,7 +406,7 @@ class Display(logging.Handler):
         if self.live:
             self.draw(now)
             return
-        self.said = now
+        self.last_printed = now
         stages = "; ".join(f"{name} {self.run.line(s, now)}" for name, s in self.run.stages.items() if s.running)
         self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=True)}" + (f": {stages}" if stages else ""))
 

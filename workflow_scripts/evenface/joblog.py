@@ -85,8 +85,8 @@ def progress(
             last = now
 
 
-class Said(NamedTuple):
-    """A log's last line on progress up to its time left; images done and in all, 0 for other units; seconds left."""
+class Progress(NamedTuple):
+    """The last progress line of a log. ``images`` of ``of`` are done (0 for other units); ``left`` is in seconds."""
 
     text: str
     images: int
@@ -94,26 +94,26 @@ class Said(NamedTuple):
     left: float
 
 
-def progress_in(path: str | Path, since: float = 0.0) -> Said | None:
-    """What a job's log says last of its progress; None where it says nothing, is older than ``since`` or unreadable."""
+def progress_in(path: str | Path, since: float = 0.0) -> Progress | None:
+    """The last progress in a job's log; None if it has none, is older than ``since``, or cannot be read."""
     for line in reversed(_tail(path, since)):
         if left := re.match(r"[\d:]{8} (.*, (\d+) s left)", line):
             images = re.search(r": (\d+) of (\d+) images, ", line)
-            return Said(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
+            return Progress(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
     return None
 
 
 def error_in(path: str | Path, since: float = 0.0) -> str | None:
-    """The sentence with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
+    """The error with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
     lines = _tail(path, since)
-    told = [line for line in lines if line.startswith("error: ")]
-    if not told and any(line.startswith("Traceback (most recent call last)") for line in lines):
-        told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
-    return told[-1] if told else None
+    found = [line for line in lines if line.startswith("error: ")]
+    if not found and any(line.startswith("Traceback (most recent call last)") for line in lines):
+        found = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
+    return found[-1] if found else None
 
 
 def _tail(path: str | Path, since: float, size: int = 16_384) -> list[str]:
-    """The last lines of a file; none where it cannot be read or was last written before ``since`` (epoch seconds)."""
+    """The last lines of a file; empty if it cannot be read or was last written before ``since`` (epoch seconds)."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())

@@ -121,11 +121,11 @@ def _draw_missing(
 
     def encode(face: GeneratedFace) -> Picture:
         draw = draws[face.request.request_id]
-        said = metadata_of(draw, face)
+        image_metadata = metadata_of(draw, face)
         try:
-            return Picture(_row(draw, face, said), encode_png(face.image, metadata=said))
+            return Picture(_row(draw, face, image_metadata), encode_png(face.image, metadata=image_metadata))
         except UserError as error:
-            raise UserError(f"{said.image_id}: {error}") from error
+            raise UserError(f"{image_metadata.image_id}: {error}") from error
 
     unsaved: list[Picture] = []
     files, size, saved = 0, 0, time.monotonic()
@@ -145,10 +145,10 @@ def _draw_missing(
             files, size, saved, unsaved = files + 1, 0, time.monotonic(), []
 
 
-def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str, Any]:
+def _row(draw: dict[str, Any], face: GeneratedFace, image_metadata: Metadata) -> dict[str, Any]:
     request = face.request
     return {
-        "image_id": said.image_id,
+        "image_id": image_metadata.image_id,
         "member": f"{request.request_id}.png",
         "identity_id": f"{draw['generator']}/{face.provenance.get('identity', request.request_id)}",
         "cell": draw["cell"],
@@ -159,9 +159,9 @@ def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str,
         "seed": request.seed,
         "generator": draw["generator"],
         "generator_version": draw["generator_version"],
-        "digital_source_type": said.source_type,
-        "recipe": said.recipe,
-        "provenance": said.provenance,
+        "digital_source_type": image_metadata.source_type,
+        "recipe": image_metadata.recipe,
+        "provenance": image_metadata.provenance,
         "truth": json.dumps(face.truth, sort_keys=True) if face.truth is not None else "",
     }
 

@@ -76,8 +76,8 @@ def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathL
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
     names = {cell: f"{out}, face of {cell}" for cell in faces}
     sheet = draw_sheet({cell: decode_image(data, names[cell]) for cell, data in faces.items()}, face_width)
-    said = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
-    write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=said))
+    sheet_meta = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
+    write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=sheet_meta))
 
 
 def sheet_metadata(faces: Iterable[Metadata | None]) -> Metadata | None:

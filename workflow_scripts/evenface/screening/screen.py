@@ -241,8 +241,8 @@ def screened_before(
         tables, crops = (path.with_name(path.stem + ending) for ending in (SCREENED, ALIGNED))
         try:
             dates = [file.stat().st_mtime_ns for file in (path, tables, crops)]
-            told = table_meta(tables)
-            if min(dates[1:]) < max(since, dates[0]) or any(told.get(k) != meta[k] for k in meta if k != "source"):
+            stored = table_meta(tables)
+            if min(dates[1:]) < max(since, dates[0]) or any(stored.get(k) != meta[k] for k in meta if k != "source"):
                 continue
             with read_shard(path) as images, read_shard(crops) as framed:
                 names = {row["image_id"]: row["member"] for row in images.rows()}

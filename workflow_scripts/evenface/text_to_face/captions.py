@@ -108,9 +108,9 @@ def caption(truth: Mapping[str, Any], random: np.random.Generator) -> str:
     levels, colour, traits = facts(truth)
     words = {d: _one(random, LEVEL_WORDS[d][level]) for d, level in levels.items() if random.random() >= FORGOTTEN}
     hair = _one(random, HAIR_WORDS[colour]) if colour and random.random() >= FORGOTTEN else ""
-    said = [name for name in traits if random.random() < MENTIONED]
-    order = random.permutation(len(said))[:_MOST_TRAITS]
-    phrases = [_one(random, TRAIT_PHRASES[said[i]]) for i in order]
+    mentioned = [name for name in traits if random.random() < MENTIONED]
+    order = random.permutation(len(mentioned))[:_MOST_TRAITS]
+    phrases = [_one(random, TRAIT_PHRASES[mentioned[i]]) for i in order]
     if random.random() < STYLED:
         phrases += [STYLE_WORDS[i] for i in random.permutation(len(STYLE_WORDS))[: 1 + int(random.integers(3))]]
     form = _template if random.random() < 0.5 else _FORMS[int(random.integers(len(_FORMS)))]

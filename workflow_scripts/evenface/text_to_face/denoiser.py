@@ -74,9 +74,9 @@ class Denoising(StepMethod):
         """Weighted mean squared error of the velocities; ``velocity`` is the plain one."""
         mixed, velocity, times, weights, ids = (part.to(self.session.device) for part in batch.content)
         with autocast(self.session.device, self.session.precision):
-            told = self.networks["text_encoder"](ids).last_hidden_state
+            states = self.networks["text_encoder"](ids).last_hidden_state
             mixed = mixed.contiguous(memory_format=torch.channels_last)
-            answer = self.networks["unet"](mixed, times, told).sample
+            answer = self.networks["unet"](mixed, times, states).sample
         errors = (answer.float() - velocity).square().mean((1, 2, 3))
         return (weights * errors).mean(), {"velocity": float(errors.detach().mean())}
 

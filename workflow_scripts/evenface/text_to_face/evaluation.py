@@ -142,5 +142,5 @@ def evaluate(
         cell = Cell(levels["ethnicity"], levels["age"], levels["gender"], wanted_hair(prompt))
         faces.setdefault(cell, picture)
     write_csv(numbers, table)
-    said = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
-    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=said))
+    sheet_meta = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
+    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=sheet_meta))

@@ -139,7 +139,7 @@ def render_faces(
                     "truth": json.dumps(kept, sort_keys=True),
                 }
             )
-            said = Metadata(
+            metadata = Metadata(
                 ALGORITHMIC,
                 tool=f"evenface {__version__}, training face of the text-to-face model",
                 generator="parametric",
@@ -147,7 +147,7 @@ def render_faces(
                 seed=str(request.seed),
                 image_id=f"text_to_face/{index}",
             )
-            yield member, encode_jpeg(image, 95, subsampling=0, metadata=said)
+            yield member, encode_jpeg(image, 95, subsampling=0, metadata=metadata)
 
     recipe = {"seed": seed, "part": part, "settings": dict(settings)}
     write_shard(out, images(), recipe=recipe, rows=rows)

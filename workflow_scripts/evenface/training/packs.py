@@ -82,11 +82,13 @@ def announced(settings: Mapping[str, Any]) -> list[str]:
         folder = folder.parent
     disk = os.statvfs(folder)
     free = gigabytes(max(disk.f_bavail * disk.f_frsize - settings["pixels"]["reserve_gb"] * 1e9, 0))
-    said = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
+    messages = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
     if unknown:
         names = ", ".join(sorted(unknown))
-        said.append(f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used.")
-    return said
+        messages.append(
+            f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used."
+        )
+    return messages
 
 
 def stale_files(settings: Mapping[str, Any]) -> list[Path]:

@@ -76,16 +76,18 @@ def predict_csv(
     paths = _listed(images)
     reader = FaceReader(weights, weights_4, batch_size=batch_size, precision=precision, device=device, threads=threads)
     maker = None if detector == "none" else face_chips.ChipMaker(detector, {**DLIB_FILES, **(files or {})})
-    fate: list[_Face] = []
+    results: list[_Face] = []
     rows = []
-    for face, answer in reader.read(_faces(paths, maker, jpeg_roundtrip, fate), lambda face: face.chip()):
+    for face, answer in reader.read(_faces(paths, maker, jpeg_roundtrip, results), lambda face: face.chip()):
         if isinstance(answer, ImageError):
             face.face_name_align, face.reason, face.detail = "", answer.reason, answer.detail
         else:
             rows.append({"face_name_align": face.face_name_align, **_cells(answer)})
         face.chip = None
     write_predictions_csv(rows, out)
-    table = pd.DataFrame([(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in fate], columns=_COLUMNS)
+    table = pd.DataFrame(
+        [(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in results], columns=_COLUMNS
+    )
     write_csv(table, f"{os.path.splitext(out)[0]}.images.csv")
     for reason, count in table["reason"][table["reason"] != ""].value_counts().items():
         log.warning("%s: %d of %d pictures without a row: %s", out, count, len(paths), reason)
@@ -108,18 +110,18 @@ def _listed(path: str | os.PathLike) -> list[str]:
 
 
 def _faces(
-    paths: Sequence[str], maker: face_chips.ChipMaker | None, jpeg: bool | None, fate: list[_Face]
+    paths: Sequence[str], maker: face_chips.ChipMaker | None, jpeg: bool | None, results: list[_Face]
 ) -> Iterator[_Face]:
-    """The faces of the pictures; ``fate`` gets these and the pictures without, in order."""
+    """The faces of the pictures; ``results`` gets these and the pictures without, in order."""
     names = ChipNames()
     with ImageReader() as images:
         for path in progress(paths, len(paths), "reading faces"):
             try:
                 found = list(_faces_of(path, images, maker, jpeg, names))
             except (ImageError, face_chips.NoChipError) as error:
-                fate.append(_Face(path, reason=error.reason, detail=error.detail))
+                results.append(_Face(path, reason=error.reason, detail=error.detail))
                 continue
-            fate += found
+            results += found
             yield from found
 
 

@@ -276,12 +276,12 @@ class DiffusionGenerator:
         if any(prompt.spans for prompt in (*prompts, *(negatives if negative else ()))):
             given = embeddings(self.pipeline, prompts, negatives)
             return {name: value for name, value in given.items() if name in self._parameters()}
-        told: dict[str, Any] = {"prompt": [prompt.text for prompt in prompts]}
+        arguments: dict[str, Any] = {"prompt": [prompt.text for prompt in prompts]}
         # Pipelines with a true_cfg_scale guide only when they get a negative prompt; a blank is enough.
         blank = " " if self._guides_by_true_cfg() else ""
         if negative and (blank or any(prompt.text for prompt in negatives)):
-            told["negative_prompt"] = [prompt.text or blank for prompt in negatives]
-        return told
+            arguments["negative_prompt"] = [prompt.text or blank for prompt in negatives]
+        return arguments
 
     def _step_arguments(self) -> dict[str, Any]:
         """Steps, guidance and strength, under the names that this pipeline uses."""
