@@ -24,15 +24,15 @@ from evenface.joblog import Progress, error_in, progress_in
 
 #: Reports of failed jobs on the terminal; the log file has them all.
 SHOWN_FAILURES = 5
-#: The share of the work left that may be of rules not seen at work where the time left is called "about".
+#: Largest share of rules that have not run yet in the remaining work, for which the time left is called "about".
 MAX_GUESSED = 0.25
 #: Smallest number of finished jobs for which an estimate is shown.
 MIN_DONE = 3
 #: Seconds by which the clocks of the machines that write logs may differ.
 CLOCKS = 2.0
-#: Messages before the first job that tell a user nothing.
+#: Messages before the first job that are useless to users.
 IDLE = re.compile("Using shell|Conda environments: ignored")
-#: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
+#: Messages while jobs run that a user waits for; others of their level are only in the log file.
 TOLD = re.compile("Will exit|Shutting down|Terminating|Cancelling|Trying to restart")
 #: How Snakemake says that Ctrl-C has ended a job.
 INTERRUPTED = re.compile(r"died with <Signals\.SIGINT|exit status 130\.")
@@ -44,7 +44,7 @@ REPORTED = re.compile(
 
 
 class Place(NamedTuple):
-    """Where a rule stands, and the minutes a job of it asks for; 0 where that is no plain number."""
+    """Where a rule stands, and the minutes that its jobs ask for; 0 if that is not a plain number."""
 
     file: str
     line: int
@@ -157,10 +157,10 @@ class Run:
         job.progress = (progress_in(job.logs[0], job.since) if job.logs else None) or job.progress
 
     def left(self, now: float) -> tuple[float, float]:
-        """Seconds left (0 if nothing can be estimated), and the share of the remaining work whose rules have not run yet.
+        """Seconds left (0 if nothing can be estimated), and the share of remaining work whose rules have not run yet.
 
-        Work left, over the jobs that have run at a time on average, but never less than the longest running job. A
-        rule not seen at work is guessed to take as much of the minutes it asks for as the others do.
+        It is the remaining work divided by the average number of jobs that ran at a time, but at least the time of the
+        longest running job. A rule that has not run yet is assumed to need the same share of its minutes as the others.
         """
         ages = {name: [] for name in self.rules}
         for job in self.running.values():
