@@ -248,7 +248,7 @@ def test_a_distilled_model_looks_at_the_prompt_alone(tmp_path, caplog):
         return next(ready.generate(requests(1, **asked)))
 
     excluding, plain = of(), of(negative="")
-    assert "FluxPipeline uses no negative prompt" in caplog.text
+    assert "FluxPipeline ignores the negative prompt" in caplog.text
     assert np.array_equal(excluding.image, plain.image) and not excluding.provenance["negative_prompt_used"]
     ready.settings["guidance"] = 9.0
     assert (of().image != excluding.image).any()
@@ -287,7 +287,7 @@ def test_an_image_depends_on_nothing_drawn_beside_it(loaded, caplog):
     again = of(mixed)
     assert all(whole[f"x-{i:05d}"] == again[f"x-{i:05d}"] for i in (0, 1, 4, 5, 6))
     assert whole["x-00002"] != again["x-00002"]
-    assert "1 images fill 3 places" in caplog.text and "7 images" not in caplog.text
+    assert "1 images are drawn in batches with room for 3" in caplog.text and "7 images" not in caplog.text
 
 
 def test_requests_with_and_without_a_negative_prompt_are_drawn_apart(diffusion_models):
@@ -603,7 +603,7 @@ def test_models_of_another_kind_are_refused(diffusion_models, picture):
     for kind, name, settings, message in (
         ("diffusion", "instruct", {}, "changes pictures and cannot draw from text"),
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
-        ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
+        ("instruct_pix2pix", "sd", FROM, "cannot change a picture by an instruction"),
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
         (
             "instruct_pix2pix",
@@ -619,7 +619,9 @@ def test_models_of_another_kind_are_refused(diffusion_models, picture):
 def test_a_model_that_its_index_calls_another_kind_is_refused(diffusion_models, tmp_path):
     path = shutil.copytree(diffusion_models / "instruct", tmp_path / "mislabelled")
     make.edit_json(path / "model_index.json", _class_name="StableDiffusionPipeline")
-    with pytest.raises(UserError, match=r"latents of 4 channels, for which the denoiser would take 4, but it takes 8"):
+    with pytest.raises(
+        UserError, match=r"latents of 4 channels, so the denoiser should take 4 channels, but it takes 8"
+    ):
         drawn(tmp_path, "mislabelled")
 
 
@@ -630,7 +632,7 @@ def test_a_model_that_takes_no_prompt_is_refused(tmp_path):
         sample_size=8, block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
     )
     make.save(DDPMPipeline(unet, DDPMScheduler()), tmp_path / "faces")
-    with pytest.raises(UserError, match="is a DDPMPipeline, which takes no prompt or no seed"):
+    with pytest.raises(UserError, match="is a DDPMPipeline, which does not accept a prompt and a seed"):
         drawn(tmp_path, "faces")
 
 
@@ -642,7 +644,7 @@ def test_what_the_safety_checker_says_is_told(tmp_path, caplog):
     face = next(generator(tmp_path, "strict").generate(requests(1)))
     assert face.provenance["safety_checker"] == "StableDiffusionSafetyChecker"
     assert face.provenance["safety_flagged"] is True and face.image.max() == 0
-    assert "blackened x-00000" in caplog.text
+    assert "made x-00000 black" in caplog.text
     face = next(generator(tmp_path, "strict", safety_checker=False).generate(requests(1)))
     assert face.provenance["safety_checker"] is None and face.image.std() > 10
 
@@ -761,7 +763,7 @@ def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message
 def test_weights_that_overflow_are_noticed(diffusion_models, monkeypatch):
     ready = generator(diffusion_models)
     torch.nn.init.constant_(ready.pipeline.vae.decoder.conv_out.bias, float("nan"))
-    with pytest.raises(UserError, match="gave no numbers for x-00000; its weights overflow in float32"):
+    with pytest.raises(UserError, match="x-00000 has pixels that are not numbers; the model overflows in float32"):
         next(ready.generate(requests(1)))
 
 

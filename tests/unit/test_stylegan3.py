@@ -152,7 +152,7 @@ NAN = {"synthesis.input.phases": np.full(8, np.nan, np.float32)}
         (lambda: {"given": arguments(img_resolution=48)}, "img_resolution is 48, not a power of two"),
         (lambda: {"given": arguments(img_resolution=1 << 20)}, "img_resolution is 1048576"),
         (lambda: {"given": arguments(output_scaling=3)}, "unexpected keyword argument 'output_scaling'"),
-        (lambda: {"given": arguments(z_dim=b"cnumpy\ndtype\n)R")}, "argument 'z_dim' is no plain value"),
+        (lambda: {"given": arguments(z_dim=b"cnumpy\ndtype\n)R")}, "argument 'z_dim' is not a plain value"),
         (lambda: {"given": b"N"}, "does not say how it was constructed"),
         (lambda: {"given": arguments(use_radial_filters=True)}, r"down_filter' has shape \(12,\)"),
     ],

@@ -1,8 +1,8 @@
-"""What a run says on the terminal: stages, images, time left, and what failed.
+"""A run's display on the terminal: stages, images, time left, and failed jobs.
 
-Snakemake's own output is thousands of lines; all of it stays in its log file. The display takes the place of
-Snakemake's stream handler. What it does not know it passes on to that handler, and everything once it has failed
-itself. A logger plugin would have to be installed before a profile can name it; this works with the plain command.
+Snakemake's own output is thousands of lines; all of it stays in its log file. The display replaces Snakemake's stream
+handler. It passes unknown messages on to that handler, and all messages once the display itself has failed. A logger
+plugin would have to be installed before a profile can name it; this display works with the plain command.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ class Run:
 
 
 def whole(value: Any) -> int:
-    """A number as it is, 0 for what is none (a function, words)."""
+    """A number as it is; 0 for anything else (a function, words)."""
     return value if isinstance(value, int) else 0
 
 
@@ -243,7 +243,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def coarse(seconds: float) -> float:
-    """An estimate without digits that it cannot have: to 10 s from a minute on, to a minute from ten on."""
+    """An estimate rounded to its precision: to 10 s from one minute on, to a minute from ten minutes on."""
     step = 60 if seconds >= 600 else 10 if seconds >= 60 else 1
     return round(seconds / step) * step
 
@@ -259,9 +259,9 @@ def span(seconds: float) -> str:
 class Display(logging.Handler):
     """Speaks in place of ``plain``, Snakemake's stream handler, from the first job on.
 
-    ``places`` gives every rule's place in the workflow's order, ``log_files`` the files of the whole log,
-    ``keep_going`` whether a run goes on after a failed job. Where the stream is a terminal, a few lines are updated
-    in place; elsewhere a line is written when a stage ends, and ever more seldom in between.
+    ``places`` gives every rule's place in the workflow's order; ``log_files`` are the files of the whole log;
+    ``keep_going``: whether a run continues after a failed job. On a terminal, a few lines are updated in place.
+    Otherwise a line is written when a stage ends, and less and less often in between.
     """
 
     def __init__(
@@ -294,7 +294,7 @@ class Display(logging.Handler):
             self.plain.handle(record)
 
     def show(self, record: Any, event: str | None) -> bool:
-        """Take in an event; False for what Snakemake shall print itself."""
+        """Process an event; returns False for an event that Snakemake shall print itself."""
         now = self.clock()
         if event in ("workflow_started", "resources_info", "rulegraph", "shellcmd"):
             return True
@@ -340,7 +340,7 @@ class Display(logging.Handler):
         return ", ".join(os.path.relpath(path) for path in self.log_files())
 
     def report(self, record: Any, since: float) -> None:
-        """Say which job failed, where its rule stands, and why according to its logs, if written after ``since``."""
+        """Report which job failed, where its rule stands, and the reason in its logs, if written after ``since``."""
         self.failures += 1
         if self.failures > SHOWN_FAILURES:
             return
@@ -368,7 +368,7 @@ class Display(logging.Handler):
         self.stream.flush()
 
     def erase(self) -> None:
-        """Take away the block that is updated in place."""
+        """Remove the block that is updated in place."""
         if self.drawn:
             self.stream.write(f"\033[{self.drawn}A\033[J")
             self.drawn = 0
@@ -396,7 +396,7 @@ class Display(logging.Handler):
                     self.heartbeat(self.clock())
 
     def heartbeat(self, now: float) -> None:
-        """Say how far the run is: on a terminal always, elsewhere when a quarter of the time so far has passed again."""
+        """Show the run's progress: on a terminal always, otherwise whenever another quarter of the time has passed."""
         if not self.live and now - self.last_printed < min(max((now - self.run.started) / 4, 20.0), 600.0):
             return
         if now - self.looked > len(self.run.running) / 20:  # hundreds of logs on a cluster's disk: not every second
@@ -411,7 +411,7 @@ class Display(logging.Handler):
         self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=True)}" + (f": {stages}" if stages else ""))
 
     def close(self) -> None:
-        """Say how the run ended."""
+        """Report how the run ended."""
         if self.run is not None and not self.closed and not self.broken:
             with suppress(Exception):
                 self.end(self.clock())
@@ -435,8 +435,8 @@ class Display(logging.Handler):
 def install(workflow: Any) -> None:
     """Let the display speak for the run that Snakemake starts; ``workflow`` is that of the Snakefile being read.
 
-    Dry runs, the jobs of a cluster, and users who chose an output of their own (another logger, or an option such as
-    ``-p``, ``--quiet`` or ``--verbose``) keep Snakemake's.
+    Snakemake's own output stays for dry runs, for the jobs of a cluster, and for users who chose another output (a
+    logger, or an option such as ``-p``, ``--quiet`` or ``--verbose``).
     """
     with suppress(Exception):
         logger, settings = workflow.logger_manager.logger, workflow.output_settings

@@ -23,13 +23,13 @@ Item = TypeVar("Item")
 def job_log(path: str, threads: int = 1) -> Iterator[None]:
     """Send file descriptors 1 and 2 to ``path`` for the rest of the process.
 
-    A UserError becomes one sentence in the log and exit status 1; any other exception leaves its
-    traceback there. Where the log cannot be written (full disk, no right to), the sentence goes to the
-    terminal. ``threads`` bounds OpenMP, BLAS and numba pools started from here on.
+    A UserError becomes one sentence in the log, and exit status 1. Any other exception leaves its traceback
+    there. If the log cannot be written (full disk, no permission), the sentence goes to the terminal.
+    ``threads`` bounds the pools of OpenMP, BLAS and numba that start afterwards.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
-    # Threads that wait must sleep: spinning ones take the processor from whatever else runs. Read when OpenMP is loaded.
+    # Waiting threads must sleep; spinning, they would slow down everything else. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.stdout.flush()
     sys.stderr.flush()

@@ -70,7 +70,7 @@ class Facer:
         return self._read(images, None if self.finder is not None else _screened_points(rows, len(images)))
 
     def read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> pd.DataFrame:
-        """The same for faces found elsewhere: ``points`` (5, 2) in pixels, where pixel i spans [i, i + 1]; None: no face."""
+        """The same for faces found elsewhere: ``points`` (5, 2) in pixels (pixel i spans [i, i + 1]); None: no face."""
         return self._read(images, points)
 
     def _read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None] | None) -> pd.DataFrame:
