@@ -94,7 +94,7 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         ({"accepted_by": "ground_truth"}, "accepted_by is 'ground_truth', which also guides"),
         ({"generator": "stylegan3"}, "labels_from is 'ground_truth', but stylegan3 does not know what it draws"),
         ({"factors": ["gender", "beauty"]}, "latent_directions.factors: 'beauty' is not known"),
-        ({"factors": ["gender", "Smiling"]}, "annotation.trained_here.attributes has no Smiling"),
+        ({"factors": ["gender", "Smiling"]}, "Smiling is missing in annotation.trained_here.attributes"),
         ({"factors": ["age"]}, "latent_directions.balanced.groups: 'gender' is not known"),
         ({"accepted_by": "fairface"}, "accepted_by is 'fairface', which does not label attributes"),
         ({"accepted_by": "facer"}, "accepted_by is 'facer', which does not label gender, age or ethnicity"),
