@@ -1,4 +1,4 @@
-"""The denoiser and its text encoder, trained together from nothing."""
+"""The denoiser and its text encoder, trained together from scratch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 class Denoising(StepMethod):
-    """Velocity of noisy latents, with a caption for most faces."""
+    """Predicts the velocity of noisy latents, with a caption for most faces."""
 
     def __init__(
         self, session: Session, networks: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, latents: Latents,
@@ -71,7 +71,7 @@ class Denoising(StepMethod):
         return mixed, velocity, times, weights_of(self.shares[times], self.loop.gamma), ids
 
     def loss_of(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
-        """Weighted mean squared error of the velocities; ``velocity`` is the plain one."""
+        """Weighted mean squared error of the velocities; ``velocity`` is the unweighted error."""
         mixed, velocity, times, weights, ids = (part.to(self.session.device) for part in batch.content)
         with autocast(self.session.device, self.session.precision):
             states = self.networks["text_encoder"](ids).last_hidden_state
