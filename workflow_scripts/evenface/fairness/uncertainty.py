@@ -1,11 +1,11 @@
-"""Standard errors and intervals that hold when images of a person are alike.
+"""Standard errors and intervals that are valid although images of the same person are similar.
 
 Rates get percentile intervals of the identity bootstrap. Gaps do not: the bootstrap distribution of
 max - min is shifted upwards and cannot contain 0. They get simultaneous intervals of all pairs of
 groups (max-|t|, Westfall and Young 1993), from which the interval of the largest difference follows.
 
 Shapes: a attributes, B replicates, G groups, P pairs of groups. Replicate arrays are (a, B, G) views
-whose replicates lie next to each other in memory.
+whose replicates are adjacent in memory.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbe
 class Interval:
     """Interval of one statistic, for each attribute (and group).
 
-    low, high  float64, NaN where there is none
+    low, high  float64, NaN without an interval
     n_valid    int64, replicates in which the statistic is defined
-    method     object, how the interval was made; empty where there is none
+    method     object, how the interval was made; empty without an interval
     """
 
     low: np.ndarray
@@ -48,7 +48,7 @@ class Interval:
 
     @classmethod
     def of(cls, low, high, n_valid, method, n_boot: int) -> Interval:
-        """An interval where at least 90 % of the replicates are valid and both ends are numbers."""
+        """An interval, if at least 90 % of the replicates are valid and both ends are numbers; NaN otherwise."""
         low, high = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
         none = (n_valid < MIN_VALID * n_boot) | np.isnan(low) | np.isnan(high)
         low[none] = high[none] = np.nan
@@ -71,7 +71,7 @@ class Interval:
 
 
 class Observed:
-    """What intervals and tests need of one model in one grouping beside its replicates.
+    """What intervals and tests need of one model in one grouping, besides its replicates.
 
     rates         the observed rates
     n_identities  metric -> (A, G) identities with a non-zero denominator
@@ -105,7 +105,7 @@ class Observed:
         return self._people[key]
 
     def linearised(self, metric: str) -> np.ndarray:
-        """u (identity-group pairs, A): what leaving an identity out does to its group's rate.
+        """u (identity-group pairs, A): the effect on its group's rate of leaving an identity out.
 
         u_i = (a_i - r d_i) / D / (1 - d_i / D), the jackknife of a ratio; 0 where undefined.
         """
@@ -159,7 +159,7 @@ class Observed:
         return wide
 
     def at_boundary(self, metric: str) -> np.ndarray:
-        """(A, G) bool: the rate is as low or as high as it can be, so that its replicates have no spread."""
+        """(A, G) bool: the rate is at its smallest or largest possible value, so its replicates do not vary."""
         return self.se[metric] == 0
 
     @cached_property
@@ -172,7 +172,7 @@ class Observed:
         return safe
 
     def group_scale(self, metric: str) -> np.ndarray:
-        """(A, G) standard error; of a rate at its boundary, that of its Wilson interval."""
+        """(A, G) standard error; for a rate at its boundary, that of its Wilson interval."""
         return self._safe_se[metric]
 
     def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
@@ -189,7 +189,7 @@ class Observed:
         return self._pair_scales[key]
 
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
-        """(A, G) variance over that of as many independent images; NaN where the latter is 0."""
+        """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""
         x = self.rates.x[metric]
         if BETTER[metric] == "zero":  # a signed bias is no share
             return np.full(x.shape, np.nan)
@@ -200,7 +200,7 @@ class Observed:
 
 
 def quantiles(values: np.ndarray, probabilities: tuple[float, ...]) -> list[np.ndarray]:
-    """Linear quantiles over the last axis (B), NaN left out; NaN where nothing is left."""
+    """Linear quantiles over the last axis (B), ignoring NaN; NaN if all are NaN."""
     flat = values.reshape(-1, values.shape[-1])
     out = np.full((len(probabilities), len(flat)), np.nan)
     if flat.size:
@@ -229,7 +229,7 @@ def _interpolate(ordered: np.ndarray, n: np.ndarray, probabilities) -> np.ndarra
 
 
 def tails(level: float) -> tuple[float, float]:
-    """The probabilities that a two-sided interval of a level cuts off at."""
+    """The probabilities of the two ends of a two-sided interval of a level."""
     return (1 - level) / 2, (1 + level) / 2
 
 
@@ -249,7 +249,7 @@ class Replicates:
     # rates of groups
 
     def rate(self, metric: str) -> Interval:
-        """(a, G) percentile interval; Wilson's on identities where the replicates have no spread."""
+        """(a, G) percentile interval; Wilson's, on identities, if the replicates do not vary."""
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         x = self._by_group(metric)
@@ -276,7 +276,7 @@ class Replicates:
     # pairs of groups
 
     def max_t(self, metric: str, logs: bool = False) -> np.ndarray:
-        """(a, B) largest studentised deviation over the pairs of used groups; NaN where one is undefined."""
+        """(a, B) largest studentised deviation over the pairs of used groups; NaN if one is undefined."""
         key = metric if logs else COMPLEMENT.get(metric, metric), logs  # 1 - x differs as much as x
         if key not in self._max_t:
             metric = key[0]
@@ -295,7 +295,7 @@ class Replicates:
         return self._max_t[key]
 
     def _centred(self, metric: str, logs: bool) -> np.ndarray:
-        """(G, a, B) deviations of the replicates from the estimate; 0 in groups that take no part."""
+        """(G, a, B) deviations of the replicates from the estimate; 0 in unused groups."""
         x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
         if logs:
             x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
@@ -311,7 +311,7 @@ class Replicates:
         return used[:, g] & used[:, h]
 
     def _quantile(self, t: np.ndarray, metrics: tuple[str, ...]) -> np.ndarray:
-        """(a,) critical value; at least the normal one when a rate at its boundary takes part."""
+        """(a,) critical value; at least the normal one if a used rate is at its boundary."""
         q = quantiles(t, (self.level,))[0]
         boundary = np.zeros(len(q), dtype=bool)
         for metric in metrics:
@@ -319,7 +319,7 @@ class Replicates:
         return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
 
     def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(a, P) ends of d_p -+ q s_p, NaN for pairs that take no part."""
+        """(a, P) ends of d_p -+ q s_p, NaN for unused pairs."""
         g, h = self.observed.pairs
         x = self.observed.rates.x[metric][self.block]
         if logs:
@@ -338,7 +338,7 @@ class Replicates:
     def largest_difference(self, metrics: tuple[str, ...], logs: bool = False) -> Interval:
         """(a,) interval of the largest difference of rates (or of their logarithms) over all pairs.
 
-        Several metrics form one family, so that the interval holds for the larger of their differences.
+        Several metrics form one family, so the interval is valid for the larger of their differences.
         """
         t = self.max_t(metrics[0], logs)
         for metric in metrics[1:]:
@@ -428,8 +428,8 @@ class Replicates:
     def criteria(self) -> dict[str, Interval]:
         """Criterion -> (a,) interval, for those that have one.
 
-        The standard deviation over groups and the Gini aggregation have none: like max - min they are
-        biased upwards under resampling, and no set of contrasts bounds them usefully.
+        The standard deviation over groups and the Gini aggregation do not have one: like max - min they are
+        biased upwards under resampling, and contrasts do not bound them usefully.
         """
         found = {}
         for metric in METRICS:
@@ -477,7 +477,7 @@ class Replicates:
         return combined
 
     def _sum(self, *parts: tuple[float, Interval]) -> Interval:
-        """Ends combined with non-negative weights; wider than needed, as if the parts erred together."""
+        """Ends combined with non-negative weights. The result is wider than needed, as if errors of all parts added up."""
         low = sum(weight * part.low for weight, part in parts)
         high = sum(weight * part.high for weight, part in parts)
         n_valid = np.minimum.reduce([part.n_valid for _, part in parts])
@@ -485,13 +485,13 @@ class Replicates:
 
 
 def exp(values: np.ndarray) -> np.ndarray:
-    """The exponential, inf instead of a warning where a bound lies beyond all numbers."""
+    """The exponential; inf, without a warning, if a bound is too large."""
     with np.errstate(over="ignore"):
         return np.exp(values)
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the last axis, NaN left out; 0 where nothing is left."""
+    """Standard deviation over the last axis, ignoring NaN; 0 if all are NaN."""
     if not np.isnan(values).any():
         return values.std(axis=-1)
     valid = ~np.isnan(values)
