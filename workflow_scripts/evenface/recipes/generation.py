@@ -1,4 +1,4 @@
-"""Faces from prompts: prompts that are written, shards that are drawn."""
+"""Faces from prompts: writing prompts, and drawing shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Generation:
         self._flow = flow
 
     def settings(self, generator: str) -> dict[str, Any]:
-        """The settings a generator is created with."""
+        """The settings to create a generator with."""
         return settings_of(self._flow.settings, generator)
 
     def part(self, generator: str) -> Generator:
@@ -29,7 +29,7 @@ class Generation:
         return described(generator)
 
     def prompt_task(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides what a language model writes, and how it is asked."""
+        """Everything that decides what a language model writes, and how it is asked."""
         return self._flow.prompts[f"data/prompts/{wildcards.catalogue}.csv"]
 
     def prompt_gpus(self, wildcards: Any) -> int:
@@ -37,18 +37,18 @@ class Generation:
         return _writer(self.prompt_task(wildcards)).needs_of({}).gpu
 
     def prompts_from_afar(self) -> bool:
-        """Whether a writer asks another machine, which compute nodes may not reach."""
+        """Whether a writer asks another machine, which compute nodes may be unable to reach."""
         return any(_writer(task).remote for task in self._flow.prompts.values())
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a shard's images; part of the DAG, so that an edit is seen."""
+        """Everything that decides a shard's images. It is part of the DAG, so Snakemake notices an edit."""
         plan = self._flow.plans[wildcards.generator]
         if wildcards.shard not in plan.shards:
             raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
         return plan.shards[wildcards.shard]
 
     def files(self, wildcards: Any) -> dict[str, str]:
-        """File key -> path of the weights and assets a generator reads."""
+        """File key -> path of the weights and assets that a generator reads."""
         return described(wildcards.generator).files(self.settings(wildcards.generator))
 
     def inputs(self, wildcards: Any) -> list[str]:
@@ -57,7 +57,7 @@ class Generation:
         return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
     def needs(self, wildcards: Any) -> Needs:
-        """What a generating job asks for, the size of its model aside."""
+        """A generating job's needs, without the size of its model."""
         return described(wildcards.generator).needs_of(self.settings(wildcards.generator))
 
     def gpus(self, wildcards: Any) -> int:
@@ -65,7 +65,7 @@ class Generation:
         return self.needs(wildcards).gpu
 
     def mem_mb(self, wildcards: Any) -> int:
-        """MB of a generating job: twice the files while they are loaded and converted, and room for images."""
+        """MB of a generating job: twice the files, for loading and converting them, and room for images."""
         needed = self.needs(wildcards)
         if not needed.gpu:
             return needed.mem_mb
