@@ -69,7 +69,7 @@ def test_what_is_missing_stops_every_run_before_any_work(tree):
     assert "Open http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in text and "fairface-7" in text
     assert not (tree / "results").exists() and not (tree / "data").exists()
     plan = run(tree, "--dry-run")
-    assert "list_attr_celeba.txt has to be got by hand: python -m evenface assets check says how" in plan
+    assert "list_attr_celeba.txt must be downloaded by hand: python -m evenface assets check says how" in plan
     assert "assemble_celeba_standin" not in planned(tree, "data/faces/celeba.parquet")
     assert "Congratulations" in run(tree, "--lint", check=False)
     assert "Error" not in run(tree, "--unlock")
