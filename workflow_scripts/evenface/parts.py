@@ -207,7 +207,7 @@ class Part:
         return load(self.code)
 
     def needs_of(self, settings: Mapping[str, Any]) -> Needs:
-        """What its jobs ask for with these settings."""
+        """The needs of its jobs with these settings."""
         return self.needs if isinstance(self.needs, Needs) else self.needs(settings)
 
 

@@ -23,7 +23,7 @@ class Annotation:
         self.names = self._annotation["annotators"]
 
     def part(self, name: str) -> Annotator:
-        """What is known of an annotator."""
+        """The description of an annotator."""
         return part(Annotator, name, "annotation.annotators")
 
     def files(self, name: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ class Annotation:
         return list(self.files(wildcards.annotator).values())
 
     def needs(self, wildcards: Any) -> Needs:
-        """What an annotation job asks for."""
+        """The needs of an annotation job."""
         return self.part(wildcards.annotator).needs_of(self._annotation.get(wildcards.annotator, {}))
 
     def gpus(self, wildcards: Any) -> int:

@@ -24,7 +24,7 @@ class Datasets:
         return list(self._all)
 
     def part(self, dataset: str) -> Reader:
-        """What is known of a data set's reader."""
+        """The description of a data set's reader."""
         return part(Reader, self._all[dataset]["reader"], f"datasets.{dataset}.reader")
 
     def files(self, wildcards: Any) -> list[str]:

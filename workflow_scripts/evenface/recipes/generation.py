@@ -25,7 +25,7 @@ class Generation:
         return settings_of(self._flow.settings, generator)
 
     def part(self, generator: str) -> Generator:
-        """What is known of a generator."""
+        """The description of a generator."""
         return described(generator)
 
     def prompt_task(self, wildcards: Any) -> dict[str, Any]:

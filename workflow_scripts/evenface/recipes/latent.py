@@ -34,7 +34,7 @@ class Latent:
         return part(Generator, self.generator, "latent_directions.generator")
 
     def needs(self) -> Needs:
-        """What a job that draws from latents asks for."""
+        """The needs of a job that draws from latents."""
         return self._part().needs_of(settings_of(self._flow.settings, self.generator))
 
     def files(self, wildcards: Any = None) -> dict[str, str]:

@@ -96,7 +96,7 @@ class Method:
         return numbers[name] < best[name] if direction == "min" else numbers[name] > best[name]
 
     def state(self) -> dict[str, Any]:
-        """What must be saved beside networks and optimiser."""
+        """State that must be saved besides networks and optimiser."""
         return {name: getattr(self, name) for name in self.keeps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

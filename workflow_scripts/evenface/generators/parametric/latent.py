@@ -321,7 +321,7 @@ class ParametricLatent:
             yield describe(latent, self.settings)
 
     def truths(self, latents: np.ndarray, space: str) -> Iterator[dict[str, Any]]:
-        """What is true of the face of each row (:func:`evenface.generators.parametric.truth.truth_of`)."""
+        """The truth about the face of each row (:func:`evenface.generators.parametric.truth.truth_of`)."""
         return map(truth.truth_of, self.describe(latents, space))
 
     def draw(self, latents: np.ndarray, space: str) -> Iterator[np.ndarray]:
