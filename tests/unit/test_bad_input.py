@@ -1,4 +1,4 @@
-"""What a user, a disk or a download can get wrong, across rooms: one sentence, and nothing half-written."""
+"""Mistakes of users, disks and downloads, in all rooms: they give one sentence, and no half-written files."""
 
 import hashlib
 import json

@@ -56,7 +56,7 @@ def plain(diffusion_models):
 
 @pytest.fixture(scope="module")
 def loaded(diffusion_models):
-    """A generator whose model is loaded: for what needs no other settings."""
+    """A generator with a loaded model, for tests that do not need other settings."""
     ready = generator(diffusion_models, batch_size=3)
     assert ready.pipeline is not None
     return ready
@@ -456,7 +456,7 @@ def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
 
 
 def test_plain_texts_among_weighted_ones_are_embedded_as_the_pipeline_does(diffusion_models):
-    """A negative prompt that excludes nothing is zeros where the model was trained so."""
+    """An empty negative prompt is zeros, if the model was trained in this way."""
     pipeline = generator(diffusion_models, "sdxl").pipeline
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
     for negative, zeros in (("", True), ("blond man", False), ("", False)):

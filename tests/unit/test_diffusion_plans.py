@@ -1,4 +1,4 @@
-"""What is known of diffusion models before any job: weights in prompts, initial images, files, early refusals."""
+"""Checks of diffusion models before any job: weights in prompts, initial images, files, early refusals."""
 
 import json
 import os

@@ -46,7 +46,7 @@ def directions_of(scorers):
 
 
 class LinearLatent:
-    """A generator whose faces are nothing but their latents: what is true of them is linear."""
+    """A generator whose faces are just their latents; the truth about them is a linear function."""
 
     name, spaces = "parametric", (SPACE,)
 
@@ -81,7 +81,7 @@ def truth_reader(factors):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Labels and latents of 1200 parametric faces, by their truth; nothing is rendered."""
+    """True labels and latents of 1200 parametric faces, without rendering them."""
     folder = tmp_path_factory.mktemp("samples")
     recipe = {"generator": "parametric", "settings": {}, "space": None, "seed": 5, "samples": 1200, "parts": 2,
               "pictures": False}  # fmt: skip

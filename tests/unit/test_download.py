@@ -43,7 +43,7 @@ def target(tmp_path):
 
 
 def left(target):
-    """What lies in the folder of the destination."""
+    """The files in the folder of the destination."""
     return sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
 
 

@@ -108,7 +108,7 @@ def test_every_group_gets_the_same_phrases_equally_often(settings, design):
 
 
 def test_a_setting_stays_together_in_both_designs(settings):
-    """No window light on a beach, whoever is there."""
+    """No group is shown on a beach with window light."""
     for design in ("paired", "independent"):
         for case in contextual(settings(**SMALL, prompts_per_cell=40, design=design), seed=1).cases:
             said = set(case.context.split(", "))
@@ -473,7 +473,7 @@ def test_the_tail_is_fishers_exact_test():
 
 
 def test_chance_is_rarely_called_an_association():
-    """Of 300 catalogues without any, about one in a hundred at most is refused."""
+    """Of 300 catalogues without associations, at most about one in a hundred is refused."""
     draw = random.Random(1)
     vocabulary = [f"w{i}" for i in range(80)]
     refused = 0

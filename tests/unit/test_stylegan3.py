@@ -76,7 +76,7 @@ def test_the_published_container(tmp_path):
 
 
 def test_the_fixture_would_run_its_text_in_an_ordinary_unpickler():
-    """What is guarded against is there: the file calls the original's loader with program text."""
+    """The danger is real: the file calls the original's loader with program text."""
     code = """if True:
         import sys, types
         sys.path.insert(0, "/nowhere")

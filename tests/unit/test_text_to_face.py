@@ -53,7 +53,7 @@ PROMPTS = ["portrait photo of a young Asian woman with black hair", "an elderly 
 
 @pytest.fixture(scope="module")
 def truths():
-    """What is true of 144 faces, two of every cell."""
+    """The truth about 144 faces, two of every cell."""
     return [truth.truth_of(faces.describe(faces.wanted(i, 3), SIZE)) for i in range(144)]
 
 

@@ -32,7 +32,7 @@ def web(monkeypatch):
 
 @pytest.fixture
 def tree(root, tmp_path):
-    """A tree where nothing has run, with a models folder of its own."""
+    """A tree in which nothing has run, with its own models folder."""
     tree = copy_tree(root, tmp_path / "tree", HERE / "tiny.yaml")
     models = tree / "models"
     models.unlink()

@@ -1,4 +1,4 @@
-"""What a real run says on the terminal, when all goes well and when a job fails."""
+"""The terminal output of a real run, when all goes well and when a job fails."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pixels are packed once, whatever is trained on them."""
+"""Pixels are packed once for all trainings."""
 
 import json
 
