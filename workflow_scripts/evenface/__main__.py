@@ -83,10 +83,10 @@ def image_show(arguments: argparse.Namespace) -> None:
                         f"`python -m evenface shard show {path}` lists them")  # fmt: skip
     with ImageReader() as reader:
         data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
-    said = metadata.read(data, reference)
-    if said is None:
+    facts = metadata.read(data, reference)
+    if facts is None:
         raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
-    for field, value in metadata.shown(said).items():
+    for field, value in metadata.shown(facts).items():
         print(f"{field:18} {value}")
 
 

@@ -83,10 +83,10 @@ def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
     if get_origin(kind) is Annotated:
         return _with_defaults(arguments[0], value, complete)
     if get_origin(kind) is dict:
-        return {key: _with_defaults(arguments[1], one, complete) for key, one in value.items()}
+        return {key: _with_defaults(arguments[1], block, complete) for key, block in value.items()}
     if get_origin(kind) in (Union, UnionType):
-        blocks = [one for one in arguments if isinstance(one, type) and issubclass(one, Settings)]
-        chosen = [one for one in blocks if len(blocks) == 1 or _is_of(one, value)]
+        blocks = [block for block in arguments if isinstance(block, type) and issubclass(block, Settings)]
+        chosen = [block for block in blocks if len(blocks) == 1 or _is_of(block, value)]
         return _with_defaults(chosen[0], value, complete) if chosen else value
     return value
 
@@ -115,21 +115,21 @@ def mistakes(where: str, error: ValidationError, model: type[BaseModel]) -> list
     """A sentence for each mistake that pydantic found in settings of ``model``; ``where`` is the key above them."""
     found = []
     # Of several alternatives, the one with the deepest mistake is meant; pydantic puts their types among the keys.
-    for one in sorted(error.errors(), key=lambda one: -len(one["loc"])):
-        loc = [part for part in one["loc"] if not _ALTERNATIVE.fullmatch(str(part))]
+    for mistake in sorted(error.errors(), key=lambda mistake: -len(mistake["loc"])):
+        loc = [part for part in mistake["loc"] if not _ALTERNATIVE.fullmatch(str(part))]
         *above, last = loc or ("",)
         place = dotted([part for part in (where, *loc) if part != ""])
-        if one["type"] == "extra_forbidden":
+        if mistake["type"] == "extra_forbidden":
             known = [*model.model_fields] if not above else []
             found.append(unknown_name(dotted([p for p in (where, *above) if p != ""]), last, known))
-        elif one["type"] == "missing":
+        elif mistake["type"] == "missing":
             found.append(f"{dotted([p for p in (where, *above) if p != ''])}: key {last!r} is missing")
-        elif one["type"] == "literal_error":
-            found.append(unknown_name(place, one["input"], re.findall(r"'([^']*)'", one["ctx"]["expected"])))
-        elif one["type"] == "value_error":
-            found.append(f"{place}: {one['ctx']['error']}")
+        elif mistake["type"] == "literal_error":
+            found.append(unknown_name(place, mistake["input"], re.findall(r"'([^']*)'", mistake["ctx"]["expected"])))
+        elif mistake["type"] == "value_error":
+            found.append(f"{place}: {mistake['ctx']['error']}")
         else:
-            found.append(f"{place} is {one['input']!r}; {one['msg'].replace('Input should', 'it must')}")
+            found.append(f"{place} is {mistake['input']!r}; {mistake['msg'].replace('Input should', 'it must')}")
     return found
 
 
@@ -145,7 +145,7 @@ class NameOf:
     having: str = "name"
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        able = [name for name, one in parts(self.kind).items() if getattr(one, self.having)]
+        able = [name for name, item in parts(self.kind).items() if getattr(item, self.having)]
         return {"type": "string", "enum": [*self.also, *able]}
 
 
@@ -375,19 +375,19 @@ def _library(kind: type[P]) -> dict[str, P]:
     for module in sorted(pkgutil.iter_modules(room.__path__), key=lambda m: m.name):
         if module.ispkg or kind.kind in _MODULES:
             name = f"{room.__name__}.{module.name}"
-            for one in _described(importlib.import_module(name)):
-                if type(one) is kind:
-                    found[one.name] = replace(one, origin=name)
+            for item in _described(importlib.import_module(name)):
+                if type(item) is kind:
+                    found[item.name] = replace(item, origin=name)
     return found
 
 
 def _described(module: Any) -> list[Part]:
     """The parts a module describes: its ``PART``, or its ``PARTS``."""
     found = [*([module.PART] if hasattr(module, "PART") else []), *getattr(module, "PARTS", [])]
-    for one in found:
-        if not isinstance(one, Part):
+    for item in found:
+        if not isinstance(item, Part):
             raise UserError(
-                f"{module.__file__}: PART is a {type(one).__name__}; make it one of evenface.parts, such as Generator"
+                f"{module.__file__}: PART is a {type(item).__name__}; make it one of evenface.parts, such as Generator"
             )
     return found
 
@@ -409,17 +409,17 @@ def _read_extensions(folders: str) -> tuple[Part, ...]:
                     f"{path}: does not describe a part; set PART to one of evenface.parts, such as Generator(...), or "
                     f"begin the file's name with an underscore"
                 )
-            for one in described:
+            for item in described:
                 taken = [
                     p.origin
-                    for p in (*_library(type(one)).values(), *found)
-                    if type(p) is type(one) and p.name == one.name
+                    for p in (*_library(type(item)).values(), *found)
+                    if type(p) is type(item) and p.name == item.name
                 ]
                 if taken:
                     raise UserError(
-                        f"{path}: the {one.kind} {one.name!r} is already described in {taken[0]}; rename it"
+                        f"{path}: the {item.kind} {item.name!r} is already described in {taken[0]}; rename it"
                     )
-                found.append(replace(one, origin=str(path)))
+                found.append(replace(item, origin=str(path)))
     return tuple(found)
 
 

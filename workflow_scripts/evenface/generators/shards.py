@@ -138,8 +138,8 @@ def _draw_missing(
                 continue
             # Named by the process: one that was thought dead may still be at work on the same shard.
             path = out.with_name(f"{out.stem}.{os.getpid()}-{files}{DRAWN}")
-            rows = [one.row for one in unsaved]
-            write_shard(path, ((one.row["member"], one.data) for one in unsaved), recipe=recipe, rows=rows)
+            rows = [picture.row for picture in unsaved]
+            write_shard(path, ((picture.row["member"], picture.data) for picture in unsaved), recipe=recipe, rows=rows)
             for row in rows:
                 ready[row["image_id"]] = Picture(row, reference=f"{path}::images/{row['member']}")
             files, size, saved, unsaved = files + 1, 0, time.monotonic(), []

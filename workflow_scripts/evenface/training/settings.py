@@ -268,7 +268,7 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
 def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Mistakes in the networks and methods that the configuration names, a sentence each."""
     problems = _problems(training, {}, "training")
-    return problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
+    return problems or [problem for name, run in runs.items() for problem in _problems(training, run, f"runs.{name}")]
 
 
 def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -> list[str]:
