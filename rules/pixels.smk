@@ -17,7 +17,7 @@ rule pack:
     threads: 16
     resources:
         mem_mb=scaled(4000),
-        runtime=minutes(720),
+        runtime=minutes(240),
     params:
         recipe=FLOW.pixels.recipe,
     script:
