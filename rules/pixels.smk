@@ -14,7 +14,7 @@ rule pack:
     priority: 20
     conda:
         "../envs/analyse.yaml"
-    threads: 16
+    threads: FLOW.pixels.threads
     resources:
         mem_mb=scaled(4000),
         runtime=minutes(240),
