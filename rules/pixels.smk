@@ -15,10 +15,10 @@ rule pack:
     priority: 20
     conda:
         "../envs/analyse.yaml"
-    threads: 16
+    threads: FLOW.pixels.threads
     resources:
         mem_mb=scaled(4000),
-        runtime=minutes(720),
+        runtime=minutes(240),
     params:
         recipe=FLOW.pixels.recipe,
     script:

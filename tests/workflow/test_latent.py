@@ -51,8 +51,8 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
     )
     configure(tree)
     plan = guided_plan(tree)
-    name = next(iter(plan.shards))
-    shard = f"data/synthetic/guided/{name}.tar"
+    shard_name = next(iter(plan.shards))
+    shard = f"data/synthetic/guided/{shard_name}.tar"
     run(tree, *TARGETS, shard)
 
     accuracy = pd.read_csv(tree / FOLDER / "directions.csv", keep_default_na=False)
@@ -66,7 +66,7 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         summary = pd.read_csv(tree / FOLDER / "balanced.csv")
         assert len(balanced.table) == summary.loc[summary["method"] == "guided", "accepted"].sum()
 
-    asked = {r.request_id: r for r in requests_of(plan.shards[name])}
+    asked = {r.request_id: r for r in requests_of(plan.shards[shard_name])}
     with read_shard(tree / shard) as faces:
         assert [m.removesuffix(".png") for m in faces.table["member"]] == list(asked)
         for row in faces.table.itertuples():

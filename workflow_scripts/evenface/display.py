@@ -238,6 +238,13 @@ def whole(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
+def asked_minutes(rule: Any) -> int:
+    """Minutes that the first attempt of any job of a Snakemake rule asks for; 0 where that depends on the job."""
+    with suppress(Exception):  # a function of wildcards, of which there are none here
+        return whole(rule.resources["runtime"].evaluate(None, attempt=1).value)
+    return 0
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
@@ -451,7 +458,7 @@ def install(workflow: Any) -> None:
         def place_of(rule: Any) -> Place:
             file = str(rule.snakefile)
             line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
-            return Place(os.path.relpath(file), line, whole(getattr(rule.resources.get("runtime"), "raw", 0)))
+            return Place(os.path.relpath(file), line, asked_minutes(rule))
 
         def keep_going() -> bool:
             return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read

@@ -35,6 +35,10 @@ class Pixels:
         """Everything that decides a pack, and where and how it may be kept."""
         return packs.pack_recipe(self._settings, wildcards.pack)
 
+    def threads(self, wildcards: Any, input: Any) -> int:
+        """Cores that packing a table is worth."""
+        return packs.pack_threads(input.faces)
+
     def of_run(self, wildcards: Any) -> list[str]:
         """Descriptors of the pixels a run is trained on."""
         return [self.path(pack) for pack in packs.run_packs(self._settings, wildcards.run)]

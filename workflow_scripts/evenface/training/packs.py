@@ -12,6 +12,9 @@ from evenface.pixels.plan import PackName, gigabytes
 from evenface.plan.generators import generators_of
 from evenface.training.settings import ANNOTATOR_SIZE, ClassifierSettings, input_size, resolve, run_settings
 
+#: Pictures from which another core shortens packing by more than it takes to start: some five seconds of decoding.
+PICTURES_PER_CORE = 10_000
+
 
 def run_tables(settings: Mapping[str, Any], run: str) -> list[str]:
     """Names of the faces tables that a run is trained on, the real one first."""
@@ -62,6 +65,17 @@ def pack_recipe(settings: Mapping[str, Any], pack: str) -> dict[str, Any]:
     """Everything that decides a pack, and where and how it may be kept."""
     chosen = settings["pixels"]
     return packs(settings)[pack].recipe(version("pixels", "pixels"), chosen["store"], chosen["reserve_gb"])
+
+
+def pack_threads(faces: str | os.PathLike) -> int:
+    """Cores that packing the pictures of a faces table is worth; 1 where the table is still to be made.
+
+    A small table does not wait until several cores are free. Beyond 16 the disk is the limit.
+    """
+    import pyarrow.parquet as pq
+
+    pictures = pq.read_metadata(faces).num_rows if Path(faces).is_file() else 0
+    return min(1 + pictures // PICTURES_PER_CORE, 16)
 
 
 def announced(settings: Mapping[str, Any]) -> list[str]:
