@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from evenface.prompts.vocabulary import ATTRIBUTE_PHRASES
+from evenface.prompts.attributes import ATTRIBUTE_PHRASES
 from evenface.taxonomy import HAIR_COLOURS
 
 #: What points at a demographic level, beyond the level's own name: people, pronouns, dress, looks.
