@@ -189,7 +189,7 @@ def test_further_target_attributes_are_crossed_with_the_groups(settings):
         ({"attributes": {"Smiling": {"present": "smiling", "absent": "not smiling"}}}, r"negates \('not'\)"),
         ({"attributes": {"Smiling": {"present": "smiling", "absent": "a smile"}}}, "asks for the opposite"),
         ({"attributes": {"Smiling": {"present": "calm", "absent": "serious"}}}, "says nothing of Smiling"),
-        ({"attributes": {"Male": {"present": "man", "absent": "woman"}}}, "contradiction, gender is both"),
+        ({"attributes": {"Male": {"present": "man", "absent": "woman"}}}, "contradiction, gender is said twice"),
     ],
 )
 def test_settings_that_give_no_catalogue_name_their_key(settings, changes, message):

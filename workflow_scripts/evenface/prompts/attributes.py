@@ -209,4 +209,7 @@ def _is_person(words: Sequence[str], place: int) -> bool:
         return words[k] in lexicon.PEOPLE or (
             k == place + 1 and place > 0 and words[k] in lexicon.FUNCTION and words[k] not in ("and", "or")
         )
-    return place == 0 or all(word in _HAIR_WORDS or word in lexicon.QUALITIES for word in words[:place])
+    k = place - 1
+    while k >= 0 and (words[k] in _HAIR_WORDS or words[k] in lexicon.QUALITIES):
+        k -= 1
+    return k < 0 or words[k] in lexicon.DETERMINERS

@@ -84,18 +84,21 @@ PROFESSIONS = _words(
 
 #: Noun -> what it says: gender, age.
 PEOPLE: dict[str, dict[str, str]] = {
-    **dict.fromkeys(_OPEN.split(), {}),
-    **dict.fromkeys(PROFESSIONS, {}),
-    **dict.fromkeys(_YOUNG.split(), {"age": "young"}),
-    **dict.fromkeys(_SENIOR.split(), {"age": "senior"}),
-    **dict.fromkeys(_FEMALE.split(), {"gender": "female"}),
-    **dict.fromkeys(_MALE.split(), {"gender": "male"}),
-    **dict.fromkeys(_FEMALE_YOUNG.split(), {"gender": "female", "age": "young"}),
-    **dict.fromkeys(_MALE_YOUNG.split(), {"gender": "male", "age": "young"}),
-    **dict.fromkeys(_FEMALE_SENIOR.split(), {"gender": "female", "age": "senior"}),
-    **dict.fromkeys(_MALE_SENIOR.split(), {"gender": "male", "age": "senior"}),
-    "elder": {"age": "senior"},
-    "elders": {"age": "senior"},
+    noun: dict(levels)
+    for nouns, levels in (
+        (_OPEN.split(), {}),
+        (PROFESSIONS, {}),
+        (_YOUNG.split(), {"age": "young"}),
+        (_SENIOR.split(), {"age": "senior"}),
+        (_FEMALE.split(), {"gender": "female"}),
+        (_MALE.split(), {"gender": "male"}),
+        (_FEMALE_YOUNG.split(), {"gender": "female", "age": "young"}),
+        (_MALE_YOUNG.split(), {"gender": "male", "age": "young"}),
+        (_FEMALE_SENIOR.split(), {"gender": "female", "age": "senior"}),
+        (_MALE_SENIOR.split(), {"gender": "male", "age": "senior"}),
+        (("elder", "elders"), {"age": "senior"}),
+    )
+    for noun in nouns
 }
 
 #: Nouns that also stand before things and animals ("male lion", "baby elephant", "child seat"): a person only where
@@ -280,11 +283,11 @@ def adjective(word: str) -> bool:
 
 
 def _slips(word: str) -> set[str]:
-    """The word with a letter left out, doubled or two letters in the wrong order; first and last letter stay."""
+    """The word with a letter left out, doubled or two letters in the wrong order, but for the first."""
     inner = range(1, len(word) - 1)
     left_out = {word[:i] + word[i + 1 :] for i in inner}
     doubled = {word[:i] + word[i] + word[i:] for i in inner}
-    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 2)}
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(1, len(word) - 1)}
     return (left_out | doubled | swapped) - {word}
 
 

@@ -23,6 +23,9 @@ class Phrase(Remarks):
     #: Genders of the pronouns, and whether one is the subject ("she", "he").
     pronouns: frozenset[str] = frozenset()
     subject: bool = False
+    #: A colour alone that may be ancestry, and whether the phrase is a tag for a person ("woman", "middle-aged").
+    colour: str = ""
+    tag: bool = False
     animal: bool = False
     background: bool = False
     attributes: list[tuple[str, int]] = field(default_factory=list)
@@ -44,6 +47,11 @@ def read_phrase(phrase: str) -> Phrase:
         background="background" in words or "backdrop" in words,
     )
     read.attributes = stated_attributes(phrase, words, read)
+    named = [
+        word for word in words if word in lx.PEOPLE or word in lx.AGES or word in lx.ANCESTRIES or word in lx.NATIONS
+    ]
+    described = all(word in lx.PEOPLE or lx.describes(word) or word in lx.DETERMINERS for word in words)
+    read.tag = described and any(word not in lx.COLOURS for word in named)
     place, end = 0, -1
     while place < len(words):
         word = words[place]
@@ -154,7 +162,8 @@ def _levels_of(nouns: Sequence[str], said: Said, read: Phrase) -> dict[str, str]
     """What one person's nouns say ("boy king", "little girl")."""
     levels: dict[str, str] = {}
     for place, noun in enumerate(nouns, 1):
-        said.take(noun)
+        if noun in lx.ANCESTRIES or noun in lx.NATIONS:
+            said.take(noun)
         for dimension, level in lx.PEOPLE[noun].items():
             adjective = noun in lx.ANCESTRIES and place < len(nouns)  # "Latino woman"
             rank = (noun == "senior" and nouns[-1] in lx.PROFESSIONS) or (
@@ -315,7 +324,7 @@ def _read_adjectives(words: Sequence[str], read: Phrase) -> None:
     if words and all(lx.describes(word) or lx.adjective(word) or word in _LABELS for word in words):
         for word in words:
             if word in lx.COLOURS:
-                read.doubt(f"{word!r} alone may be a colour; ethnicity is left open", "ethnicity")
+                read.colour = word
             else:
                 said.take(word)
     elif words and words[-1] in ("face", "complexion") and all(lx.describes(word) for word in words[:-1]):

@@ -6,6 +6,7 @@ Words that begin with ``@`` stand for what was written over: ``@young`` for an a
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from evenface.prompts import lexicon as lx
 from evenface.prompts.ages import ages_written_over, band
@@ -58,33 +59,40 @@ _TOGETHER: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )  # fmt: skip
 
 
-#: An age without a word for it, right after a person.
+#: An age without a word for it, right after a person: "woman, 45", "male, 30s".
 _BARE_YEARS = re.compile(r"([1-9]\d)(?:-([1-9]\d))?")
+_BARE_DECADE = re.compile(r"[2-7]0s")
 
 
 def phrases_of(text: str) -> list[str]:
     """Lower-case phrases between commas, without the signs of other programs, with ages written over."""
-    text = plain_text(_MARKUP.sub(" , ", text)).replace("_", " ")
-    text = _TITLED.sub(lambda match: _TITLE_WORDS.get(match[1], match[1]), text).lower()
-    for pattern, written in _TOGETHER:
-        text = pattern.sub(written, text)
-    text = ages_written_over(_LABELS.sub(r"\1 ", text))
-    phrases = [" ".join(phrase.split()) for phrase in _BETWEEN.split(text)]
-    phrases = [phrase for phrase in phrases if phrase]
+    text = plain_text(_MARKUP.sub(" , ", text))
     whole: list[str] = []
-    for phrase in phrases:  # "an old, bearded man" is one phrase
+    for phrase in (phrase for part in text.split(",") for phrase in _parts(part)):
+        before = words_of(whole[-1])[-1:] if whole else []
         years = _BARE_YEARS.fullmatch(phrase)
-        if (
-            whole and years and words_of(whole[-1])[-1:] and words_of(whole[-1])[-1] in lx.PEOPLE
-        ):  # "woman, 45, smiling"
+        if years and before and before[0] in lx.PEOPLE:
             whole.append(f"@{band(years[1], years[2]) or 'aged'}")
-        elif whole and _unfinished(whole[-1]):
+        elif before and before[0] in lx.GENDERS and _BARE_DECADE.fullmatch(phrase):
+            whole.append(f"@{band(phrase[:2])}")
+        elif whole and _unfinished(whole[-1]):  # "an old, bearded man" is one phrase
             whole[-1] += f" {phrase}"
         else:
             whole.append(phrase)
     return whole
 
 
+@lru_cache(maxsize=1 << 14)
+def _parts(text: str) -> tuple[str, ...]:
+    """The phrases of what lies between two commas."""
+    text = _TITLED.sub(lambda match: _TITLE_WORDS.get(match[1], match[1]), text.replace("_", " ")).lower()
+    for pattern, written in _TOGETHER:
+        text = pattern.sub(written, text)
+    text = ages_written_over(_LABELS.sub(r"\1 ", text))
+    return tuple(phrase for phrase in (" ".join(part.split()) for part in _BETWEEN.split(text)) if phrase)
+
+
+@lru_cache(maxsize=1 << 14)
 def _unfinished(phrase: str) -> bool:
     """Whether a phrase ends in an article and adjectives without their noun."""
     words = words_of(phrase)

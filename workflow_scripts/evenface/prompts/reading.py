@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evenface.prompts.levels import Person, Remarks, twice
+from evenface.prompts.lexicon import COLOURS
 from evenface.prompts.people import Phrase, read_phrase
 from evenface.prompts.phrases import phrases_of
 from evenface.prompts.prompt import Remark
@@ -69,9 +70,13 @@ def _demographics(phrases: Sequence[Phrase], remarks: Remarks) -> dict[str, str]
     if _several(people):
         levels = _shared(people, remarks)
     else:
-        # A phrase without a person speaks of the one that another phrase shows.
-        subject = any(phrase.subject for phrase in phrases) and not any(phrase.animal for phrase in phrases)
-        loose = [one for phrase in phrases for one in phrase.loose] if people or subject else []
+        # A phrase without a person speaks of the one that another phrase shows, or whose face it describes.
+        loose = [one for phrase in phrases for one in (*phrase.loose, *_ancestry_of_tag(phrases, phrase, remarks))]
+        described = bool(loose) and any(phrase.attributes for phrase in phrases)
+        subject = (described or any(phrase.subject for phrase in phrases)) and not any(
+            phrase.animal for phrase in phrases
+        )
+        loose = loose if people or subject else []
         levels = _united(people, loose, remarks)
         genders = {gender for phrase in phrases for gender in phrase.pronouns}
         silent = not any("gender" in person.levels or person.plural for person in people)
@@ -82,6 +87,19 @@ def _demographics(phrases: Sequence[Phrase], remarks: Remarks) -> dict[str, str]
         remarks.doubt("a pronoun of another gender: somebody else is meant too; gender is left open", "gender")
         levels["gender"] = UNKNOWN
     return levels
+
+
+def _ancestry_of_tag(phrases: Sequence[Phrase], phrase: Phrase, remarks: Remarks) -> list[tuple[str, str, bool]]:
+    """ "Black" or "white" alone between commas: ancestry among tags for a person ("Black, woman", "man, white, 45"), else open."""
+    if not phrase.colour:
+        return []
+    place = next(i for i, one in enumerate(phrases) if one is phrase)
+    before = phrases[place - 1].tag if place else False
+    after = phrases[place + 1].tag if place + 1 < len(phrases) else before
+    if after:
+        return [("ethnicity", COLOURS[phrase.colour], False)]
+    remarks.doubt(f"{phrase.colour!r} alone may be a colour; ethnicity is left open", "ethnicity")
+    return []
 
 
 def _shared(people: Sequence[Person], remarks: Remarks) -> dict[str, str]:

@@ -24,13 +24,15 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"::", "parts a prompt", "write (term:1.2) for a weight"),
         (r"\bhttps?://\S+", "is an address", "remove it; images to start from are set by generation.settings.<generator>.initial"),
         (r"\A/\w+(?: prompt:?)?", "is a command", "remove it"),
-        (r"(?i)\A(?:negative[ _]prompt)\s*:", "says what to avoid", "move it to generation.negative_prompt"),
-        (r"(?i)\A(?:positive[ _])?prompt\s*:", "is a label", "remove it"),
+        (r"(?i:\A(?:negative[ _]prompt)\s*:)", "says what to avoid", "move it to generation.negative_prompt"),
+        (r"(?i:\A(?:positive[ _])?prompt\s*:)", "is a label", "remove it"),
         (r"\bSteps: \d+, \w[\w ]*:", "are the settings of a picture", "remove the line"),
         (r"\A#\S*", "is a comment or a tag", "a comment begins with '# '; remove the sign from a prompt"),
         (r"\A[\[\](){},]+\Z", "belongs to a list of a program", "write one prompt per line"),
     )
 )  # fmt: skip
+
+_ANY = re.compile("|".join(pattern.pattern for pattern, _, _ in _FOREIGN))
 
 #: Marks of a list before a prompt, and quotation marks around it.
 _BULLET = re.compile(r"(?:\d{1,4}[.)]|[-*•–])\s+(?=\S)")
@@ -40,6 +42,8 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
 def foreign_syntax(text: str) -> list[tuple[int, str]]:
     """Syntax of other programs in a prompt: where each begins (from 0), and a sentence with the way out; in order."""
     found: list[tuple[int, int, str]] = []
+    if not _ANY.search(text):
+        return []
     for pattern, what, remedy in _FOREIGN:
         for match in pattern.finditer(text):
             if not any(start < match.end() and match.start() < end for start, end, _ in found):

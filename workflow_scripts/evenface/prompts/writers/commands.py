@@ -95,14 +95,17 @@ def _row(prompt: Prompt) -> dict[str, str]:
     """A prompt as a row that is read as the same prompt; what is open although words seem to say it is written down."""
     read = read_prompt(prompt.text)
     disputed = {name for conflict in read.conflicts for name in conflict.names}
-    row = {"cell": prompt.cell, "prompt": prompt.text}
-    for dimension, level in prompt.demographics.items():
-        if level != UNKNOWN or read.demographics[dimension] != UNKNOWN or dimension in disputed:
-            row[dimension] = level
-    for name in CELEBA_ATTRIBUTES:
-        if prompt.attributes.get(name) or name in read.attributes or name in disputed:
-            row[name] = str(prompt.attributes.get(name, 0))
-    return row
+    levels = {
+        dimension: level
+        for dimension, level in prompt.demographics.items()
+        if level != UNKNOWN or read.demographics[dimension] != UNKNOWN or dimension in disputed
+    }
+    labels = {
+        name: str(prompt.attributes.get(name, 0))
+        for name in CELEBA_ATTRIBUTES
+        if prompt.attributes.get(name) or name in read.attributes or name in disputed
+    }
+    return {"cell": prompt.cell, "prompt": prompt.text, **levels, **labels}
 
 
 def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:
