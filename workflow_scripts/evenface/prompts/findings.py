@@ -143,7 +143,11 @@ def context_findings(place: str, text: str, rules: Rules, own: Mapping[str, str]
         found.append(Finding("target", place, f"{_cues(cues)}, which is under study; reword it"))
     cues = [cue for cue in group_cues(text) if own is None or own.get(cue.of) != cue.level]
     if cues:
-        whose = "every group gets this context" if own is None else f"the prompt is for {', '.join(own.values())}"
+        whose = (
+            "every group gets this context"
+            if own is None
+            else f"the prompt is for {', '.join(own.values()) or 'nobody in particular'}"
+        )
         pointed = "; ".join(dict.fromkeys(f"{c.word!r} points at {c.of} {c.level}" for c in cues[:3]))
         found.append(Finding("group", place, f"{pointed}, but {whose}; reword it"))
     lowered = text.lower()

@@ -13,8 +13,8 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"\bembedding:\S+", "loads an embedding", "remove it"),
         (r"\bBREAK\b", "ends a chunk", "remove it, or write 'break' if the word is meant"),
         (r"(?<=[a-z0-9,] )AND(?= [a-z(])", "combines prompts", "write 'and' if the word is meant"),
-        (r"\[[^\[\]|]*:[^\[\]|]*\]", "edits the prompt while it is drawn", "remove it, or escape the brackets: \\[ and \\]"),
-        (r"[\[({][^\[\](){}]*\|[^\[\](){}]*[\])}]", "alternates", _WRITE_LINES),
+        (r"(?<!\\)\[[^\[\]|\\]*:[^\[\]|\\]*\]", "edits the prompt while it is drawn", "remove it, or escape the brackets: \\[ and \\]"),
+        (r"(?<!\\)[\[({][^\[\](){}\\]*\|[^\[\](){}\\]*[\])}]", "alternates", _WRITE_LINES),
         (r"\$?\{[^{}]*\}?|\}", "is a choice or a variable", f"{_WRITE_LINES}, or remove the braces"),
         (r"(?<!\w)__[\w/*-]+__(?!\w)", "is a wildcard", "write its words out, one prompt per line"),
         (r"\)(?:[+-]{1,4}(?!\w)|\d*\.\d+)|\)\.(?:swap|blend|and)\(", "weighs a term", "write (term:1.2)"),
@@ -48,7 +48,7 @@ def foreign_syntax(text: str) -> list[tuple[int, str]]:
         for match in pattern.finditer(text):
             if not any(start < match.end() and match.start() < end for start, end, _ in found):
                 shown = match[0].strip() if len(match[0]) < 60 else f"{match[0][:57]}..."
-                found.append((match.start(), match.end(), f"{shown!r} {what}, in other programs; {remedy}"))
+                found.append((match.start(), match.end(), f"{shown!r} {what} in other programs; {remedy}"))
     return [(start, sentence) for start, _, sentence in sorted(found)]
 
 
