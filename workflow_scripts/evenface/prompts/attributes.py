@@ -203,7 +203,9 @@ def _after(words: Sequence[str], place: int) -> list[str]:
 def _is_person(words: Sequence[str], place: int) -> bool:
     """Whether "blond" stands for a person, or for the hair of the person who follows."""
     k = place + 1
-    while k < len(words) and (words[k] in lexicon.QUALITIES or words[k] in lexicon.AGES or words[k] in lexicon.NATIONS):
+    while k < len(words) and (
+        lexicon.describes(words[k]) or lexicon.adjective(words[k]) or words[k] in lexicon.COMPOUNDS
+    ):
         k += 1
     if k < len(words):
         return words[k] in lexicon.PEOPLE or (

@@ -32,7 +32,7 @@ _MALE = (
     "repairman handyman chairman congressman sportsman spokesman horseman huntsman swordsman nobleman clergyman serviceman "
     "airman seaman oarsman cameraman anchorman weatherman barman doorman postman mailman milkman caveman cavemen "
     "frontiersman woodsman lumberman mountainman rifleman wingman bellboy busboy paperboy 1boy 2boys 3boys 4boys 1man 2men "
-    "filipino latino chicano señor"
+    "latino chicano señor"
 )
 _FEMALE_YOUNG = "schoolgirl schoolgirls toddlergirl"
 _MALE_YOUNG = "schoolboy schoolboys choirboy"
@@ -50,7 +50,7 @@ _SENIOR = (
 _OPEN = (
     "person persons people human adult adults individual someone somebody citizen citizens couple couples family families "
     "friend friends lover lovers parent parents sibling siblings cousin cousins twin twins spouse newlyweds crowd audience group team "
-    "duo trio pair band beauty guys folks lookalike partner partners companion companions neighbour neighbor neighbours neighbors "
+    "duo trio pair beauty guys folks lookalike partner partners companion companions neighbour neighbor neighbours neighbors "
     "stranger strangers elder elders colleague colleagues 1person"
 )
 #: Ranks that "senior" and "junior" are said of, and people whose colour may be that of their dress or piece.
@@ -104,11 +104,15 @@ PEOPLE: dict[str, dict[str, str]] = {
 #: Nouns that also stand before things and animals ("male lion", "baby elephant", "child seat"): a person only where
 #: no other noun follows.
 MODIFYING = _words(
-    "male males female females baby infant newborn child kid teen senior youth human adult model band group team pair star "
+    "male males female females baby infant newborn child kid teen senior youth human adult model group team pair star "
     "guide coach guard captain king queen princess prince twin family pilot beauty character scout maiden host angel"
 )
-#: More than one person, or nobody in particular.
-COLLECTIVES = _words("group team crowd couple pair duo trio band audience family families bunch line queue class")
+#: More than one person, if of people.
+COLLECTIVES = _words("group team crowd couple pair duo trio audience family families")
+#: Things too, unless something is said of them.
+AMBIGUOUS = _words(
+    "star model guide host cook judge coach pilot player speaker driver character scout guard conductor team"
+)
 #: Where others are shown as well, these are the background.
 BYSTANDERS = _words(
     "crowd audience people bystanders passersby pedestrians tourists commuters spectators strangers customers"
@@ -116,7 +120,7 @@ BYSTANDERS = _words(
 #: Of these a colour is that of the dress, the piece or the genre.
 COLOURED_TITLES = _words(
     "knight knights king queen bishop wizard witch witches mage sorcerer sorceress widow rider riders ninja pirate samurai "
-    "elf elves vampire mermaid goddess bride geisha prince princess hero villain band team star guard groom angel demon fairy"
+    "elf elves vampire mermaid goddess bride geisha prince princess hero villain team star guard groom angel demon fairy"
 )
 #: "old friend" says nothing of an age; an older sister may be a child.
 NOT_AGED = _words(
@@ -133,7 +137,7 @@ KIN = _words(
 #: After these, or a possessive, the face or body of a person is meant.
 BODY = _words(
     "face faces head portrait portraits headshot headshots profile silhouette bust hand hands eye eyes smile hair lips skin "
-    "body figure photo photograph photography picture image selfie closeup shot expression shoulders back"
+    "body figure photo photograph photography picture image selfie closeup shot expression shoulders back focus"
 )
 #: Nouns that make a person's noun before them part of a thing or an animal.
 THINGS = _words(
@@ -229,8 +233,8 @@ for _noun, _gender, _nation in (
 ):  # fmt: skip
     PEOPLE[_noun] = {"gender": _gender, "ethnicity": _nation}
 #: They say both, and are adjectives too ("Filipina nurse").
-for _noun, _level in (("filipina", "asian"), ("filipino", "asian")):
-    PEOPLE[_noun] = {**PEOPLE[_noun], "ethnicity": _level}
+PEOPLE["filipina"] = {"gender": "female", "ethnicity": "asian"}
+PEOPLE["filipino"] = {"ethnicity": "asian"}
 #: Heads that ancestry is stated with: "of Asian descent", "ethnicity black".
 DESCENT = _words("descent heritage ancestry origin ethnicity race nationality features")
 
@@ -239,7 +243,7 @@ QUALITIES = _words(
     "beautiful pretty handsome attractive gorgeous stunning cute lovely elegant stylish fashionable glamorous sexy tall short "
     "slim thin slender skinny petite fat chubby plump curvy obese overweight muscular athletic fit strong buff burly stocky "
     "rugged happy sad cheerful joyful serious stern angry calm tired thoughtful pensive smiling laughing crying grinning "
-    "american trans transgender gay lesbian queer bisexual straight cis disabled blind deaf pregnant single married divorced "
+    "american muslim christian buddhist hindu catholic trans transgender gay lesbian queer bisexual straight cis disabled blind deaf pregnant single married divorced "
     "homeless poor rich wealthy famous successful confident proud brave wise kind gentle friendly shy lonely working "
     "business college university high-school middle-class working-class professional amateur freelance bald bearded "
     "freckled tattooed shirtless naked nude topless masculine feminine androgynous nonbinary little small tiny big "

@@ -117,8 +117,11 @@ def _read_noun(words: Sequence[str], first: int, end_before: int, read: Phrase) 
             return end, end_before
     elif follows in lx.THINGS:
         return last + 2, end_before
+    elif head in lx.COLLECTIVES and (follows == "of" or follows in lx.BODY):  # "a group of women", "a pair of glasses"
+        return last + 1, last
     elif head in lx.MODIFYING and not _ends(follows):
-        if head not in lx.COLLECTIVES:
+        compound = last + 2 < len(words) and words[last + 2] in lx.PROFESSIONS  # "female software engineer"
+        if head not in lx.COLLECTIVES and not compound:
             read.doubt(f"{head!r} before {follows!r} may be said of a thing; it is not read", *lx.PEOPLE[head])
         return last + 1, end_before
     said = Said()
@@ -139,14 +142,14 @@ def _read_noun(words: Sequence[str], first: int, end_before: int, read: Phrase) 
     if before == "as" and start and words[start - 1] in lx.DISGUISED:
         return last + 1, end_before
     plural = _is_plural(head, article)
-    if before == "of" and read.people and end_before == start - 1:
+    if before == "of" and end_before >= 0 and end_before == start - 1:
         if words[end_before] not in lx.COLLECTIVES:  # "the wife of a king"
             return last + 1, end_before
-        read.people.pop()  # "a group of women"
         plural = True
     person = Person(_levels_of(nouns, said, read), plural=plural, bystander=head in lx.BYSTANDERS)
     _take_after(words, end + 1, said)
     said.settle(person, read)
+    person.bystander |= head in lx.AMBIGUOUS and not person.levels
     between = words[end_before + 1 : first]
     if read.people and (before in lx.COPULAS or before == "as" or _same(between, read.people[-1], person)):
         unify(read.people[-1], person, read)
@@ -165,7 +168,7 @@ def _levels_of(nouns: Sequence[str], said: Said, read: Phrase) -> dict[str, str]
         if noun in lx.ANCESTRIES or noun in lx.NATIONS:
             said.take(noun)
         for dimension, level in lx.PEOPLE[noun].items():
-            adjective = noun in lx.ANCESTRIES and place < len(nouns)  # "Latino woman"
+            adjective = (noun in lx.ANCESTRIES or noun in lx.NATIONS) and place < len(nouns)  # "Latino woman"
             rank = (noun == "senior" and nouns[-1] in lx.PROFESSIONS) or (
                 noun in ("senior", "elder") and nouns[-1] in lx.KIN
             )
@@ -231,11 +234,20 @@ def _take_before(words: Sequence[str], first: int, head: str, said: Said, read: 
         elif lx.describes(word):
             said.take(word)
         elif word in lx.PEOPLE or not lx.adjective(word) or word in lx.FUNCTION or word in lx.NEGATIONS:
+            beyond = words[k - 1] if k and _is_noun(word) else ""
+            if beyond in lx.AGES or beyond in lx.ANCESTRIES or beyond in lx.NATIONS:
+                read.doubt(
+                    f"{beyond!r} before {word!r} and {head!r} may be said of either; it is not read", _dimension(beyond)
+                )
             break
         else:
             unlisted = True
         k -= 1
     return k
+
+
+def _dimension(word: str) -> str:
+    return "age" if word in lx.AGES else "ethnicity"
 
 
 def _joins(left: str, right: str) -> bool:
