@@ -76,7 +76,7 @@ PROFESSIONS = _words(
     "tourist tourists traveler traveller commuter commuters pedestrian pedestrians passenger passengers customer "
     "customers patient patients victim prisoner beggar villager villagers tribesperson peasant servant maid butler nanny "
     "supermodel supermodels protagonist character cyborg paladin druid ranger barbarian rogue bard cleric archer assassin demon angel fairy "
-    "newscaster presenter host vocalist bassist dj barber stylist hairdresser seller cobbler surveyor inventor explorer scout "
+    "newscaster presenter host vocalist bassist idol dj barber stylist hairdresser seller cobbler surveyor inventor explorer scout "
     "babysitter coach referee instructor trainer yogi cheerleader cheerleaders celebrity star speaker leader activist "
     "veteran veterans cadet recruit agent spy thief gangster bodyguard lifeguard mathematician physicist chemist biologist "
     "astronomer economist analyst consultant technician operator guide waitstaff sculptress busker clown acrobat juggler"

@@ -172,7 +172,7 @@ def _levels_of(nouns: Sequence[str], said: Said, read: Phrase) -> dict[str, str]
             rank = (noun == "senior" and nouns[-1] in lx.PROFESSIONS) or (
                 noun in ("senior", "elder") and nouns[-1] in lx.KIN
             )
-            if (dimension == "age" and rank) or (dimension == "gender" and adjective):
+            if (dimension == "age" and rank) or (dimension == "gender" and adjective and level == "male"):
                 continue
             if levels.setdefault(dimension, level) != level:
                 read.doubt(f"{' '.join(nouns)!r} says two levels of {dimension}; it is left open", dimension)
@@ -351,7 +351,7 @@ def _read_stray_years(words: Sequence[str], read: Phrase) -> None:
     for k, word in enumerate(words):
         if word.startswith("@") and word in lx.AGES:
             before, after = words[k - 1] if k else "", words[k + 1] if k + 1 < len(words) else None
-            if (not before or before in lx.PRONOUNS or before in lx.COPULAS) and (
+            if (not before or before == "their" or before in lx.PRONOUNS or before in lx.COPULAS) and (
                 after is None or after in lx.FUNCTION
             ):
                 read.loose.append(("age", lx.AGES[word], True))

@@ -71,7 +71,7 @@ def phrases_of(text: str) -> list[str]:
     for phrase in (phrase for part in text.split(",") for phrase in _parts(part)):
         before = words_of(whole[-1])[-1:] if whole else []
         years = _BARE_YEARS.fullmatch(phrase)
-        if years and before and before[0] in lx.PEOPLE:
+        if years and before and any(before[0] in words for words in (lx.PEOPLE, lx.ANCESTRIES, lx.NATIONS)):
             whole.append(f"@{band(years[1], years[2]) or 'aged'}")
         elif before and before[0] in lx.GENDERS and _BARE_DECADE.fullmatch(phrase):
             whole.append(f"@{band(phrase[:2])}")
