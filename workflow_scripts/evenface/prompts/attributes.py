@@ -88,22 +88,24 @@ _HAIR_NOUNS = frozenset(
 #: Of these a colour alone may be that of a thing ("a black bun", "silver locks").
 _STYLES = frozenset("bob bun locks braid braids curls pixie afro ponytail pigtails".split())
 _HAIR_THINGS = frozenset(
-    "tie ties ribbon ribbons clip clips pin pins band bands brush dryer salon bow bows ornament ornaments accessory accessories "
-    "net gel dye product products scrunchie oil spray comb removal".split()
+    "tie ties ribbon ribbons clip clips pin pins band bands brush dryer salon bow bows ornament ornaments "
+    "accessory accessories net gel dye product products scrunchie oil spray comb removal".split()
 )
 _HAIR_WORDS = frozenset(
-    "long short medium curly wavy straight thick thin fine shiny silky messy tousled tied braided loose flowing beautiful sleek wet "
-    "greasy spiky shaggy shoulder length waist chin neck cropped slicked back layered natural very dark light dirty ash ashy platinum "
-    "golden honey sandy jet raven chestnut chocolate caramel dyed soft smooth fluffy frizzy kinky coarse lush neat neatly combed "
-    "windswept big voluminous bright deep bob ponytail bun pixie afro cut style styled unkempt well kept parted side high low "
-    "hair flat plaited pulled swept up @young @middle_aged @senior beautifull glossy "
-    "perfect gorgeous pretty unruly wild pin blunt brushed trimmed half dishevelled disheveled".split()
+    "long short medium curly wavy straight thick thin fine shiny silky messy tousled tied braided loose "
+    "flowing beautiful sleek wet greasy spiky shaggy shoulder length waist chin neck cropped slicked back "
+    "layered natural very dark light dirty ash ashy platinum golden honey sandy jet raven chestnut chocolate "
+    "caramel dyed soft smooth fluffy frizzy kinky coarse lush neat neatly combed windswept big voluminous "
+    "bright deep bob ponytail bun pixie afro cut style styled unkempt well kept parted side high low hair "
+    "flat plaited pulled swept up @young @middle_aged @senior beautifull glossy perfect gorgeous pretty "
+    "unruly wild pin blunt brushed trimmed half dishevelled disheveled".split()
 )
 #: A word for a colour of hair and the attribute it asks for, "" where there is none.
 _SHADES: dict[str, str] = {
     **dict.fromkeys(
-        "red white silver blue pink green purple ginger auburn orange teal violet copper strawberry reddish grayish greyish blackish "
-        "brownish salt pepper rainbow multicolored multicoloured turquoise burgundy graying greying".split(),
+        "red white silver blue pink green purple ginger auburn orange teal violet copper strawberry reddish "
+        "grayish greyish blackish brownish salt pepper rainbow multicolored multicoloured turquoise burgundy "
+        "graying greying".split(),
         "",
     ),
     **HAIR_COLOURS, "blonde": "Blond_Hair", "blondes": "Blond_Hair", "grey": "Gray_Hair", "blak": "Black_Hair",

@@ -12,10 +12,11 @@ from evenface.prompts import lexicon as lx
 from evenface.prompts.ages import ages_written_over, band
 from evenface.prompts.prompt_weights import plain_text
 
-_MARKUP = re.compile(r"<[^<>]*>|\bBREAK\b|\s--?[a-z]+\b.*$|\s-[A-Za-z]\d+.*$|\bembedding:\S+|__\w+?__", re.S)
+_MARKUP = re.compile(r"<[^<>]*>|\bBREAK\b|\s--[a-z]+\b.*$|\s-[A-Za-z]\d+.*$|\bembedding:\S+|__\w+?__", re.S)
 #: Titles before a name: the name says nothing more.
 _TITLED = re.compile(
-    r"\b(Mrs?|Ms|Miss|Sir|Lady|Lord|Dame|King|Queen|Prince|Princess|Aunt|Auntie|Uncle|Grandma|Grandpa|Sister|Brother|Father|Mother)\.? "
+    r"\b(Mrs?|Ms|Miss|Sir|Lady|Lord|Dame|King|Queen|Prince|Princess|Aunt|Auntie|Uncle|Grandma|Grandpa|Sister|Brother|Father|"
+    r"Mother)\.? "
     r"(?!Liberty|Bug|Luck|Bird|Cobra|Kong|Size|Bed|Nature|Earth|Christmas|Time|Tongue|Crab|Penguin)"
     r"[A-Z][a-zé'-]+(?: [A-Z][a-zé'-]+| I+\b)*"
 )  # fmt: skip
@@ -23,41 +24,41 @@ _TITLE_WORDS = {"Mr": "man", "Mrs": "woman", "Ms": "woman", "Miss": "woman", "Lo
 _LABELS = re.compile(r"\b(gender|sex|ethnicity|race|nationality)\s*[:=]\s*")
 _BETWEEN = re.compile(r"[,;:!?|\[\]{}()\"\n\r]+|\.(?=\s|$)|\s[-–—]+\s|—")
 _WORD = re.compile(r"@?[^\W_](?:[\w&/]|'(?=\w))*_?\w*|w/|&")
-#: Written over first: words that mean something else together.
+#: Written over first: words that mean something else together (whole words), by what is written for them.
 _TOGETHER: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), written)
-    for pattern, written in (
-        (r"n['’]t\b", " not"),
-        (r"’", "'"),
-        (r"\b(she|he|who|that|it)'s\b", r"\1 is"),
-        (r"\b(?:black|blk)(?: and |-and-| ?& ?|/)(?:white|wht)\b|\bb ?[&/] ?w\b|\bbnw\b", " monochrome "),
-        (r"\bwhite house\b|\blittle black dress\b|\bblack tie\b|\bwhite (?:collar|tie|hat)\b|\bblack (?:widow|friar)s?\b", " thing "),
-        (r"\b(?:iron|spider|ant|bat|burning|elephant|invisible|gingerbread|michelin|stick|muffin|marlboro)[ -]man\b", " thing "),
-        (r"\bno[ -]man's\b|\bisle of man\b|\bman of war\b|\bman[ -]made\b|\bman ray\b|\blady (?:bug|luck|bird|liberty)\b", " thing "),
-        (r"\b(?:german|australian|belgian|english|dutch) shepherds?\b", " dog "),
-        (r"\bnotre[ -]dame\b|\bboy ?bands?\b|\bmaiden voyage\b", " thing "),
-        (r"\bmother (?:of pearl|nature|earth|board|ship|tongue)\b|\bfather (?:time|christmas|frost)\b|\bdrag queens?\b", " thing "),
-        (r"\b(?:lion|burger|stephen|drama|dairy|beauty) (?:king|queen)s?\b|\bking'?s cross\b|\bking kong\b", " thing "),
-        (r"\bbaby(?:'s)?[ -](?:blue|pink|breath|bump|grand|steps?|hairs?|face|faced|doll)\b|\bboy scouts? of\b", " thing "),
-        (r"\byoung adults? (?:novels?|fiction|books?|literature|fantasy)\b|\bold (?:school|fashioned|money|masters?|boys?|guard)\b", " thing "),
-        (r"\bold-(?:school|fashioned|world|time|timey|money)\b|\bhigh[ -]school seniors?\b|\bsenior (?:year|portraits?|pictures?)\b", " thing "),
-        (r"\bblack(?:board|berry|berries|jack|smith)s?\b|\bwhite(?:board|wash)s?\b", " thing "),
-        (r"\b(?:north|south|west|east|central)[ -]african\b", " @nation "),
-        (r"\bsouth[ -]?east[ -]?asians?\b|\b(?:north[ -]?)?east[ -]asians?\b", " @asian "),
-        (r"\b(?:south|west|central)[ -]asians?\b|\bmiddle[ -]east(?:ern)?\b|\bnative[ -]american\b|\bamerican indian\b", " @outside "),
-        (r"\bpacific islander\b|\blatin[ -]american\b|\bafro[ -](?:latin\w*|cuban|brazilian)\b|\bfirst nations?\b", " @outside "),
-        (r"\bmixed[ -](?:race|heritage|ethnicity)\b|\bhalf[ -](?=black|white|asian|japanese|korean|chinese|african|\w+ese\b|\w+an\b)", " @outside "),
-        (r"\bafro[ -](?:american|caribbean)\b|\bafrican[ -]americans?\b|\b(?:dark|black)[ -]african\b", " @black "),
-        (r"\basian[ -]americans?\b", " @asian "),
-        (r"\b(?:eastern|western|northern|southern|central)[ -]europeans?\b", " european "),
-        (r"\bnew zealander\b|\bpuerto rican\b|\bsaudi arabian\b|\bsri lankan\b|\bcosta rican\b", " @nation "),
-        (r"\(wo\)man\b|\bwo/man\b", " person "),
-        (r"\btransgender|\btrans(?=[ -](?:wo)?man)", " "),
-        (r"\bin (?:black|white)\b", "in @dark"),
-        (r"\bmiddleaged\b", "middle-aged"),
+    (re.compile(rf"\b(?:{'|'.join(patterns)})\b"), written)
+    for written, patterns in (
+        (r"\1 is", (r"(she|he|who|that|it)'s",)),
+        (" monochrome ", (r"(?:black|blk)(?: and |-and-| ?& ?|/)(?:white|wht)", r"b ?[&/] ?w", "bnw")),
+        (" dog ", (r"(?:german|australian|belgian|english|dutch) shepherds?",)),
+        (" thing ", (
+            "white house", "little black dress", "black tie", r"white[ -](?:collar|tie|hat)", r"black (?:widow|friar)s?",
+            r"(?:iron|spider|ant|bat|burning|elephant|invisible|gingerbread|michelin|stick|muffin|marlboro)[ -]man",
+            r"no[ -]man's", "isle of man", "man of war", r"man[ -]made", "man ray", r"lady (?:bug|luck|bird|liberty)",
+            r"notre[ -]dame", r"boy ?bands?", "maiden voyage", r"drag queens?", r"father (?:time|christmas|frost)",
+            r"mother (?:of pearl|nature|earth|board|ship|tongue)", r"(?:lion|burger|stephen|drama|dairy|beauty) (?:king|queen)s?",
+            r"king'?s cross", "king kong", r"baby(?:'s)?[ -](?:blue|pink|breath|bump|grand|steps?|hairs?|face|faced|doll)",
+            r"boy scouts? of", r"young adults? (?:novels?|fiction|books?|literature|fantasy)",
+            r"old[ -](?:school|fashioned|money|masters?|boys?|guard|world|time|timey)", r"high[ -]school seniors?",
+            r"senior (?:year|portraits?|pictures?)", r"black(?:board|berry|berries|jack|smith)s?", r"white(?:board|wash)s?",
+        )),
+        (" @nation ", (
+            r"(?:north|south|west|east|central)[ -]african", "new zealander", "puerto rican", "saudi arabian", "sri lankan",
+            "costa rican",
+        )),
+        (" @asian ", (r"south[ -]?east[ -]?asians?", r"(?:north[ -]?)?east[ -]asians?", r"asian[ -]americans?")),
+        (" @outside ", (
+            r"(?:south|west|central)[ -]asians?", r"middle[ -]east(?:ern)?", r"native[ -]american", "american indian",
+            "pacific islander", r"latin[ -]american", r"afro[ -](?:latin\w*|cuban|brazilian)", r"first nations?",
+            r"mixed[ -](?:race|heritage|ethnicity)", r"half(?=[ -](?:black|white|asian|\w+ese|\w+an)\b)",
+        )),
+        (" @black ", (r"afro[ -](?:american|caribbean)", r"african[ -]americans?", r"(?:dark|black)[ -]african")),
+        (" european ", (r"(?:eastern|western|northern|southern|central)[ -]europeans?",)),
+        (" person ", ("wo/man",)),
+        (" ", (r"transgender", r"trans(?=[ -](?:wo)?m[ae]n)")),
+        ("in @dark", (r"in (?:black|white)",)),
     )
 )  # fmt: skip
-
 
 #: An age without a word for it, right after a person: "woman, 45", "male, 30s".
 _BARE_YEARS = re.compile(r"([1-9]\d)(?:-([1-9]\d))?")
@@ -86,6 +87,7 @@ def phrases_of(text: str) -> list[str]:
 def _parts(text: str) -> tuple[str, ...]:
     """The phrases of what lies between two commas."""
     text = _TITLED.sub(lambda match: _TITLE_WORDS.get(match[1], match[1]), text.replace("_", " ")).lower()
+    text = text.replace("’", "'").replace("n't", " not")
     for pattern, written in _TOGETHER:
         text = pattern.sub(written, text)
     text = ages_written_over(_LABELS.sub(r"\1 ", text))
