@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +126,12 @@ def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str
 def _read_table(path: Path, key: str) -> list[Row]:
     """A CSV: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); see config key {key}.file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    table = csv.DictReader(lines)
+    table = csv.DictReader(io.StringIO(text, newline=""))
     allowed = ("image", "cell", *DIMENSIONS)
     names = table.fieldnames or []
     if "image" not in names:
