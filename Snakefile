@@ -1,5 +1,5 @@
 # evenface: prompts -> faces -> screening -> annotation -> training -> fairness -> report.
-# What runs is declared in config.yaml; how it runs in profiles/; the rules stand in pipeline order.
+# config.yaml says what runs, and profiles/ say how. The rules stand in pipeline order.
 configfile: "config.yaml"
 
 
@@ -17,7 +17,7 @@ include: "rules/evaluate.smk"
 include: "rules/report.smk"
 
 
-# On request only. Each folder has a front door of its own: `snakemake -s rules/latent/Snakefile`.
+# On request only. Each folder also has its own front door: `snakemake -s rules/latent/Snakefile`.
 module text_to_face:
     snakefile:
         "rules/text_to_face/Snakefile"

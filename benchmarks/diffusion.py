@@ -1,11 +1,11 @@
-"""Times a shard of the shipped text-to-face model against one picture after the other, as scripts do it.
+"""Compares a shard job of the shipped text-to-face model with drawing one picture after the other, as scripts do.
 
     python benchmarks/diffusion.py --images 20 --batches 1 5 10 --rounds 2 --threads 1
 
-``one by one`` calls diffusers' pipeline for every picture, turns the answer into a Pillow image and saves it as PNG
-before the next one is drawn, which is how the original draws. ``batches of N`` is a whole shard job of this workflow
-after loading: pictures, metadata, encoding, table, file. Same prompt, seeds, steps and precision, float32; the
-last way has the largest batches in bfloat16.
+``one by one``, the original's way, calls diffusers' pipeline for every picture, turns the answer into a Pillow image and
+saves it as PNG before it draws the next one. ``batches of N`` is a whole shard job of this workflow after loading:
+pictures, metadata, encoding, table, file. Prompt, seeds, steps and precision (float32) are the same. The last line has the
+largest batches in bfloat16.
 """
 
 from __future__ import annotations

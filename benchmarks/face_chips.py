@@ -1,8 +1,8 @@
-"""What finding a face costs: FairFace's published detector, the quick one, and landmarks that are there already.
+"""The cost of finding a face: FairFace's published detector, the quick detector, and existing landmarks.
 
 python benchmarks/face_chips.py [pictures]
 
-Prints processor seconds a picture on one core, and the memory of the process.
+Prints processor seconds per picture on one core, and the memory of the process.
 """
 
 import os

@@ -1,13 +1,13 @@
-"""Facer's attributes from JPEG files: one picture after the other against this project's batches, in one run.
+"""Facer's attributes from JPEG files: one picture after the other compared with this project's batches, in one run.
 
 python benchmarks/facer.py [images] [batch size]
 
-The plain flow follows Facer's examples: a picture is read, goes through RetinaFace alone, is made a float
-tensor as a whole and resampled by torch's ``grid_sample``, and its face goes through FaRL alone, with
-attention by ``nn.MultiheadAttention``. Both flows compute with the same untrained weights, so that the
-detector's time is right but its faces mean nothing: both read the face at the same given landmarks.
-Flows take turns, and CPU time stands beside wall time, since other work on the machine distorts the
-latter. The bare forward pass is FaRL alone in the same batches. The thread count is OMP_NUM_THREADS (2 by default).
+The plain flow follows Facer's examples. It reads a picture, runs RetinaFace on it alone, makes the whole picture a
+float tensor, resamples it by torch's ``grid_sample``, and runs FaRL on the face alone, with attention by
+``nn.MultiheadAttention``. Both flows use the same untrained weights. The detector's time is then right, but its faces
+are meaningless, so both flows read the face at the same given landmarks. Flows take turns. CPU time is printed besides
+wall time, which other work on the machine distorts. The bare forward pass is FaRL alone in the same batches. The thread
+count is OMP_NUM_THREADS (2 by default).
 """
 
 import copy

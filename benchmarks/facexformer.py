@@ -1,14 +1,14 @@
-"""FaceXFormer's annotation of JPEG files: one picture after the other against this project's batches, in one run.
+"""FaceXFormer's annotation of JPEG files: one picture after the other compared with our batches, in one run.
 
 python benchmarks/facexformer.py [images] [batch size]
 
 The plain flow follows the published script: each picture is read, goes through MTCNN as its package runs it
 (area resizing of the whole picture per scale, torch's max pooling, window after window), and its largest
-face goes through the whole network alone, the parsing included. Where ``facenet_pytorch`` can be imported the
-package itself detects; otherwise its way of computing is re-created here. FaceXFormer's weights are untrained, which
-does not change its speed; MTCNN's are the real ones of models/mtcnn. Flows take turns, and CPU time stands beside wall
-time, since other work on the machine distorts the latter. The bare forward pass is FaceXFormer alone in the same
-batches. The thread count is OMP_NUM_THREADS (2 by default).
+face goes through the whole network alone, including the parsing. If ``facenet_pytorch`` can be imported, the package
+itself detects; otherwise its way of computing is re-created here. FaceXFormer's weights are untrained, which does not
+change its speed; MTCNN's are the real ones of models/mtcnn. Flows take turns. CPU time is printed besides wall time, which
+other work on the machine distorts. The bare forward pass is FaceXFormer alone in the same batches. The thread count is
+OMP_NUM_THREADS (2 by default).
 """
 
 import os

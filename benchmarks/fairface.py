@@ -1,12 +1,12 @@
-"""FairFace's two networks over chip files: the original's way against ours, in one run on two cores.
+"""FairFace's two networks on chip files: the original's way compared with ours, in one run on two cores.
 
 python benchmarks/fairface.py [faces] [rounds]
 
-The original reads one JPEG chip at a time, resizes it with Pillow and shows it to both networks in
-float32, gradient tracking left on. Ours decodes and computes batches, a core each. The bare
-forward has no input to read. Prints rates, their ratio, and how far the answers differ. OMP_NUM_THREADS
-sets the cores. Of two cores that others use as well, the original's threads wait for each other: run it on
-a quiet machine, or with OMP_NUM_THREADS=1 and look at the processor time.
+The original reads one JPEG chip at a time, resizes it with Pillow and runs both networks on it in float32, with
+gradient tracking on. Ours decodes and computes batches, one per core. The bare forward pass does not read files. Prints
+rates, their ratio, and the differences of the answers. OMP_NUM_THREADS sets the cores. If other programs use the cores
+too, the original's threads wait for each other. Run it on an idle machine, or set OMP_NUM_THREADS=1 and compare processor
+times.
 """
 
 import os

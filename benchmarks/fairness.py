@@ -1,4 +1,4 @@
-"""Fairness statistics at the sizes of published test sets, and beside fairlearn on the same data, in one run.
+"""Fairness statistics at the sizes of published test sets, and compared with fairlearn on the same data.
 
 python benchmarks/fairness.py [small] [large] [fairlearn]
 
@@ -6,8 +6,8 @@ small      169,396 images x 40 attributes x 500 identities, 7 groupings of 59 gr
 large      3.3 million images x 47 attributes x 9,131 identities, likewise
 fairlearn  200,000 images, 1 attribute, 8 groups: the time of a replicate of ours and of fairlearn's
 
-Times begin when scores, labels and groups are in memory and have been counted, and are those of two
-threads; peak memory is that of the whole process.
+Times are those of two threads, and begin when scores, labels and groups are in memory and have been counted. Peak
+memory is that of the whole process.
 """
 
 import os

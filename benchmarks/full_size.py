@@ -1,10 +1,9 @@
-"""The published sizes, rehearsed: CelebA and VGGFace2 with MAAD-Face made of a few pictures by hard links.
+"""Runs the workflow's steps at the published sizes: CelebA and VGGFace2 with MAAD-Face, made of a few pictures by hard links.
 
 python benchmarks/full_size.py --folder /large/disk [--share 0.05] [--keep-free 30] [step ...]
 
-Each step runs in a process of its own and is reported with its time, peak memory and the disk it took. Steps, in
-order (default: all): make, read, pack, first_step, train, pack_test, predict, fairness. A further step is a function
-with the decorator ``@step``.
+Each step runs in its own process. Its time, peak memory and used disk space are printed. Steps, in order (default: all):
+make, read, pack, first_step, train, pack_test, predict, fairness. To add a step, decorate a function with ``@step``.
 
 ``--share``      of the published numbers of pictures and of rows of MAAD_Face.csv
 ``--keep-free``  GB of the disk that packing leaves free

@@ -1,17 +1,17 @@
-"""What a shard's jobs cost beyond drawing and screening: starting, metadata, PNG encoding, the table and the files.
+"""The overhead of a shard's jobs beyond drawing and screening: starting, metadata, PNG encoding, the table and the files.
 
 python benchmarks/generation_overhead.py [images] [rounds]
 python benchmarks/generation_overhead.py jobs [images ...]
 
-Two generators: diffusion with the shipped text-to-face model (96 x 96 pixels, 12 steps, batches of 5), as small
-and quick as models come, so that the rest weighs most, and the parametric renderer. The calls of the pipeline,
-or of the renderer, are timed inside a whole ``generate_shard``; the overhead is the rest of the job as a share of
-the calls. Loading comes before. Wall time gains from a second core, where encoding runs beside drawing; processor
-time counts all threads. Last, what starting a job costs.
+There are two generators: the parametric renderer, and diffusion with the shipped text-to-face model (96 x 96 pixels, 12
+steps, batches of 5). That model is small and fast, so overhead matters most. The calls of the pipeline, or of the renderer,
+are timed inside a whole ``generate_shard``. The overhead is the rest of the job as a share of the calls; loading is not
+counted. A second core reduces wall time, because encoding runs beside drawing; processor time counts all threads. The last
+lines are the cost of starting a job.
 
-With ``jobs``: the processor time of whole processes that draw and screen a shard of some images with the parametric
-renderer, from Python's start to its end, against that of the work itself inside them: rendering, finding and framing
-faces, and encoding and decoding pictures.
+``jobs`` compares the processor time of whole processes, from Python's start to its end, that draw and screen a shard with
+the parametric renderer, with the time of the work itself inside them: rendering, finding and framing faces, and encoding
+and decoding pictures.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""MagFace scoring of aligned JPEG files: the published script's way against this project's, in one run on two cores.
+"""MagFace scoring of aligned JPEG files: the published script's way compared with ours, in one run on two cores.
 
 python benchmarks/magface.py [images] [rounds] [batch of the original]
 
 The original's way, re-created from its description: a PyTorch DataLoader with 4 workers reads the files
 with OpenCV, batches of 256, a float32 network as it is built, one line of text per image with its 512
-numbers. Ours: decoding and batches of 16 side by side, one per core, batch norms folded, channels last,
-bfloat16 where the processor computes in it; magnitudes and embeddings go to one Parquet table. Both score
-the same files with the same weights (the reference's fill). Printed are images per second of wall and
-of processor time, their ratios, the bare forward of both networks, and how far our magnitudes are off.
+numbers. Ours: decoding and batches of 16 in parallel, one per core, batch norms folded, channels last,
+bfloat16 if the processor computes in it; magnitudes and embeddings go to one Parquet table. Both score
+the same files with the same weights (the reference's fill). It prints images per second of wall and of
+processor time, their ratios, the bare forward pass of both networks, and the error of our magnitudes.
 """
 
 import os

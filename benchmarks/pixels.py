@@ -1,4 +1,4 @@
-"""Pixels as they were read and changed before, and as they are now, in turns: ratios of one run.
+"""Reading and augmenting pixels: the old way compared with the present one, in turns; prints ratios of one run.
 
 python benchmarks/pixels.py [augmentation] [reading] [decoding] [packing]
 

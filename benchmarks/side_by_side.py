@@ -1,4 +1,4 @@
-"""Ways of doing one thing, measured in turns: each in a process of its own, so that none sees another's settings."""
+"""Measures several ways of doing one thing in turns, each in its own process, so that settings do not mix."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _serve(prepare: Callable[..., Callable[[], Any]], arguments: tuple, pipe: Co
 def measure(ways: dict[str, tuple], rounds: int) -> dict[str, dict[str, Any]]:
     """Best wall and processor seconds of each way over ``rounds`` turns, and its last result.
 
-    ``ways``: name -> (function, arguments...); the function, called once in a new process, gives the
-    function that is timed. Turns are taken in order, so that a disturbance of the machine hits all alike.
+    ``ways``: name -> (function, arguments...). The function is called once in a new process and returns the function to
+    time. The ways take turns, so that a disturbance of the machine affects all equally.
     """
     context = multiprocessing.get_context("spawn")
     running: dict[str, tuple[Any, Connection]] = {}

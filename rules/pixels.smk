@@ -5,7 +5,8 @@ rule pack:
     input:
         faces=FLOW.pixels.table,
     output:
-        # The pixels lie beside it, undeclared: where a table is read again, what did not change is not decoded again.
+        # The pixels beside it are not declared as output, so that Snakemake keeps them: if a table is read again,
+        # unchanged pictures need not be decoded again.
         descriptor=FLOW.pixels.path("{pack}"),
     log:
         "results/logs/pack/{pack}.log",
@@ -14,10 +15,10 @@ rule pack:
     priority: 20
     conda:
         "../envs/analyse.yaml"
-    threads: 16
+    threads: FLOW.pixels.threads
     resources:
         mem_mb=scaled(4000),
-        runtime=minutes(720),
+        runtime=minutes(240),
     params:
         recipe=FLOW.pixels.recipe,
     script:

@@ -1,4 +1,4 @@
-"""Prompts that a language model writes, before anything that is drawn from them can be planned."""
+"""Prompts that a language model writes. Until they are written, the images drawn from them cannot be planned."""
 
 
 rule write_prompts:
@@ -10,7 +10,7 @@ rule write_prompts:
         "results/benchmarks/write_prompts/{catalogue}.tsv"
     wildcard_constraints:
         catalogue=one_of(Path(path).stem for path in FLOW.unwritten),
-    # An endpoint may be out of reach of the compute nodes.
+    # Compute nodes may not reach an endpoint.
     localrule: FLOW.generation.prompts_from_afar()
     conda:
         FLOW.generation.writing.conda("../envs/diffusion.yaml")

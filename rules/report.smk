@@ -1,4 +1,4 @@
-"""The report a person reads first."""
+"""The report, which a person reads first."""
 
 
 rule contact_sheet:

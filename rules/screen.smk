@@ -1,4 +1,4 @@
-"""Screening: one face, aligned and good enough, or a row that says why not."""
+"""Screening: one aligned face of good quality per image, or a row with the reason for its rejection."""
 
 
 rule screen:

@@ -1,4 +1,4 @@
-"""Stand-ins: data sets rendered here, in the file formats of those that cannot be shipped."""
+"""Stand-ins: data sets rendered here, in the file formats of data sets that cannot be shipped."""
 
 
 rule render_standin:
@@ -49,5 +49,5 @@ for format in FLOW.standins.formats().values():
         script:
             "../workflow_scripts/assemble_standin.py"
 
-    # A data set that is said to be no stand-in is never rendered, wherever its folder is.
+    # A data set without a `standin` line is never rendered, even if its folder is below data/standins.
     workflow.ruleorder("get_by_hand", f"assemble_{format.name}_standin")

@@ -5,7 +5,7 @@ rule train:
     input:
         faces=FLOW.training.tables,
         files=FLOW.training.files,
-        # Ancient: they change with the faces or the recipe only, and keeping them otherwise trains nothing anew.
+        # Ancient: pixels only change together with the faces or the recipe, so packing them again must not repeat trainings.
         pixels=lambda wildcards: [ancient(path) for path in FLOW.pixels.of_run(wildcards)],
     output:
         model=ensure("results/models/{run}/{seed}/model.safetensors", non_empty=True),

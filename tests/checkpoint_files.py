@@ -161,7 +161,7 @@ def _text(value: str) -> bytes:
 
 
 def network_storage(numbers: np.ndarray) -> bytes:
-    """A storage as torch pickles it inside another pickle: bytes that are a file of their own."""
+    """A storage as torch pickles it inside another pickle: its bytes are themselves a pickle file."""
     buffer = io.BytesIO()
     storage = torch.from_numpy(np.ascontiguousarray(numbers, np.float32)).flatten().untyped_storage()
     typed = torch.storage.TypedStorage(wrap_storage=storage, dtype=torch.float32, _internal=True)

@@ -48,7 +48,7 @@ def vae(latents: int = 4, *, levels: int = 4, seed: int = 2, **more):
 
 
 def unet(inputs: int = 4, *, outputs: int = 4, seed: int = 3):
-    """Four levels, so that the single-file naming can hold it."""
+    """Four levels, because the naming of single files needs four."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(seed)
@@ -61,7 +61,7 @@ def unet(inputs: int = 4, *, outputs: int = 4, seed: int = 3):
 
 
 def stable_diffusion(folder: Path, *, inputs: int = 4, checker: bool = False, tokens: int = 77):
-    """Of the kind of Stable Diffusion 1.5; with 8 ``inputs`` InstructPix2Pix."""
+    """A tiny pipeline like Stable Diffusion 1.5; with 8 ``inputs`` like InstructPix2Pix."""
     from diffusers import PNDMScheduler, StableDiffusionInstructPix2PixPipeline, StableDiffusionPipeline
 
     words = tokenizer(folder / "words", tokens)
@@ -75,7 +75,7 @@ def stable_diffusion(folder: Path, *, inputs: int = 4, checker: bool = False, to
 
 
 def safety_checker():
-    """One whose concepts every picture is near to."""
+    """A safety checker that flags every picture."""
     from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
     from transformers import CLIPConfig, CLIPTextConfig, CLIPVisionConfig
 
@@ -132,7 +132,7 @@ def sd3(folder: Path):
 
 
 def flux(folder: Path):
-    """Of FLUX's kind: distilled guidance, and a second text encoder that takes more tokens than CLIP's."""
+    """A tiny pipeline like FLUX: distilled guidance, and a second text encoder that takes more tokens than CLIP's."""
     from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel

@@ -165,7 +165,7 @@ def _sums(parts_: list[np.ndarray]) -> list[float]:
 
 
 def _content(path: Path) -> Any:
-    """What a file, or a folder, says."""
+    """The content of a file or a folder."""
     if path.is_dir():
         return {p.name: p for p in sorted(path.iterdir())}
     ending = path.suffix
@@ -200,7 +200,7 @@ def _has_images(shard: Any) -> bool:
 
 
 def differences(stored: Mapping[str, Any], made: Mapping[str, Any], loose: float = LOOSE) -> list[str]:
-    """What is different between two digests, a few words each; nothing where they agree."""
+    """The differences between two digests, a few words each; empty if they agree."""
     found = []
     if stored["exact"] != made["exact"]:
         found.append("texts, whole numbers or shapes")

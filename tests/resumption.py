@@ -1,4 +1,4 @@
-"""The states a training writes, one after every step, so that a test can go on from each as from a kill."""
+"""The states that a training writes, one after every step; a test continues from each, as after a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenface.training import loop
 
 
 def states_of(run: Callable[[], object]) -> tuple[object, list[bytes]]:
-    """What ``run`` gives, and every state that it wrote, in order; its settings have ``save_seconds: 0``."""
+    """The result of ``run``, and every state that it wrote, in order; its settings have ``save_seconds: 0``."""
     states: list[bytes] = []
     write = loop.write_bytes
     with pytest.MonkeyPatch.context() as patch:

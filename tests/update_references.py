@@ -41,7 +41,7 @@ def current() -> dict[str, int]:
 
 
 def read_manifest(folder: Path) -> dict:
-    """``manifest.json`` of the stored pictures; an empty one where there is none yet."""
+    """``manifest.json`` of the stored pictures; empty if it does not exist yet."""
     path = folder / "manifest.json"
     if not path.exists():
         return {"versions": {"generator": 0, "face_assets": 0}, "face_assets_sha256": "", "records": {}}
@@ -77,7 +77,7 @@ def changes(folder: Path, made: dict[str, tuple[np.ndarray, str]], manifest: dic
 
 
 def verdict(manifest: dict, now: dict[str, int], assets: str, changed: list[str]) -> str:
-    """What must be done before the stored pictures may be replaced; empty when they may."""
+    """What to do before the stored pictures may be replaced; empty if they may be replaced now."""
     lowered = [name for name, number in now.items() if number < manifest["versions"][name]]
     if lowered:
         return f"the stored pictures have a higher {lowered[0]} version, {manifest['versions'][lowered[0]]}"

@@ -1,4 +1,4 @@
-"""A local web server that misbehaves as told: cuts connections, forgets ranges, lies, redirects, demands patience."""
+"""A local web server that misbehaves on request: it cuts connections, ignores ranges, lies, redirects, or is slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Page:
-    """What a path answers.
+    """The answers of a path.
 
     ``cuts``: after how many bytes of the body each of the first answers is cut. ``errors``: status codes
     of the first answers. ``silent``: seconds a cut connection stays open. ``wrong_range``: parts begin a byte

@@ -1,4 +1,4 @@
-"""Say that a file has to be got by hand (rule get_by_hand); never makes it."""
+"""Say that a person must get a file (rule get_by_hand). This never makes the file."""
 
 from evenface.errors import UserError
 from evenface.joblog import job_log

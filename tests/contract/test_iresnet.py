@@ -36,7 +36,7 @@ def state(reference):
 
 
 def write_checkpoint(path, state, prefix):
-    """A file as the trainer whose wrapping leaves ``prefix`` writes it: class layer, counters and optimiser included."""
+    """A file as a trainer writes it whose tensor names begin with ``prefix``, with class layer, counters and optimiser."""
     class_layer = {
         "module.features.": {"module.fc.weight": torch.ones(512, 7)},
         "features.module.": {"parallel_fc.weight": torch.ones(7, 512)},

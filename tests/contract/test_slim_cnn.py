@@ -182,7 +182,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"broken\.pth"):
         load_network("slim-cnn", path)
-    with pytest.raises(UserError, match="no such checkpoint"):
+    with pytest.raises(UserError, match="the checkpoint does not exist"):
         load_network("slim-cnn", tmp_path / "absent.pth")
 
 

@@ -1,4 +1,4 @@
-"""What image files can be, shown to the annotators through whole shards: labelled, or left out with a reason."""
+"""Unusual and damaged image files in whole shards: annotators label them, or leave them out with a reason."""
 
 import io
 import json

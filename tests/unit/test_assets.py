@@ -37,7 +37,7 @@ def shipped(root):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A working directory of its own, with the shipped registry in its place."""
+    """A new working directory with the shipped registry."""
     root = Path(__file__).resolve().parents[2]
     (tmp_path / "models").mkdir()
     (tmp_path / "models/registry.yaml").write_bytes((root / "models/registry.yaml").read_bytes())

@@ -1,4 +1,4 @@
-"""What a user, a disk or a download can get wrong, across rooms: one sentence, and nothing half-written."""
+"""Mistakes of users, disks and downloads, in all rooms: they give one sentence, and no half-written files."""
 
 import hashlib
 import json
@@ -96,7 +96,10 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
         ("prompt\na man, smiling\n", "row 2: more values than columns; put a prompt with commas into double quotes"),
         ("prompt\na man\na woman\na man\n", r"row 4: the same prompt as p\.csv row 2"),
         ("prompt,Goatee,No_Beard\na man,1,1\n", "row 2: contradiction, Goatee together with No_Beard"),
-        ("prompt,Goatee\na man with no beard,1\n", "row 2: contradiction, Goatee together with No_Beard"),
+        (
+            "prompt\na man with a goatee and no beard\n",
+            "row 2: contradiction, Goatee together with No_Beard; reword it, or",
+        ),
         (
             "prompt,gender\n" + "very " * 90 + "old man,male\n",
             "row 2: at least 92 CLIP tokens, but only 75 fit; 'very .* would be cut off",

@@ -147,7 +147,7 @@ def test_the_schema_and_the_reference_page_are_in_step_with_the_settings(schema,
 
 
 def test_filling_in_defaults_keeps_values_and_types(shipped_config):
-    """They are in the names of shards and in parameters of rules, so that 1 and 1.0 are not the same."""
+    """Names of shards and parameters of rules depend on them, and there 1 and 1.0 differ."""
     filled = check_config(shipped_config)
     assert json.loads(json.dumps(filled)) == filled
     assert repr(filled["generation"]["settings"]["stylegan3"]["truncation_psi"]) == "1"

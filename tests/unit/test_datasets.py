@@ -160,7 +160,7 @@ READER_FILES = [("celeba", f"{n}.{v}") for v in ("txt", "csv") for n in ("list_a
 @settings(PROPERTY, max_examples=25)
 @given(data=st.data())
 def test_damaged_files_end_in_a_sentence(tmp_path_factory, reader, file, data):
-    """Whatever happened to a file: a valid table or a UserError that names a place, no other exception."""
+    """A damaged file gives a valid table, or a UserError that names a place, but no other exception."""
     root = tmp_path_factory.mktemp("damaged")
     if reader == "celeba":
         write_celeba(root, NAMES, variant=file[-3:])

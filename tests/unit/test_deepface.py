@@ -169,7 +169,7 @@ def test_mtcnn_finds_with_weights_of_its_own(emotion, tmp_path):
         ({"weights": {"mood": "x"}}, "annotation.deepface.weights: 'mood' is not known"),
         ({"detector": "yolo"}, "'yolo' is not known .choose from mtcnn, hog, skip"),
         ({"detectors": "skip"}, "'detectors' is not known"),
-        ({"detector": "skip"}, "age_model_weights.pth: no such checkpoint"),
+        ({"detector": "skip"}, "age_model_weights.pth: the checkpoint does not exist"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

@@ -56,7 +56,7 @@ def plain(diffusion_models):
 
 @pytest.fixture(scope="module")
 def loaded(diffusion_models):
-    """A generator whose model is loaded: for what needs no other settings."""
+    """A generator with a loaded model, for tests that do not need other settings."""
     ready = generator(diffusion_models, batch_size=3)
     assert ready.pipeline is not None
     return ready
@@ -182,7 +182,7 @@ def test_a_negative_prompt_without_effect_is_told(loaded, monkeypatch, caplog, g
     monkeypatch.setitem(loaded.settings, "guidance", guidance)
     face = next(loaded.generate(requests(1, negative=negative)))
     assert face.provenance["negative_prompt_used"] is used
-    assert ("uses no negative prompt" in caplog.text) == (guidance == 1.0)
+    assert ("ignores the negative prompt" in caplog.text) == (guidance == 1.0)
 
 
 def test_attention_slicing_changes_hardly_anything(diffusion_models, plain):
@@ -248,7 +248,7 @@ def test_a_distilled_model_looks_at_the_prompt_alone(tmp_path, caplog):
         return next(ready.generate(requests(1, **asked)))
 
     excluding, plain = of(), of(negative="")
-    assert "FluxPipeline uses no negative prompt" in caplog.text
+    assert "FluxPipeline ignores the negative prompt" in caplog.text
     assert np.array_equal(excluding.image, plain.image) and not excluding.provenance["negative_prompt_used"]
     ready.settings["guidance"] = 9.0
     assert (of().image != excluding.image).any()
@@ -265,12 +265,12 @@ def test_a_model_that_is_guided_by_true_cfg_always_gets_a_negative_prompt(diffus
 
     ready = generator(diffusion_models, guidance=5.0)
     ready._pipeline = object.__new__(getattr(diffusers, name))  # its call is all that is asked
-    assert ready._how() == {"num_inference_steps": 2, "true_cfg_scale": 5.0}
-    assert ready._told([Prompt("man")], [Prompt("")]) == {"prompt": ["man"], "negative_prompt": [" "]}
-    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"], "negative_prompt": ["hat"]}
-    assert ready._asked(requests(1)[0])["negative_prompt_used"]
+    assert ready._step_arguments() == {"num_inference_steps": 2, "true_cfg_scale": 5.0}
+    assert ready._text_arguments([Prompt("man")], [Prompt("")]) == {"prompt": ["man"], "negative_prompt": [" "]}
+    assert ready._text_arguments([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"], "negative_prompt": ["hat"]}
+    assert ready._request_provenance(requests(1)[0])["negative_prompt_used"]
     ready.settings["guidance"] = 1.0
-    assert ready._told([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"]}
+    assert ready._text_arguments([Prompt("man")], [Prompt("hat")]) == {"prompt": ["man"]}
 
 
 # Seeds and batches.
@@ -287,7 +287,7 @@ def test_an_image_depends_on_nothing_drawn_beside_it(loaded, caplog):
     again = of(mixed)
     assert all(whole[f"x-{i:05d}"] == again[f"x-{i:05d}"] for i in (0, 1, 4, 5, 6))
     assert whole["x-00002"] != again["x-00002"]
-    assert "1 images fill 3 places" in caplog.text and "7 images" not in caplog.text
+    assert "1 images are drawn in batches with room for 3" in caplog.text and "7 images" not in caplog.text
 
 
 def test_requests_with_and_without_a_negative_prompt_are_drawn_apart(diffusion_models):
@@ -338,7 +338,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(diffusion_models, monkeypatc
     assert np.abs(np.stack([f.image for f in faces[:2]]).astype(int) - plain).max() <= 1
 
     monkeypatch.setattr(type(unet), "forward", lambda *_, **__: bytearray(1 << 62))
-    with pytest.raises(UserError, match="memory does not suffice for a single image"):
+    with pytest.raises(UserError, match="too little memory for a single image"):
         list(generator_with(ready).generate(requests(1)))
 
 
@@ -456,7 +456,7 @@ def test_a_weight_moves_the_embedding_of_its_own_tokens(loaded):
 
 
 def test_plain_texts_among_weighted_ones_are_embedded_as_the_pipeline_does(diffusion_models):
-    """A negative prompt that excludes nothing is zeros where the model was trained so."""
+    """An empty negative prompt is zeros, if the model was trained in this way."""
     pipeline = generator(diffusion_models, "sdxl").pipeline
     names = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
     for negative, zeros in (("", True), ("blond man", False), ("", False)):
@@ -544,7 +544,7 @@ def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, p
         wrong = requests(1, 1, initial_image=path and str(path))
         with pytest.raises(UserError, match=message):
             next(ready.generate([*requests(1, initial_image=picture), *wrong]))
-    with pytest.raises(UserError, match="no step at all"):
+    with pytest.raises(UserError, match="not even one step"):
         generator(diffusion_models, **FROM, steps=2, strength=0.4)
 
 
@@ -601,9 +601,9 @@ def test_images_are_changed_as_they_are_told(diffusion_models, picture, name):
 def test_models_of_another_kind_are_refused(diffusion_models, picture):
     wanted = requests(2, initial_image=picture)
     for kind, name, settings, message in (
-        ("diffusion", "instruct", {}, "changes pictures and draws none from text"),
+        ("diffusion", "instruct", {}, "changes pictures and cannot draw from text"),
         ("diffusion", "instruct", FROM, "no image-to-image pipeline with a strength"),
-        ("instruct_pix2pix", "sd", FROM, "takes no instruction for a picture"),
+        ("instruct_pix2pix", "sd", FROM, "cannot change a picture by an instruction"),
         ("instruct_pix2pix", "instruct", {}, "initial is not set"),
         (
             "instruct_pix2pix",
@@ -619,7 +619,9 @@ def test_models_of_another_kind_are_refused(diffusion_models, picture):
 def test_a_model_that_its_index_calls_another_kind_is_refused(diffusion_models, tmp_path):
     path = shutil.copytree(diffusion_models / "instruct", tmp_path / "mislabelled")
     make.edit_json(path / "model_index.json", _class_name="StableDiffusionPipeline")
-    with pytest.raises(UserError, match=r"latents of 4 channels, for which the denoiser would take 4, but it takes 8"):
+    with pytest.raises(
+        UserError, match=r"latents of 4 channels, so the denoiser should take 4 channels, but it takes 8"
+    ):
         drawn(tmp_path, "mislabelled")
 
 
@@ -630,7 +632,7 @@ def test_a_model_that_takes_no_prompt_is_refused(tmp_path):
         sample_size=8, block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
     )
     make.save(DDPMPipeline(unet, DDPMScheduler()), tmp_path / "faces")
-    with pytest.raises(UserError, match="is a DDPMPipeline, which takes no prompt or no seed"):
+    with pytest.raises(UserError, match="is a DDPMPipeline, which does not accept a prompt and a seed"):
         drawn(tmp_path, "faces")
 
 
@@ -642,7 +644,7 @@ def test_what_the_safety_checker_says_is_told(tmp_path, caplog):
     face = next(generator(tmp_path, "strict").generate(requests(1)))
     assert face.provenance["safety_checker"] == "StableDiffusionSafetyChecker"
     assert face.provenance["safety_flagged"] is True and face.image.max() == 0
-    assert "blackened x-00000" in caplog.text
+    assert "made x-00000 black" in caplog.text
     face = next(generator(tmp_path, "strict", safety_checker=False).generate(requests(1)))
     assert face.provenance["safety_checker"] is None and face.image.std() > 10
 
@@ -729,7 +731,7 @@ def test_a_pickle_that_could_run_code_is_refused(diffusion_models, tmp_path):
     with pytest.raises(UserError, match=r"evil.ckpt: .*refused, it refers to posix.system"):
         drawn(tmp_path, "evil.ckpt")
     torch.save({"epoch": 1}, tmp_path / "empty.ckpt")
-    with pytest.raises(UserError, match="holds no dictionary of tensors"):
+    with pytest.raises(UserError, match="does not hold a dictionary of tensors"):
         drawn(tmp_path, "empty.ckpt")
 
 
@@ -761,7 +763,7 @@ def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message
 def test_weights_that_overflow_are_noticed(diffusion_models, monkeypatch):
     ready = generator(diffusion_models)
     torch.nn.init.constant_(ready.pipeline.vae.decoder.conv_out.bias, float("nan"))
-    with pytest.raises(UserError, match="gave no numbers for x-00000; its weights overflow in float32"):
+    with pytest.raises(UserError, match="x-00000 has pixels that are not numbers; the model overflows in float32"):
         next(ready.generate(requests(1)))
 
 

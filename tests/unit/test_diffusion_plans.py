@@ -1,4 +1,4 @@
-"""What is known of diffusion models before any job: weights in prompts, initial images, files, early refusals."""
+"""Checks of diffusion models before any job: weights in prompts, initial images, files, early refusals."""
 
 import json
 import os
@@ -216,7 +216,7 @@ def test_a_table_says_which_files_are_for_which_cells(configured, tmp_path):
         ("image\n", "lists no image"),
         ("image,gender\n,male\n", "row 2: the image is empty"),
         ("image,gender\nx.png,man\n", "row 2, gender: 'man' is not known"),
-        ("image\nnowhere.png\n", "row 2: there is no file nowhere.png"),
+        ("image\nnowhere.png\n", "row 2: the file nowhere.png does not exist"),
         ("image,gender\nx.png,male\n", "no row of the table is for cell black-female"),
     ],
 )

@@ -46,7 +46,7 @@ def directions_of(scorers):
 
 
 class LinearLatent:
-    """A generator whose faces are nothing but their latents: what is true of them is linear."""
+    """A generator whose faces are just their latents; the truth about them is a linear function."""
 
     name, spaces = "parametric", (SPACE,)
 
@@ -81,7 +81,7 @@ def truth_reader(factors):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Labels and latents of 1200 parametric faces, by their truth; nothing is rendered."""
+    """True labels and latents of 1200 parametric faces, without rendering them."""
     folder = tmp_path_factory.mktemp("samples")
     recipe = {"generator": "parametric", "settings": {}, "space": None, "seed": 5, "samples": 1200, "parts": 2,
               "pictures": False}  # fmt: skip
@@ -509,7 +509,7 @@ def test_a_walk_that_met_every_target_is_preferred_to_one_that_is_likelier_altog
 def test_what_was_not_fitted_and_wrong_files_are_refused(guided_files, fitted, tmp_path):
     with pytest.raises(UserError, match="'trys' is not known"):
         guided(guided_files, trys=3)
-    with pytest.raises(UserError, match="needs a file of directions"):
+    with pytest.raises(UserError, match="needs a directions file"):
         guided({"assets": guided_files["assets"]})
     directions = fitted.directions("stylegan3", 1, "w", {})
     write_directions(directions, tmp_path / "other.npz")

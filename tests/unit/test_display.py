@@ -37,7 +37,7 @@ class Screen(io.StringIO):
 
 
 class Teller:
-    """A display on a stream, with a clock, that is told events as Snakemake tells them."""
+    """A display on a stream, with a clock; it gets events in the same form as from Snakemake."""
 
     def __init__(self, stream, places, keep_going=False):
         self.stream, self.now = stream, 0.0

@@ -39,7 +39,7 @@ def target(tmp_path):
 
 
 def left(target):
-    """What lies in the folder of the destination."""
+    """The files in the folder of the destination."""
     return sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
 
 
@@ -69,7 +69,7 @@ def test_a_silent_connection_counts_as_cut(web, target):
 def test_the_next_process_continues_what_a_killed_one_left(web, target):
     url = web.put("/f", BODY, cuts=[100_000] * 3)
     with pytest.raises(
-        UserError, match=r"the connection was cut at 300 kB of 3.5 MB, after 3 attempts.*goes on from 300 kB"
+        UserError, match=r"the connection was cut at 300 kB of 3.5 MB, after 3 attempts.*continues from 300 kB"
     ):
         get(url, target)
     assert not target.exists() and left(target) == [".file.bin.download", ".file.bin.download.json"]
@@ -164,7 +164,7 @@ def test_failures_with_progress_between_them_do_not_add_up(web, target):
 
 @pytest.mark.parametrize("expected", ["0" * 64, "0" * 12])
 def test_a_wrong_hash_leaves_nothing(web, target, expected):
-    with pytest.raises(WrongHash, match=f"SHA-256 {HASH}, expected was {expected}; nothing was kept"):
+    with pytest.raises(WrongHash, match=f"SHA-256 {HASH} instead of {expected}, so it was deleted"):
         get(web.put("/f", BODY), target, sha256=expected)
     assert left(target) == []
 

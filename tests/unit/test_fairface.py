@@ -404,14 +404,14 @@ def test_the_command_line(album, weights, capsys, monkeypatch):
     assert len(read_predictions("o.csv")) == 1
     Path("list.csv").write_text("path\nplain.png\n")
     assert __main__.main(command) == 1
-    assert "list.csv: no column 'img_path'" in capsys.readouterr().err
+    assert "list.csv: column 'img_path' is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot be read"),
-        (b"image\na.png\n", "no column 'img_path'"),
+        (b"image\na.png\n", "column 'img_path' is missing"),
         (b"img_path\n\xff\xfe\n", "not a CSV file"),
     ],
 )

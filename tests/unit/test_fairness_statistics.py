@@ -294,7 +294,7 @@ def coverages(runs, seed, n_boot):
 
 
 def size(runs, seed, n_perm):
-    """Share of runs in which groups that do not differ are said to, and the mean excess."""
+    """Share of runs that report a difference between equal groups, and the mean excess."""
     rng = np.random.default_rng(seed)
     rejected, excess = 0, 0.0
     for run in range(runs):
@@ -344,7 +344,7 @@ def wald_size(runs, seed, n_boot):
 
 
 def two_models(rng, before, after, identities=500, images=30, strength=6.0):
-    """Cubes of two models whose skill with a person is alike (correlation 0.81)."""
+    """Cubes of two models with similar skill for the same person (correlation 0.81)."""
     group = np.sort(np.arange(identities) % len(before))
     person = rng.normal(size=identities)
     cubes = []

@@ -18,7 +18,7 @@ PIXELS = encode_png(np.zeros((2, 2, 3), np.uint8))
 
 
 def test_tables_read_together_are_those_read_alone(tmp_path):
-    """Also where one of them is empty, so that its columns have no values to tell their types by."""
+    """This includes an empty table, whose columns do not have values that show their types."""
     frames = [
         pd.DataFrame(
             {"image_id": [f"{n}-{i}" for i in range(n)], "x": np.arange(n, dtype=np.float32), "ok": [True] * n}

@@ -1,4 +1,4 @@
-"""Networks prepared for inference compute the same, whatever the precision, the batch or the threads."""
+"""Networks prepared for inference compute the same, for all precisions, batch sizes and numbers of threads."""
 
 import threading
 

@@ -58,7 +58,7 @@ def test_right_weights_agree_and_others_do_not(chain):
 
 def test_what_is_missing_or_other_is_named(chain, tmp_path):
     folder, answers = chain
-    with pytest.raises(UserError, match=r"absent\.pth: no such file.*no sample crop 3\.jpg, 4\.jpg"):
+    with pytest.raises(UserError, match=r"absent\.pth does not exist.*no sample crop 3\.jpg, 4\.jpg"):
         verify_magface(folder / "absent.pth", folder)
     (tmp_path / "0.jpg").write_bytes((folder / "1.jpg").read_bytes())
     with pytest.raises(UserError, match=r"0\.jpg: SHA-256 begins with"):

@@ -233,7 +233,7 @@ def test_other_ways_to_write_the_same_are_read(form, compressed):
 
 
 def test_a_packet_behind_the_pixels_is_found():
-    """Where ExifTool puts it."""
+    """ExifTool puts packets there."""
     plain, text = encode_png(PIXELS), b"XML:com.adobe.xmp\0\0\0\0\0" + Metadata(TRAINED).packet()
     chunk = struct.pack(">I4s", len(text), b"iTXt") + text + struct.pack(">I", zlib.crc32(b"iTXt" + text))
     assert metadata.read(plain[:-12] + chunk + plain[-12:]) == Metadata(TRAINED)

@@ -243,7 +243,7 @@ def test_weights_of_another_network_are_refused_with_file_and_tensor(faces, tmp_
     fit(faces, tmp_path / "wide", {**QUICK, "epochs": 1, "network": {"name": "pooled", "width": 7}})
     for path, message in (
         (tmp_path / "wide/model.safetensors", r"model\.safetensors: tensor 'body\.0\.weight' has shape \(7, 3, 5, 5\)"),
-        (tmp_path / "absent.pt", r"absent\.pt: the file cannot be read|absent\.pt: no such checkpoint"),
+        (tmp_path / "absent.pt", r"absent\.pt: the file cannot be read|absent\.pt: the checkpoint does not exist"),
     ):
         with pytest.raises(UserError, match=message):
             fit(faces, tmp_path / "m", {**QUICK, "initial_weights": str(path)})

@@ -17,7 +17,7 @@ SIGNS = ("shape", "folds", "lines", "skin", "spots", "blotches", "sallow", "holl
 
 
 def person(ethnicity="white", gender="female", **changes) -> Face:
-    """A bald head before a plain backdrop, so that skin is all that can change."""
+    """A bald head before a plain backdrop, so that only the skin can change."""
     who = Person(5, gender, {ethnicity: 1.0}, 0.05 if gender == "female" else 0.95)
     return replace(Face(who, 30.0, Hair(styles.BALD, (0.03, 0.02, 0.015)), backdrop=Backdrop("plain")), **changes)
 

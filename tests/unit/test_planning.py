@@ -22,8 +22,10 @@ from evenface.plan.shards import (
     shards_of,
 )
 from evenface.plan.subset import balanced_subset
+from evenface.prompts.attributes import ATTRIBUTE_PHRASES, HAIR_ATTRIBUTES
 from evenface.prompts.catalogue import build_catalogue, check, factorial
-from evenface.prompts.vocabulary import ATTRIBUTE_PHRASES, clip_cut, clip_tokens_at_least, read_prompt
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.vocabulary import clip_cut, clip_tokens_at_least
 from evenface.taxonomy import HAIR_COLOURS
 from plans import build_plan
 
@@ -293,7 +295,7 @@ def test_inserting_a_line_shifts_no_other_cell(tmp_path):
 
 
 def test_words_are_read_as_words():
-    demographics, attributes, _ = read_prompt("portrait of a woman with black hair, wearing glasses")
+    demographics, attributes, *_ = read_prompt("portrait of a woman with black hair, wearing glasses")
     assert demographics == {"gender": "female", "age": "unknown", "ethnicity": "unknown"}
     assert attributes == {"Black_Hair": 1, "Eyeglasses": 1}
     assert read_prompt("a black man with no beard")[0]["ethnicity"] == "black"
@@ -359,7 +361,7 @@ def test_a_template_that_leaves_out_an_axis_says_so(config):
 def test_the_phrases_that_docs_prompts_md_lists_are_understood(root):
     text = (root / "docs/prompts.md").read_text().split("<!-- phrases -->")[1].split("<!-- end -->")[0]
     phrases = [" ".join(phrase.split()) for phrase in text.strip().rstrip(".").split(",")]
-    assert {a for p in phrases for a in read_prompt(p)[1]} == {a for _, a, _ in ATTRIBUTE_PHRASES}
+    assert {a for p in phrases for a in read_prompt(p)[1]} == {*(a for _, a, _ in ATTRIBUTE_PHRASES), *HAIR_ATTRIBUTES}
     assert all(read_prompt(phrase)[1] for phrase in phrases)
 
 

@@ -1,4 +1,4 @@
-"""What jobs ask for, and what is said about those that wait, vanish or outlive their run."""
+"""Resources of jobs, and reports about jobs that wait, vanish or outlive their run."""
 
 import asyncio
 import math
@@ -67,7 +67,7 @@ class Logger:
 
 
 class Plugin(types.ModuleType):
-    """What the executor plugin has, as far as it is used: its check asks once and keeps what has no end."""
+    """The used part of the executor plugin; its check asks once and keeps jobs that have not ended."""
 
     def __init__(self, answers):
         """``answers`` says what a program answers, by a part of its command: a dict, or None for a failure."""

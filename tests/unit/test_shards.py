@@ -33,7 +33,7 @@ def draw(monkeypatch, recipe, out, generator=None, **resources):
 
 
 def size(recipe):
-    """How many pictures a shard has."""
+    """Number of pictures in a shard."""
     return sum(one["count"] for one in recipe["draws"])
 
 

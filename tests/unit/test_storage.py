@@ -252,7 +252,7 @@ def test_damaged_exif_is_ignored(tmp_path, recwarn):
 
 
 def test_gray_of_16_bits_is_as_bright_as_its_samples_say(tmp_path):
-    """Whatever else is in the picture: a dark one is not brightened."""
+    """A dark picture is not brightened, so brightness does not depend on the rest of the picture."""
     samples = np.array([[0, 255, 256, 32768, 65535]], np.uint16)
     for part in (samples, samples[:, :2]):
         Image.fromarray(part).save(tmp_path / "x.png")

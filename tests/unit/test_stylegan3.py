@@ -76,7 +76,7 @@ def test_the_published_container(tmp_path):
 
 
 def test_the_fixture_would_run_its_text_in_an_ordinary_unpickler():
-    """What is guarded against is there: the file calls the original's loader with program text."""
+    """The danger is real: the file calls the original's loader with program text."""
     code = """if True:
         import sys, types
         sys.path.insert(0, "/nowhere")
@@ -140,7 +140,7 @@ NAN = {"synthesis.input.phases": np.full(8, np.nan, np.float32)}
     ("change", "message"),
     [
         (lambda: {"key": "G"}, "key 'G_ema', this one has 'D', 'G'"),
-        (lambda: {"tensors": STYLEGAN2}, "a StyleGAN2 network"),
+        (lambda: {"tensors": STYLEGAN2}, "a network of StyleGAN2"),
         (lambda: {"before": b"cdnnlib.tflib.network\nNetwork\n)\x810"}, "a StyleGAN pickle for TensorFlow"),
         (lambda: {"tensors": state() | NAN}, "tensor 'synthesis.input.phases' holds values that are not finite"),
         (lambda: {"sizes": {"mapping.w_avg": (1 << 30,)}}, "reaches beyond its 32 stored bytes"),
@@ -152,7 +152,7 @@ NAN = {"synthesis.input.phases": np.full(8, np.nan, np.float32)}
         (lambda: {"given": arguments(img_resolution=48)}, "img_resolution is 48, not a power of two"),
         (lambda: {"given": arguments(img_resolution=1 << 20)}, "img_resolution is 1048576"),
         (lambda: {"given": arguments(output_scaling=3)}, "unexpected keyword argument 'output_scaling'"),
-        (lambda: {"given": arguments(z_dim=b"cnumpy\ndtype\n)R")}, "argument 'z_dim' is no plain value"),
+        (lambda: {"given": arguments(z_dim=b"cnumpy\ndtype\n)R")}, "argument 'z_dim' is not a plain value"),
         (lambda: {"given": b"N"}, "does not say how it was constructed"),
         (lambda: {"given": arguments(use_radial_filters=True)}, r"down_filter' has shape \(12,\)"),
     ],
@@ -197,7 +197,7 @@ def test_a_file_of_another_kind_or_cut_short(tmp_path):
     for data, message in [
         (whole[:100_000], "cut short"), (whole[:-1], "cut short"), (whole + b"x", "1 bytes follow"), (b"", "empty"),
         (b"<html>", "a web page"), (b"\x80\x04N.", "this one is none"),
-        (b"\x80\x04}\x8c\x05G_emaNs.", "'G_ema' is no network"),
+        (b"\x80\x04}\x8c\x05G_emaNs.", "'G_ema' is not a network"),
         (b"\x80\x04" + b"}0" * 600_000 + b"N.", "more than 1000000 instructions"),
         (b"\x80\x04X\x00\x00\x00\x03" + b"a" * (3 << 24) + b".", "more than 33554432 bytes beside"),
     ]:  # fmt: skip
@@ -302,8 +302,8 @@ def test_a_conditional_network_draws_the_class_it_is_told(conditional):
         ({"psi": 1}, "'psi' is not known"),
         ({"seeds": "random"}, "seeds: 'random' is not known"),
         ({"precision": "int8"}, "precision: 'int8' is not known"),
-        ({"files": {}}, "no such checkpoint"),
-        ({"files": {"network": "no.pkl"}}, "no.pkl: no such checkpoint"),
+        ({"files": {}}, "the checkpoint does not exist"),
+        ({"files": {"network": "no.pkl"}}, "no.pkl: the checkpoint does not exist"),
     ],
 )
 def test_a_users_mistakes(settings, message):

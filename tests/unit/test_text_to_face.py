@@ -18,7 +18,8 @@ from evenface.generators.parametric import truth
 from evenface.networks.latent_diffusion import autoencoder
 from evenface.plan.requests import Request
 from evenface.prompts.catalogue import factorial
-from evenface.prompts.vocabulary import WORDS, read_prompt
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.vocabulary import WORDS
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 from evenface.text_to_face import autoencoder as autoencoder_module
@@ -53,7 +54,7 @@ PROMPTS = ["portrait photo of a young Asian woman with black hair", "an elderly 
 
 @pytest.fixture(scope="module")
 def truths():
-    """What is true of 144 faces, two of every cell."""
+    """The truth about 144 faces, two of every cell."""
     return [truth.truth_of(faces.describe(faces.wanted(i, 3), SIZE)) for i in range(144)]
 
 
@@ -135,7 +136,7 @@ def test_captions_say_nothing_that_is_not_true(truths):
     random = np.random.default_rng(0)
     for known in truths * 4:
         text = captions.caption(known, random)
-        demographics, attributes, conflicts = read_prompt(text)
+        demographics, attributes, conflicts, _ = read_prompt(text)
         assert conflicts == [], text
         assert all(level in (known[d], "unknown") for d, level in demographics.items()), text
         assert all(known["attributes"][name] == value for name, value in attributes.items()), text
@@ -177,7 +178,7 @@ def test_texts_for_the_untold_steps_say_nothing_of_a_face():
     texts = [captions.neutral_text(random) for _ in range(300)]
     assert 0.5 < np.mean([text == "" for text in texts]) < 0.7
     for text in texts:
-        demographics, attributes, _ = read_prompt(text)
+        demographics, attributes, *_ = read_prompt(text)
         assert set(demographics.values()) == {"unknown"} and attributes == {}, text
 
 

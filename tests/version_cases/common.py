@@ -41,7 +41,7 @@ QUICK = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-2, "optimiser": "sgd"
 
 @dataclass(frozen=True)
 class Case:
-    """``run`` gives what is digested; it gets the :class:`Inputs`, and an empty folder of its own."""
+    """``run`` returns what is digested; it gets the :class:`Inputs` and a new empty folder."""
 
     run: Callable[[Inputs, Path], Any]
     loose: float
@@ -214,7 +214,7 @@ class Inputs:
         ]  # fmt: skip
 
     def generated(self, name: str, settings: dict[str, Any], requests: list[Any]) -> list[dict[str, Any]]:
-        """What a generator draws and records."""
+        """The pictures and records of a generator."""
         from evenface.generators import create
 
         faces = create(name, {"threads": 1, **settings}).generate(requests)

@@ -24,8 +24,13 @@ def contextual_settings(**more: Any) -> dict[str, Any]:
     return check_config(config)["generation"]["prompts"]["contextual"]
 
 
+def prompt_output(prompt: Any) -> dict[str, Any]:
+    """A prompt without what only messages and checks of files use."""
+    return {name: value for name, value in vars(prompt).items() if name not in ("column", "stated")}
+
+
 def asked(tmp: Path) -> Any:
-    """What a language model is asked and told, and the catalogue that its answer becomes."""
+    """The instructions for a language model, and the catalogue made from its answers."""
     from chat import lines, serve_chat
     from evenface.prompts.contextual import contextual, writing_task, written_file
     from evenface.prompts.writers.openai.endpoint import Endpoint
@@ -40,7 +45,7 @@ def asked(tmp: Path) -> Any:
         path.parent.mkdir(parents=True)
         write_catalogue(writing_task(settings, 1), settings, path, model=model)
         made = contextual(settings, seed=1, base=tmp)
-        return [body for *_, body in server.requests], path, [vars(c.prompt) for c in made.cases]
+        return [body for *_, body in server.requests], path, [prompt_output(c.prompt) for c in made.cases]
 
 
 @case("prompts.VERSIONS.prompts")
@@ -58,7 +63,7 @@ def openai(inputs: Inputs, out: Path) -> Any:
 def grammar(inputs: Inputs, out: Path) -> Any:
     from evenface.prompts.contextual import contextual
 
-    return [vars(c.prompt) for c in contextual(contextual_settings(), seed=1).cases]
+    return [prompt_output(c.prompt) for c in contextual(contextual_settings(), seed=1).cases]
 
 
 @case("prompts.writers.transformers.PART")

@@ -32,7 +32,7 @@ def web(monkeypatch):
 
 @pytest.fixture
 def tree(root, tmp_path):
-    """A tree where nothing has run, with a models folder of its own."""
+    """A tree in which nothing has run, with its own models folder."""
     tree = copy_tree(root, tmp_path / "tree", HERE / "tiny.yaml")
     models = tree / "models"
     models.unlink()
@@ -73,8 +73,8 @@ def test_what_is_missing_stops_every_run_before_any_work(tree):
     assert "Open http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html" in text and "fairface-7" in text
     assert not (tree / "results").exists() and not (tree / "data").exists()
     plan = run(tree, "--dry-run")
-    assert "mine/weights.pt has to be got by hand" in plan
-    assert "list_attr_celeba.txt has to be got by hand: python -m evenface assets check says how" in plan
+    assert "mine/weights.pt must be downloaded by hand" in plan
+    assert "list_attr_celeba.txt must be downloaded by hand: python -m evenface assets check says how" in plan
     assert "assemble_celeba_standin" not in planned(tree, "data/faces/celeba.parquet")
     assert "Congratulations" in run(tree, "--lint", check=False)
     assert "Error" not in run(tree, "--unlock")
@@ -126,7 +126,7 @@ def test_a_killed_download_goes_on_in_the_next_run(tree, web):
 def test_a_download_with_a_wrong_hash_fails_and_leaves_nothing(tree, web):
     serve_model(tree, web.put("/model.pt", BODY), sha256="0" * 64)
     text = run(tree, MODEL, check=False)
-    assert f"expected was {'0' * 64}; nothing was kept" in text and "Traceback" not in log_of(tree)
+    assert f"instead of {'0' * 64}, so it was deleted" in text and "Traceback" not in log_of(tree)
     assert len(web.requests) == 1 and list((tree / "models").rglob("*model.pt*")) == []
     web.pages.clear()
     text = run(tree, MODEL, check=False)

@@ -1,4 +1,4 @@
-"""Mistakes and full disks met by the real workflow, in a tree where nothing has run yet."""
+"""Mistakes and full disks in the real workflow, in a tree in which nothing has run yet."""
 
 import re
 from pathlib import Path

@@ -44,7 +44,7 @@ def pictures(tree):
 
 
 def drawn(tree, since=0):
-    """How many pictures the jobs that began after ``since`` drew, by their logs."""
+    """Number of pictures drawn by jobs that began after ``since``, from their logs."""
     logs = [p for p in (tree / "results/logs/generate").rglob("*.log") if p.stat().st_mtime > since]
     return sum(int(n) for log in logs for n in re.findall(r"parametric: (\d+) of \1\b", log.read_text()))
 
@@ -79,7 +79,7 @@ def prompts_as_csv(tree):
 
 
 def labelled_batches(jobs):
-    """Number of batches that are labelled and judged, whose jobs are taken out of ``jobs``."""
+    """Number of batches that are labelled and judged; removes their jobs from ``jobs``."""
     batches = jobs.pop("score_quality", 0)
     assert jobs.pop("annotate", 0) == batches
     return batches

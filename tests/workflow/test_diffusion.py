@@ -1,4 +1,4 @@
-"""Diffusion models through the real rules: images from text, changed by strength and as told, without a network."""
+"""Diffusion models through the real rules: images from text, and images changed by strength and by instruction, offline."""
 
 import json
 import os

@@ -1,11 +1,13 @@
-"""What a real run says on the terminal, when all goes well and when a job fails."""
+"""The terminal output of a real run, when all goes well and when a job fails."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from workflow.workflow import copy_tree, run
+from workflow.workflow import copy_tree, environment, run
 
 HERE = Path(__file__).parent
 
@@ -42,3 +44,30 @@ def test_a_run_says_little_and_keeps_its_whole_log_and_a_failure_is_told_with_it
     # An output of one's own choice is Snakemake's.
     plain = run(fresh, *broken, "-p", check=False)
     assert "Error in rule screen:" in plain and "FAILED" not in plain
+
+
+MINUTES = """
+import sys
+from pathlib import Path
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, OutputSettings, Quietness, ResourceSettings
+with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    rules = api.workflow(
+        resource_settings=ResourceSettings(cores=1), config_settings=ConfigSettings(), snakefile=Path("Snakefile")
+    )._workflow.rules
+    from evenface.display import asked_minutes
+    for rule in rules:
+        print(rule.name, asked_minutes(rule))
+"""
+
+
+def test_the_time_left_knows_the_minutes_that_every_rule_asks_for(root):
+    told = subprocess.run(
+        [sys.executable, "-c", MINUTES], cwd=root, env=environment(), capture_output=True, text=True, check=True
+    ).stdout
+    minutes = dict(line.split() for line in told.splitlines())
+    assert minutes["train"] == "1440" and minutes["screen"] == "120"
+    # Those of generate and annotate are of the generator and the annotator; the others only name files.
+    assert {name for name, asked in minutes.items() if asked == "0"} == {
+        "generate", "annotate", "all", "latent", "text_to_face",
+    }  # fmt: skip

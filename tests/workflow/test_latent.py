@@ -51,8 +51,8 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
     )
     configure(tree)
     plan = guided_plan(tree)
-    name = next(iter(plan.shards))
-    shard = f"data/synthetic/guided/{name}.tar"
+    shard_name = next(iter(plan.shards))
+    shard = f"data/synthetic/guided/{shard_name}.tar"
     run(tree, *TARGETS, shard)
 
     accuracy = pd.read_csv(tree / FOLDER / "directions.csv", keep_default_na=False)
@@ -66,7 +66,7 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         summary = pd.read_csv(tree / FOLDER / "balanced.csv")
         assert len(balanced.table) == summary.loc[summary["method"] == "guided", "accepted"].sum()
 
-    asked = {r.request_id: r for r in requests_of(plan.shards[name])}
+    asked = {r.request_id: r for r in requests_of(plan.shards[shard_name])}
     with read_shard(tree / shard) as faces:
         assert [m.removesuffix(".png") for m in faces.table["member"]] == list(asked)
         for row in faces.table.itertuples():
@@ -94,10 +94,10 @@ def test_from_random_faces_to_balanced_sets_and_guided_shards(tree):
         ({"accepted_by": "ground_truth"}, "accepted_by is 'ground_truth', which also guides"),
         ({"generator": "stylegan3"}, "labels_from is 'ground_truth', but stylegan3 does not know what it draws"),
         ({"factors": ["gender", "beauty"]}, "latent_directions.factors: 'beauty' is not known"),
-        ({"factors": ["gender", "Smiling"]}, "annotation.trained_here.attributes has no Smiling"),
+        ({"factors": ["gender", "Smiling"]}, "Smiling is missing in annotation.trained_here.attributes"),
         ({"factors": ["age"]}, "latent_directions.balanced.groups: 'gender' is not known"),
-        ({"accepted_by": "fairface"}, "accepted_by is 'fairface', which labels no attributes"),
-        ({"accepted_by": "facer"}, "accepted_by is 'facer', which tells no gender, age or ethnicity"),
+        ({"accepted_by": "fairface"}, "accepted_by is 'fairface', which does not label attributes"),
+        ({"accepted_by": "facer"}, "accepted_by is 'facer', which does not label gender, age or ethnicity"),
         ({"space": "w"}, "latent_directions.space of parametric: 'w' is not known (choose from latent)"),
         ({"samples": 3}, "latent_directions.samples is 3; it must be at least 100"),
         ({"walks": {}}, "latent_directions: 'walks' is not known; did you mean 'walk'?"),

@@ -1,4 +1,4 @@
-"""Pixels are packed once, whatever is trained on them."""
+"""Pixels are packed once for all trainings."""
 
 import json
 
@@ -43,7 +43,9 @@ def test_pixels_are_packed_once_and_how_they_are_kept_changes_nothing(tree):
     jobs = planned(tree, "--forcerun", "train")
     assert jobs["train"] == 3 and "pack" not in jobs
     run(tree, "--forcerun", "train")
-    assert digests(tree, "data", "results") == before
+    # The report names the configuration it was made with.
+    differing = {name for name, digest in digests(tree, "data", "results").items() if before[name] != digest}
+    assert differing <= {"results/report.html"}
 
     # A table that was read again with the same pictures: nothing is decoded again.
     edit(tree, evaluation={"crop": 0.9})

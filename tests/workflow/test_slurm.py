@@ -109,6 +109,8 @@ def submit(tree, cluster, *arguments):
             "--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5", "--configfile", "tiny.yaml",
         ],
         cwd=tree, env=cluster, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # Shells start background jobs, such as these tests may be, with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def environment() -> dict[str, str]:
 
 
 def run(tree: Path, *arguments: str, check: bool = True, **options) -> str:
-    """Run Snakemake and return what it said."""
+    """Run Snakemake and return its output."""
     done = subprocess.run(
         command(*arguments, **options),
         cwd=tree,

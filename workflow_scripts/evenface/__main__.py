@@ -1,4 +1,4 @@
-"""What a person does outside the DAG: ``python -m evenface`` plan, prompts, shard, image, prune, assets, fairface,
+"""Commands for use outside the DAG: ``python -m evenface`` plan, prompts, shard, image, prune, assets, fairface,
 config."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VERIFIERS = {
 
 
 def read_config(configfile: str) -> dict[str, Any]:
-    """A configuration file as written; UserError where it cannot be read."""
+    """A configuration file as written; UserError if it cannot be read."""
     path = Path(configfile)
     if not path.is_file():
         raise UserError(f"{path}: no such configuration file; run this in the folder of the Snakefile")
@@ -47,12 +47,12 @@ def read_config(configfile: str) -> dict[str, Any]:
 
 
 def load_settings(configfile: str) -> dict[str, Any]:
-    """The checked settings the workflow has with ``--configfile``; raises UserError as it would."""
+    """The checked settings that the workflow has with ``--configfile``; raises the same UserErrors."""
     return check_config(workflow_config(configfile), name=configfile)
 
 
 def plan_show(arguments: argparse.Namespace) -> None:
-    """Print how many images each group gets and what else is asked for, and every prompt when asked."""
+    """Print how many images each group gets, and what else the prompts ask for; with ``--prompts``, every prompt."""
     settings = load_settings(arguments.configfile)
     plans = build_plans(settings)
     print(overview(plans.values(), settings["generation"]["prompts"]))
@@ -72,7 +72,7 @@ def shard_show(arguments: argparse.Namespace) -> None:
 
 
 def image_show(arguments: argparse.Namespace) -> None:
-    """Print what an image says about its origin, a field per line."""
+    """Print an image's metadata on its origin, a field per line."""
     from evenface.storage import metadata
     from evenface.storage.images import ImageReader
 
@@ -83,17 +83,17 @@ def image_show(arguments: argparse.Namespace) -> None:
                         f"`python -m evenface shard show {path}` lists them")  # fmt: skip
     with ImageReader() as reader:
         data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
-    said = metadata.read(data, reference)
-    if said is None:
+    facts = metadata.read(data, reference)
+    if facts is None:
         raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
-    for field, value in metadata.shown(said).items():
+    for field, value in metadata.shown(facts).items():
         print(f"{field:18} {value}")
 
 
 def prune(arguments: argparse.Namespace) -> None:
-    """List shards (and their tables) and packed pixels that the configuration no longer asks for; delete them with --delete.
+    """List shards (and their tables) and packed pixels that the configuration no longer uses; delete them with --delete.
 
-    While shards that are asked for are still missing, those that hold pictures of theirs stay.
+    As long as a used shard is missing, shards that hold pictures of it stay.
     """
     from evenface.generators.earlier import shards_with
 
@@ -140,7 +140,7 @@ def fairface_predict(arguments: argparse.Namespace) -> None:
 
 
 def workflow_config(configfile: str) -> dict[str, Any]:
-    """The configuration the workflow has with ``--configfile``: merged over the shipped config.yaml, key by key."""
+    """The configuration that the workflow has with ``--configfile``: merged over the shipped config.yaml, key by key."""
 
     def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         both = {
@@ -153,14 +153,14 @@ def workflow_config(configfile: str) -> dict[str, Any]:
 
 
 def registry_of(arguments: argparse.Namespace) -> Registry:
-    """The registry the configuration names; the shipped one where there is no configuration file."""
+    """The registry that the configuration names; the shipped one if there is no configuration file."""
     here = Path(arguments.configfile).is_file()
     config = workflow_config(arguments.configfile) if here else {}
     return load_registry(_ROOT / str(config.get("registry") or "models/registry.yaml"))
 
 
 def assets_check(arguments: argparse.Namespace) -> int:
-    """Print what the configuration needs and has; 1 if something is missing that no rule fetches."""
+    """Print what the configuration needs and has; returns 1 if something is missing that no rule fetches."""
     config = workflow_config(arguments.configfile)
     settings = check_config(config, name=arguments.configfile)
     text, good = commands.check(settings, load_registry(_ROOT / settings["registry"]), arguments.full)
@@ -169,7 +169,7 @@ def assets_check(arguments: argparse.Namespace) -> int:
 
 
 def assets_verify(arguments: argparse.Namespace) -> int:
-    """Compare hashes, or the known answers of published weights."""
+    """Compare hashes; for published weights with known answers, compare these."""
     registry = registry_of(arguments)
     if arguments.name not in VERIFIERS:
         text, good = commands.verify(registry[arguments.name], registry, arguments.path)
@@ -194,13 +194,13 @@ def assets_verify(arguments: argparse.Namespace) -> int:
 
 
 def prompts_write(arguments: argparse.Namespace) -> None:
-    """Have a language model write the prompts the configuration asks it for."""
+    """Have a language model write the prompts of the configuration."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     print(prompt_commands.write(load_settings(arguments.configfile), arguments.device, arguments.threads))
 
 
 def prompts_check(arguments: argparse.Namespace) -> int:
-    """Print what is wrong with the prompts; 1 if they cannot be used."""
+    """Print what is wrong with the prompts; returns 1 if they cannot be used."""
     text, good = prompt_commands.check(load_settings(arguments.configfile))
     print(text)
     return 0 if good else 1
@@ -238,7 +238,7 @@ def assets_markdown(arguments: argparse.Namespace) -> None:
 
 
 def assets_convert(arguments: argparse.Namespace) -> None:
-    """Write a published network as safetensors, so that later loads read no pickle."""
+    """Write a published network as safetensors, so that pickles need not be read later."""
     from evenface.checkpoints import convert_to_safetensors
 
     if Path(arguments.out).suffix != ".safetensors":

@@ -1,7 +1,7 @@
-"""SLURM: jobs that do not start, vanish, or outlive their run are reported.
+"""SLURM: reports jobs that do not start, that vanish, and that outlive their run.
 
-Snakemake's executor plugin (written for 2.8) asks squeue or sacct about its jobs. It forgets them all when neither
-answers, waits for ever for one the answer leaves out, and never says why a job does not start.
+Snakemake's executor plugin (this module was written for 2.8) asks squeue or sacct about its jobs. It forgets all jobs
+if neither answers, waits forever for a job that the answer lacks, and never says why a job does not start.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any
 
 from evenface.errors import UserError
 
-#: Seconds for which SLURM may not know a job before it counts as vanished.
+#: A job that SLURM has not known for this many seconds counts as vanished.
 VANISHED_AFTER = 30
 
-#: Seconds a job may wait its turn before that is mentioned; other reasons are mentioned at once.
+#: Seconds that a job may wait its turn before this is reported; other reasons are reported at once.
 PATIENCE = 600
 
 _TAKES_ITS_TURN = ("None", "Priority", "Resources")
 
 
 class _Watch:
-    """What is known of a run's jobs between two answers of SLURM."""
+    """What is known about a run's jobs between two answers of SLURM."""
 
     def __init__(self, plugin: ModuleType):
         self.plugin, self.ask, self.check = plugin, plugin.query_job_status, plugin.Executor.check_active_jobs
@@ -43,7 +43,7 @@ class _Watch:
         self.pauses: dict[str, float] = defaultdict(lambda: PATIENCE)
 
     async def check_active_jobs(self, executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
-        """The plugin's own check; where SLURM does not answer, all jobs are kept."""
+        """The plugin's own check, except that all jobs are kept if SLURM does not answer."""
         self.jobs, self.run, self.answered = {job.external_jobid: job for job in jobs}, executor.run_uuid, True
         kept = [job async for job in self.check(executor, jobs)]
         for job in kept if self.answered else jobs:
@@ -53,7 +53,7 @@ class _Watch:
         executor.next_seconds_between_status_checks = min(executor.next_seconds_between_status_checks, longest)
 
     async def states(self, command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
-        """Job number -> state, and seconds; (None, None) where SLURM does not answer."""
+        """Job number -> state, and seconds; (None, None) if SLURM does not answer."""
         squeue, sacct = self.plugin.query_job_status_squeue(self.run), self.plugin.query_job_status_sacct(self.run)
         start = time.monotonic()
         found, _ = await self.ask(command, logger)
@@ -74,7 +74,7 @@ class _Watch:
         return found, time.monotonic() - start
 
     def _settle_vanished(self, found: dict[str, str], logger: Any) -> None:
-        """Give jobs that SLURM no longer knows a state: finished if their outputs are of this run, failed if not."""
+        """Give a state to jobs that SLURM no longer knows: finished if their outputs are from this run, else failed."""
         self.missing = {n: self.missing.get(n, time.monotonic()) for n in self.jobs if n not in found}
         for number, since in self.missing.items():
             if time.monotonic() - since < VANISHED_AFTER:
@@ -88,7 +88,7 @@ class _Watch:
             )
 
     async def _report_waiting(self, logger: Any) -> None:
-        """Say why jobs do not start, each reason now and then."""
+        """Report why jobs do not start, each reason from time to time."""
         command = f"squeue --noheader --states=PENDING --format=%i|%r --name {self.run}"
         waiting: dict[str, list[str]] = defaultdict(list)
         for number, reason in ((await self.ask(command, logger))[0] or {}).items():
@@ -104,7 +104,7 @@ class _Watch:
             del self.noticed[reason]
 
     def _due(self, what: str, after: float) -> bool:
-        """Whether to mention something: ``after`` seconds since it was noticed, then ever more rarely."""
+        """Whether to report something: ``after`` seconds since it was noticed, then less and less often."""
         now = time.monotonic()
         if now < self.noticed.setdefault(what, now + after):
             return False
@@ -114,7 +114,7 @@ class _Watch:
 
 
 def _made_since(outputs: Iterable[str], began: float) -> bool:
-    """Whether all of ``outputs`` were written after ``began`` (seconds since 1970): older ones are another run's."""
+    """Whether all of ``outputs`` were written after ``began`` (seconds since 1970); older ones are from another run."""
     try:
         return all(os.stat(path).st_mtime >= began for path in outputs)
     except OSError:
@@ -122,7 +122,7 @@ def _made_since(outputs: Iterable[str], began: float) -> bool:
 
 
 def watch(plugin: ModuleType) -> None:
-    """Have the executor of ``plugin``, the module snakemake_executor_plugin_slurm, report what it keeps to itself."""
+    """Have the executor of ``plugin``, the module snakemake_executor_plugin_slurm, report problems of its jobs."""
     watcher = _Watch(plugin)
 
     async def check_active_jobs(executor: Any, active_jobs: list[Any]) -> AsyncIterator[Any]:
@@ -134,9 +134,9 @@ def watch(plugin: ModuleType) -> None:
 
 
 def longest_job(plugin: ModuleType | None, settings: Any) -> float:
-    """Minutes that a job may take on the partitions for either kind of job, with and without GPU; infinite if unknown.
+    """Minutes that a job may take on the partitions, for jobs with and without GPU; infinite if unknown.
 
-    ``settings`` are those of the executor, whose file of partitions the ``plugin`` reads.
+    ``settings`` are those of the executor; the ``plugin`` reads its file of partitions.
     """
     file = getattr(settings, "partition_config", None)
     if not plugin or not file:
@@ -149,7 +149,7 @@ def longest_job(plugin: ModuleType | None, settings: Any) -> float:
 
 
 def refuse_beside_live_jobs(folder: str | os.PathLike, environment: Mapping[str, str] = os.environ) -> None:
-    """UserError naming the SLURM jobs that an earlier run in ``folder`` left behind: they would write the same files."""
+    """UserError naming the SLURM jobs that an earlier run in ``folder`` left; they would write the same files."""
     command = ["squeue", "--noheader", "--user", getpass.getuser(), "--format=%i|%j|%Z"]
     try:
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout

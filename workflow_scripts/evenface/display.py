@@ -1,8 +1,8 @@
-"""What a run says on the terminal: stages, images, time left, and what failed.
+"""A run's display on the terminal: stages, images, time left, and failed jobs.
 
-Snakemake's own output is thousands of lines; all of it stays in its log file. The display takes the place of
-Snakemake's stream handler. What it does not know it passes on to that handler, and everything once it has failed
-itself. A logger plugin would have to be installed before a profile can name it; this works with the plain command.
+Snakemake's own output is thousands of lines; all of it stays in its log file. The display replaces Snakemake's stream
+handler. It passes unknown messages on to that handler, and all messages once the display itself has failed. A logger
+plugin would have to be installed before a profile can name it; this display works with the plain command.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, NamedTuple
 
-from evenface.joblog import Said, error_in, progress_in
+from evenface.joblog import Progress, error_in, progress_in
 
 #: Reports of failed jobs on the terminal; the log file has them all.
 SHOWN_FAILURES = 5
-#: The share of the work left that may be of rules not seen at work where the time left is called "about".
+#: Largest share of rules that have not run yet in the remaining work, for which the time left is called "about".
 MAX_GUESSED = 0.25
-#: Finished jobs from which on a guess is told.
+#: Smallest number of finished jobs for which an estimate is shown.
 MIN_DONE = 3
 #: Seconds by which the clocks of the machines that write logs may differ.
 CLOCKS = 2.0
-#: Messages before the first job that tell a user nothing.
+#: Messages before the first job that are useless to users.
 IDLE = re.compile("Using shell|Conda environments: ignored")
-#: Messages while jobs run that a user waits for; others of their level stand in the log file alone.
+#: Messages while jobs run that a user waits for; others of their level are only in the log file.
 TOLD = re.compile("Will exit|Shutting down|Terminating|Cancelling|Trying to restart")
 #: How Snakemake says that Ctrl-C has ended a job.
 INTERRUPTED = re.compile(r"died with <Signals\.SIGINT|exit status 130\.")
@@ -44,7 +44,7 @@ REPORTED = re.compile(
 
 
 class Place(NamedTuple):
-    """Where a rule stands, and the minutes a job of it asks for; 0 where that is no plain number."""
+    """Where a rule stands, and the minutes that its jobs ask for; 0 if that is not a plain number."""
 
     file: str
     line: int
@@ -58,13 +58,13 @@ class Place(NamedTuple):
 
 @dataclass
 class Job:
-    """A running job; ``said`` is what its log said last of its progress; a log older than ``since`` is another run's."""
+    """A running job; ``progress`` is the last progress in its log; a log older than ``since`` is from another run."""
 
     rule: str
     logs: list[str]
     since: float
     started: float
-    said: Said | None = None
+    progress: Progress | None = None
 
 
 @dataclass
@@ -147,25 +147,25 @@ class Run:
             return None
         rule.done += 1
         rule.seconds += now - job.started
-        if job.said and job.said.of:
-            rule.images += job.said.of
+        if job.progress and job.progress.of:
+            rule.images += job.progress.of
             rule.with_images += 1
         return name if all(rule.done >= rule.total for rule in stage.rules.values()) else None
 
     def read(self, job: Job) -> None:
-        """Look at what the job's log says of its progress."""
-        job.said = (progress_in(job.logs[0], job.since) if job.logs else None) or job.said
+        """Read the progress in the log of the job."""
+        job.progress = (progress_in(job.logs[0], job.since) if job.logs else None) or job.progress
 
     def left(self, now: float) -> tuple[float, float]:
-        """Seconds left, 0 where nothing can be told, and which share of the work left is of rules not seen at work.
+        """Seconds left (0 if nothing can be estimated), and the share of remaining work whose rules have not run yet.
 
-        Work left, over the jobs that have run at a time on average, but never less than the longest running job. A
-        rule not seen at work is guessed to take as much of the minutes it asks for as the others do.
+        It is the remaining work divided by the average number of jobs that ran at a time, but at least the time of the
+        longest running job. A rule that has not run yet is assumed to need the same share of its minutes as the others.
         """
         ages = {name: [] for name in self.rules}
         for job in self.running.values():
-            ages[job.rule].append((now - job.started, job.said))
-        spans = {name: [age + said.left for age, said in jobs if said] for name, jobs in ages.items()}
+            ages[job.rule].append((now - job.started, job.progress))
+        spans = {name: [age + reports.left for age, reports in jobs if reports] for name, jobs in ages.items()}
         worked = sum(rule.seconds for rule in self.rules.values())
         worked += sum(now - job.started for job in self.running.values())
         means = {
@@ -180,7 +180,7 @@ class Run:
         for name, rule in self.rules.items():
             guess = geometric_mean(paces) * rule.minutes if paces else 0.0
             mean = means.get(name, guess)
-            lefts = [said.left if said else max(mean - age, 0.0) for age, said in ages[name]]
+            lefts = [reports.left if reports else max(mean - age, 0.0) for age, reports in ages[name]]
             own = mean * (rule.total - rule.done - len(lefts)) + sum(lefts)
             work += own
             guessed += 0.0 if name in means else own
@@ -191,13 +191,15 @@ class Run:
     def images(self, stage: Stage) -> tuple[int, int, bool]:
         """Images done and in all of the stage's most numerous rule, and whether the second is exact.
 
-        Jobs that have not said how many images they make count as the mean of those that have.
+        A job that has not reported its number of images counts as the mean of those that have.
         """
         name, rule = max(stage.rules.items(), key=lambda item: item[1].total)
-        said = [job.said for job in self.running.values() if job.rule == name and job.said and job.said.of]
-        jobs = rule.with_images + len(said)
-        expected = (rule.images + sum(s.of for s in said)) / max(jobs, 1) * rule.total
-        return rule.images + sum(s.images for s in said), round(expected), jobs == rule.total
+        reports = [
+            job.progress for job in self.running.values() if job.rule == name and job.progress and job.progress.of
+        ]
+        jobs = rule.with_images + len(reports)
+        expected = (rule.images + sum(s.of for s in reports)) / max(jobs, 1) * rule.total
+        return rule.images + sum(s.images for s in reports), round(expected), jobs == rule.total
 
     def line(self, stage: Stage, now: float) -> str:
         """Jobs, images, rate and time of a stage."""
@@ -211,11 +213,13 @@ class Run:
             rate = images / max(seconds, 1.0)
             parts += [f"{images:,}{of} images", f"{rate:.{1 if rate >= 1 else 2}f} images/s"]
         else:
-            parts += [job.said.text for job in self.running.values() if job.rule in stage.rules and job.said][:1]
+            parts += [job.progress.text for job in self.running.values() if job.rule in stage.rules and job.progress][
+                :1
+            ]
         return ", ".join([*parts, span(seconds)] if ready else parts)
 
     def summary(self, now: float, *, left: bool) -> str:
-        """Jobs done, time taken, and with ``left`` the time left, as far as it can be told."""
+        """Jobs done and time taken; with ``left`` also the time left, if it can be estimated."""
         took = span(now - self.started)
         if self.done >= self.total:
             return f"{plural(self.done, 'job')} done in {took}"
@@ -230,8 +234,15 @@ class Run:
 
 
 def whole(value: Any) -> int:
-    """A number as it is, 0 for what is none (a function, words)."""
+    """A number as it is; 0 for anything else (a function, words)."""
     return value if isinstance(value, int) else 0
+
+
+def asked_minutes(rule: Any) -> int:
+    """Minutes that the first attempt of any job of a Snakemake rule asks for; 0 where that depends on the job."""
+    with suppress(Exception):  # a function of wildcards, of which there are none here
+        return whole(rule.resources["runtime"].evaluate(None, attempt=1).value)
+    return 0
 
 
 def plural(count: int, noun: str) -> str:
@@ -239,7 +250,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def coarse(seconds: float) -> float:
-    """An estimate without digits that it cannot have: to 10 s from a minute on, to a minute from ten on."""
+    """An estimate rounded to its precision: to 10 s from one minute on, to a minute from ten minutes on."""
     step = 60 if seconds >= 600 else 10 if seconds >= 60 else 1
     return round(seconds / step) * step
 
@@ -255,9 +266,9 @@ def span(seconds: float) -> str:
 class Display(logging.Handler):
     """Speaks in place of ``plain``, Snakemake's stream handler, from the first job on.
 
-    ``places`` gives every rule's place in the workflow's order, ``log_files`` the files of the whole log,
-    ``keep_going`` whether a run goes on after a failed job. Where the stream is a terminal, a few lines are updated
-    in place; elsewhere a line is written when a stage ends, and ever more seldom in between.
+    ``places`` gives every rule's place in the workflow's order; ``log_files`` are the files of the whole log;
+    ``keep_going``: whether a run continues after a failed job. On a terminal, a few lines are updated in place.
+    Otherwise a line is written when a stage ends, and less and less often in between.
     """
 
     def __init__(
@@ -276,21 +287,21 @@ class Display(logging.Handler):
         self.run: Run | None = None
         self.broken = self.closed = self.interrupted = self.trouble = False
         self.drawn = 0  # lines of the block that is updated in place
-        self.said = self.looked = 0.0
+        self.last_printed = self.looked = 0.0
         self.failures = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            told = not self.broken and self.show(record, getattr(record, "event", None))
+            shown = not self.broken and self.show(record, getattr(record, "event", None))
         except Exception:
-            self.broken, told = True, False
-        if not told:
+            self.broken, shown = True, False
+        if not shown:
             with suppress(Exception):
                 self.erase()
             self.plain.handle(record)
 
     def show(self, record: Any, event: str | None) -> bool:
-        """Take in an event; False for what Snakemake shall print itself."""
+        """Process an event; returns False for an event that Snakemake shall print itself."""
         now = self.clock()
         if event in ("workflow_started", "resources_info", "rulegraph", "shellcmd"):
             return True
@@ -298,7 +309,7 @@ class Display(logging.Handler):
             if event != "run_info":
                 return event is None and record.levelno <= logging.INFO and bool(IDLE.match(record.getMessage()))
             self.run = Run(record.stats, self.places(), now)
-            self.said = now
+            self.last_printed = now
             jobs = {name: sum(rule.total for rule in stage.rules.values()) for name, stage in self.run.stages.items()}
             self.say(
                 f"{plural(self.run.total, 'job')} to do: " + ", ".join(f"{name} {n:,}" for name, n in jobs.items()),
@@ -325,9 +336,9 @@ class Display(logging.Handler):
         elif record.levelno > logging.INFO:
             interrupted = bool(INTERRUPTED.search(record.getMessage()))
             self.interrupted = self.interrupted or interrupted
-            told = interrupted or bool(REPORTED.match(record.getMessage()))
-            self.trouble = self.trouble or (not told and record.levelno >= logging.ERROR)
-            return told
+            shown = interrupted or bool(REPORTED.match(record.getMessage()))
+            self.trouble = self.trouble or (not shown and record.levelno >= logging.ERROR)
+            return shown
         else:
             return event is None and not TOLD.match(record.getMessage())
         return True
@@ -336,7 +347,7 @@ class Display(logging.Handler):
         return ", ".join(os.path.relpath(path) for path in self.log_files())
 
     def report(self, record: Any, since: float) -> None:
-        """Say which job failed, where its rule stands, and why according to its logs, if written after ``since``."""
+        """Report which job failed, where its rule stands, and the reason in its logs, if written after ``since``."""
         self.failures += 1
         if self.failures > SHOWN_FAILURES:
             return
@@ -364,7 +375,7 @@ class Display(logging.Handler):
         self.stream.flush()
 
     def erase(self) -> None:
-        """Take away the block that is updated in place."""
+        """Remove the block that is updated in place."""
         if self.drawn:
             self.stream.write(f"\033[{self.drawn}A\033[J")
             self.drawn = 0
@@ -392,8 +403,8 @@ class Display(logging.Handler):
                     self.heartbeat(self.clock())
 
     def heartbeat(self, now: float) -> None:
-        """Say how far the run is: on a terminal always, elsewhere when a quarter of the time so far has passed again."""
-        if not self.live and now - self.said < min(max((now - self.run.started) / 4, 20.0), 600.0):
+        """Show the run's progress: on a terminal always, otherwise whenever another quarter of the time has passed."""
+        if not self.live and now - self.last_printed < min(max((now - self.run.started) / 4, 20.0), 600.0):
             return
         if now - self.looked > len(self.run.running) / 20:  # hundreds of logs on a cluster's disk: not every second
             self.looked = now
@@ -402,12 +413,12 @@ class Display(logging.Handler):
         if self.live:
             self.draw(now)
             return
-        self.said = now
+        self.last_printed = now
         stages = "; ".join(f"{name} {self.run.line(s, now)}" for name, s in self.run.stages.items() if s.running)
         self.say(f"{time.strftime('%H:%M:%S')}  {self.summary(now, left=True)}" + (f": {stages}" if stages else ""))
 
     def close(self) -> None:
-        """Say how the run ended."""
+        """Report how the run ended."""
         if self.run is not None and not self.closed and not self.broken:
             with suppress(Exception):
                 self.end(self.clock())
@@ -431,8 +442,8 @@ class Display(logging.Handler):
 def install(workflow: Any) -> None:
     """Let the display speak for the run that Snakemake starts; ``workflow`` is that of the Snakefile being read.
 
-    Dry runs, the jobs of a cluster, and users who chose an output of their own (another logger, or an option such as
-    ``-p``, ``--quiet`` or ``--verbose``) keep Snakemake's.
+    Snakemake's own output stays for dry runs, for the jobs of a cluster, and for users who chose another output (a
+    logger, or an option such as ``-p``, ``--quiet`` or ``--verbose``).
     """
     with suppress(Exception):
         logger, settings = workflow.logger_manager.logger, workflow.output_settings
@@ -447,7 +458,7 @@ def install(workflow: Any) -> None:
         def place_of(rule: Any) -> Place:
             file = str(rule.snakefile)
             line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
-            return Place(os.path.relpath(file), line, whole(getattr(rule.resources.get("runtime"), "raw", 0)))
+            return Place(os.path.relpath(file), line, asked_minutes(rule))
 
         def keep_going() -> bool:
             return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read

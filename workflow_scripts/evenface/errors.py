@@ -1,4 +1,4 @@
-"""The errors a user is meant to read: sentences that name the place and the remedy; and the sentence for unknown names."""
+"""Errors for users: sentences that name the place and the remedy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable
 
 
 class UserError(Exception):
-    """Something outside the code is wrong (a file, a row, a key); the message says what to do."""
+    """Something outside the code is wrong (a file, a row, a key). The message says what to do."""
 
 
 class MachineError(UserError):
-    """The machine failed to read or write, which says nothing about a file's content. It stops the job."""
+    """The machine failed to read or write. This says nothing about a file's content; it stops the job."""
 
 
-#: The only answers of the system that are about the file: nothing of that name is there.
+#: The only system errors that are about the file: a file of that name does not exist.
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 _REMEDIES = {
@@ -33,10 +33,10 @@ _REMEDIES = {
 
 
 def raise_if_machine(error: BaseException, path: str | os.PathLike) -> None:
-    """Raise MachineError in place of ``error`` where the machine and not the content of ``path`` is at fault.
+    """Raise MachineError in place of ``error`` if the machine, and not the content of ``path``, is at fault.
 
-    Every OSError with a number is the machine's, unless the number says that there is no such file. Errors
-    that libraries raise over damaged content have no number. MemoryError is raised again.
+    Every OSError with a number is the machine's fault, unless the number says that the file does not exist. Errors
+    that libraries raise over damaged content do not have a number. MemoryError is raised again.
     """
     if isinstance(error, MemoryError):
         raise error
@@ -45,12 +45,12 @@ def raise_if_machine(error: BaseException, path: str | os.PathLike) -> None:
         raise MachineError(f"{path}: cannot be read ({os.strerror(error.errno)}); {remedy} and run again") from error
 
 
-#: A list of more names than this is left out where a near name was found.
+#: A longer list of names than this is left out if a similar name was found.
 _SHORT = 12
 
 
 def unknown_name(where: str, name: object, known: Iterable[object]) -> str:
-    """The sentence about a ``name`` at ``where`` (a key, a file, a table) that is not among the ``known`` ones.
+    """The sentence about a ``name`` at ``where`` (a key, a file, a table) that is not among the ``known`` names.
 
     >>> unknown_name("training.classifier", "slim_cn", ["slim_cnn"])
     "training.classifier: 'slim_cn' is not known; did you mean 'slim_cnn'? (choose from slim_cnn)"
@@ -64,7 +64,7 @@ def unknown_name(where: str, name: object, known: Iterable[object]) -> str:
 
 
 def check_names(where: str, names: Iterable[str], known: Collection[str]) -> None:
-    """Raise UserError for the first of ``names`` that is not among the ``known`` ones."""
+    """Raise UserError for the first of ``names`` that is not among the ``known`` names."""
     for name in names:
         if name not in known:
             raise UserError(unknown_name(where, name, known))

@@ -10,14 +10,14 @@ from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 
 T = TypeVar("T")
 
-#: A list in which nothing stands twice.
+#: A list without repeated entries.
 Names = Annotated[list[T], Field(json_schema_extra={"uniqueItems": True})]
 #: A list of (width, height) has two entries.
 Pair = Annotated[list[T], Field(min_length=2, max_length=2)]
 
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-#: What counts relative to its neighbours only.
+#: A number that matters only relative to the others.
 Weight = Annotated[float, Field(ge=0)]
 Attribute = Literal[CELEBA_ATTRIBUTES]
 Dimension = Literal[tuple(DIMENSIONS)]

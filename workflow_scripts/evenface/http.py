@@ -1,4 +1,4 @@
-"""HTTP for downloads and for the endpoint of a language model. Messages hold no header, where a key would stand."""
+"""HTTP for downloads and for the endpoint of a language model. Messages never show headers, which may hold a key."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 @dataclass(frozen=True)
 class Patience:
-    """How long is tried.
+    """How long to keep trying.
 
-    ``timeout``: seconds without a byte before a connection counts as dead. ``attempts``: failures in a row without
-    progress between them. ``pause``: seconds before the second attempt, doubled each time up to ``longest_pause``,
-    which also bounds what a server may ask for (Retry-After).
+    ``timeout``: seconds without a byte before a connection counts as dead. ``attempts``: failures in a row, without
+    progress between them. ``pause``: seconds before the second attempt; it doubles each time, up to ``longest_pause``,
+    which also bounds the pause that a server asks for (Retry-After).
     """
 
     timeout: float = 60.0
@@ -37,7 +37,7 @@ class Patience:
 
 
 class Retry(Exception):
-    """A failure after which trying again may help; ``after`` is what the server asked for, in seconds."""
+    """A failure after which trying again may help; ``after`` is the pause that the server asks for, in seconds."""
 
     def __init__(self, reason: str, after: float = 0.0):
         super().__init__(reason)
@@ -59,9 +59,9 @@ class _Redirects(web.HTTPRedirectHandler):
 
 
 def client(allow: Callable[[str, str], None], *, proxies: bool = True) -> web.OpenerDirector:
-    """A client of http and https alone, with the environment's ``proxies`` or none.
+    """A client for http and https only, with the environment's ``proxies`` or none.
 
-    It follows at most five redirects, and one only where ``allow(from, to)`` raises no UserError.
+    It follows at most five redirects, each only if ``allow(from, to)`` does not raise UserError.
     """
     opener = web.OpenerDirector()
     kinds = (web.HTTPHandler, web.HTTPSHandler, web.HTTPDefaultErrorHandler, web.HTTPErrorProcessor)
@@ -74,9 +74,9 @@ def client(allow: Callable[[str, str], None], *, proxies: bool = True) -> web.Op
 def answer(
     opener: web.OpenerDirector, request: web.Request, timeout: float, refused: Callable[[HTTPError], NoReturn]
 ) -> Iterator[Any]:
-    """The open answer to a request, to be read in the block; ``refused`` raises what an error's status means.
+    """The open answer to a request, to be read in the block; ``refused`` raises the error for a status.
 
-    Raises Retry for a connection that fails, also in the block, and UserError for an invalid certificate.
+    Raises Retry if the connection fails, also in the block, and UserError for an invalid certificate.
     """
     try:
         with opener.open(request, timeout=timeout) as reply:
@@ -95,7 +95,7 @@ def answer(
 
 
 def retry_where_passing(error: HTTPError, says: str) -> None:
-    """Raise Retry for a status that may pass, with the wait the server asks for; ``says`` ends the sentence."""
+    """Raise Retry for a temporary status, with the pause that the server asks for; ``says`` ends the sentence."""
     if error.code in _PASSING:
         after = error.headers.get("Retry-After", "")
         raise Retry(f"the server answers {error.code}{says}", float(after) if after.isdigit() else 0.0) from None
@@ -104,7 +104,7 @@ def retry_where_passing(error: HTTPError, says: str) -> None:
 def blocks(
     reply: Any, most: int, too_large: Callable[[], UserError], deadline: float = float("inf")
 ) -> Iterator[bytes]:
-    """The body of an answer as it comes, whole or cut; ``too_large`` is raised above ``most`` bytes.
+    """The blocks of an answer's body, which may be cut; ``too_large()`` is raised above ``most`` bytes.
 
     TimeoutError after ``deadline``, a time of ``time.monotonic``.
     """
@@ -121,9 +121,10 @@ def keep_trying(
     attempt: Callable[[], Any], patience: Patience, url: str, remedy: Callable[[], str], *,
     progressed: Callable[[], bool] = lambda: False, sleep: Callable[[float], None] | None = None,
 ) -> Any:  # fmt: skip
-    """What ``attempt`` returns, which is called again after every Retry.
+    """The result of ``attempt``, which is called again after every Retry.
 
-    UserError, with ``remedy``, after ``patience.attempts`` failures in a row; one that ``progressed`` begins a new row.
+    UserError, with ``remedy``, after ``patience.attempts`` failures in a row; an attempt that ``progressed`` starts a
+    new count.
     """
     failures = 0
     while True:

@@ -1,4 +1,4 @@
-"""Intervals of shares. NumPy alone: rooms whose conda environment has no SciPy use it too."""
+"""Intervals of shares. It uses only NumPy, because some conda environments do not have SciPy."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Z95 = 1.959963984540054
 
 
 def wilson(share: np.ndarray, n: np.ndarray, z: float = Z95) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of shares (...) in [-1, 1] seen on ``n`` (...) independent units: lower and upper bounds.
+    """Wilson score interval of shares (...) in [-1, 1] of ``n`` (...) independent units: lower and upper bounds.
 
-    A negative share, as of a signed bias, gets the interval of its size with the sign. NaN where the share is NaN,
-    as 0 of 0 units is. Wilson, JASA 22, 1927.
+    A negative share, such as a signed bias, gets the interval of its absolute value, with the sign. NaN if the share is
+    NaN, as for 0 of 0 units. Wilson, JASA 22, 1927.
     """
     share, n = np.asarray(share, np.float64), np.maximum(n, 1)
     sign, p = np.where(share < 0, -1.0, 1.0), np.abs(share)

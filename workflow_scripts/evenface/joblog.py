@@ -23,13 +23,13 @@ Item = TypeVar("Item")
 def job_log(path: str, threads: int = 1) -> Iterator[None]:
     """Send file descriptors 1 and 2 to ``path`` for the rest of the process.
 
-    A UserError becomes one sentence in the log and exit status 1; any other exception leaves its
-    traceback there. Where the log cannot be written (full disk, no right to), the sentence goes to the
-    terminal. ``threads`` bounds OpenMP, BLAS and numba pools started from here on.
+    A UserError becomes one sentence in the log, and exit status 1. Any other exception leaves its traceback
+    there. If the log cannot be written (full disk, no permission), the sentence goes to the terminal.
+    ``threads`` bounds the pools of OpenMP, BLAS and numba that start afterwards.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
-    # Threads that wait must sleep: spinning ones take the processor from whatever else runs. Read when OpenMP is loaded.
+    # Waiting threads must sleep; spinning, they would slow down everything else. OpenMP reads this when it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.stdout.flush()
     sys.stderr.flush()
@@ -85,8 +85,8 @@ def progress(
             last = now
 
 
-class Said(NamedTuple):
-    """A log's last line on progress up to its time left; images done and in all, 0 for other units; seconds left."""
+class Progress(NamedTuple):
+    """The last progress line of a log. ``images`` of ``of`` are done (0 for other units); ``left`` is in seconds."""
 
     text: str
     images: int
@@ -94,26 +94,26 @@ class Said(NamedTuple):
     left: float
 
 
-def progress_in(path: str | Path, since: float = 0.0) -> Said | None:
-    """What a job's log says last of its progress; None where it says nothing, is older than ``since`` or unreadable."""
+def progress_in(path: str | Path, since: float = 0.0) -> Progress | None:
+    """The last progress in a job's log; None if it has none, is older than ``since``, or cannot be read."""
     for line in reversed(_tail(path, since)):
         if left := re.match(r"[\d:]{8} (.*, (\d+) s left)", line):
             images = re.search(r": (\d+) of (\d+) images, ", line)
-            return Said(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
+            return Progress(left[1], *(map(int, images.groups()) if images else (0, 0)), float(left[2]))
     return None
 
 
 def error_in(path: str | Path, since: float = 0.0) -> str | None:
-    """The sentence with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
+    """The error with which a job ended, or the last line of its traceback; None as for :func:`progress_in`."""
     lines = _tail(path, since)
-    told = [line for line in lines if line.startswith("error: ")]
-    if not told and any(line.startswith("Traceback (most recent call last)") for line in lines):
-        told = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
-    return told[-1] if told else None
+    found = [line for line in lines if line.startswith("error: ")]
+    if not found and any(line.startswith("Traceback (most recent call last)") for line in lines):
+        found = [line for line in lines if re.match(r"[\w.]+(: |$)", line)]
+    return found[-1] if found else None
 
 
 def _tail(path: str | Path, since: float, size: int = 16_384) -> list[str]:
-    """The last lines of a file; none where it cannot be read or was last written before ``since`` (epoch seconds)."""
+    """The last lines of a file; empty if it cannot be read or was last written before ``since`` (epoch seconds)."""
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())

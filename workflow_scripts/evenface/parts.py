@@ -1,12 +1,12 @@
-"""Parts: everything the workflow knows of a generator, annotator, reader and so on, declared once beside its code.
+"""Parts: everything that the workflow knows of a generator, annotator, reader and so on, declared once beside its code.
 
-A part is described by one constant ``PART`` in a module that imports nothing heavy (no torch, NumPy, OpenCV), since
-every part is looked at whenever the workflow is read. The code is named by a string, ``"module:attribute"``, and
-imported when the part is used; in a user's own file it may also be the function itself.
+One constant, ``PART``, describes a part. Its module must not import slow packages (torch, NumPy, OpenCV), because all
+parts are loaded whenever the workflow is read. A string, ``"module:attribute"``, names the code, which is imported when
+the part is used. In a user's own file, the code may also be the function itself.
 
-Parts of the library are sub-packages of their room (``generators/stylegan3/__init__.py``); training methods, of which
-many are one short file, may also be plain modules. A user's parts are files in the folders that the configuration's
-key ``extensions`` names. Both are found by :func:`parts` and looked up by :func:`part`.
+Parts of the library are sub-packages of their room (``generators/stylegan3/__init__.py``). Training methods are often
+one short file and may also be plain modules. A user's parts are files in the folders of the configuration's key
+``extensions``. :func:`parts` finds all parts, and :func:`part` finds one by its name.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
 
-#: Environment variable that hands the folders of the user's parts to the jobs; ``os.pathsep`` between them.
+#: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown keys are refused, and every field states its type, default, bounds and meaning.
+    """Base of all settings. Unknown keys are refused; every field states its type, default, bounds and meaning.
 
-    Keys in ``left_out`` stay out of the checked configuration, and so out of names and recipes, until somebody gives
-    them: a key can be added to a part without drawing its files again. The part fills them in with :meth:`filled`.
+    Keys in ``left_out`` are not part of the checked configuration, and thus of names and recipes, unless a user sets
+    them. A part can therefore get a new key without drawing its files again. The part fills them in with :meth:`filled`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, defer_build=True)
@@ -47,9 +47,9 @@ class Settings(BaseModel):
 
     @classmethod
     def filled(cls, given: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """``given`` with the default of every key that is missing, blocks within it included; values stay as they are.
+        """``given`` with the defaults of all missing keys, also in its blocks; given values stay as they are.
 
-        Raises UserError naming the first unknown or missing key, or value that its key does not take, below ``where``.
+        Raises UserError naming the first unknown or missing key, or the first wrong value, below ``where``.
         """
         values = cls.with_defaults(given, complete=True)
         try:
@@ -60,7 +60,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
-        """The same without a check; ``complete`` false leaves out the keys ``left_out``, as the configuration does."""
+        """The same without a check. If ``complete`` is false, keys in ``left_out`` are not filled in."""
         values = {}
         for name, about in cls.model_fields.items():
             if name in given:
@@ -74,7 +74,7 @@ class Settings(BaseModel):
 
 
 def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
-    """``value`` of a field of this type with the defaults of the blocks in it."""
+    """``value`` of a field of this type, with the defaults of its blocks."""
     if not isinstance(value, Mapping):
         return value
     if isinstance(kind, type) and issubclass(kind, Settings):
@@ -83,10 +83,10 @@ def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
     if get_origin(kind) is Annotated:
         return _with_defaults(arguments[0], value, complete)
     if get_origin(kind) is dict:
-        return {key: _with_defaults(arguments[1], one, complete) for key, one in value.items()}
+        return {key: _with_defaults(arguments[1], block, complete) for key, block in value.items()}
     if get_origin(kind) in (Union, UnionType):
-        blocks = [one for one in arguments if isinstance(one, type) and issubclass(one, Settings)]
-        chosen = [one for one in blocks if len(blocks) == 1 or _is_of(one, value)]
+        blocks = [block for block in arguments if isinstance(block, type) and issubclass(block, Settings)]
+        chosen = [block for block in blocks if len(blocks) == 1 or _is_of(block, value)]
         return _with_defaults(chosen[0], value, complete) if chosen else value
     return value
 
@@ -112,24 +112,24 @@ _ALTERNATIVE = re.compile(r"constrained-\w+|(list|dict|tuple|literal)\[.*\]|str|
 
 
 def mistakes(where: str, error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """A sentence for each mistake pydantic found in settings of ``model``; ``where`` is the key they stand below."""
+    """A sentence for each mistake that pydantic found in settings of ``model``; ``where`` is the key above them."""
     found = []
-    # Of alternatives, the one whose mistake lies deepest is meant; pydantic puts their types among the keys.
-    for one in sorted(error.errors(), key=lambda one: -len(one["loc"])):
-        loc = [part for part in one["loc"] if not _ALTERNATIVE.fullmatch(str(part))]
+    # Of several alternatives, the one with the deepest mistake is meant; pydantic puts their types among the keys.
+    for mistake in sorted(error.errors(), key=lambda mistake: -len(mistake["loc"])):
+        loc = [part for part in mistake["loc"] if not _ALTERNATIVE.fullmatch(str(part))]
         *above, last = loc or ("",)
         place = dotted([part for part in (where, *loc) if part != ""])
-        if one["type"] == "extra_forbidden":
+        if mistake["type"] == "extra_forbidden":
             known = [*model.model_fields] if not above else []
             found.append(unknown_name(dotted([p for p in (where, *above) if p != ""]), last, known))
-        elif one["type"] == "missing":
+        elif mistake["type"] == "missing":
             found.append(f"{dotted([p for p in (where, *above) if p != ''])}: key {last!r} is missing")
-        elif one["type"] == "literal_error":
-            found.append(unknown_name(place, one["input"], re.findall(r"'([^']*)'", one["ctx"]["expected"])))
-        elif one["type"] == "value_error":
-            found.append(f"{place}: {one['ctx']['error']}")
+        elif mistake["type"] == "literal_error":
+            found.append(unknown_name(place, mistake["input"], re.findall(r"'([^']*)'", mistake["ctx"]["expected"])))
+        elif mistake["type"] == "value_error":
+            found.append(f"{place}: {mistake['ctx']['error']}")
         else:
-            found.append(f"{place} is {one['input']!r}; {one['msg'].replace('Input should', 'it must')}")
+            found.append(f"{place} is {mistake['input']!r}; {mistake['msg'].replace('Input should', 'it must')}")
     return found
 
 
@@ -145,7 +145,7 @@ class NameOf:
     having: str = "name"
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
-        able = [name for name, one in parts(self.kind).items() if getattr(one, self.having)]
+        able = [name for name, item in parts(self.kind).items() if getattr(item, self.having)]
         return {"type": "string", "enum": [*self.also, *able]}
 
 
@@ -155,7 +155,7 @@ class NoSettings(Settings):
 
 @dataclass(frozen=True)
 class Needs:
-    """What a job asks the scheduler for: GPUs, memory in MB (of the first try), minutes, and the conda environment.
+    """A job's resources: GPUs, memory in MB (for the first try), minutes, and the conda environment.
 
     ``conda`` is the name of a file in ``envs/`` without its ending, or the path of a user's own file. The rule decides
     what is None (see :class:`evenface.resources.Asks`).
@@ -168,7 +168,7 @@ class Needs:
 
 
 def load(code: str | Callable[..., Any]) -> Any:
-    """What ``"module:attribute"`` names; anything else is the code itself."""
+    """The object that ``"module:attribute"`` names; other values are the code itself."""
     if not isinstance(code, str):
         return code
     module, _, attribute = code.partition(":")
@@ -176,19 +176,19 @@ def load(code: str | Callable[..., Any]) -> Any:
 
 
 def no_files(settings: Mapping[str, Any]) -> dict[str, str]:
-    """The files of a part that reads none."""
+    """The files of a part that does not read files."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What every part says of itself.
+    """The description of a part.
 
     ``code``       ``"module:attribute"``, or the object itself in a user's file
-    ``version``    raised in the commit that changes what the part computes
+    ``version``    raise it in the commit that changes what the part computes
     ``settings``   its block of the configuration: type, default, bounds and meaning of every key
     ``files``      settings -> file key -> path of everything it reads: inputs of its rules, checked before the first job
-    ``needs``      what its jobs ask for; a function of its settings where they matter
+    ``needs``      what its jobs ask for; a function of its settings if these matter
     """
 
     kind: ClassVar[str]
@@ -212,7 +212,7 @@ class Part:
         return load(self.code)
 
     def needs_of(self, settings: Mapping[str, Any]) -> Needs:
-        """What its jobs ask for with these settings."""
+        """The needs of its jobs with these settings."""
         return self.needs if isinstance(self.needs, Needs) else self.needs(settings)
 
 
@@ -222,20 +222,20 @@ class Generator(Part):
 
     kind: ClassVar[str] = "generator"
     obeys_prompts: bool = True
-    #: Whether shards record what is true of every face; a function of the settings where they decide.
+    #: Whether shards record the truth about every face; a function of the settings if these decide.
     knows_truth: bool | Callable[[Mapping[str, Any]], bool] = False
-    #: Latent spaces it can be steered in, the one it draws from first, and the class that draws from latents.
+    #: Latent spaces that it can be steered in (it draws from the first), and the class that draws from latents.
     spaces: tuple[str, ...] = ()
     latent_code: str | Callable[..., Any] | None = None
     #: The kind of picture, for its metadata: trained (by a network), algorithmic, or edited.
     source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
-    #: The generator whose latents it walks, from its settings.
+    #: A function of the settings that gives the generator whose latents it walks.
     built_on: Callable[[Mapping[str, Any]], Generator] | None = None
 
     def truth_known(self, settings: Mapping[str, Any]) -> bool:
-        """Whether shards record what is true of every face."""
+        """Whether shards record the truth about every face."""
         return self.knows_truth(settings) if callable(self.knows_truth) else self.knows_truth
 
 
@@ -244,10 +244,10 @@ class Annotator(Part):
     """Labels faces: ``load()(settings)`` is an :class:`evenface.annotators.Annotator`."""
 
     kind: ClassVar[str] = "annotator"
-    #: Whether it labels attributes, and which demographic dimensions it tells.
+    #: Whether it labels attributes, and which demographic dimensions it labels.
     labels_attributes: bool = False
     dimensions: tuple[str, ...] = ()
-    #: What it is shown: what the generator recorded, framed crops, or whole pictures.
+    #: What it gets: what the generator recorded, framed crops, or whole pictures.
     reads: Literal["record", "crops", "images"] = "crops"
 
 
@@ -256,7 +256,7 @@ class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
 
     kind: ClassVar[str] = "reader"
-    #: Names below ``root`` of the files it cannot do without: of each tuple one must be there, the usual one first.
+    #: Required files, by their names below ``root``: one of each tuple must exist; the usual name comes first.
     tables: tuple[tuple[str, ...], ...] = ()
 
 
@@ -267,7 +267,7 @@ class StandinFormat(Part):
     kind: ClassVar[str] = "stand-in format"
     #: Output key -> file name below the stand-in's folder; ``truth`` is added for every format.
     outputs: Mapping[str, str] = field(default_factory=dict)
-    #: Whether faces are rendered as loose crops, off the centre, instead of aligned.
+    #: Whether faces are rendered as loose, off-centre crops instead of aligned ones.
     loose: bool = False
 
 
@@ -275,9 +275,9 @@ class StandinFormat(Part):
 class Network(Part):
     """A trainable classifier: ``load()(outputs, settings)`` is a module with fresh weights from torch's generator.
 
-    The module has ``features(x)``, which maps float32 (n, 3, rows, columns) to embeddings (n, d), ``classify(features)``,
-    which maps them to logits (n, outputs), and ``forward``, which is both. Pixels in 0 to 255 become its input by
-    ``(pixel / 255 - mean) / deviation``, channel by channel in RGB order.
+    The module has ``features(x)``, which maps float32 (n, 3, rows, columns) to embeddings (n, d); ``classify(features)``,
+    which maps embeddings to logits (n, outputs); and ``forward``, which does both. Its input is
+    ``(pixel / 255 - mean) / deviation`` for pixels from 0 to 255, channel by channel in RGB order.
     """
 
     kind: ClassVar[str] = "network"
@@ -286,7 +286,7 @@ class Network(Part):
     smallest: tuple[int, int]
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    #: Name in ``evenface.checkpoints.LAYOUTS`` of the files its authors publish, from which a training may start.
+    #: Name in ``evenface.checkpoints.LAYOUTS`` of its authors' published files, from which a training may start.
     layout: str = ""
 
 
@@ -295,20 +295,21 @@ class Detector(Part):
     """Finds faces: ``load()(settings, weights)`` is like :class:`evenface.faces.detection.FaceFinder`."""
 
     kind: ClassVar[str] = "detector"
-    #: Whether screening can use it; the others serve the annotators they were published with.
+    #: Whether screening can use it; other detectors serve the annotators that they were published with.
     screens: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Part):
-    """A way to train, mitigation of bias included: ``load()(problem, settings)`` is an :class:`evenface.training.method.Method`.
+    """A way to train, with or without reducing bias: ``load()(problem, settings)`` is a
+    :class:`evenface.training.method.Method`.
 
-    ``problem`` is an :class:`evenface.training.method.Problem`: the faces, their labels and groups, and what draws networks.
+    ``problem`` is an :class:`evenface.training.method.Problem`: faces, labels, groups, and a function that draws networks.
     """
 
     kind: ClassVar[str] = "method"
-    #: Which splits it needs demographics in, among train, validation and inference; a function of the settings where they
-    #: decide.
+    #: The splits in which it needs demographics, among train, validation and inference; a function of the settings if
+    #: these decide.
     needs_groups: tuple[str, ...] | Callable[[Mapping[str, Any]], tuple[str, ...]] = ()
 
 
@@ -317,11 +318,11 @@ class Writer(Part):
     """Answers instructions: ``load()(settings, device=, threads=)`` is a language model, see ``prompts.writers.protocol``."""
 
     kind: ClassVar[str] = "writer"
-    #: Whether it writes while the workflow is read, without a model and a file.
+    #: Whether it writes prompts while the workflow is read; it then needs neither a model nor a file.
     at_once: bool = False
-    #: Whether it asks another machine: its job then runs where Snakemake does, since compute nodes may reach nothing.
+    #: Whether it asks another machine. Its job then runs where Snakemake runs, because compute nodes may have no network.
     remote: bool = False
-    #: Settings that say how patiently it is asked, and not what.
+    #: Settings that only concern timeouts and retries, and not what is asked.
     patience: tuple[str, ...] = ("attempts", "lines_per_request")
 
 
@@ -348,23 +349,23 @@ def parts(kind: type[P]) -> dict[str, P]:
 
 
 def part(kind: type[P], name: str, where: str) -> P:
-    """The part called ``name``; UserError naming ``where`` it was asked for, and what there is."""
+    """The part called ``name``; UserError naming ``where`` it was asked for and the available parts."""
     known = parts(kind)
     check_names(where, [name], known)
     return known[name]
 
 
 def version(room: str, step: str) -> int:
-    """The number of a step, from the room's ``VERSIONS``; a room is found by its name, as parts are.
+    """The version number of a step, from ``VERSIONS`` of the room with that name.
 
-    Raise a number in the commit that changes what the step computes: names and params that contain it
-    change, and exactly what depends on it is made again.
+    Raise a number in the commit that changes what the step computes. Names and params contain the number, so
+    exactly the files that depend on it are made again.
     """
     return importlib.import_module(f"evenface.{room}").VERSIONS[step]
 
 
 def activate(folders: Iterable[str | os.PathLike]) -> None:
-    """Make the parts in ``folders`` known to this process and to those it starts.
+    """Make the parts in ``folders`` known to this process and to the processes that it starts.
 
     Raises UserError for a folder that is missing or a file that cannot be used, with file and reason.
     """
@@ -379,19 +380,19 @@ def _library(kind: type[P]) -> dict[str, P]:
     for module in sorted(pkgutil.iter_modules(room.__path__), key=lambda m: m.name):
         if module.ispkg or kind.kind in _MODULES:
             name = f"{room.__name__}.{module.name}"
-            for one in _described(importlib.import_module(name)):
-                if type(one) is kind:
-                    found[one.name] = replace(one, origin=name)
+            for item in _described(importlib.import_module(name)):
+                if type(item) is kind:
+                    found[item.name] = replace(item, origin=name)
     return found
 
 
 def _described(module: Any) -> list[Part]:
     """The parts a module describes: its ``PART``, or its ``PARTS``."""
     found = [*([module.PART] if hasattr(module, "PART") else []), *getattr(module, "PARTS", [])]
-    for one in found:
-        if not isinstance(one, Part):
+    for item in found:
+        if not isinstance(item, Part):
             raise UserError(
-                f"{module.__file__}: PART is a {type(one).__name__}; make it one of evenface.parts, such as Generator"
+                f"{module.__file__}: PART is a {type(item).__name__}; make it one of evenface.parts, such as Generator"
             )
     return found
 
@@ -413,22 +414,22 @@ def _read_extensions(folders: str) -> tuple[Part, ...]:
                     f"{path}: does not describe a part; set PART to one of evenface.parts, such as Generator(...), or "
                     f"begin the file's name with an underscore"
                 )
-            for one in described:
+            for item in described:
                 taken = [
                     p.origin
-                    for p in (*_library(type(one)).values(), *found)
-                    if type(p) is type(one) and p.name == one.name
+                    for p in (*_library(type(item)).values(), *found)
+                    if type(p) is type(item) and p.name == item.name
                 ]
                 if taken:
                     raise UserError(
-                        f"{path}: the {one.kind} {one.name!r} is already described in {taken[0]}; rename it"
+                        f"{path}: the {item.kind} {item.name!r} is already described in {taken[0]}; rename it"
                     )
-                found.append(replace(one, origin=str(path)))
+                found.append(replace(item, origin=str(path)))
     return tuple(found)
 
 
 def _import(path: Path) -> Any:
-    """The module of a user's file, under a name that no other file has."""
+    """The module of a user's file, under a unique name."""
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
     name = f"evenface_extension_{digest}_{path.stem}"
     if name in sys.modules:

@@ -1,4 +1,4 @@
-"""What jobs ask of a machine: memory in MB, minutes, GPUs."""
+"""The resources of jobs: memory in MB, minutes, GPUs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def scaled(base: int | Callable[[Any], int], most: Callable[[], float] = lambda: math.inf) -> Callable[..., int]:
-    """Resource function: ``base``, or what it says of the wildcards, times the attempt (from 1), at most ``most()``.
+    """Resource function: ``base`` (or ``base(wildcards)``) times the attempt (from 1), at most ``most()``.
 
-    A job that ran out of memory or time would run out again with the same request. ``base`` itself is never cut.
+    A job that ran out of memory or time would run out again with the same request. The result is never below ``base``.
     """
 
     def amount(wildcards: Any, attempt: int) -> int:

@@ -1,4 +1,4 @@
-"""Vocabularies of the data sets and the maps between them. Everything is addressed by name.
+"""Vocabularies of the data sets, and maps between them. Everything is identified by name.
 
 Sources: CelebA's ``list_attr_celeba.txt`` (Liu et al., ICCV 2015), MAAD-Face's CSV header
 (Terhörst et al., IEEE TIFS 2021), the class lists of FairFace (Kärkkäinen and Joo, WACV 2021),
@@ -37,15 +37,15 @@ MAAD_ATTRIBUTES: tuple[str, ...] = (
 #: Level of a demographic dimension that is missing, ambiguous or outside the study.
 UNKNOWN = "unknown"
 
-#: Demographic dimensions and their levels, in the order every table uses. They follow what
-#: MAAD-Face can tell: two genders, three age bands, three ethnicities, all as perceived.
+#: Demographic dimensions and their levels, in the order of all tables. They follow MAAD-Face's
+#: labels: two genders, three age bands, three ethnicities, all as perceived.
 DIMENSIONS: dict[str, tuple[str, ...]] = {
     "gender": ("female", "male"),
     "age": ("young", "middle_aged", "senior"),
     "ethnicity": ("asian", "black", "white"),
 }
 
-#: Attributes that restate a demographic dimension: scoring them inside it is circular.
+#: Attributes that repeat a demographic dimension; evaluating them within it would be circular.
 CIRCULAR: dict[str, str] = {"Male": "gender", "Young": "age"}
 
 #: MAAD-Face columns that spell a demographic level.
@@ -55,7 +55,7 @@ MAAD_LEVELS: dict[str, dict[str, str]] = {
 }
 
 # Class lists of published annotators, in the order of their outputs, each class with the level it
-# counts as. Classes without a counterpart in the study are unknown, never pressed into a level.
+# counts as. Classes without a counterpart in the study are unknown; they are never forced into a level.
 
 #: FairFace's seven races.
 FAIRFACE_RACE_7: dict[str, str] = {
@@ -126,9 +126,9 @@ def age_level(years: float) -> str:
 
 
 def parse_grouping(text: str, where: str, dimensions: Collection[str] = tuple(DIMENSIONS)) -> tuple[str, ...]:
-    """Dimensions of a grouping such as ``"gender*ethnicity"``, in the order written.
+    """Dimensions of a grouping such as ``"gender*ethnicity"``, in the written order.
 
-    Raises UserError naming ``where`` the grouping stands and the unknown or repeated dimension.
+    Raises UserError naming ``where`` the grouping stands, and the unknown or repeated dimension.
     """
     names = tuple(text.split("*"))
     for name in names:
@@ -139,12 +139,12 @@ def parse_grouping(text: str, where: str, dimensions: Collection[str] = tuple(DI
     return names
 
 
-#: Between the levels of a group's name.
+#: Separates the levels in a group's name.
 GROUP_SEPARATOR = "|"
 
 
 def group_name(levels: Iterable[str]) -> str:
-    """Name of the group with these levels, one of each dimension of a grouping, in its order: ``"female|black"``.
+    """Name of the group with these levels, one per dimension of a grouping and in its order: ``"female|black"``.
 
     Every table, figure and file spells a group like this; the grouping itself is spelled ``"gender*ethnicity"``.
     """

@@ -1,6 +1,6 @@
 """Annotators say what a face shows. All follow one protocol.
 
-Every annotator is a part in its own package; :func:`create` makes one. Importing this package is quick.
+Every annotator is a part in its own package; :func:`create` makes one. Importing this package loads no slow libraries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def create(name: str, settings: Mapping[str, Any] | None = None) -> Annotator:
     """The annotator ``name``; UserError for an unknown name or setting.
 
-    ``settings`` are those of the configuration's block of that name, weights included, and where it
-    computes: ``device`` and ``threads``.
+    ``settings`` are those of the configuration's block of that name, including weights, with ``device`` and
+    ``threads`` added.
     """
     return parts.part(parts.Annotator, name, "annotation.annotators").load()(dict(settings or {}))

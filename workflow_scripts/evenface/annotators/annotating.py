@@ -1,4 +1,4 @@
-"""What annotators share: their protocol, the table they write, and how image shards are annotated."""
+"""The annotators' protocol, the table they write, and the annotation of image shards."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 log = logging.getLogger("evenface")
 
-#: Images of one prompt that an annotator is shown at a time.
+#: Largest number of images, of one prompt, that an annotator gets at a time.
 _SHOWN = 32
 
-#: Start of the columns that keep an annotator's probabilities in its own vocabulary.
+#: Prefix of the columns with an annotator's probabilities in its own vocabulary.
 PROBABILITY = "p_"
 
 
 class Annotator(Protocol):
     """Something that labels faces.
 
-    ``version`` rises when the labels of the same image change. ``attributes`` are the CelebA names it
-    scores and ``dimensions`` the demographics it answers; either may be empty. ``probabilities`` are
-    the columns ``p_<head>_<class>`` in which it keeps its own vocabulary, ``extras`` further numbers
-    it reports, such as ``n_faces``. ``reads`` says what it is shown: "record" (what the generator
-    recorded, no pixels), "crops" (faces framed by screening) or "images" (the pictures as they are, in
-    which it finds the face as its authors do).
+    Raise ``version`` when the labels of the same image change. ``attributes`` are the CelebA attributes
+    that it scores, and ``dimensions`` the demographics that it labels; either may be empty. ``probabilities``
+    are its columns ``p_<head>_<class>``, in its own vocabulary. ``extras`` are further numbers that it
+    reports, such as ``n_faces``. ``reads`` says what it gets: "record" (what the generator recorded, without
+    pixels), "crops" (faces framed by screening) or "images" (whole pictures, in which it finds the face as
+    its authors do).
     """
 
     name: str
@@ -48,11 +48,11 @@ class Annotator(Protocol):
     reads: Literal["record", "crops", "images"]
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per image in order, see :func:`annotation_frame`.
+        """One row per image, in order, see :func:`annotation_frame`.
 
-        ``images`` are RGB uint8 (H, W, 3) of any sizes; ``rows`` the rows of the shard's table they
-        belong to, with the five landmarks ``x0, y0 ... x4, y4`` of screening where it found them. An image
-        without a usable face is answered by a row of :func:`undefined_frame` and its ``failure``.
+        ``images`` are RGB uint8 (H, W, 3) of any sizes. ``rows`` are their rows of the shard's table, with
+        screening's five landmarks ``x0, y0 ... x4, y4`` if it found them. An image without a usable face
+        gets a row of :func:`undefined_frame` with its ``failure``.
         """
         ...
 
@@ -60,7 +60,7 @@ class Annotator(Protocol):
 def take_settings(
     name: str, settings: Mapping[str, Any], kind: type[Settings]
 ) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
-    """What ``create`` of a published annotator is given: its complete settings, files, and device and threads.
+    """The arguments for ``create`` of a published annotator: its complete settings, its files, device and threads.
 
     Raises UserError naming the first key of ``annotation.<name>`` that is unknown or wrong.
     """
@@ -84,7 +84,7 @@ def annotation_frame(
     ``scores``: attribute -> float (n,) in [0, 1], NaN undefined. ``demographics``: dimension -> (levels
     (n,), probability of that level (n,)). ``probabilities``: column ``p_<head>_<class>`` -> float (n,).
     Columns: ``score_<Name>`` float32 and ``label_<Name>`` int8 (+1 above the threshold, 0.5 unless
-    given; -1 below; 0 undefined), then for each dimension its level and ``<dimension>_score`` float32,
+    given; -1 otherwise; 0 undefined), then for each dimension its level and ``<dimension>_score`` float32,
     the probabilities and extras as float32, and ``failure``: why an image has no answer, else empty.
     """
     columns: dict[str, np.ndarray] = {}
@@ -106,7 +106,7 @@ def annotation_frame(
 
 
 def undefined_frame(annotator: Annotator, failures: Sequence[str]) -> pd.DataFrame:
-    """The rows of images that could not be annotated: labels undefined, levels unknown, each with its failure."""
+    """Rows of images that could not be annotated: undefined labels, unknown levels, and each image's failure."""
     nothing = np.full(len(failures), np.nan, np.float32)
     unknown = np.full(len(failures), UNKNOWN, object)
     return annotation_frame(
@@ -121,8 +121,8 @@ def undefined_frame(annotator: Annotator, failures: Sequence[str]) -> pd.DataFra
 def map_classes(probabilities: np.ndarray, vocabulary: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Demographic level of each row and its probability, from probabilities (n, classes) in an annotator's own vocabulary.
 
-    The most probable class decides, as its authors decide, and is then mapped by ``vocabulary`` (class ->
-    level, in output order); the probability is that of all classes of the level. NaN where unknown.
+    As its authors do, the most probable class decides. ``vocabulary`` (class -> level, in output order) maps it
+    to a level. The probability is the sum over all classes of that level, or NaN if the level is unknown.
     """
     mapped = np.array(list(vocabulary.values()), object)
     levels = mapped[np.asarray(probabilities).argmax(1)]
@@ -140,13 +140,12 @@ def annotate_shards(
 ) -> pd.DataFrame:
     """Annotate image shards and write one annotation table, one row per image, in the order given.
 
-    ``aligned_paths`` are the shards of accepted, framed faces, ``screening_paths`` the screening tables. An
-    annotator that reads crops is shown those; one that reads images is shown the accepted ones. An
-    image that was not accepted, cannot be decoded or has no face the annotator finds keeps its row
-    with undefined labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, ...);
-    otherwise that column is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>").
-    The annotator is shown at most 32 images of one prompt at a time: a label depends on no other prompt, and the
-    decoded images fit into memory.
+    ``aligned_paths`` are the shards of accepted, framed faces; ``screening_paths`` are the screening tables. An
+    annotator that reads crops gets the framed faces; one that reads images gets the accepted pictures. An image
+    that was not accepted, cannot be decoded, or in which the annotator finds no face keeps its row, with undefined
+    labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, ...). For other images this column
+    is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>"). The annotator gets at most 32 images
+    at a time, all of one prompt. A label therefore does not depend on other prompts, and images fit into memory.
     """
     nothing = [None] * len(shard_paths)
     jobs = list(zip(shard_paths, aligned_paths or nothing, screening_paths or nothing, strict=True))
@@ -193,7 +192,7 @@ def _with_landmarks(rows: pd.DataFrame, screening_path: str | os.PathLike | None
 def _annotate_groups(
     annotator: Annotator, shard: Shard, source: Shard, rows: pd.DataFrame, accepted: set[str]
 ) -> pd.DataFrame:
-    """Labels of all ``rows`` of a shard, whose images are in ``source``."""
+    """Labels of all ``rows`` of a shard; ``source`` holds the images."""
     members = dict(zip(source.table["image_id"], source.table["member"]))
     counts = [draw.get("count", len(rows)) for draw in draws_of(shard.recipe)]
     ends = np.cumsum(counts if sum(counts) == len(rows) else [len(rows)])

@@ -1,4 +1,4 @@
-"""What an annotator calls what, over all images and within each group."""
+"""Confusion tables: an annotator's answers for every true label, over all images and within each group."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenface.taxonomy import DIMENSIONS
 
 COLUMNS = ["head", "grouping", "group", "truth", "predicted", "n", "rate", "low", "high"]
 
-#: What an answer is called that the annotator did not give.
+#: Stands for a missing answer.
 UNDEFINED = "undefined"
 
 _WORDS = {1: "present", -1: "absent", 0: UNDEFINED}
@@ -21,14 +21,14 @@ _WORDS = {1: "present", -1: "absent", 0: UNDEFINED}
 def confusion(
     truth: pd.DataFrame, answers: pd.DataFrame, attributes: Sequence[str], groups: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """How often each true label was called what, over all images and within each demographic level.
+    """How often each true label got each answer, over all images and within each demographic level.
 
-    ``truth`` has the attributes in {+1, -1, 0} and the dimensions, ``answers`` is an annotation of the same
-    rows in the same order; ``groups`` (the truth by default) has the dimensions by which images are
+    ``truth`` has the attributes in {+1, -1, 0} and the dimensions. ``answers`` is an annotation of the same
+    rows in the same order. ``groups`` (the truth by default) has the dimensions by which images are
     grouped. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
-    ``n`` images and ``rate``, their share among those of that true label (NaN without any) with its
-    95 % Wilson interval over images. Attributes are present or absent. Undefined and unknown truths
-    are left out; an answer that is missing counts as called "undefined".
+    ``n`` images and ``rate``, their share among the images of that true label (NaN if there are none), and
+    its 95 % Wilson interval over images. Attributes are present or absent. Undefined and unknown truths
+    are left out. A missing answer counts as "undefined".
     """
     groups = truth if groups is None else groups
     heads: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}

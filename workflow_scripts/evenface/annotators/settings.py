@@ -19,7 +19,7 @@ BATCH_SIZE = {"ge": 1, "description": "Faces the network processes at once. It d
 
 
 class PublishedSettings(Settings):
-    """What every published network has."""
+    """Settings of every published annotator."""
 
     batch_size: int = Field(32, **BATCH_SIZE)
     precision: Precision = Field("float32")

@@ -1,4 +1,4 @@
-"""What the configuration needs and has, in one message: of ``assets check``, and of the workflow before any work."""
+"""The message on what the configuration needs and has, for ``assets check`` and at the start of the workflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evenface.assets.places import bytes_in_words
 from evenface.assets.registry import Asset, Registry
 from evenface.errors import UserError
 
-#: How much is read of files that are there: nothing (size and time only), those that are new or have changed, all.
+#: Which existing files are read: none (only size and time are looked at), those that are new or have changed, or all.
 Depth = Literal["look", "changed", "full"]
 
 _WIDTH = 110
@@ -69,7 +69,7 @@ def _status(need: Need, registry: Registry, lock: Lock, depth: Depth) -> Status:
 
 
 def _find(choice: str) -> str | None:
-    """The path itself, or the first that a wildcard in its last part matches; None where there is none."""
+    """The path itself, or the first match of a wildcard in its last part; None if there is none."""
     folder, _, name = choice.rpartition("/")
     if not any(sign in name for sign in "*?["):
         return choice if os.path.exists(choice) else None
@@ -81,9 +81,9 @@ def _find(choice: str) -> str | None:
 
 
 def judge(path: str | os.PathLike, registry: Registry, lock: Lock, depth: Depth) -> tuple[str, str]:
-    """State of a file that is there, and what is wrong with it; records its hash where it is new or accepted.
+    """State of an existing file, and what is wrong with it; records its hash if it is new or accepted.
 
-    The published hash decides where the registry has one, else the hash of its first use.
+    The published hash decides if the registry has one, otherwise the hash of the file's first use.
     """
     owner = registry.owner(path)
     known = owner[1] if owner else None
@@ -111,14 +111,14 @@ def _dotted(prefix: str) -> str:
 
 
 def require(needs: Iterable[Need], registry: Registry, depth: Depth = "look") -> None:
-    """Raise UserError with the whole message if something is missing or not what it should be."""
+    """Raise UserError with the whole message if something is missing or wrong."""
     found = statuses(needs, registry, depth)
     if any(status.stops for status in found):
         raise UserError(message(found, registry))
 
 
 def message(found: Sequence[Status], registry: Registry) -> str:
-    """The table of everything the configuration needs, then what to do about what stops it."""
+    """The table of everything the configuration needs, and then what to do about what stops the workflow."""
     rows = [("asset", "needed by", "state", "size", "licence", "path")]
     for status in found:
         asset = registry.assets.get(status.need.asset or "")
@@ -140,7 +140,7 @@ def message(found: Sequence[Status], registry: Registry) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns in plain text, the first row as heading."""
+    """Rows as columns of plain text; the first row is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
@@ -162,7 +162,7 @@ def _remedies(wrong: Sequence[Status], registry: Registry) -> list[str]:
 
 
 def _remedy(group: Sequence[Status], registry: Registry) -> list[str]:
-    """What to do about statuses of one asset and state."""
+    """What to do about ``statuses``, which have one asset and one state."""
     status, need = group[0], group[0].need
     lines = [f"{'; '.join(s.path for s in group)}: {status.state}" + (f", {status.detail}" if status.detail else "")]
     if status.state == "changed":
@@ -192,7 +192,7 @@ def _remedy(group: Sequence[Status], registry: Registry) -> list[str]:
 
 
 def how_to_get(asset: Asset, key: str | None = None) -> list[str]:
-    """Lines that say what an asset is, what its licence allows and how it is got; ``key`` wants it."""
+    """Lines that say what an asset is, what its licence allows and how to get it; ``key`` needs it."""
     limits = f". {asset.limits}" if asset.limits else ""
     lines = _wrap(f"{asset.name}: {asset.title}, by {asset.maker or 'unknown'}. Licence: {asset.licence}{limits}")
     places = ", ".join(file.path for file in asset.files)
@@ -212,10 +212,10 @@ def _wrap(text: str, indent: str = "  ") -> list[str]:
 
 
 def accept(path: str | os.PathLike, registry: Registry) -> str:
-    """Take the file at ``path`` as the one to use from now on; returns a sentence on what was recorded.
+    """Accept the file at ``path`` for use from now on; returns a sentence on what was recorded.
 
-    Where there is no file, a record of it is dropped, so that the next one that comes there is recorded
-    anew. UserError where there is neither, or where the registry has the published hash and it is another file.
+    If the file does not exist, its record is dropped, so that the next file at this path is recorded anew. UserError
+    if there is neither file nor record, or if the registry has a published hash that differs.
     """
     lock = Lock(registry.lock_path)
     if not Path(path).is_file():

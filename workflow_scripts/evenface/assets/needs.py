@@ -1,11 +1,11 @@
-"""Which third-party files a configuration uses: the assets' counterpart of the plan.
+"""Which third-party files a configuration uses.
 
-Pure and quick, because it runs while the DAG is built: it looks at the checked settings and the
-registry and touches no file but to see which of several names exists.
+It runs while the DAG is built, so it must be quick: it reads only the checked settings and the registry, and
+looks at files only to see which of several names exists.
 
-The registry says what serves which key (``needed_by``): ``key`` where the value of a key is the
-path, ``key=value`` and ``key!=value`` where a value calls for the asset (for a list: contains),
-joined by ``and``; ``datasets.*.reader=name`` stands for the folder of every data set in use with that reader.
+The registry says which assets a key needs (``needed_by``): ``key`` if the value of a key is the path;
+``key=value`` and ``key!=value`` if a value needs the asset (for a list: contains), joined by ``and``;
+``datasets.*.reader=name`` for the folder of every data set in use with that reader.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _CLAUSE = re.compile(r"([\w.]+)(?:(!?=)(.*))?")
 
 @dataclass(frozen=True)
 class Need:
-    """Something the configuration uses.
+    """Something that the configuration uses.
 
-    ``key`` is the configuration key that calls for it, ``paths`` where it may lie (one is enough, may
-    hold wildcards below a data set's root), ``asset`` the registry entry whose place that is (None for a path
-    of the user's own), ``offered`` the entries that could be put there, ``chosen`` whether the key's value is that path,
-    and not the name of a part that reads it.
+    ``key`` is the configuration key that needs it. ``paths`` are its possible places; one is enough, and they may
+    have wildcards below a data set's root. ``asset`` is the registry entry that has this place (None for a user's own
+    path). ``offered`` are the entries that could be put there. ``chosen`` says whether the key's value is this path;
+    otherwise it names a part that reads the file.
     """
 
     key: str
@@ -44,12 +44,12 @@ class Need:
 
     @property
     def is_data(self) -> bool:
-        """Whether it is part of a data set: looked for, and not hashed."""
+        """Whether it is part of a data set, which must exist but is not hashed."""
         return self.key.startswith("datasets.")
 
 
 def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
-    """Everything the checked ``settings`` use that the workflow does not make itself, in the order of its stages."""
+    """Everything that the checked ``settings`` use and the workflow does not make, in the order of its stages."""
     found = [
         *_generator(settings, registry),
         *_screening(settings, registry),
@@ -67,7 +67,7 @@ def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 
 
 def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
-    """What the generator and the annotators of ``latent_directions`` use: asked for by no default target."""
+    """What the generator and the annotators of ``latent_directions`` use. Default targets need none."""
     latent = settings["latent_directions"]
     annotators = dict.fromkeys((latent["labels_from"], latent["accepted_by"]))
     return [
@@ -77,7 +77,7 @@ def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 
 
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
-    """The annotators that run: those listed, and those that labels, demographics or the validation come from."""
+    """The annotators that run: the listed ones, and the sources of labels, demographics and validation."""
     annotation = settings["annotation"]
     names = [*annotation["annotators"], annotation.get("validate", {}).get("by")]
     for generator in generators_of(settings["generation"]):
@@ -89,7 +89,7 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
 
 
 def used_datasets(settings: Mapping[str, Any]) -> list[str]:
-    """The data sets that are read: those of runs, of the evaluation, and of networks trained or calibrated here."""
+    """The data sets that are read by runs, by the evaluation, and by networks trained or calibrated here."""
     names = [run["real"] for run in settings["runs"].values() if run.get("real")]
     names.append(settings["evaluation"]["dataset"])
     if "trained_here" in used_annotators(settings):
@@ -105,7 +105,7 @@ def used_datasets(settings: Mapping[str, Any]) -> list[str]:
 
 
 def value_of(settings: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key, None where the configuration has no such key."""
+    """The value of a dotted key; None if the configuration does not have the key."""
     value: Any = settings
     for step in key.split("."):
         value = value.get(step) if isinstance(value, Mapping) else None
@@ -121,7 +121,7 @@ def _path_need(registry: Registry, key: str, path: str, chosen: bool = True) -> 
 
 
 def _holds(settings: Mapping[str, Any], condition: str) -> str | None:
-    """The key of a condition that holds, None for one that does not; a bare key holds by having a value."""
+    """The key of a condition, if the condition holds, else None. A bare key holds if it has a value."""
     first = None
     for clause in condition.split(" and "):
         matched = _CLAUSE.fullmatch(clause.strip())
@@ -139,7 +139,7 @@ def _holds(settings: Mapping[str, Any], condition: str) -> str | None:
 
 
 def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) -> Iterator[Need]:
-    """Needs of keys below ``start``: files whose path a key gives, and assets that a value calls for."""
+    """Needs of keys below ``start``: files whose path is a key's value, and assets that a value needs."""
     paths: dict[str, str] = {}
     for asset in registry:
         for condition in asset.needed_by:
@@ -231,7 +231,7 @@ def _runs(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
 
 
 def assets_of_reader(registry: Registry, reader: str) -> list[Asset]:
-    """The data sets whose published files a reader takes."""
+    """The registry's data sets that a reader reads."""
     return [
         asset
         for asset in registry

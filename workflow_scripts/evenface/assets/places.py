@@ -1,25 +1,25 @@
-"""How paths and sizes of assets are written; it imports nothing of ours, so jobs do not need the parser of the registry."""
+"""How paths and sizes of assets are written. It imports nothing of evenface, so jobs need not load the registry."""
 
 from __future__ import annotations
 
 import os
 from pathlib import PurePath
 
-#: Most bytes of a download whose size and bound the registry does not tell.
+#: Largest download, in bytes, if the registry states neither size nor bound.
 MAX_BYTES = 20 * 10**9
 
-#: Folders the workflow's own rules fill: what is configured to lie there is not asked of the user.
+#: Folders that the workflow's own rules fill; the user need not provide files in them.
 MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
 
 #: The model that is part of the repository.
 SHIPPED = "models/text-to-face"
 
-#: What a key for weights says where a rule of the workflow trains them.
+#: The value of a key for weights that a rule of the workflow trains.
 TRAINED_HERE = "trained_here"
 
 
 def made_here(path: str) -> bool:
-    """Whether a configured path is one that a rule of the workflow writes, or the word for it."""
+    """Whether a rule of the workflow writes a configured path; also true for ``trained_here``."""
     if path == TRAINED_HERE:
         return True
     parts = PurePath(place(path)).parts
@@ -27,7 +27,7 @@ def made_here(path: str) -> bool:
 
 
 def place(path: str | os.PathLike) -> str:
-    """A path in one spelling: relative to the working directory where it lies below it, else absolute."""
+    """A path in one spelling: relative if it is below the working directory, else absolute."""
     absolute = os.path.abspath(path)
     below = os.path.relpath(absolute)
     return absolute if below.startswith(os.pardir + os.sep) or below == os.pardir else below.replace(os.sep, "/")

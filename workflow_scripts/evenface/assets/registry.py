@@ -1,8 +1,8 @@
 """The registry of third-party weights and data sets: ``models/registry.yaml``.
 
 One entry per asset: what it is, who made it, what its licence allows, where it comes from, where it
-goes, and which configuration keys it serves. Read while the DAG is built, so nothing heavy is
-imported here.
+goes, and which configuration keys use it. It is read while the DAG is built, so this module imports
+nothing slow.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ class Asset:
 
     @property
     def fetched_by(self) -> str | None:
-        """The rule that fetches it, None where a person must."""
+        """The rule that fetches it; None if a person must get it."""
         return "download_asset" if self.how == "http" else self.rule
 
     def size(self) -> str:
-        """Its size in words; ``unknown`` where no source states it."""
+        """Its size in words; ``unknown`` if no source states it."""
         if self.files and all(file.bytes for file in self.files):
             return bytes_in_words(sum(file.bytes or 0 for file in self.files))
         return self.about or "unknown"
@@ -90,7 +90,7 @@ class Registry:
         return iter(self.assets.values())
 
     def __getitem__(self, name: str) -> Asset:
-        """The asset ``name``; UserError with near names otherwise."""
+        """The asset ``name``; UserError with similar names otherwise."""
         if name not in self.assets:
             near = [other for other in self.assets if name.lower() in other]
             raise UserError(unknown_name(f"assets of {self.path}", name, near or self.assets))
@@ -98,13 +98,13 @@ class Registry:
 
     @property
     def lock_path(self) -> Path:
-        """Where the hashes of files in use are recorded: beside the registry, or in models/ of the working directory
-        where the registry lies outside it, for paths in the record are relative to there."""
+        """The file that records the hashes of files in use: beside the registry. If the registry is outside the working
+        directory, it is in models/ of the working directory, because the record's paths are relative to it."""
         beside = Path(place(self.path)).with_suffix(".lock")
         return Path("models") / beside.name if beside.is_absolute() else beside
 
     def owner(self, path: str | os.PathLike) -> tuple[Asset, AssetFile] | None:
-        """The asset and file that belong at ``path``, None for a file of the user's own."""
+        """The asset and file that belong at ``path``; None for a user's own file."""
         wanted = place(path)
         for asset in self:
             for file in asset.files:
@@ -157,7 +157,7 @@ def _asset(name: str, entry: Mapping[str, Any]) -> Asset:
 
 
 def _contradictions(assets: Mapping[str, Asset]) -> Iterator[str]:
-    """What the schema cannot say: how something is fetched fits what is known about it; places are unique."""
+    """Check what the schema cannot: the entry has what its way of fetching needs; places are unique."""
     seen: dict[str, str] = {}
     for asset in assets.values():
         where = f"assets.{asset.name}"

@@ -1,4 +1,4 @@
-"""How far two annotators say the same, over all images and within each group."""
+"""How far two annotators agree, over all images and within each group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLUMNS = ["annotator_a", "annotator_b", "kind", "name", "grouping", "group", "n
 def cohens_kappa(a: np.ndarray, b: np.ndarray) -> float:
     """Cohen's kappa of two label arrays (n,): (p_o - p_e) / (1 - p_e), chance agreement from the margins.
 
-    NaN for no images, and where both always give the same one label, so that p_e is 1. Cohen,
+    NaN without images, and if both always give the same single label, because p_e is then 1. Cohen,
     Educational and Psychological Measurement 20 (1960).
     """
     if not len(a):
@@ -32,10 +32,10 @@ def agreement(annotations: Mapping[str, pd.DataFrame], groups: pd.DataFrame) -> 
 
     ``annotations`` maps names to annotation tables (image_id, ``label_<Name>``, dimensions), ``groups`` has
     image_id and the dimensions by which images are grouped, such as what the prompt asked for.
-    Compared are images in both tables and in ``groups``; an attribute counts where both labels are
-    defined, a dimension where both levels are known, and ``undefined`` says how many were not.
-    Columns: ``COLUMNS``; ``kind`` is attribute or dimension; ``grouping`` is all or a dimension;
-    ``agreement`` in [0, 1] and ``kappa`` are NaN without images. Raises UserError for repeated ids.
+    Images in both tables and in ``groups`` are compared. An attribute counts if both labels are defined, a
+    dimension if both levels are known; ``undefined`` is the number of images that do not count. Columns:
+    ``COLUMNS``; ``kind`` is attribute or dimension; ``grouping`` is all or a dimension; ``agreement`` in [0, 1]
+    and ``kappa`` are NaN without images. Raises UserError for repeated ids.
     """
     for name, table in {**annotations, "groups": groups}.items():
         repeated = table["image_id"][table["image_id"].duplicated()]

@@ -1,4 +1,4 @@
-"""Annotators compared over a whole generated set: with each other, with the truth, and with what the prompts asked for."""
+"""Compares annotators over a whole generated set: with each other, with the truth, and with the prompts' requests."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def write_comparison(
 ) -> None:
     """Write two CSV tables on the annotators of some shards.
 
-    ``tables`` maps an annotator to its annotation tables. ``agreement_path``: every pair, see
-    :func:`evenface.audit.agreement.agreement`. ``confusion_path``: every annotator against the
-    generator's truth, where that is among them, and against what the prompts asked for: columns
-    ``reference`` (ground_truth or requested) and ``annotator``, then those of
-    :mod:`evenface.annotators.confusion`. Both compare ``attributes`` and the demographic dimensions, on
+    ``tables`` maps an annotator to its annotation tables. ``agreement_path`` compares every pair, see
+    :func:`evenface.audit.agreement.agreement`. ``confusion_path`` compares every annotator with the
+    generator's truth, if the annotators include it, and with what the prompts asked for. Its columns are
+    ``reference`` (ground_truth or requested), ``annotator``, and those of
+    :mod:`evenface.annotators.confusion`. Both files compare ``attributes`` and the demographic dimensions, on
     images that screening accepted, grouped by what was asked for.
     """
     annotations = {}

@@ -1,7 +1,7 @@
-"""Does the magnitude fall when a face gets harder to recognise, and equally in every group? Measured on rendered faces.
+"""Measures on rendered faces whether the magnitude falls when faces get harder to recognise, equally in every group.
 
 A renderer can change one factor and keep all others. The people are balanced over demographic cells, and no
-network has seen them. Each is photographed once, and then turned away, blurred, coarser, or partly covered.
+network was trained on them. Each is photographed once, and then turned away, blurred, reduced, or partly covered.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from evenface.seeds import seed_from
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
 
-#: Factor -> levels from mild to severe: yaw of the head in degrees, standard deviation of a Gaussian blur in
-#: pixels of the aligned crop, side in pixels of the image the crop is reduced to, covered share of it.
+#: Factor -> levels from mild to severe: yaw of the head in degrees; standard deviation of a Gaussian blur, in
+#: pixels of the aligned crop; side, in pixels, to which the crop is reduced; covered share of the crop.
 LEVELS: dict[str, tuple[float, ...]] = {
     "yaw": (15, 30, 45, 60, 75),
     "blur": (1, 2, 3, 5),
     "resolution": (56, 28, 20, 12),
     "occlusion": (0.1, 0.2, 0.3, 0.5),
 }
-#: The factor of the undegraded picture, its level 0.
+#: The name in place of a factor for the undegraded picture; its level is 0.
 CLEAN = "clean"
 
-#: Eyes as far apart as in aligned CelebA, and room enough around them for the crop of a head that is turned away.
+#: The eyes have the distance of aligned CelebA, with enough room around them to crop a head that is turned away.
 _FRAMING = Framing(width=248, height=280, eye_x=124.0, eye_y=140.0)
 
 
@@ -52,7 +52,7 @@ class Sitter:
 
 
 def sitters(per_cell: int, seed: int, place: str) -> list[Sitter]:
-    """``per_cell`` people of every combination of gender, age and ethnicity, of a seed of their own."""
+    """``per_cell`` people of every combination of gender, age and ethnicity; their seed is used nowhere else."""
     people = []
     for cell, number in product(product(*DIMENSIONS.values()), range(per_cell)):
         demographics = dict(zip(DIMENSIONS, cell, strict=True))
@@ -65,7 +65,7 @@ def sitters(per_cell: int, seed: int, place: str) -> list[Sitter]:
 def crops_of(sitter: Sitter, renderer: Renderer, place: Domain) -> Iterator[tuple[str, float, np.ndarray]]:
     """Factor, level and recognition crop of the clean picture and of every level of :data:`LEVELS`.
 
-    Crops are aligned by the true landmarks: what a detector misses is not the network's doing.
+    Crops are aligned by the true landmarks, so a detector's errors do not count against the network.
     """
 
     def crop(face: Face) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Weights on disk: our own models, and networks as their authors publish them.
 
-Our models are a safetensors file with a JSON manifest of the same stem beside it (``own``). Published
-files are read by a machine that creates tensors and plain values only and executes nothing
-(``pickled``, ``torch_files``; ``network_pickles`` for whole networks), or as safetensors or Keras files; every tensor must fit the network
-(``layouts``, ``fitting``).
+Our models are a safetensors file and a JSON manifest of the same stem (``own``). Published pickles are read by
+a small machine that creates only tensors and plain values and executes nothing (``pickled``, ``torch_files``;
+``network_pickles`` for whole networks). Safetensors and Keras files are read too. Every tensor must fit the
+network (``layouts``, ``fitting``).
 """
 
 from evenface.checkpoints.layouts import LAYOUTS

@@ -1,4 +1,4 @@
-"""Whole models of unknown shape, from pickles to safetensors: for programs that read their own weights."""
+"""Rewrites whole models of unknown shape from pickles to safetensors, for programs that read weights themselves."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ _CODES = {
 def rewrite_as_safetensors(path: str | os.PathLike, out: str | os.PathLike, *, max_bytes: int) -> None:
     """Write the tensors of a file of ``torch.save`` (or safetensors) as safetensors, one at a time.
 
-    Tensors below ``state_dict`` (however often wrapped) are taken, what else the file holds is left behind. Two names
-    of one tensor are written twice. Raises UserError naming the file when it is unsafe, damaged, larger than
-    ``max_bytes``, or holds no tensors.
+    Only tensors are written; a wrapping ``state_dict`` (even several) is removed. A tensor with two names is written
+    twice. Raises UserError naming the file when it is unsafe, damaged, larger than ``max_bytes``, or without tensors.
     """
     content: Any = read_published(path, max_bytes)
     for _ in range(_WRAPPINGS):
@@ -46,7 +45,7 @@ def rewrite_as_safetensors(path: str | os.PathLike, out: str | os.PathLike, *, m
     if isinstance(content, Mapping):
         tensors = {n: t for n, t in content.items() if type(n) is str and isinstance(t, StoredTensor)}
     if not tensors:
-        raise UserError(f"{path}: holds no dictionary of tensors; take the file as its authors publish it")
+        raise UserError(f"{path}: does not hold a dictionary of tensors; take the file as its authors publish it")
     if sum(tensor.nbytes for tensor in tensors.values()) > 2 * max_bytes:
         raise UserError(f"{path}: its tensors together are far larger than the file; it is damaged")
     with atomic_path(out) as temporary, open(temporary, "wb") as file:

@@ -1,4 +1,4 @@
-"""Puts stored tensors into a network, or says which one does not belong there."""
+"""Puts stored tensors into a network, or names the first one that does not fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 _REMEDY = "take the file as its authors publish it"
-#: A published file may hold float64 or two moments of an optimiser beside the weights, and its own descriptions.
+#: Factor and bytes for :func:`size_limit`. Besides the weights, a published file may hold an optimiser's two moments and
+#: its own descriptions, or the weights are float64.
 _SIZE_FACTOR = 4
 _SIZE_SPARE = 64 << 20
 
@@ -22,7 +23,7 @@ Build = Callable[[], "torch.nn.Module"]
 
 
 def skeleton(build: Build) -> torch.nn.Module:
-    """The network with names, shapes and types but no memory for its tensors; filling them would take time.
+    """The network with names, shapes and types, but without memory for its tensors, because filling them takes time.
 
     A network whose construction needs numbers is built as usual.
     """
@@ -36,7 +37,7 @@ def skeleton(build: Build) -> torch.nn.Module:
 
 
 def size_limit(build: Build, spare_bytes: int = 0) -> int:
-    """Bytes a checkpoint of that network can plausibly have."""
+    """Largest plausible size of a checkpoint of that network, in bytes."""
     state = skeleton(build).state_dict()
     return _SIZE_FACTOR * sum(t.numel() * t.element_size() for t in state.values()) + _SIZE_SPARE + spare_bytes
 
@@ -54,9 +55,9 @@ def fit(
 ) -> torch.nn.Module:
     """The network with the ``stored`` tensors, on the CPU.
 
-    Every tensor must be there with its shape, and no other. Numbers stored as float16, bfloat16 or
-    float64 are rounded to the network's float32 and must be finite then; integers must be of the
-    network's type. Raises UserError naming the file, the first offender and a remedy, to which
+    ``stored`` must hold exactly the network's tensors, each with its shape. Numbers stored as float16,
+    bfloat16 or float64 are rounded to the network's float32 and must then be finite. Integers must have
+    the network's type. Raises UserError naming the file, the first tensor that does not fit, and a remedy;
     ``hint`` may add what the file is instead.
     """
     import torch
@@ -82,7 +83,7 @@ def fit(
 def start_from(
     network: torch.nn.Module, stored: Mapping[str, StoredTensor], path: str | os.PathLike, free: Collection[str] = ()
 ) -> list[str]:
-    """Give ``network`` the ``stored`` tensors; those named in ``free`` may be missing or of another shape and are kept.
+    """Give ``network`` the ``stored`` tensors. Those in ``free`` may be missing or have another shape; they are kept.
 
     Returns the names that were kept. Raises UserError as :func:`fit` does.
     """
@@ -98,7 +99,7 @@ def start_from(
 
 
 def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTensor]) -> str:
-    """What is wrong with names, shapes and types; empty when they fit."""
+    """The first mistake in names, shapes and types; empty when they fit."""
     for name, like in expected.items():
         if name not in stored:
             return f"tensor {name!r} is missing; this is not a checkpoint of that network"
@@ -137,7 +138,7 @@ def _read(name: str, stored: StoredTensor, like: torch.Tensor, path: str | os.Pa
 
 
 def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:
-    """Whether tensors without memory would remain that no state dictionary lists."""
+    """Whether tensors that are in no state dictionary would stay without memory."""
     import torch
 
     if any(buffer.is_meta for name, buffer in network.named_buffers() if name not in expected):
@@ -150,7 +151,7 @@ def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bo
 
 
 def without_drawing(build: Build) -> torch.nn.Module:
-    """The network with its constants computed; slow draws of weights, which take seconds, give zeros."""
+    """The network with its constants computed. Random weights that take seconds to draw are zeros instead."""
     import torch
     from torch.overrides import TorchFunctionMode
 

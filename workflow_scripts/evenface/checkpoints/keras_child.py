@@ -1,7 +1,7 @@
-"""Run as a program of its own: copies the weights of a Keras HDF5 file to a plain file.
+"""Runs as its own program: copies the weights of a Keras HDF5 file to a plain file.
 
-The HDF5 library is written in C and was never made for hostile files, so it runs in a process whose
-memory and time are limited and whose crash is only an answer. Standard input is a JSON object:
+The HDF5 library is written in C and was not made for hostile files. It therefore runs in a process with
+limited memory and time; if it crashes, the file is refused. Standard input is a JSON object:
 
 ``path``      the HDF5 file
 ``target``    descriptor, open for writing, that receives all weights one after the other
@@ -28,7 +28,7 @@ _MAX_LAYERS = 1000
 _MAX_WEIGHTS = 8
 _MAX_NAME_BYTES = 1000
 _FLOATS = {"<f2": "float16", "<f4": "float32", "<f8": "float64"}
-#: Filters the library has built in; any other could make it load a program from disk.
+#: Filters built into the library; any other filter could make it load a program from disk.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -37,7 +37,7 @@ class _Refused(Exception):
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """The texts of an attribute, at most _MAX_LAYERS of them."""
+    """The texts of an attribute; at most _MAX_LAYERS are accepted."""
     if attribute not in group.attrs:
         raise _Refused(f"the attribute {attribute!r} is missing; a Keras weights file of the older kind has it")
     identity = h5py.h5a.open(group.id, attribute.encode())
@@ -54,7 +54,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
 
 
 def _child(group: h5py.Group, name: str, kind: type) -> h5py.Group | h5py.Dataset:
-    """What lies under ``name``, every step a plain link within this file."""
+    """The entry ``name``; every step of its path must be a plain link within this file."""
     item = group
     for part in name.split("/"):
         if part in ("", ".", ".."):
@@ -84,7 +84,7 @@ def _layers(file: h5py.File) -> Iterator[tuple[str, list[h5py.Dataset]]]:
 
 
 def _check(name: str, dataset: h5py.Dataset, shape: list[int]) -> str:
-    """The dataset's element type; raises what speaks against reading it."""
+    """The dataset's element type; raises _Refused if the dataset must not be read."""
     if list(dataset.shape or ()) != shape or dataset.shape is None:
         raise _Refused(f"the tensor {name!r} has shape {dataset.shape}, the network needs {tuple(shape)}")
     dtype = _FLOATS.get(dataset.dtype.str)
@@ -142,7 +142,7 @@ def main() -> None:
     except MemoryError:
         answer = {"error": "it needs far more memory than the network's weights"}
     except Exception as error:  # the library fails in many ways on a damaged file
-        answer = {"error": f"it is damaged or no Keras weights file ({str(error)[:200]})"}
+        answer = {"error": f"it is damaged or not a Keras weights file ({str(error)[:200]})"}
         if getattr(error, "errno", None) is not None:
             answer["errno"] = error.errno
     json.dump(answer, sys.stdout)

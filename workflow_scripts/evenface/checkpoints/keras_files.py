@@ -21,14 +21,14 @@ from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage, StoredTe
 from evenface.errors import raise_if_machine
 
 _CHILD = Path(__file__).with_name("keras_child.py")
-#: What the library may take beyond the weights themselves.
+#: Memory that the library may use beyond the weights, in bytes.
 _SPARE_MEMORY = 512 << 20
 _SECONDS = 30
 _BYTES_PER_SECOND = 4 << 20
 
 
 def keras_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """A weight's shape in Keras: kernels are (rows, columns, in, out) or (in, out) there."""
+    """A weight's shape in Keras, where kernels are (rows, columns, in, out) or (in, out)."""
     if len(shape) == 4:
         out, inputs, rows, columns = shape
         return rows, columns, inputs, out
@@ -39,9 +39,8 @@ def keras_shape(shape: Sequence[int]) -> tuple[int, ...]:
 def keras_weights(path: Path, shapes: Mapping[str, Sequence[int]]) -> Iterator[dict[str, StoredTensor]]:
     """The weights of a Keras file under the names of ``shapes``, in PyTorch's layout, while the context lasts.
 
-    ``shapes`` are a network's tensors in order, kernel and bias of each layer following each other.
-    Raises Malformed when the file does not hold exactly these, is damaged, or takes too much
-    memory or time.
+    ``shapes`` lists a network's tensors in order: for each layer, the kernel and then the bias. Raises
+    Malformed when the file does not hold exactly these, is damaged, or takes too much memory or time.
     """
     names = list(shapes)
     expected = [list(keras_shape(shape)) for shape in shapes.values()]
@@ -66,7 +65,7 @@ def keras_weights(path: Path, shapes: Mapping[str, Sequence[int]]) -> Iterator[d
 
 
 def _transposed(dtype: str, shape: tuple[int, ...], storage: Storage) -> StoredTensor:
-    """A kernel as PyTorch lays it out: only the strides differ."""
+    """A kernel in PyTorch's order of axes; only the strides change."""
     strides = contiguous_strides(shape)
     if len(shape) == 4:
         order = (3, 2, 0, 1)
@@ -76,7 +75,7 @@ def _transposed(dtype: str, shape: tuple[int, ...], storage: Storage) -> StoredT
 
 
 def _ask(task: dict) -> list[list]:
-    """What the reading process answers. Raises Malformed when it refuses, dies or takes too long."""
+    """The answer of the reading process. Raises Malformed when it refuses, crashes or takes too long."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("HDF5_")},
         "HDF5_PLUGIN_PRELOAD": "::",  # no filter is loaded from disk
@@ -100,7 +99,7 @@ def _ask(task: dict) -> list[list]:
     try:
         answer = json.loads(done.stdout)
     except ValueError:
-        raise Malformed("the HDF5 library broke down over it; it is damaged or was made to do harm") from None
+        raise Malformed("the HDF5 library crashed while reading it; it is damaged or was made to do harm") from None
     if "errno" in answer:
         error = OSError(answer["errno"], answer["error"])
         raise_if_machine(error, task["path"])

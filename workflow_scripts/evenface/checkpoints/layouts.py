@@ -18,13 +18,13 @@ from evenface.checkpoints.stored import Malformed, StoredTensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a family's tensors are and what else a file may hold.
+    """Where the tensors of a family of networks are, and what else a file may hold.
 
-    ``under``: keys of the outer dictionary, the first one present is taken; empty string: the file
-    itself is the dictionary of tensors. ``prefixes``: what precedes the network's own tensor names, the
-    same in the whole file. ``ignored``: pattern of whole tensor names that may be there and are not
-    read. ``spare_bytes``: room for ignored tensors beyond what :func:`size_limit` allows anyhow.
-    ``keras``: the weights also exist as Keras files.
+    ``under``: keys of the outer dictionary; the first one present is taken. An empty string means that the
+    file itself is the dictionary of tensors. ``prefixes``: possible prefixes of the network's own tensor
+    names; a file uses one for all. ``ignored``: pattern of whole tensor names that may be present and are not
+    read. ``spare_bytes``: room for ignored tensors, beyond :func:`size_limit`. ``keras``: the weights also
+    exist as Keras files.
     """
 
     under: tuple[str, ...] = ("",)
@@ -48,10 +48,10 @@ class Layout:
         raise Malformed(f"key {wanted} is missing; the published file is a dictionary with it, this one has {held}")
 
     def named(self, tensors: Mapping[Any, Any], expected: Mapping[str, Any]) -> dict[str, StoredTensor]:
-        """The tensors under the network's own names, ignorable ones left out.
+        """The tensors under the network's own names, without ignored ones.
 
-        ``expected`` are the network's names. Raises Malformed for an entry that is no tensor, no
-        known prefix, or several.
+        ``expected`` are the network's names. Raises Malformed for an entry that is not a tensor, for an
+        unknown prefix, and for several prefixes in one file.
         """
         kept: dict[str, StoredTensor] = {}
         # In a converted file, which holds the network alone, a name like an ignored one is the network's own.
@@ -110,6 +110,6 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def siblings(name: str) -> list[str]:
-    """The other names of the same system, whose files a user may mix up."""
+    """The other published names of the same system; users may mix up their files."""
     system = name.partition("-")[0]
     return [other for other in LAYOUTS if other != name and other.partition("-")[0] == system]

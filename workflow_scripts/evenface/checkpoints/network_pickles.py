@@ -1,10 +1,10 @@
 """The pickles in which StyleGAN3's trainer saves networks (``network-snapshot-*.pkl`` and the published files).
 
 Such a file is a pickle of a dictionary of whole network objects. Each object carries the program
-text of the module that defines it, which the original runs on loading, and each storage of numbers is a
-second pickle inside the first. Here the text is a string nobody reads: the machine of ``pickled`` makes
-records of attributes out of the objects and describes the inner pickles as storages, and what is taken from
-them are the tensors of the averaged generator and the arguments of its constructor.
+text of the module that defines it, which the original runs on loading. Each storage of numbers is a second
+pickle inside the first. Here the text stays an unused string. The machine of ``pickled`` turns the objects into
+records of attributes and describes the inner pickles as storages. Only the tensors of the averaged generator and
+the arguments of its constructor are taken.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from evenface.checkpoints.pickled import INERT, Machine, Name, TypedStorage, int
 from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage, StoredTensor
 from evenface.checkpoints.torch_files import LEGACY_MAGIC, LEGACY_PROTOCOL
 
-#: No published network has a tenth of these.
+#: Bounds; published networks need less than a tenth of each.
 MAX_INSTRUCTIONS = 1_000_000
 _MAX_TEXT_BYTES = 32 << 20
 _MAX_PARTS = 20_000
 _MAX_DEPTH = 16
-#: What precedes the numbers in a storage's own pickle takes some 300 bytes.
+#: Bound, in bytes, of what precedes the numbers in a storage's own pickle; it takes about 300.
 _MAX_STORAGE_HEAD = 2048
 _STORAGE_COST = 64
 
@@ -36,7 +36,7 @@ _ARRAYS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
 }
-#: Packages of the original: what a discriminator or an augmentation may name in them is inert here.
+#: Packages of the original; names in them, as discriminators or augmentations use, are inert here.
 _PACKAGES = ("torch_utils", "training", "dnnlib", "metrics")
 _TENSORFLOW = ("dnnlib.tflib", "tflib", "tensorflow")
 _POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
@@ -44,7 +44,7 @@ _POSITIONAL = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 
 @dataclass(frozen=True)
 class NetworkObject:
-    """A saved object: the name of its class and its attributes. Nothing of it was made."""
+    """A saved object: the name of its class and its attributes. The object itself is not created."""
 
     class_name: str
     state: Mapping[str, Any]
@@ -75,7 +75,7 @@ class _NetworkMachine(Machine):
         return super().take(count)
 
     def skip(self, count: int) -> None:
-        """A byte string: almost all of the file, so it is not copied."""
+        """Skip a byte string without copying it; byte strings are almost all of the file."""
         if count > len(self.data) - self.position:
             raise Malformed("the file ends inside a tensor; it is cut short, download it again")
         self.push(_Bytes(self.position, count))
@@ -160,10 +160,10 @@ def _network_object(meta: Any) -> NetworkObject:
 
 
 def read_network_pickle(path: Path) -> tuple[dict[str, StoredTensor], dict[str, Any]]:
-    """The tensors of ``G_ema`` by dotted name, and the arguments its constructor was given.
+    """The tensors of ``G_ema`` by dotted name, and the arguments of its constructor.
 
-    Nothing of a tensor is read yet. Raises Malformed for what is no such pickle, and for StyleGAN2's and
-    TensorFlow's; Refused naming what the file refers to beyond networks, arrays and plain values.
+    The tensors' numbers are not read yet. Raises Malformed for a file of another kind, including pickles of StyleGAN2
+    and TensorFlow. Raises Refused, with the names, if the file refers to more than networks, arrays and plain values.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         machine = _NetworkMachine(data, path)
@@ -178,10 +178,10 @@ def read_network_pickle(path: Path) -> tuple[dict[str, StoredTensor], dict[str, 
         )
     network = content["G_ema"]
     if not isinstance(network, NetworkObject):
-        raise Malformed("its entry 'G_ema' is no network")
+        raise Malformed("its entry 'G_ema' is not a network")
     tensors = dict(_tensors(network, "", [_MAX_PARTS], _MAX_DEPTH))
     if "synthesis.b4.const" in tensors:
-        raise Malformed("a StyleGAN2 network, another generator; StyleGAN3's are read here")
+        raise Malformed("a network of StyleGAN2, which is another generator; only StyleGAN3's networks are read")
     return tensors, _arguments(network)
 
 
@@ -208,7 +208,7 @@ def _tensors(network: NetworkObject, prefix: str, left: list[int], depth: int) -
 
 
 def _arguments(network: NetworkObject) -> dict[str, Any]:
-    """The constructor's arguments, those given by position included."""
+    """The constructor's arguments, including those given by position."""
     named, positional = network.state.get("_init_kwargs", {}), network.state.get("_init_args", ())
     if not isinstance(named, dict) or not isinstance(positional, tuple) or len(positional) > len(_POSITIONAL):
         raise Malformed("its network does not say how it was constructed")

@@ -1,4 +1,4 @@
-"""Our own models: a safetensors file and a JSON manifest of the same stem beside it."""
+"""Our own models: a safetensors file, and a JSON manifest of the same stem."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from evenface.storage.atomic import atomic_path, write_json
 if TYPE_CHECKING:
     import torch
 
-#: Raised when a manifest written by an older version would be misread.
+#: Version of the manifest; raise it when a manifest of an older version would be misread.
 MANIFEST_VERSION = 1
 _MAX_MANIFEST_BYTES = 4 << 20
 
 
 def manifest_path(model_path: str | os.PathLike) -> Path:
-    """Where the manifest of a model lies: the same name with the suffix ``.json``."""
+    """Path of a model's manifest: the same name with the suffix ``.json``."""
     return Path(model_path).with_suffix(".json")
 
 
@@ -36,10 +36,9 @@ def save_model(
 ) -> dict[str, Any]:
     """Write weights and manifest, each atomically, the manifest first; returns the manifest as written.
 
-    ``manifest["network"]`` must hold ``name``, ``settings`` and, for a trainable classifier, ``outputs`` as
-    ``networks.build`` takes them. The
-    hash of the weights is added, so that a manifest beside other weights is noticed on loading. ``metadata`` are
-    texts for the header of the weights' own file.
+    ``manifest["network"]`` must hold ``name``, ``settings`` and, for a trainable classifier, ``outputs``, as
+    ``networks.build`` takes them. The manifest also gets the hash of the weights, so that loading notices a manifest
+    of other weights. ``metadata`` are texts for the header of the weights' own file.
     """
     from safetensors.torch import save
 
@@ -83,7 +82,9 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> tuple[torch.nn.M
         build = lambda: networks.build(name, settings, outputs)  # noqa: E731
         limit = size_limit(build)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{manifest_path(path)}: describes no network ({error}); train the model again") from error
+        raise UserError(
+            f"{manifest_path(path)}: does not describe a network ({error}); train the model again"
+        ) from error
     try:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

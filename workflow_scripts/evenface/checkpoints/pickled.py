@@ -1,14 +1,14 @@
-"""A reader of the pickles that ``torch.save`` writes which cannot run code.
+"""Reads the pickles that ``torch.save`` writes, without running code.
 
-It is a small stack machine for the part of the pickle language such files use. Nothing is imported
-and nothing is called: a name in the pickle is looked up in the tables below and becomes a plain
-value, a described tensor, or something inert, and a file with any other name is refused with all
-those names. Unlike an unpickler restricted to safe functions it also allocates nothing a crafted file
-could inflate: ``torch.load(weights_only=True)`` of torch 2.14 makes a gigabyte out of a 400-byte file
-that calls ``bytearray(10**9)``.
+It is a small stack machine for the part of the pickle language that such files use. It imports and calls
+nothing. A name in the pickle is looked up in the tables below and becomes a plain value, a described
+tensor, or something inert. A file with any other name is refused, and the message lists these names. A crafted
+file cannot make it allocate much memory either. An unpickler restricted to safe functions cannot prevent this:
+``torch.load(weights_only=True)`` of torch 2.14 makes a gigabyte out of a 400-byte file that calls
+``bytearray(10**9)``.
 
-The language is that of Python's ``pickletools``; how tensors are laid down in it is what
-``torch.save`` writes (``torch/_utils.py``, ``torch/serialization.py``).
+Sources: Python's ``pickletools`` for the language; ``torch/_utils.py`` and ``torch/serialization.py`` for how
+``torch.save`` stores tensors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STORAGES = {
     "BoolStorage": "bool",
 }
 
-#: Names whose values no network needs but harmless bookkeeping of trainers has: read as inert.
+#: Names in harmless bookkeeping of trainers. Networks do not need their values; they are read as inert.
 _INERT = {
     ("torch", "device"),
     ("argparse", "Namespace"),
@@ -63,18 +63,18 @@ _KNOWN = {
     *(("torch", name) for name in _STORAGES),
 }
 
-#: What a persistent id stands for: (kind of storage as torch names it, key, elements, rest) -> storage.
+#: Finds the storage of a persistent id: (kind of storage as torch names it, key, elements, rest) -> storage.
 FindStorage = Callable[[str, str, int, tuple], Storage]
 
 
 class Inert:
-    """Stands for a value that is not needed and was not made."""
+    """Stands for a value that is not needed and was not created."""
 
     __slots__ = ()
 
 
 class Name:
-    """A module and a name in it as a pickle states them; never imported."""
+    """A module and a name in it, as a pickle states them; never imported."""
 
     __slots__ = ("name", "pair")
 
@@ -101,16 +101,16 @@ INERT = Inert()
 def read_pickle(data: bytes, start: int = 0, find_storage: FindStorage | None = None) -> tuple[Any, int]:
     """The value of the pickle at ``data[start:]`` and the position after it.
 
-    Dictionaries, lists, tuples, strings, bytes, numbers, truth values and None are themselves, tensors
-    are StoredTensor, harmless objects :data:`INERT`. Raises Refused naming what the file refers to
-    beyond these, Malformed when it is no such pickle or exceeds the bounds.
+    Dictionaries, lists, tuples, strings, bytes, numbers, truth values and None are kept as they are. Tensors
+    become StoredTensor, harmless objects :data:`INERT`. Raises Refused, with the names, if the file refers to
+    anything else, and Malformed when it is not such a pickle or exceeds the bounds.
     """
     machine = Machine(data, start, find_storage)
     return interpret(machine), machine.position
 
 
 def interpret(machine: Machine) -> Any:
-    """What the pickle of a machine makes; raises as :func:`read_pickle` does."""
+    """The value of a machine's pickle; raises as :func:`read_pickle` does."""
     value = None
     try:
         value = machine.run()
@@ -128,9 +128,9 @@ def interpret(machine: Machine) -> Any:
 
 
 class Machine:
-    """One run; ``refused`` collects the names met that are in no table.
+    """One run; ``refused`` collects the names that are in no table.
 
-    Readers of other containers than torch's extend ``known`` and ``actions``, and :meth:`made`.
+    Readers of other containers than torch's extend ``known``, ``actions`` and :meth:`made`.
     """
 
     known: ClassVar[Set[tuple[str, str]]] = _KNOWN
@@ -181,7 +181,7 @@ class Machine:
     def line(self) -> str:
         end = self.data.find(b"\n", self.position, self.position + _MAX_NAME)
         if end < 0:
-            raise Malformed("its pickle names something without end")
+            raise Malformed("its pickle has a name that does not end")
         return self.take(end + 1 - self.position)[:-1].decode("utf-8")
 
     # Stack and memo.
@@ -198,7 +198,7 @@ class Machine:
         raise Malformed("its pickle is damaged")
 
     def value(self) -> Any:
-        """The top of the stack, taken off; a mark is no value."""
+        """Take the top off the stack and return it. A mark is not a value."""
         value = self.stack.pop()
         if value is _MARK:
             raise Malformed("its pickle is damaged")
@@ -261,14 +261,14 @@ class Machine:
             return StoredTensor(typed.dtype, shape, strides, offset, typed.storage)
         if pair == _PARAMETER:
             if type(arguments[0]) is not StoredTensor:
-                raise Malformed("a parameter is no tensor")
+                raise Malformed("a parameter is not a tensor")
             return arguments[0]
         if pair in _DICTIONARIES:
             return self.dictionary(arguments)
         if pair == _SIZE:
             (size,) = arguments
             if type(size) is not tuple:
-                raise Malformed("a size is no tuple")
+                raise Malformed("a size is not a tuple")
             return size
         if pair not in _INERT and pair in _KNOWN:
             raise Malformed(f"its pickle calls {'.'.join(pair)}")
@@ -297,7 +297,7 @@ class Machine:
             key = str(key)
         named = type(storage_type) is Name and storage_type.pair[0] == "torch"
         if kind != "storage" or not named or storage_type.pair[1] not in _STORAGES:
-            raise Malformed("its pickle refers to something that is no storage of plain numbers")
+            raise Malformed("its pickle refers to something that is not a storage of plain numbers")
         if type(key) is not str or type(elements) is not int or not 0 <= elements < 1 << 48:
             raise Malformed("a storage is described wrongly")
         dtype = _STORAGES[storage_type.pair[1]]
@@ -317,10 +317,10 @@ class Machine:
         self.push(INERT)
 
     def build(self) -> None:
-        """Attributes of an object: of no interest, an ordered dictionary's included."""
+        """Attributes of an object are ignored, also those of an ordered dictionary."""
         self.value()
         if self.stack[-1] is not INERT and type(self.stack[-1]) is not dict:
-            raise Malformed("its pickle gives attributes to what has none")
+            raise Malformed("its pickle gives attributes to a value that cannot have any")
 
 
 def _text(form: str) -> Callable[[Machine], None]:

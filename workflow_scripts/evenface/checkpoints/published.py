@@ -1,4 +1,4 @@
-"""Published networks from the files their authors distribute."""
+"""Published networks, from the files that their authors distribute."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def load_network(
 ) -> torch.nn.Module:
     """The published network ``name`` in evaluation mode, from the file its authors distribute.
 
-    ``path`` is a file of torch.save (zip or older), the same tensors as safetensors, or for DeepFace a
-    Keras .h5 file, or for ``stylegan3`` a network pickle; :data:`LAYOUTS` says which wrapping and prefixes each system has. ``max_bytes``
-    bounds the file, by default four times the network and what the system adds. Raises UserError
-    for another name, an unsafe, damaged or oversized file, and naming the first tensor that is
-    missing, unknown, of another shape or type, or not finite.
+    ``path`` is a file of torch.save (zip or older) or the same tensors as safetensors; for DeepFace also a
+    Keras .h5 file, for ``stylegan3`` a network pickle. :data:`LAYOUTS` says which wrapping and prefixes each
+    system has. ``max_bytes`` bounds the file, by default four times the network and what the system adds.
+    Raises UserError for an unknown name, for an unsafe, damaged or oversized file, and for a tensor that is
+    missing, unknown, not finite, or of another shape or type; the message names the first such tensor.
     """
     network, _ = _load(name, path, max_bytes)
     return network.to(device).eval()
@@ -44,11 +44,11 @@ def load_network(
 def load_initial(
     network: torch.nn.Module, path: str | os.PathLike, layout: str = "", free: Collection[str] = ()
 ) -> list[str]:
-    """Give ``network`` the weights of a file: one of ours (safetensors), or one published in that layout.
+    """Give ``network`` the weights of a file: one of our models (safetensors), or a published file of ``layout``.
 
-    ``layout`` is a name in :data:`LAYOUTS`; empty: the file is a dictionary of the network's tensors. The tensors
-    named in ``free`` may be missing or of another shape; then they are left as they are, and returned. Raises
-    UserError naming the file and the first tensor that does not fit.
+    ``layout`` is a name in :data:`LAYOUTS`; if it is empty, the file is a dictionary of the network's tensors. The
+    tensors named in ``free`` may be missing or have another shape. They then keep their values, and their names are
+    returned. Raises UserError naming the file and the first tensor that does not fit.
     """
     known = LAYOUTS.get(layout, Layout())
     try:
@@ -59,9 +59,9 @@ def load_initial(
 
 
 def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.PathLike) -> dict[str, Any]:
-    """Write the published network's tensors as safetensors with a manifest beside it; returns the manifest.
+    """Write the published network's tensors as safetensors, and a manifest; returns the manifest.
 
-    Optimiser state and ignored layers are left behind. Both ``load_network(name, out)`` and
+    Optimiser state and ignored layers are left out. Both ``load_network(name, out)`` and
     ``load_model(out)`` read the result. Raises UserError as :func:`load_network` does.
     """
     network, described = _load(name, path, None)
@@ -106,7 +106,7 @@ def _from_keras(name: str, layout: Layout, build: Build, path: str | os.PathLike
 
 
 def _fitting(name: str, found: Mapping[str, StoredTensor]) -> str:
-    """Which other network of the same system the tensors fit, as a remedy."""
+    """A remedy that names the network of the same system that the tensors fit; empty if they fit none."""
     have = {key: tensor.shape for key, tensor in found.items()}
     for other in siblings(name):
         if other in networks.published() and shapes(lambda other=other: networks.build(other)) == have:

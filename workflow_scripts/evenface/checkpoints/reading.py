@@ -1,4 +1,4 @@
-"""Opens a checkpoint of any kind by its first bytes, within bounds, and without running anything."""
+"""Opens checkpoints of every kind, recognised by their first bytes, within bounds and without running code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.torch_files import read_legacy, read_zip
 from evenface.errors import UserError, raise_if_machine
 
-#: Largest file opened when the caller knows no better bound.
+#: Largest file, in bytes, when the caller does not give a bound.
 MAX_BYTES = 4 << 30
 _MAX_DEPTH = 20
 _MAX_VALUES = 1_000_000
@@ -31,7 +31,7 @@ def checked_size(path: str | os.PathLike, max_bytes: int) -> int:
     """Bytes of the checkpoint at ``path``. Raises UserError when it is missing, empty or larger than ``max_bytes``."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; see `python -m evenface assets check`")
+        raise UserError(f"{path}: the checkpoint does not exist; see `python -m evenface assets check`")
     try:
         size = path.stat().st_size
         with open(path, "rb"):
@@ -56,9 +56,9 @@ def is_hdf5(path: str | os.PathLike) -> bool:
 
 
 def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
-    """What a file of ``torch.save`` or safetensors holds: plain values, and tensors as StoredTensor.
+    """The content of a file of ``torch.save`` or safetensors: plain values, and tensors as StoredTensor.
 
-    Nothing of a tensor is read yet. The kind is told by the first bytes, never by the name. Raises
+    The tensors' numbers are not read yet. The first bytes decide the kind of file, never the name. Raises
     UserError naming the file when it is missing, larger than ``max_bytes``, damaged, of another
     kind, or refers to anything but tensors and plain values.
     """
@@ -89,7 +89,7 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
 def read_state(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
     """Like :func:`read_published`, with every tensor read into memory: for states that a program wrote itself.
 
-    Raises UserError as it does, and when parts used many times would take far more memory than the file.
+    Raises UserError in the same cases, and when parts used many times would need far more memory than the file.
     """
     content = read_published(path, max_bytes)
     left, values = 4 * checked_size(path, max_bytes), _MAX_VALUES

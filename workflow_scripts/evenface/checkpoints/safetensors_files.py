@@ -72,9 +72,9 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, Any], dict[str, str],
     except Malformed:
         raise
     except (ValueError, RecursionError) as error:
-        raise Malformed("its header is no JSON text") from error
+        raise Malformed("its header is not a JSON text") from error
     if not isinstance(header, dict):
-        raise Malformed("its header is no JSON object")
+        raise Malformed("its header is not a JSON object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise Malformed("its metadata is not a table of texts")

@@ -1,4 +1,4 @@
-"""Tensors that lie in a file: described first, judged, and read only when wanted."""
+"""Tensors in a file: first described and checked, and read only when needed."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ ITEM_BYTES = {
     "bool": 1,
 }
 
-#: More dimensions than any network's tensor has.
+#: Largest number of dimensions; no network's tensor has more.
 MAX_DIMENSIONS = 16
 _CHUNK = 1 << 20
 
 
 class Malformed(Exception):
-    """A file is not what it claims to be; the message lacks the file's name, which the reader adds."""
+    """A file is not what it claims to be. The message does not name the file; the caller adds its name."""
 
 
 class Refused(Malformed):
-    """A file holds what could run code, or what no network needs."""
+    """A file holds something that could run code, or that no network needs."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Storage:
     verified: bool = field(default=False, repr=False)
 
     def read_into(self, target: memoryview, first: int) -> None:
-        """Fill ``target`` with the bytes from the storage's byte ``first`` on.
+        """Fill ``target`` with bytes of the storage, starting at its byte ``first``.
 
         Raises Malformed when the file has become shorter or the checksum is wrong. The checksum
         covers the whole storage and is computed once.
@@ -94,7 +94,7 @@ class StoredTensor:
     def __post_init__(self):
         numbers = (*self.shape, *self.strides, self.offset)
         if any(type(n) is not int or not 0 <= n < 1 << 48 for n in numbers):
-            raise Malformed("a tensor's size, stride or offset is no plausible number")
+            raise Malformed("a tensor's size, stride or offset is not a plausible number")
         if len(self.shape) > MAX_DIMENSIONS or len(self.strides) != len(self.shape):
             raise Malformed(f"a tensor has {len(self.shape)} sizes and {len(self.strides)} strides")
         if self.dtype not in ITEM_BYTES:
@@ -116,7 +116,7 @@ class StoredTensor:
 
     @property
     def _dense(self) -> bool:
-        """Whether the elements fill their part of the storage, each place once, in whatever order."""
+        """Whether the elements fill their part of the storage, each place once, in any order."""
         expected = 1
         for stride, size in sorted((t, s) for s, t in zip(self.shape, self.strides) if s != 1):
             if stride != expected:
@@ -125,7 +125,7 @@ class StoredTensor:
         return True
 
     def read(self) -> torch.Tensor:
-        """The tensor in memory of its own, laid out as stored. Raises Malformed as :meth:`Storage.read_into` does."""
+        """The tensor in new memory, laid out as stored. Raises Malformed as :meth:`Storage.read_into` does."""
         import torch
 
         dtype = getattr(torch, self.dtype)

@@ -1,4 +1,4 @@
-"""StyleGAN3's generator from a network pickle or from the safetensors file it was converted to."""
+"""Loads StyleGAN3's generator from a network pickle, or from the safetensors file it was converted to."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 NAME = "stylegan3"
 #: Key of the converted file's metadata: the constructor's arguments as JSON.
 METADATA_KEY = "evenface.stylegan3"
-#: The largest published file has some 360 MB; snapshots of a training have the same parts.
+#: Size limit in bytes. The largest published file has about 360 MB; snapshots of a training have the same parts.
 MAX_BYTES = 2_000_000_000
-#: Stored filters are what the constructor's arguments give, up to float32 rounding of the design.
+#: Largest difference between stored filters and those that the constructor's arguments describe (float32 rounding).
 _FILTER_TOLERANCE = 1e-6
 #: Arguments that concern training or the original's arithmetic: not needed, and not repeated in converted files.
 _UNUSED = ("magnitude_ema_beta", "num_fp16_res")
@@ -33,8 +33,8 @@ _PLAIN = (int, float, bool, str, type(None))
 def load_stylegan3(path: str | os.PathLike, max_bytes: int | None) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network on the CPU and its constructor's arguments.
 
-    Raises UserError naming the file for another file, an unsafe or damaged one, arguments no such
-    network has, tensors that do not fit them, and stored filters that are not those the arguments describe.
+    Raises UserError naming the file when it is of another kind, unsafe or damaged; when the network cannot have these
+    arguments; and when tensors or stored filters do not fit the arguments.
     """
     path = Path(path)
     size = checked_size(path, MAX_BYTES if max_bytes is None else max_bytes)
@@ -64,7 +64,7 @@ def load_stylegan3(path: str | os.PathLike, max_bytes: int | None) -> tuple[torc
 
 
 def file_metadata(settings: dict[str, Any]) -> dict[str, str]:
-    """What a converted file says about itself."""
+    """The metadata of a converted file."""
     return {METADATA_KEY: json.dumps(settings, sort_keys=True)}
 
 
@@ -78,9 +78,9 @@ def _converted_arguments(path: Path, size: int, head: bytes) -> dict[str, Any]:
     try:
         arguments = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Malformed("the constructor's arguments in its metadata are no JSON text") from error
+        raise Malformed("the constructor's arguments in its metadata are not a JSON text") from error
     if not isinstance(arguments, dict):
-        raise Malformed("the constructor's arguments in its metadata are no JSON object")
+        raise Malformed("the constructor's arguments in its metadata are not a JSON object")
     return arguments
 
 
@@ -90,12 +90,12 @@ def _settings(arguments: dict[str, Any]) -> dict[str, Any]:
     for name, value in settings.items():
         plain = value.values() if isinstance(value, dict) else [value]
         if type(name) is not str or not all(isinstance(part, _PLAIN) for part in plain):
-            raise Malformed(f"the constructor's argument {ascii(name)[:80]} is no plain value")
+            raise Malformed(f"the constructor's argument {ascii(name)[:80]} is not a plain value")
     try:
         skeleton(lambda: networks.build(NAME, settings))
     except (TypeError, ValueError) as error:
         reason = str(error).replace("StyleGAN3.__init__() ", "")
         raise Malformed(
-            f"its constructor's arguments describe no network that is known here ({reason[:200]})"
+            f"its constructor's arguments do not describe a network that evenface knows ({reason[:200]})"
         ) from error
     return settings

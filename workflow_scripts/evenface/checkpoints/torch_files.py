@@ -1,7 +1,7 @@
 """Files of ``torch.save``: zip archives (torch 1.6 and later) and the older sequence of pickles.
 
-Only the described structure is read here; tensors stay in the file. A zip archive must be what
-torch writes: stored entries that do not overlap, under one folder, each as long as it says.
+Only the structure is read here; tensors stay in the file. A zip archive must be as torch writes it:
+uncompressed entries in one folder, which do not overlap and have the lengths that they state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evenface.checkpoints.pickled import MAX_PICKLE_BYTES, read_pickle
 from evenface.checkpoints.stored import ITEM_BYTES, Malformed, Storage
 from evenface.errors import raise_if_machine
 
-#: More entries than the largest published checkpoint with optimiser state has, by far.
+#: Largest number of entries, far more than the largest published checkpoint with optimiser state has.
 MAX_ENTRIES = 20_000
 _MAX_DIRECTORY_BYTES = 4 << 20
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -27,7 +27,7 @@ LEGACY_PROTOCOL = 1001
 
 
 class _Bounded(io.RawIOBase):
-    """A file that refuses to hand out more than a zip directory's worth of bytes at once."""
+    """A file that refuses to read more bytes at once than a zip directory can have."""
 
     def __init__(self, file: io.BufferedReader, limit: int):
         self._file, self._limit = file, limit
@@ -90,7 +90,7 @@ def _whole(entry: Storage, limit: int) -> bytes:
 
 
 def _zip_entries(path: Path, size: int) -> dict[str, Storage]:
-    """Where every entry's bytes lie. Raises Malformed for what torch would not write."""
+    """Where every entry's bytes lie. Raises Malformed for archives that torch would not write."""
     with open(path, "rb") as file:
         try:
             archive = zipfile.ZipFile(_Bounded(file, _MAX_DIRECTORY_BYTES))

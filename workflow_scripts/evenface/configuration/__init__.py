@@ -1,6 +1,6 @@
-"""config.yaml: what it may say, read, completed and checked; mistakes are answered with a sentence.
+"""Reads, completes and checks config.yaml; a sentence describes each mistake.
 
-Its keys are the settings of the rooms and parts, each declared beside the code that it configures (``settings.py``).
+Its keys are the settings of the rooms and parts, declared beside the code that they configure (``settings.py``).
 """
 
 from evenface.configuration.checking import check_config, config_digest, read_yaml

@@ -1,4 +1,4 @@
-"""A configuration against its model: defaults filled in, mistakes answered with a sentence."""
+"""Checks a configuration against its model: fills in defaults, and describes each mistake in a sentence."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
 from evenface.training.settings import renamed_problems
 
-#: Sections whose entries the user names: their order is the order of reports.
+#: Sections whose entries the user names; reports keep their order.
 _NAMED = ("standins", "datasets", "runs")
 
 
 def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
-    """A copy of ``config`` with the defaults of the model filled in; its extensions are known from then on.
+    """A copy of ``config`` with the model's defaults filled in. This also activates its extensions.
 
-    Raises UserError with one line per mistake: the dotted key, its value and what is allowed.
+    Raises UserError with one line per mistake: the dotted key, its value, and the allowed values.
     """
     folders = config.get("extensions") or []
     if isinstance(folders, list) and all(isinstance(folder, str) for folder in folders):
@@ -46,7 +46,7 @@ def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[s
 
 
 def _ordered(value: Any) -> Any:
-    """Mappings with sorted keys: a key moved within config.yaml must not look like a change."""
+    """Mappings with sorted keys, so that moving a key within config.yaml does not look like a change."""
     if isinstance(value, dict):
         return {key: _ordered(value[key]) for key in sorted(value, key=str)}
     return [_ordered(item) for item in value] if isinstance(value, list) else value
@@ -58,7 +58,7 @@ def config_digest(config: dict[str, Any]) -> str:
 
 
 def read_yaml(text: str) -> Any:
-    """Plain values from YAML, by the C parser where PyYAML has it: the Snakefile is read in every job."""
+    """Plain values from YAML, by PyYAML's C parser if possible, because every job reads the Snakefile."""
     return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
@@ -68,13 +68,13 @@ def load_schema(path: str | Path) -> dict[str, Any]:
 
 
 def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
-    """One sentence per place where ``value`` differs from a JSON schema: the dotted key, its value, what is allowed."""
+    """One sentence per place where ``value`` does not fit a JSON schema: dotted key, value and allowed values."""
     errors = _Validator(schema).iter_errors(value)
     return [_sentence(error) for error in sorted(errors, key=lambda e: [str(p) for p in e.absolute_path])]
 
 
 def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
-    """Alternatives that a key tells apart: only the mistakes against the one that is meant."""
+    """For alternatives that a key distinguishes: only the mistakes against the one that is meant."""
     if "discriminator" not in schema or not isinstance(value, dict):
         yield from jsonschema.Draft202012Validator.VALIDATORS["oneOf"](validator, alternatives, value, schema)
         return
@@ -92,7 +92,7 @@ _Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"one
 
 
 def _own_problems(model: type[parts.Settings], config: dict[str, Any]) -> list[str]:
-    """What validators find that the author of a part wrote himself; JSON schema cannot say it."""
+    """Mistakes found by validators that a part's author wrote; a JSON schema cannot express them."""
     try:
         model.model_validate(config)
     except ValidationError as error:
@@ -127,7 +127,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
 
 
 def _number_hint(value: Any, kinds: list[str]) -> str:
-    """YAML 1.1 reads 1e-4 as text."""
+    """A hint for numbers such as 1e-4, which YAML 1.1 reads as text."""
     try:
         return f"; write {float(value)}" if "number" in kinds and isinstance(value, str) else ""
     except ValueError:

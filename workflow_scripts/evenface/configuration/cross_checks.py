@@ -1,4 +1,4 @@
-"""What no single key can say: names that refer to other parts of the configuration, and what each is able to do."""
+"""Checks across several keys: names that refer to other parts of the configuration, and what these can do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenface.training.settings import training_problems
 
 
 def cross_problems(config: dict[str, Any]) -> list[str]:
-    """A sentence per mistake in a configuration whose every key is right by itself."""
+    """A sentence per mistake in a configuration whose keys are all valid by themselves."""
     problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
@@ -51,7 +51,7 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
 
 
 def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
-    """Not exactly one form of the catalogue; a writer without what it writes with."""
+    """More or less than one form of prompts; a writer without its model."""
     forms = ("factorial", "contextual", "file")
     given = [form for form in forms if prompts[form] is not None]
     if len(given) != 1:
@@ -79,7 +79,7 @@ def _prompt_problems(prompts: dict[str, Any]) -> list[str]:
 
 
 def _generator_problems(config: dict[str, Any]) -> list[str]:
-    """Numbers of images for others, and runs on faces that are not generated."""
+    """Numbers of images for other generators, and runs on faces that are not generated."""
     generation, problems = config["generation"], []
     generators, images = generators_of(generation), generation["images_per_prompt"]
     problems += [
@@ -97,7 +97,7 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
 
 
 def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> list[str]:
-    """Data sets MagFace would be trained or calibrated on that do not exist; only where it acts."""
+    """Missing data sets that MagFace would be trained or calibrated on, if it is used."""
     magface, problems = screening["magface"], []
     if not magface["weights"]:
         return problems
@@ -113,7 +113,7 @@ def _magface_problems(screening: dict[str, Any], datasets: dict[str, Any]) -> li
 
 
 def _annotation_problems(config: dict[str, Any]) -> list[str]:
-    """Annotators that are asked for what they were not run for, or cannot tell."""
+    """Annotators whose answers are used although they do not run, or cannot give them."""
     annotation, generation = config["annotation"], config["generation"]
     uses = [("validate.by", annotation["validate"]["by"], "dimensions", "does not tell gender, age or ethnicity")]
     problems, compared = [], False
@@ -150,7 +150,7 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
 
 
 def _grouping_problems(groupings: list[str]) -> list[str]:
-    """Groupings that are not a dimension or a product of dimensions; found here, not after the last training."""
+    """Groupings that are not a dimension or a product of dimensions, so that a run does not fail after all trainings."""
     problems = []
     for grouping in groupings:
         try:
@@ -161,7 +161,7 @@ def _grouping_problems(groupings: list[str]) -> list[str]:
 
 
 def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
-    """Dimensions that permutations or corrections refer to and no grouping has."""
+    """Dimensions of permutations or corrections that are in no grouping."""
     groupings = evaluation["groupings"]
     used = sorted({part for grouping in groupings for part in grouping.split("*")})
     problems = [

@@ -1,4 +1,4 @@
-"""The model of a whole configuration: the sections of the rooms, and in them the blocks of all parts that are found."""
+"""The model of a whole configuration: the sections of the rooms, with the blocks of all parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RunName = Annotated[str, Field(pattern="^[a-z][a-z0-9_+-]*$")]
 
 
 def configuration_model() -> type[Settings]:
-    """The model with the parts of the library and those of the folders that :func:`evenface.parts.activate` was given."""
+    """The model with the library's parts and those of the folders given to :func:`evenface.parts.activate`."""
     return _build(os.environ.get(VARIABLE, ""))
 
 
@@ -109,7 +109,7 @@ def _with_blocks(base: type[Settings], kind: type[Part], description: str | None
 
 
 def _entries(base: type[Settings], key: str, kind: type[Part]) -> Any:
-    """Type of an entry whose ``key`` names the part that adds its own keys."""
+    """Type of an entry; its ``key`` names a part, which adds its own keys."""
     description = base.model_fields[key].description
     models = tuple(
         create_model(

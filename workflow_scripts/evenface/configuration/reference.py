@@ -1,4 +1,4 @@
-"""docs/reference.md: every configuration key with type, default and meaning, from the schema."""
+"""Makes docs/reference.md from the schema: every configuration key with type, default and meaning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES = {
     "null": "null",
 }  # fmt: skip
 _BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-#: Longer lists of names are vocabularies, not choices.
+#: Longer lists of names are not printed; they are vocabularies, not choices.
 _MANY = 30
 
 
@@ -42,7 +42,7 @@ def reference(schema: dict[str, Any]) -> str:
 
 
 def _blocks(node: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """What a mapping holds: (name after the dot, its schema)."""
+    """The entries of a mapping: (name after the dot, its schema)."""
     extra = node.get("additionalProperties")
     named = [("<name>", extra)] if isinstance(extra, dict) and (_blocks(extra) or "oneOf" in extra) else []
     return [*node.get("properties", {}).items(), *named]
@@ -59,7 +59,7 @@ def _keys(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _alternatives(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys that all alternatives have, then those of single ones with the name that brings them."""
+    """Keys of all alternatives, and then keys of single alternatives, with the name that adds them."""
     told_by = node["discriminator"]["propertyName"]
     blocks = {one["properties"][told_by]["enum"][0]: one["properties"] for one in node["oneOf"]}
     first = next(iter(blocks.values()))

@@ -1,4 +1,4 @@
-"""The JSON schema of a configuration, from its model: without references, and one list of types per key."""
+"""The JSON schema of a configuration, from its model, without references and with one list of types per key."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _HEADER = "# Made from the settings of rooms and parts by `python -m evenface co
 
 
 def configuration_schema() -> dict[str, Any]:
-    """JSON schema (2020-12) of a configuration with the parts that are known now. Do not change it."""
+    """JSON schema (2020-12) of a configuration with the currently known parts. Do not modify the result."""
     return settings_schema(configuration_model())
 
 
 @cache
 def settings_schema(model: type[Settings]) -> dict[str, Any]:
-    """JSON schema of any settings. Do not change it."""
+    """JSON schema of any settings. Do not modify the result."""
     made = model.model_json_schema()
     flat = _flat(made, made.get("$defs", {}))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "evenface configuration", **flat}
@@ -48,7 +48,7 @@ _Dumper.add_representer(
 
 
 def _lines(node: Any) -> Any:
-    """``node`` with every schema that holds no keys of its own as a line."""
+    """``node``, where every schema without own keys becomes a line."""
     if isinstance(node, list):
         return [_lines(one) for one in node]
     if not isinstance(node, dict):
@@ -62,7 +62,7 @@ def _lines(node: Any) -> Any:
 
 
 def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
-    """``node`` with references put in place, titles left out and alternatives of different types merged."""
+    """``node`` with references resolved, titles removed and alternatives of different types merged."""
     if isinstance(node, list):
         return [_flat(one, definitions) for one in node]
     if not isinstance(node, dict):
@@ -93,14 +93,14 @@ def _flat(node: Any, definitions: Mapping[str, Any]) -> Any:
 
 
 def _place(keyword: str) -> int:
-    """Kind first, meaning last, since the file is read by people too."""
+    """Kind first and meaning last, because people read the file too."""
     return {"type": 0, "default": 2, "description": 3, "properties": 4}.get(keyword, 1)
 
 
 def _merged(alternatives: list[dict[str, Any]]) -> dict[str, Any]:
-    """One schema for alternatives of different types: the keywords of one say nothing of values of another.
+    """One schema for alternatives of different types; keywords for one type do not affect values of another.
 
-    Only ``enum`` would: with null it lists that too, and of other texts it becomes a pattern.
+    Only ``enum`` would: with null, it lists null too; with other texts, it becomes a pattern.
     """
     merged: dict[str, Any] = {}
     types: list[str] = []

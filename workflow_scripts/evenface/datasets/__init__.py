@@ -1,6 +1,6 @@
 """Readers: every data set, real, stand-in or generated, becomes one faces table.
 
-Every reader is a part in a package of its own. Importing this package is quick.
+Every reader is a part in its own package. Importing this package loads no slow libraries.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from evenface import parts
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Raised when the same shards give another faces table; readers of data sets have versions of their own.
+#: Raise a number when the same shards give another faces table. Readers of data sets have their own versions.
 VERSIONS = {"synthetic": 2}
 
 
 def read(reader: str, settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces table, rejected table and JSON-ready summary of one data set.
 
-    ``settings`` are those of the reader's part, and ``name``, ``root``; ``synthetic`` reads what was generated here.
+    ``settings`` are those of the reader's part, with ``name`` and ``root``; ``synthetic`` reads generated faces.
     Raises UserError naming the file, row or key that is wrong.
     """
     if reader == "synthetic":

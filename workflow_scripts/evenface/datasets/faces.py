@@ -1,4 +1,4 @@
-"""The faces table every reader returns, its checks, and what the readers share.
+"""The faces table that every reader returns, its checks, and functions that readers share.
 
 One row per image: ``image_id`` ("<dataset>/<file name>", unique), ``image`` (reference),
 ``identity_id``, ``split`` (train, val, test), ``dataset``, ``gender``, ``age``, ``ethnicity``
@@ -34,7 +34,7 @@ REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
-#: Images decoded by ``verify_images: sample``.
+#: Number of images that ``verify_images: sample`` decodes.
 SAMPLE_SIZE = 200
 
 _ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
@@ -57,12 +57,12 @@ def take_settings(reader: str, settings: Mapping[str, Any], kind: type[DatasetSe
 
 
 def rejected_frame(rows: Iterable[Mapping[str, str]] = ()) -> pd.DataFrame:
-    """Rejected table from dicts with image_id, image, stage, reason, detail."""
+    """The rejected table, from dicts with image_id, image, stage, reason, detail."""
     return pd.DataFrame(list(rows), columns=list(REJECTED_COLUMNS)).astype("str")
 
 
 def build_faces(columns: Mapping[str, Any], labels: Mapping[str, np.ndarray] | pd.DataFrame) -> pd.DataFrame:
-    """Faces table from its text columns (scalars repeat) and attribute columns; checked."""
+    """The checked faces table, from its text columns (a scalar is repeated) and attribute columns."""
     labels = pd.DataFrame(labels).reset_index(drop=True)
     rows = max([len(labels), *(len(v) for v in columns.values() if not isinstance(v, str))], default=0)
     text = pd.DataFrame({k: pd.Series(v, index=range(rows), dtype="str") if isinstance(v, str)
@@ -73,7 +73,7 @@ def build_faces(columns: Mapping[str, Any], labels: Mapping[str, np.ndarray] | p
 
 
 def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
-    """Raise UserError naming the first row and column that breaks the schema of this module."""
+    """Raise UserError naming the first row and column that does not follow the schema of this module."""
     for column in TEXT_COLUMNS:
         if column not in frame:
             raise UserError(f"{name}: column {column!r} is missing")
@@ -99,7 +99,7 @@ def recode(values: np.ndarray, coding: str, undefined: bool) -> tuple[np.ndarray
     """Raw labels (rows, attributes) in the declared coding as int8 {+1, -1, 0}.
 
     ``undefined`` says whether the format may leave a label open (a raw 0 under minus_one_one).
-    Returns the labels and the position of the first value the coding does not have, or None.
+    Returns the labels, and the position of the first value that the coding does not have, or None.
     """
     table = {k: v for k, v in LABEL_CODINGS[coding].items() if v or undefined}
     out = np.zeros(values.shape, np.int8)
@@ -115,7 +115,7 @@ def recode(values: np.ndarray, coding: str, undefined: bool) -> tuple[np.ndarray
 
 
 def coding_hint(coding: str, undefined: bool, value: int) -> str:
-    """What is allowed, and which coding would allow ``value``."""
+    """The allowed values, and the coding that would allow ``value``."""
     allowed = ", ".join(str(k) for k, v in LABEL_CODINGS[coding].items() if v or undefined)
     others = [c for c, t in LABEL_CODINGS.items() if c != coding and value in t and (t[value] or undefined)]
     remedy = f"; if the whole file is coded that way, declare label_coding: {others[0]}" if others else ""
@@ -125,8 +125,8 @@ def coding_hint(coding: str, undefined: bool, value: int) -> str:
 def read_csv_typed(path: Path, types: Mapping[str, pa.DataType], required: Sequence[str]) -> pacsv.CSVStreamingReader:
     """Open a CSV with a header for reading in batches; only ``required`` columns, by name.
 
-    Raises UserError when the file is missing or a column is; values that do not fit ``types``
-    raise pyarrow.ArrowInvalid while reading (see :func:`csv_error`).
+    Raises UserError when the file or a column is missing. Values that do not fit ``types`` raise
+    pyarrow.ArrowInvalid while reading (see :func:`csv_error`).
     """
     header = read_header(path)
     missing = [c for c in required if c not in header]
@@ -219,9 +219,9 @@ def apply_demographics(
     """Replace demographics by those of a table, by image.
 
     The table (Parquet or CSV) has the image id or file name in the column image_id, image, file or Filename.
-    Columns gender, age (a level or years), ethnicity replace the reader's; an image without a row,
-    or an empty value, becomes unknown. Returns the table and counts for the summary. Raises
-    UserError for a missing file or column, a repeated image, or a level that is not known.
+    Its columns gender, age (a level or years) and ethnicity replace the reader's. Images without a row, and
+    empty values, become unknown. Returns the table and counts for the summary. Raises UserError for a missing
+    file or column, a repeated image, or an unknown level.
     """
     if not table_path:
         return faces, {}
@@ -288,7 +288,7 @@ def support(faces: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
-    """Counts every reader reports: images, identities, splits, groups, label balance, rejections."""
+    """Counts for every reader's summary: images, identities, splits, groups, label balance, rejections."""
     names = attribute_columns(faces)
     return {
         "images": len(faces),

@@ -1,4 +1,4 @@
-"""Settings of a data set, an entry of ``datasets``; a reader may add keys of its own."""
+"""Settings of a data set, an entry of ``datasets``; a reader may add its own keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train, validation and test shares of a data set that has no split of its own."""
+"""Train, validation and test shares of a data set without its own split."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pandas as pd
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS
 
-#: The share of images each split gets.
+#: The share of images of each split.
 SHARES: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
 def joined(levels: pd.DataFrame, separator: str) -> pd.Series:
-    """The texts of each row, joined; column by column, since a call per row takes minutes for a large data set."""
+    """The texts of each row, joined. It works column by column; a call per row takes minutes for a large data set."""
     texts = levels.astype(str)
     first, *others = (texts[column] for column in texts)
     return first.str.cat(others, sep=separator) if others else first
 
 
 def cell_of(faces: pd.DataFrame) -> pd.Series:
-    """The cell of each row: column ``cell`` where there is one, else its demographic levels joined by ``-``."""
+    """The cell of each row: the column ``cell`` if it exists, else the demographic levels joined by ``-``."""
     if "cell" in faces:
         return faces["cell"].astype(str)
     return joined(faces[list(DIMENSIONS)], "-")
@@ -33,10 +33,10 @@ def assign_splits(
 ) -> pd.Series:
     """Split name of each row of ``faces`` (columns image_id, identity_id and the cell's), by index.
 
-    All images of an identity fall into one split. Inside every cell the shares are met to within
-    one identity, and what a cell's rounding leaves over is made up in the next, so that the whole
-    set meets them too. Neither row order nor the machine matters; a set that grows is split anew.
-    ``by`` names the columns that make a cell, where it is not the default of :func:`cell_of`.
+    All images of an identity are in one split. Every cell meets the shares to within one identity. The next
+    cell compensates a cell's rounding, so that the whole set meets the shares too. The result depends neither on
+    the order of rows nor on the machine; a set that grows is split anew. ``by`` names the columns that make a
+    cell (default: :func:`cell_of`).
     """
     cells = cell_of(faces) if by is None else joined(faces[list(by)], "-")
     # An identity that appears in several cells belongs to the one it has most images in.

@@ -37,18 +37,21 @@ DEFAULTS: dict[str, Any] = {
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Accepted faces, rejected rows and a summary.
 
-    Settings (:data:`DEFAULTS`): ``name`` of the data set; ``shards``, ``screening`` and, where the
-    framed crops are to be used instead of the raw images, ``aligned``: lists of files in one order; ``quality``:
-    MagFace's tables, if it judged, which together have every image that screening accepted;
-    ``annotations``: annotator -> its tables, which together have every image; ``labels`` and ``demographics``: an
-    annotator's name or "requested"; ``order`` the ids of the prompts, in which faces are listed, whatever the shards
-    they lie in (none: as they lie); ``seed`` of the split (``datasets.splits``: 80/10/10 within each
-    cell, an identity in one split). ``validate`` compares what was asked for with what the annotator
-    ``by`` sees in ``dimensions``: a face it gives another level, with at least ``min_probability``, is
-    a mismatch, which ``policy`` counts (report), rejects (drop) or renames (relabel, and then
-    ``demographics_source`` names the annotator); a face without a known level is kept or, with
-    ``unknown: drop``, rejected. Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming
-    the file whose rows do not fit the shard's.
+    Settings (:data:`DEFAULTS`):
+
+    - ``name`` of the data set;
+    - ``shards``, ``screening``, and ``aligned`` to use framed crops instead of raw images: lists of files in one order;
+    - ``quality``: MagFace's tables, if it judged; together they have every image that screening accepted;
+    - ``annotations``: annotator -> its tables; together they have every image;
+    - ``labels`` and ``demographics``: an annotator's name or "requested";
+    - ``order``: ids of prompts, in whose order faces are listed (none: in the order of the shards);
+    - ``seed`` of the split (``datasets.splits``: 80/10/10 within each cell, an identity in one split);
+    - ``validate``: compares what was asked for with what the annotator ``by`` sees in ``dimensions``. If it sees
+      another level, with at least ``min_probability``, this is a mismatch. ``policy`` decides what happens: report
+      counts it, drop rejects the face, relabel gives the face the level that was seen (``demographics_source`` then
+      names the annotator). A face without a known level is kept or, with ``unknown: drop``, rejected.
+
+    Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming the file whose rows do not fit the shard's.
     """
     check_names("data set reader synthetic", settings, DEFAULTS)
     values = {**DEFAULTS, **settings}
@@ -118,7 +121,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
 
 
 def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """The rows by the place of their prompt in ``order``, and then by number."""
+    """The rows sorted by the place of their prompt in ``order``, and then by number."""
     if not order:
         return frame
     names = frame["image_id"].str.rpartition("/")[2].str.rpartition("-")
@@ -130,7 +133,7 @@ def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
 
 
 def read_quality(paths: Sequence[str]) -> pd.DataFrame:
-    """Magnitude, accepted and detail by image_id, over MagFace's quality tables."""
+    """Magnitude, accepted and detail by image_id, from all of MagFace's quality tables."""
     table = read_tables(paths, columns=["image_id", "magnitude", "accepted", "detail"])
     repeated = table["image_id"].duplicated()
     if repeated.any():
@@ -142,8 +145,8 @@ def read_quality(paths: Sequence[str]) -> pd.DataFrame:
 def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
     """A copy of ``screening`` (image_id, accepted, reason, detail) with MagFace's verdicts applied.
 
-    ``quality`` is that of :func:`read_quality`. An accepted image it rejects gets the reason low_quality;
-    the column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
+    ``quality`` is the table of :func:`read_quality`. An accepted image that it rejects gets the reason low_quality.
+    The column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
     """
     frame = screening.copy()
     accepted = frame["accepted"].to_numpy(bool)
@@ -164,7 +167,7 @@ def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
     return concat_arrow([_requested(*read_rows(path, optional=_ASKED)) for path in shards]).drop(columns="member")
 
 
-#: What was asked for, where a shard's table says it by image; otherwise its recipe does.
+#: Columns on what was asked for, if a shard's table has them; otherwise its recipe says it.
 _ASKED = ("cell", "prompt_id", *DIMENSIONS)
 
 
@@ -183,7 +186,7 @@ def _requested(rows: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
 
 
 def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
-    """Labels (and demographics with their probabilities) of one annotator by image_id, over all its tables."""
+    """Labels (and demographics with their probabilities) of one annotator by image_id, from all its tables."""
     levels = (*DIMENSIONS, *(f"{d}_score" for d in DIMENSIONS))
     required = ["image_id", *(levels if demographics else ())]
     parts = []
@@ -199,7 +202,7 @@ def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
 
 
 def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, Any]:
-    """Apply ``validate`` to accepted faces, in place; how many were checked, and what was seen instead of what."""
+    """Apply ``validate`` to accepted faces, in place; returns how many were checked, and the levels of mismatches."""
     by, policy = validation["by"], validation["policy"]
     requested = {d: frame[f"requested_{d}"].to_numpy(object) for d in validation["dimensions"]}
     mismatches: list[dict[str, Any]] = []
@@ -285,7 +288,7 @@ def _read_shards(
 
 
 def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Table, list[str]]:
-    """What was asked for, reference and screening verdict of a shard's images, and the attributes asked for, as JSON."""
+    """What was asked for, reference and screening verdict of a shard's images, and the requested attributes as JSON."""
     rows, recipe = read_rows(shard, optional=("identity_id", "requested", *_ASKED))
     if "requested" in rows.column_names:
         attributes = rows["requested"].to_pylist()

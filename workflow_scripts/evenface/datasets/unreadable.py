@@ -1,4 +1,4 @@
-"""How many images may be unreadable: few in all, and few in every group, so that no group is lost in silence."""
+"""Limits the unreadable images, in all and in every group, so that no group is lost silently."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _NAMED = 3
 def check_unreadable(
     faces: pd.DataFrame, rejected: pd.DataFrame, share: float, *, key: str, label: str
 ) -> list[dict[str, Any]]:
-    """Stop where too many images of ``faces`` are unreadable, in all or in one group; else what was lost by cell.
+    """Stop if too many images of ``faces`` are unreadable, in all or in one group; else return the losses by cell.
 
-    ``faces``: image_id, gender, age, ethnicity, and ``origin`` or ``dataset``; ``rejected``, the images that
+    ``faces``: image_id, gender, age, ethnicity, and ``origin`` or ``dataset``. ``rejected``, the images that
     could not be read: image_id, image, detail. At most ``share`` (0 to 1, the value of the configuration's
     ``key``) of all images, and of the images of each origin, may be missing. The same share holds for each
-    demographic level and each cell (gender x age x ethnicity) of an origin, except that one image may be missing
-    from a group of fewer than 1 / share images: a single bad file then costs no job, and many small groups
-    that lose one each still fail together, in their level, their origin or in all. With ``share`` 0 none may
-    be missing.
+    demographic level and each cell (gender x age x ethnicity) of an origin. As an exception, one image may be
+    missing from a group of fewer than 1 / share images, so that a single bad file does not stop a job. Many small
+    groups that lose one image each still fail together, in their level, their origin or in all. With ``share`` 0
+    none may be missing.
 
     Returns the cells that lost images, in order: origin, gender, age, ethnicity, images, unreadable. Raises
     UserError that names the group, its counts and its first files.
@@ -60,7 +60,7 @@ def check_unreadable(
 
 
 def _over(counts: pd.DataFrame, names: list[str], share: float) -> list[dict[str, Any]]:
-    """The rows of ``counts`` that lost more than their share; one image is nothing in a group of an origin."""
+    """The rows of ``counts`` that lost more than their share; a group of an origin may always lose one image."""
     allowed = share * counts["images"]
     if len(names) > 1 and share:
         allowed = np.maximum(allowed, 1)
@@ -68,7 +68,7 @@ def _over(counts: pd.DataFrame, names: list[str], share: float) -> list[dict[str
 
 
 def _counts(groups: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """Images and unreadable ones (int) of each combination of the columns ``names`` that occurs."""
+    """Numbers of images and of unreadable ones, for each combination of the columns ``names`` that occurs."""
     if not names:
         return pd.DataFrame({"images": [len(groups)], "unreadable": [int(groups["unreadable"].sum())]})
     counted = groups.groupby(names, sort=True)["unreadable"].agg(images="size", unreadable="sum")

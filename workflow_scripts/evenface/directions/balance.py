@@ -1,8 +1,8 @@
-"""Balanced sets: so many faces of every group, accepted by an annotator that did not guide.
+"""Balanced sets: the same number of faces of every group, accepted by an annotator that did not guide.
 
-Candidates of a group are walked to it by the fitted scorers; those that reach the target are drawn and
-shown to the second scorer, and accepted where it sees the group too. The same number of unguided faces is
-judged for comparison. Nothing is dropped without a row in the table of candidates.
+Guided by the fitted scorers, candidates walk to their group. Those that reach the target are drawn, and the second
+annotator accepts them if it sees the group too. A number of unguided faces is judged for comparison. Every
+candidate has a row in the table of candidates.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from evenface.taxonomy import UNKNOWN, group_name
 
 log = logging.getLogger("evenface")
 
-#: Why a candidate is no part of the set: the walk's own reasons, and what the second scorer said.
+#: Why a candidate is not part of the set: the walk's own reasons, and the answers of the second annotator.
 NOT_SEEN, NO_ANSWER = "another_group", "no_answer"
 
 GUIDED, UNGUIDED = "guided", "unguided"
 
 
-#: An image id, its latent, its picture where one was drawn, and how it was found.
+#: An image id, its latent, its picture if one was drawn, and how it was found.
 Face = tuple[str, np.ndarray, bytes | None, dict[str, Any]]
 
 
@@ -44,7 +44,7 @@ def groups_of(factors: Sequence[str]) -> list[dict[str, str]]:
 
 
 def verdict(group: Mapping[str, str], seen: pd.Series) -> str:
-    """Empty where every level of the group is seen; else why not."""
+    """Empty if every level of the group is seen; else the reason."""
     if any(seen[factor] == UNKNOWN for factor in group):
         return NO_ANSWER
     return "" if all(seen[factor] == level for factor, level in group.items()) else NOT_SEEN
@@ -60,10 +60,10 @@ def balanced_set(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw ``per_group`` accepted faces of every group of the factors ``groups`` into the shard ``out``.
 
-    ``settings`` also has ``max_candidates`` for each group, ``unguided`` (faces without guidance that are judged), and
-    those of a walk. Returns the table of candidates (group, method, candidate, start seed's index, steps, length, stop,
-    what was seen, ``reason`` empty where accepted) and a summary with a row per group and method, see
-    :func:`summary`. A group that could not be filled is logged and has its own count in the summary.
+    ``settings`` also has ``max_candidates`` for each group, ``unguided`` (the number of faces that are judged without
+    guidance), and the settings of a walk. Returns the table of candidates (group, method, candidate, start seed's
+    index, steps, length, stop, what was seen, ``reason``, which is empty if accepted) and a summary with a row per
+    group and method, see :func:`summary`. A group that could not be filled is logged, and the summary has its count.
     """
     groups = groups_of(settings["groups"])
     candidates, kept = [], []
@@ -81,8 +81,8 @@ def balanced_set(
     latents = np.stack([latent for _, _, latent, _, _ in kept]) if kept else nothing
     names = [name for _, name, *_ in kept]
     columns = {factor: [group[factor] for group, *_ in kept] for factor in settings["groups"]}
-    drawn, said = [picture for *_, picture, _ in kept], [one for *_, one in kept]
-    write_faces(out, generator, directions.space, latents, names, said, columns=columns, drawn=drawn)
+    drawn, records = [picture for *_, picture, _ in kept], [record for *_, record in kept]
+    write_faces(out, generator, directions.space, latents, names, records, columns=columns, drawn=drawn)
     table = pd.DataFrame(candidates)
     return table, summary(
         table, directions, {group_name(g.values()): [z for h, _, z, *_ in kept if h == g] for g in groups}
@@ -104,18 +104,18 @@ def _fill(
     accepted: list[Face] = []
     at = 0
     while len(accepted) < settings["per_group"] and at < len(starts):
-        # As many as are missing: an accepted face is never left out, so that the curve ends where the set is full.
+        # Only as many candidates as are missing: no accepted face is left out, and the curve ends when the set is full.
         batch = range(at, min(at + settings["per_group"] - len(accepted), len(starts)))
         at = batch.stop
         walks = [walk(directions.standardised(starts[i]), group, directions.scorers, settings) for i in batch]
         met = [done for done in walks if done.met]
         latents = [directions.latents(done.x) for done in met]
-        said = [_said(group, own, i, done) for i, done in zip(batch, walks) if done.met]
+        records = [_record(group, own, i, done) for i, done in zip(batch, walks) if done.met]
         label = "-".join(group.values())
-        names = [f"{generator.name}/{label}-{one['candidate']:05d}" for one in said]
+        names = [f"{generator.name}/{label}-{record['candidate']:05d}" for record in records]
         seen = pd.DataFrame()
         if latents:
-            seen = reader.read_latents(generator, directions.space, np.stack(latents), said, names)
+            seen = reader.read_latents(generator, directions.space, np.stack(latents), records, names)
         answers = iter(seen.to_dict("records"))
         chosen = iter(latents)
         for i, done in zip(batch, walks):
@@ -125,12 +125,12 @@ def _fill(
                 row |= {f"seen_{factor}": answer[factor] for factor in group}
                 row["reason"] = verdict(group, answer)
                 if not row["reason"]:
-                    accepted.append((answer["image_id"], latent, answer["picture"], _said(group, own, i, done)))
+                    accepted.append((answer["image_id"], latent, answer["picture"], _record(group, own, i, done)))
             rows.append(row)
     return rows, accepted
 
 
-def _said(group: Mapping[str, str], seed: int, candidate: int, done: Walk) -> dict[str, Any]:
+def _record(group: Mapping[str, str], seed: int, candidate: int, done: Walk) -> dict[str, Any]:
     """How a face was found, for its metadata."""
     return {"group": group_name(group.values()), "seed": seed, "candidate": candidate, "steps": done.steps}
 
@@ -143,7 +143,7 @@ def _row(group: Mapping[str, str], method: str, index: int, done: Walk | None) -
 
 
 def _unguided(groups, directions, generator, reader, settings, seed) -> list[dict[str, Any]]:
-    """The same random faces judged for every group."""
+    """Judge the same random faces for every group."""
     if not settings["unguided"]:
         return []
     latents = generator.sample(settings["unguided"], seed_from(seed, "unguided"), directions.space)
@@ -167,11 +167,11 @@ def curve(candidates: pd.DataFrame) -> pd.DataFrame:
 
 
 def summary(candidates: pd.DataFrame, directions: Directions, kept: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
-    """Per group and method: tried, met (the walk reached the target), accepted, their share with its interval.
+    """Per group and method: tried, met (the walk reached the target), accepted, and their share with its interval.
 
-    Also mean steps and length of the walks, and ``spread``: the mean distance between two accepted latents in
-    standard deviations, divided by that of random ones, sqrt(2 d): well below 1 means that guidance draws the same
-    face again and again.
+    Also mean steps and length of the walks, and ``spread``: the mean distance between two accepted latents, in
+    standard deviations, divided by that of random latents, sqrt(2 d). A value well below 1 means that guidance draws
+    nearly the same face again and again.
     """
     rows = []
     width = len(directions.mean)

@@ -1,4 +1,4 @@
-"""What a direction changes beside its own factor, seen by an annotator; and pictures of the walks."""
+"""What a direction changes besides its own factor, as an annotator sees it; and pictures of the walks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SINGLE, CONDITIONAL = "single", "conditional"
 
 
 def along(directions: Directions, factor: str, level: str, kind: str) -> np.ndarray | None:
-    """The unit direction (d,) of standardised latents, None where the other factors leave none."""
+    """The unit direction (d,) of standardised latents; None if holding the other factors leaves no direction."""
     if kind == CONDITIONAL:
         return directions.conditional.get((factor, level))
     return directions.normals[factor, level][0]
@@ -39,10 +39,10 @@ def effect_table(
 ) -> pd.DataFrame:
     """What changes between ``distance`` before and ``distance`` behind each latent (n, d), along every direction.
 
-    One row per direction (factor, level, kind) and level the annotator can read: ``before`` and ``after`` are the
-    shares of faces with it, ``change`` their difference with the normal interval of paired differences
-    (``low``, ``high``), ``own`` whether the level belongs to the direction's own factor. ``n`` faces had an answer
-    at both ends.
+    One row per direction (factor, level, kind) and per level that the annotator can read. ``before`` and ``after`` are
+    the shares of faces with the level, and ``change`` is their difference, with the normal interval of paired
+    differences (``low``, ``high``). ``own`` says whether the level belongs to the direction's own factor. ``n`` faces
+    had an answer at both ends.
     """
     x = directions.standardised(latents)
     keys = [(f, level, kind) for f, level in directions.normals for kind in (SINGLE, CONDITIONAL)]
@@ -76,10 +76,9 @@ def mirror_table(
 ) -> pd.DataFrame:  # fmt: skip
     """Mirror pairs of latents (n, d) that flip ``factor``, drawn into the shard ``out``: what an annotator sees.
 
-    A face is mirrored about the plane between its likeliest level by the scorer and the likeliest other
-    one. One row per pair: the level before and after by the annotator, whether it ``flipped`` to the level meant,
-    and ``kept_<factor>`` for the others (empty where either answer is unknown). In the shard, rows 2i and
-    2i + 1 are a pair.
+    A face is mirrored about the plane between its likeliest level, by the scorer, and the next likely one. One row per
+    pair: the annotator's level before and after, whether it ``flipped`` to the wanted level, and ``kept_<factor>`` for
+    the other factors (empty if either answer is unknown). In the shard, rows 2i and 2i + 1 are a pair.
     """
     x = directions.standardised(latents)
     scorer = directions.scorers[factor]
@@ -89,10 +88,10 @@ def mirror_table(
         pairs[i, 0] = x[i]
         levels = scorer.levels[first], scorer.levels[second]
         pairs[i, 1] = mirrored(x[i], directions.scorers, factor, *levels)
-    said = [{"mirrored": factor, "pair": i, "side": side} for i in range(len(x)) for side in ("face", "image")]
-    names = [f"{generator.name}/mirror-{one['pair']:05d}-{one['side']}" for one in said]
+    records = [{"mirrored": factor, "pair": i, "side": side} for i in range(len(x)) for side in ("face", "image")]
+    names = [f"{generator.name}/mirror-{record['pair']:05d}-{record['side']}" for record in records]
     flat = directions.latents(pairs.reshape(-1, x.shape[1]))
-    seen = reader.read_latents(generator, directions.space, flat, said, names, out)
+    seen = reader.read_latents(generator, directions.space, flat, records, names, out)
     before, after = seen.iloc[::2].reset_index(drop=True), seen.iloc[1::2].reset_index(drop=True)
     table = pd.DataFrame(
         {
@@ -113,7 +112,7 @@ def mirror_table(
 
 
 def mirror_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of pairs that flipped, and that kept each other factor, with the number of pairs that could be told."""
+    """Share of pairs that flipped, and that kept each other factor, with the number of pairs that could be judged."""
     rows = []
     for column in [c for c in table if c == "flipped" or c.startswith("kept_")]:
         values = table[column].dropna().astype(float)
@@ -133,8 +132,8 @@ def walk_sheet(
 ) -> None:
     """A JPEG with a row per direction, as fitted and with the other factors held.
 
-    A row shows one latent brought to the direction's plane and then moved from -distance to +distance, so that the level
-    should appear in the middle; row k takes latent k modulo their number.
+    A row shows one latent, moved to the direction's plane and then from -distance to +distance, so that the level should
+    appear in the middle. Row k shows latent k modulo the number of latents.
     """
     x = directions.standardised(latents)
     rows: list[tuple[str, list[np.ndarray]]] = []
@@ -148,12 +147,12 @@ def walk_sheet(
                 path = start + np.linspace(-distance, distance, steps)[:, None] * direction
                 pictures += list(generator.draw(directions.latents(path), directions.space))
         rows.append((f"{factor}: {level}".replace("_", " "), pictures))
-    said = metadata.composed(
+    sheet_meta = metadata.composed(
         [origin_of(generator, directions.space, latent, "", {}) for latent in latents],
         f"evenface {__version__}",
         "walks along directions",
     )
-    write_bytes(out, encode_jpeg(_draw_rows(rows, steps, width), quality=88, subsampling=0, metadata=said))
+    write_bytes(out, encode_jpeg(_draw_rows(rows, steps, width), quality=88, subsampling=0, metadata=sheet_meta))
 
 
 def _draw_rows(rows: Sequence[tuple[str, list[np.ndarray]]], steps: int, width: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Fit the directions of a latent space: who is in the fit, how well it does on others, and how directions relate.
+"""Fits the directions of a latent space, and measures their accuracy on held-out faces and how directions relate.
 
-Faces are parted by identity before anything is looked at; scaling, regularisation and every weight come
-from the training part alone, every accuracy from the other.
+Faces are first split by identity. Scaling, regularisation and all weights come from the training part alone,
+and every accuracy from the held-out part.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 log = logging.getLogger("evenface")
 
-#: Inverse strengths of the L2 penalty that are tried, by cross-validation within the training part.
+#: Inverse strengths of the L2 penalty, among which cross-validation within the training part chooses.
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 
-#: Faces of a level that a fit needs at least, in the training and in the held-out part.
+#: Fewest faces of a level for a fit, in the training and in the held-out part.
 FEWEST = {"training": 20, "held-out": 5}
 
 _FOLDS = 3
 
 
 def held_out(identities: Sequence[str], share: float, seed: int) -> np.ndarray:
-    """Whether each row belongs to the held-out part, bool (n,): decided by its identity and the seed alone."""
+    """Whether each row belongs to the held-out part, bool (n,). Only its identity and the seed decide."""
     return np.array([seed_from(seed, "held out", identity) / 2**63 < share for identity in identities], bool)
 
 
 def _regression(x: np.ndarray, y: np.ndarray, strength: float | None = None):
-    """Logistic regression of classes y (n,) on x (n, d), its strength chosen by cross-validation if not given."""
+    """Logistic regression of classes y (n,) on x (n, d); without a given strength, cross-validation chooses it."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold
@@ -76,7 +76,7 @@ class Fit:
     """Scorers and directions of one latent space, and the tables that say how good they are.
 
     ``labels`` is the table of :func:`evenface.directions.labels.label_samples`, ``latents`` float32 (n, d) in its order.
-    A face counts for a factor where its level is known with at least ``confidence``.
+    A face counts for a factor if its level is known with at least ``confidence``.
     """
 
     def __init__(
@@ -144,23 +144,23 @@ class Fit:
         return self.labels[column or factor].map(places).fillna(-1).to_numpy(np.int64)
 
     def accuracy_table(self, known: Mapping[tuple[str, str], np.ndarray] | None = None) -> pd.DataFrame:
-        """One row per factor (``level`` empty: all its levels told apart) and per direction to a level.
+        """One row per factor (``level`` is empty: the scorer of all levels) and per direction to a level.
 
-        Held-out rows only. ``accuracy`` with its Wilson interval and ``balanced_accuracy`` on the confident
-        labels, ``majority`` what always naming the commonest answer would reach, ``accuracy_unsure`` on the labels
-        below the cut, ``accuracy_truth`` against the generator's own truth. ``accuracy_conditional`` is that of the
-        direction with all other factors held, with a threshold fitted on the training part;
-        ``kept`` the share of the direction's length that lies outside the others' span; ``cosine_known`` and
-        ``cosine_known_conditional`` with the direction the generator is known to have, and with that outside the
-        span of the other factors' known ones.
+        Only held-out rows count. ``accuracy``, with its Wilson interval, and ``balanced_accuracy`` are on the confident
+        labels; ``majority`` is the accuracy of always giving the most common answer; ``accuracy_unsure`` is on the
+        labels below the cut; ``accuracy_truth`` is against the generator's own truth. ``accuracy_conditional`` is
+        that of the direction with all other factors held, with a threshold fitted on the training part. ``kept`` is
+        the share of the direction's length outside the others' span. ``cosine_known`` is the cosine with the
+        generator's known direction, and ``cosine_known_conditional`` that with its part outside the span of the other
+        factors' known directions.
         """
         rows = []
         for factor in self.factors:
             scorer, sure = self.scorers[factor], self.sure[factor]
             codes = self._codes(factor)
-            said = scorer.logits(self.x).argmax(1)
+            answers = scorer.logits(self.x).argmax(1)
             truth = self._codes(factor, f"truth_{factor}") if f"truth_{factor}" in self.labels else None
-            rows.append(self._row(factor, "", said, codes, sure, truth) | {"strength": self.strengths[factor]})
+            rows.append(self._row(factor, "", answers, codes, sure, truth) | {"strength": self.strengths[factor]})
             for code, level in enumerate(scorer.levels):
                 normal, offset = self.normals[factor, level]
                 above = self.x @ normal + offset > 0
@@ -181,9 +181,9 @@ class Fit:
                 rows.append(row)
         return pd.DataFrame(rows)
 
-    def _row(self, factor, level, said, codes, sure, truth) -> dict[str, Any]:
+    def _row(self, factor, level, answers, codes, sure, truth) -> dict[str, Any]:
         inside, outside = self.test & sure, self.test & ~sure & (codes >= 0)
-        right = said == codes
+        right = answers == codes
         low, high = wilson(right[inside].mean(), inside.sum())
         shares = np.bincount(codes[inside]) / inside.sum()
         recalls = [right[inside & (codes == c)].mean() for c in np.unique(codes[inside])]
@@ -195,8 +195,8 @@ class Fit:
             "accuracy_unsure": right[outside].mean() if outside.any() else np.nan,
         }  # fmt: skip
         if truth is not None:
-            told = self.test & (truth >= 0)
-            row["accuracy_truth"] = (said == truth)[told].mean() if told.any() else np.nan
+            defined = self.test & (truth >= 0)
+            row["accuracy_truth"] = (answers == truth)[defined].mean() if defined.any() else np.nan
         return row
 
     def _threshold_accuracy(self, along: np.ndarray, present: np.ndarray, sure: np.ndarray) -> float:
@@ -205,15 +205,16 @@ class Fit:
         return float((model.predict(along[test, None]) == present[test]).mean())
 
     def _cosine(self, normal: np.ndarray, known: np.ndarray) -> float:
-        """Cosine in standardised latents of a gradient there with one of raw latents."""
+        """Cosine, in standardised latents, of a gradient given there with a gradient in raw latents."""
         target = known * self.scale
         return float(normal @ target / np.linalg.norm(target))
 
     def group_table(self) -> pd.DataFrame:
         """Each direction within each level of the other demographic factors: does it hold for every group?
 
-        Held-out accuracy of the common direction there, and of a regression on that group's training faces
-        alone, with the cosine between the two. A group with too few faces of a class keeps its row, without a fit.
+        A row has the held-out accuracy of the common direction in that group and of a regression on the group's
+        training faces alone, and the cosine between the two. A group with too few faces of a class has a row without
+        a fit.
         """
         rows = []
         groups = [f for f in self.factors if f in DIMENSIONS]

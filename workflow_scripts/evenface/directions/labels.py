@@ -1,4 +1,4 @@
-"""What an annotator sees in the faces of latents: one level per factor, and how sure it is.
+"""An annotator's labels of the faces of latents: one level per factor, and its probability.
 
 A factor is a demographic dimension, ``hair`` (the colour), or a CelebA attribute (levels ``absent`` and
 ``present``).
@@ -26,12 +26,12 @@ from evenface.storage.shards import read_shard
 from evenface.storage.tables import write_table
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
-#: The annotator that reads what the generator knows.
+#: The annotator that reads the generator's own truth.
 TRUTH = "ground_truth"
 
 
 def levels_of_factor(factor: str) -> tuple[str, ...]:
-    """The levels of a factor in the order every table uses."""
+    """The levels of a factor, in the order of all tables."""
     if factor == "hair":
         return tuple(HAIR_COLOURS)
     return DIMENSIONS.get(factor, (ABSENT, PRESENT))
@@ -40,7 +40,7 @@ def levels_of_factor(factor: str) -> tuple[str, ...]:
 def read_levels(annotation: pd.DataFrame, factors: Sequence[str], who: str) -> pd.DataFrame:
     """Columns ``<factor>`` (level or unknown) and ``<factor>_score`` (probability of it, NaN unknown) of an annotation.
 
-    Hair has a level where exactly one colour is called present. UserError for a factor ``who`` does not answer.
+    Hair has a level if exactly one colour is labelled present. UserError for a factor that ``who`` does not answer.
     """
     found: dict[str, np.ndarray] = {}
     for factor in factors:
@@ -74,11 +74,11 @@ def read_levels(annotation: pd.DataFrame, factors: Sequence[str], who: str) -> p
 
 
 class Reader:
-    """An annotator and what it needs to look at generated faces.
+    """An annotator, with what it needs to read generated faces.
 
-    ``recipe`` is that of the annotator (name, settings with ``files``) and ``screening`` the screening settings;
-    ``detector`` maps the names of detector files to paths. Pictures are screened as every generated face is, so that
-    the annotator sees what it would see in the workflow.
+    ``recipe`` is that of the annotator (name, settings with ``files``). ``screening`` are the screening settings.
+    ``detector`` maps the names of detector files to paths. Pictures are screened like every generated face, so the
+    annotator sees the same as in the workflow.
     """
 
     def __init__(
@@ -126,14 +126,14 @@ class Reader:
         generator: LatentGenerator,
         space: str,
         latents: np.ndarray,
-        said: Sequence[Mapping[str, Any]] | None = None,
+        records: Sequence[Mapping[str, Any]] | None = None,
         names: Sequence[str] | None = None,
         out: str | os.PathLike | None = None,
     ) -> pd.DataFrame:
         """Levels and scores of the faces of latents (n, d), and ``picture``, the PNG file of each face that was drawn.
 
-        They are drawn only if the annotator looks at them, or into the shard ``out``; ``said`` is how each was found,
-        ``names`` their image ids.
+        Faces are drawn only if the annotator reads pictures, or if there is a shard ``out`` for them. ``records`` says how
+        each was found; ``names`` are their image ids.
         """
         pictures = self.annotator.reads != "record" or out is not None
         if self.annotator.reads == "record" and getattr(generator, "truths", None) is None:
@@ -144,7 +144,7 @@ class Reader:
         names = names or [f"{generator.name}/face-{i:06d}" for i in range(len(latents))]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(out) if out is not None else Path(folder) / "faces.tar"
-            write_faces(path, generator, space, latents, names, said or [{}] * len(names), pictures=pictures)
+            write_faces(path, generator, space, latents, names, records or [{}] * len(names), pictures=pictures)
             levels = self.read_shard(path)
             with read_shard(path) as shard:
                 members = shard.table["member"]
@@ -155,7 +155,7 @@ class Reader:
 def label_samples(parts: Sequence[str | os.PathLike], reader: Reader, out: str | os.PathLike) -> pd.DataFrame:
     """Label all samples and write the table: image_id, identity_id, level and score per factor, failure.
 
-    Where the generator knows the truth, also ``truth_<factor>``, whoever labels.
+    If the generator knows the truth, also ``truth_<factor>``, for every annotator.
     """
     table, _ = read_samples(parts)
     answers = pd.concat([reader.read_shard(path) for path in parts], ignore_index=True)

@@ -25,18 +25,18 @@ from evenface.storage.shards import read_shard, write_shard
 def sample_part(recipe: Mapping[str, Any], out: str | os.PathLike, resources: Mapping[str, Any]) -> None:
     """Draw every ``parts``-th of ``samples`` random faces, starting at ``part``, into a shard.
 
-    ``recipe`` has generator, settings (of the generator), space (None: its first), seed, samples, parts,
-    part, and ``pictures``: without them the rows alone are written, for annotators that look at none. A face
-    depends on the seed and its index, never on the part. The rows are those of :func:`write_faces`.
+    ``recipe`` has generator, settings (of the generator), space (None: its first), seed, samples, parts, part, and
+    ``pictures``; without pictures, only the rows are written, for annotators that do not read pictures. A face depends
+    on the seed and its index, never on the part. The rows are those of :func:`write_faces`.
     """
     generator = create_latent(recipe["generator"], {**recipe["settings"], **resources})
     space = space_of(generator, recipe["space"])
     indices = np.arange(recipe["part"], recipe["samples"], recipe["parts"])
     latents = generator.sample(recipe["samples"], seed_from(recipe["seed"], "latent samples"), space)[indices]
     names = [f"{generator.name}/sample-{index:06d}" for index in indices]
-    said = [{"seed": recipe["seed"], "sample": int(index)} for index in indices]
+    records = [{"seed": recipe["seed"], "sample": int(index)} for index in indices]
     write_faces(
-        out, generator, space, latents, names, said, recipe={**recipe, "space": space}, pictures=recipe["pictures"]
+        out, generator, space, latents, names, records, recipe={**recipe, "space": space}, pictures=recipe["pictures"]
     )
 
 
@@ -46,23 +46,23 @@ def write_faces(
     space: str,
     latents: np.ndarray,
     names: Sequence[str],
-    said: Sequence[Mapping[str, Any]],
+    records: Sequence[Mapping[str, Any]],
     *,
     recipe: Mapping[str, Any] | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
     pictures: bool = True,
     drawn: Sequence[bytes | None] | None = None,
 ) -> None:
-    """Draw latents (n, d) into a shard of PNG files; those of ``drawn`` that are there are taken as they are.
+    """Draw latents (n, d) into a shard of PNG files; pictures that ``drawn`` already has are not drawn again.
 
-    ``said`` is how each was found (JSON-ready), for the pictures' metadata. Columns of the table: image_id (``names``),
-    member, identity_id, latent (float32 list), generator, digital_source_type, provenance (JSON), ``truth`` (JSON) where
-    the generator knows it, and ``columns``.
+    ``records`` says how each was found (JSON-ready), for the pictures' metadata. Columns of the table: image_id
+    (``names``), member, identity_id, latent (float32 list), generator, digital_source_type, provenance (JSON), ``truth``
+    (JSON) if the generator knows it, and ``columns``.
     """
     table = pd.DataFrame({"image_id": list(names), "member": [f"{name.split('/')[-1]}.png" for name in names]})
     table["identity_id"] = table["image_id"]
     table["latent"] = list(np.asarray(latents, np.float32))
-    origins = [origin_of(generator, space, *one) for one in zip(latents, names, said, strict=True)]
+    origins = [origin_of(generator, space, *face) for face in zip(latents, names, records, strict=True)]
     table["generator"] = generator.name
     table["digital_source_type"] = [origin.source_type for origin in origins]
     table["provenance"] = [origin.provenance for origin in origins]
@@ -84,9 +84,9 @@ def write_faces(
 
 
 def origin_of(
-    generator: LatentGenerator, space: str, latent: np.ndarray, image_id: str, said: Mapping[str, Any]
+    generator: LatentGenerator, space: str, latent: np.ndarray, image_id: str, record: Mapping[str, Any]
 ) -> Metadata:
-    """What the picture of a latent says about itself; its provenance has the latent's SHA-256 (float32, little-endian)."""
+    """Metadata of the picture of a latent; its provenance has the latent's SHA-256 (float32, little-endian)."""
     about = part(Generator, generator.name, "latent_directions.generator")
     version = str(about.version)
     known = getattr(generator, "provenance", {})
@@ -97,14 +97,14 @@ def origin_of(
         generator=generator.name,
         generator_version=version,
         model=str(known.get("model", "")),
-        seed=str(said.get("seed", "")),
+        seed=str(record.get("seed", "")),
         image_id=image_id,
-        provenance=json.dumps({**known, "space": space, "latent_sha256": digest, **said}, sort_keys=True),
+        provenance=json.dumps({**known, "space": space, "latent_sha256": digest, **record}, sort_keys=True),
     )
 
 
 def known_truths(generator: LatentGenerator, latents: np.ndarray, space: str) -> list[str] | None:
-    """What is true of each latent's face, as JSON without its description; None where the generator cannot say."""
+    """The truth about each latent's face, as JSON without its description; None if the generator does not know it."""
     truths = getattr(generator, "truths", None)
     if truths is None:
         return None
@@ -113,7 +113,7 @@ def known_truths(generator: LatentGenerator, latents: np.ndarray, space: str) ->
 
 
 def latents_of(table: pd.DataFrame, where: str) -> np.ndarray:
-    """Float32 (n, d) of the column ``latent``; UserError where it is missing or ragged."""
+    """Float32 (n, d) of the column ``latent``; UserError if it is missing or its rows differ in length."""
     if "latent" not in table or not len(table):
         raise UserError(f"{where}: it holds no latents; run the rule sample_latents again")
     widths = {len(latent) for latent in table["latent"]}

@@ -1,4 +1,4 @@
-"""The steps of the rules in rules/latent.smk, from file to file."""
+"""The steps of the rules in rules/latent/Snakefile, from file to file."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _DETECTOR = ("dlib5", "dlib68", "mmod")
 def reader_of(params: Mapping[str, Any], inputs: Mapping[str, Any], machine: Mapping[str, Any]) -> Reader:
     """An annotator as the rules describe it.
 
-    ``params`` has the annotator's recipe, its ``files`` by key and the ``factors``; ``inputs`` are the rule's by
-    name, detector files among them; ``machine`` has ``device`` and ``threads``.
+    ``params`` has the annotator's recipe, its ``files`` by key, and the ``factors``. ``inputs`` are the rule's inputs by
+    name, including detector files. ``machine`` has ``device`` and ``threads``.
     """
     recipe, files = params["annotator"], params["files"]
     settings = {**recipe["settings"], **({"files": files} if files else {})}
@@ -81,7 +81,7 @@ def fit(recipe: Mapping[str, Any], parts: Sequence[Path], labels: Path, outputs:
 def opened(
     recipe: Mapping[str, Any], directions: Path, resources: Mapping[str, Any]
 ) -> tuple[Directions, LatentGenerator]:
-    """The directions and the generator they belong to."""
+    """The directions, and the generator that they belong to."""
     fitted = read_directions(directions)
     if fitted.generator != recipe["generator"]:
         raise UserError(
@@ -91,7 +91,7 @@ def opened(
 
 
 def held_out_latents(directions: Directions, parts: Sequence[Path]) -> np.ndarray:
-    """Latents (n, d) of the samples that took no part in the fit."""
+    """Latents (n, d) of the samples that the fit did not use."""
     table, latents = read_samples(parts)
     facts = directions.facts
     return latents[held_out(table["identity_id"].astype(str), facts["test_share"], facts["seed"])]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-#: Five-point template of the 112x112 crop MagFace and ArcFace networks expect: left eye, right
+#: Five-point template of the 112x112 crop that MagFace and ArcFace networks expect: left eye, right
 #: eye, nose tip, left and right mouth corner (InsightFace, ``face_align.py``).
 TEMPLATE_112 = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
@@ -91,7 +91,7 @@ def resize_512(image: np.ndarray) -> np.ndarray:
 
 
 def squeeze_celeba(image: np.ndarray) -> np.ndarray:
-    """The whole image at 178x218, uint8, whatever its proportions: no face is looked for."""
+    """The whole image at 178x218, uint8, without keeping its proportions and without looking for a face."""
     if image.shape[:2] == CELEBA_SIZE[::-1]:
         return image
     return _resize(image, CELEBA_SIZE)

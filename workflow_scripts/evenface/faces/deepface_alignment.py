@@ -1,7 +1,7 @@
-"""How DeepFace cuts a face out of a picture: turned level about the box, the box's size kept.
+"""How DeepFace cuts a face out of a picture: it turns the face so that the eyes are level, and keeps the box's size.
 
-serengil/deepface, ``deepface/modules/detection.py``. Unlike the other alignments here it neither scales
-nor moves the face to a template.
+serengil/deepface, ``deepface/modules/detection.py``. Unlike the other alignments here, it does not scale or move the
+face to a template.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 def cut_face(image: np.ndarray, box: Sequence[float], eyes: np.ndarray | None = None) -> np.ndarray:
     """The face in ``box`` (left, top, right, bottom), RGB uint8 of the box's size, turned so that the eyes are level.
 
-    ``image`` is RGB uint8 (H, W, 3). ``eyes`` (2, 2) are the eye at the image's left and at its right, x then y in
-    pixels; without them, or where one is not finite, nothing is turned. What lies outside the picture
-    is black. A box that encloses no whole pixel gives an empty array.
+    ``image`` is RGB uint8 (H, W, 3). ``eyes`` (2, 2) are the eye at the image's left and the eye at its right, x then
+    y in pixels. Without eyes, or if a number is not finite, the face is not turned. Places outside the picture are
+    black. A box without a whole pixel gives an empty array.
     """
     x, y = int(box[0]), int(box[1])
     width, height = int(box[2] - box[0]), int(box[3] - box[1])
@@ -41,9 +41,9 @@ def cut_face(image: np.ndarray, box: Sequence[float], eyes: np.ndarray | None = 
 
 
 def _black_around(image: np.ndarray, x: int, y: int, width: int, height: int) -> np.ndarray:
-    """The part of ``image`` from (x, y) on, ``width`` by ``height``, black where there is no picture.
+    """The part of ``image`` from (x, y) on, ``width`` by ``height``; black outside the picture.
 
-    DeepFace puts a border of half the picture's sides around it first; what a box encloses is the same.
+    DeepFace first puts a border of half the picture's sides around it; the content of a box is the same.
     """
     part = np.zeros((height, width, 3), image.dtype)
     rows = slice(max(y, 0), max(min(y + height, image.shape[0]), 0))

@@ -1,4 +1,4 @@
-"""What makes an aligned crop hard to recognise, one factor at a time, on a scale of its own."""
+"""Degradations that make an aligned crop hard to recognise: one factor at a time, each with its own scale."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def blur(crop: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def reduce(crop: np.ndarray, side: int) -> np.ndarray:
-    """The crop as an image of ``side`` by ``side`` pixels would give it: averaged down, then enlarged again."""
+    """The crop as if from an image of ``side`` by ``side`` pixels: averaged down, then enlarged again."""
     rows, columns = crop.shape[:2]
     if side >= max(rows, columns):
         return crop

@@ -1,10 +1,10 @@
 """Faces and their five landmarks, by dlib.
 
-dlib's 5-point model (CC0) finds four eye corners and the base of the nose. Eye centres are the
-midpoints of the corners. The nose tip and the mouth corners are not among its points: they are
-carried over from dlib's mean face by the least-squares similarity that maps the mean face's five
-points onto the detected ones (:func:`complete_landmarks`). dlib's 68-point model has all five
-points; its training images forbid commercial use, so it is used only when configured.
+dlib's 5-point model (CC0) finds four eye corners and the base of the nose. Eye centres are the midpoints
+of the corners. The nose tip and the mouth corners are not among its points. They come from dlib's mean face,
+moved by the least-squares similarity that maps the mean face's five points onto the detected ones
+(:func:`complete_landmarks`). dlib's 68-point model has all five points, but its training images forbid
+commercial use, so it is used only when configured.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ MEAN_FIVE = np.array(
 #: 68-point mean face, same source).
 MEAN_NOSE_MOUTH = np.array([[0.490127, 0.515625], [0.254149, 0.780233], [0.726104, 0.780233]])
 
-#: Longest side a detector sees; larger images are reduced for detection, not for cropping.
+#: Longest side of images for a detector; larger images are reduced for detection, but not for cropping.
 MAX_DETECTION_SIDE = 1000
 #: Longest side below which ``upsample: auto`` doubles the image: the HOG detector's smallest face
 #: is about 80 pixels wide, and a face fills less than half of a small image.
 UPSAMPLE_BELOW = 400
-#: Side of the face box, in pixels, at which landmarks are looked for: dlib returns whole pixels.
+#: Side, in pixels, to which the face box is scaled before landmarks are searched, because dlib returns whole pixels.
 LANDMARK_BOX = 320
 
-#: Shorter side, in pixels after enlargement, below which MMOD is not asked. It knows faces of 80 pixels; of a
-#: picture a few pixels wide dlib's network reads outside its memory and ends the process.
+#: MMOD is not run on pictures with a smaller shorter side, in pixels after enlargement. It finds faces from 80 pixels
+#: on; with a picture of a few pixels, dlib's network reads outside its memory and crashes.
 MMOD_NARROWEST = 32
 
 DETECTORS = ("hog", "mmod", "none")
@@ -84,7 +84,7 @@ def _landmarks_of_68(points: np.ndarray) -> np.ndarray:
 
 
 def weights_file(weights: Mapping[str, str], key: str) -> str:
-    """Path of the model file ``key``; raises UserError when there is none."""
+    """Path of the model file ``key``; UserError when it is missing."""
     path = weights.get(key)
     try:
         with open(path or "", "rb"):  # dlib says the same of a missing, a damaged and a forbidden file
@@ -146,8 +146,8 @@ class FaceFinder:
     def landmarks(self, image: np.ndarray, detection: Detection) -> np.ndarray:
         """Left eye, right eye, nose tip, left and right mouth corner: float32 (5, 2) pixels.
 
-        The neighbourhood of the box is brought to :data:`LANDMARK_BOX` first, which makes the
-        points finer than whole pixels and the cost independent of the image's size.
+        The neighbourhood of the box is first scaled to :data:`LANDMARK_BOX`. The points are then finer than whole
+        pixels, and the cost does not depend on the image's size.
         """
         height, width = image.shape[:2]
         left, top, right, bottom = detection.box

@@ -1,4 +1,4 @@
-"""Where dlib's models lie, and what each is called in settings."""
+"""Paths of dlib's models, and their names in settings."""
 
 LANDMARKS_5 = "models/dlib/shape_predictor_5_face_landmarks.dat"
 LANDMARKS_68 = "models/dlib/shape_predictor_68_face_landmarks.dat"

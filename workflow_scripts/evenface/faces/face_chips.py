@@ -1,14 +1,13 @@
-"""From a photograph to FairFace's 300 x 300 face chips, step by step as its authors publish them, by dlib.
+"""From a photograph to FairFace's 300 x 300 face chips, by dlib, with the steps that its authors published.
 
-The photograph is brought to 800 pixels on its longer side, dlib's MMOD network looks for faces in
-twice that, its 5-point model finds the eye corners and the base of the nose, and the least-squares
-similarity to dlib's mean face gives the chip. Differences from the published script, which has the
-same steps, are in what it depends on:
+The photograph is scaled to 800 pixels on its longer side. dlib's MMOD network looks for faces in twice that
+size. dlib's 5-point model finds the eye corners and the base of the nose, and the least-squares similarity to
+dlib's mean face gives the chip. The steps are those of the published script; the differences are:
 
 * Pictures are decoded by Pillow, with their EXIF orientation applied; the script's decoder ignores it.
-* ``mmod_human_face_detector.dat`` of the package this project takes it from holds other weights than
-  the file of FairFace's repository. Boxes differ by some pixels, seldom by more; any file of that
-  format may be given instead. The 5-point model is the same file.
+* The package from which evenface takes ``mmod_human_face_detector.dat`` has other weights than FairFace's
+  repository. Boxes usually differ by a few pixels. Another file of that format may be given instead. The
+  5-point model is the same file.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ JPEG_QUALITY = 75
 
 DETECTORS = ("mmod", "hog")
 
-#: Where screening's five landmarks lie in a chip.
+#: Places of screening's five landmarks in a chip.
 _TEMPLATE = (
     CHIP_SIDE
     * (PADDING + np.vstack([MEAN_FIVE[2:4].mean(0), MEAN_FIVE[0:2].mean(0), MEAN_NOSE_MOUTH]))
@@ -44,7 +43,7 @@ _TEMPLATE = (
 
 
 class NoChipError(ValueError):
-    """A picture gives no chip. ``reason`` is a short code, no_face or too_small; ``detail`` says more."""
+    """A picture does not give a chip. ``reason`` is a short code, no_face or too_small; ``detail`` says more."""
 
     def __init__(self, reason: str, detail: str):
         super().__init__(detail)
@@ -80,7 +79,7 @@ def resize_longer_side(image: np.ndarray, side: int = LONGER_SIDE) -> np.ndarray
 def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """Chip of a face from the landmarks of screening, (5, 2): left and right eye, nose tip, left and right mouth corner.
 
-    The framing is the published one; the points are other ones and finer than whole pixels. Raises
+    The framing is the published one, but the points are others, and finer than whole pixels. Raises
     NoChipError for landmarks that coincide or are not finite.
     """
     points = np.asarray(landmarks, np.float64)
@@ -95,10 +94,10 @@ def chip_of_landmarks(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 
 
 def jpeg_roundtrip(chip: np.ndarray) -> np.ndarray:
-    """The chip as it is read back from the JPEG file the published script writes: quality 75, 4:2:0, in memory.
+    """The chip after writing it as the published script's JPEG file (quality 75, 4:2:0) and reading it; in memory.
 
-    Compressed and read by Pillow's libjpeg-turbo, as dlib does where it was built with that. Its wheels
-    carry another JPEG library, which gives chips that differ by half a grey level on average.
+    Pillow's libjpeg-turbo compresses and reads it, as dlib does if it was built with that library. dlib's wheels
+    contain another JPEG library, whose chips differ by half a grey level on average.
     """
     return decode_image(encode_jpeg(chip, JPEG_QUALITY), "chip")
 
@@ -106,11 +105,10 @@ def jpeg_roundtrip(chip: np.ndarray) -> np.ndarray:
 class ChipMaker:
     """Detector and landmark model, loaded once.
 
-    ``detector``: ``mmod``, as published, which takes some ten seconds and two to three gigabytes a picture
-    on one core (benchmarks/face_chips.py); or ``hog``, dlib's quick detector of frontal faces at least a
-    tenth of the longer side wide, for which the picture is not doubled: 0.04 seconds. ``files``: paths by
-    ``landmarks`` and ``mmod``. Raises UserError for another detector, and files that are missing or no
-    models of that kind.
+    ``detector``: ``mmod``, as published, takes about ten seconds and two to three gigabytes per picture on one core
+    (benchmarks/face_chips.py). ``hog``, dlib's quick detector, finds frontal faces that are at least a tenth of the
+    longer side wide; it does not double the picture and takes 0.04 seconds. ``files``: paths by ``landmarks`` and
+    ``mmod``. Raises UserError for another detector, and for files that are missing or not models of that kind.
     """
 
     def __init__(self, detector: str, files: Mapping[str, str]):

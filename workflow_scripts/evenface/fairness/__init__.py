@@ -1,6 +1,7 @@
-"""Group fairness of binary attribute classifiers: counts, rates, gaps, intervals, tests. Knows no image and no network.
+"""Group fairness of binary attribute classifiers: counts, rates, gaps, intervals and tests.
 
-Importing this package is quick; its functions are imported when they are first used.
+It uses only tables, not images or networks. Importing this package is quick; its functions are imported when they are
+first used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]
 
-#: Raised when the same predictions give other tables.
+#: Raise a number when the same predictions give other tables.
 VERSIONS = {"evaluation": 3}
 
 _HOME = {

@@ -1,8 +1,8 @@
-"""Two runs on the same test set: what changed, and whether the change survives who was photographed.
+"""Compares two runs on the same test set: what changed, and whether chance in the choice of people explains it.
 
-Both runs are weighed by the same draws of identities, so that what they share cancels. A run of several
-seeds enters as the mean over its seeds of rates and of gaps; seeds are repetitions of a training, never
-identities, and their spread stands beside the interval.
+The same draws of identities weight both runs, so that common variation cancels. A run of several seeds is the
+mean of rates and gaps over its seeds. Seeds are repetitions of a training, never identities; their spread is
+reported beside the interval.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Change:
     low, high                   likewise, NaN without an interval
     p                           criterion -> (A,), NaN without a test
     delta_std                   criterion -> (A,) spread over pairs of seeds, NaN for one seed
-    used                        metric -> (A, G) groups that take part in every model
+    used                        metric -> (A, G) groups that are used in every model
     status                      criterion -> (A,) why a gap of some model is undefined, or empty
     worst, levelling_down       criterion -> (A,) change of the worst group's rate; smaller gap, worse worst group
     """
@@ -84,7 +84,7 @@ def _mean(arrays: list[np.ndarray]) -> np.ndarray:
 def compare(
     baseline: Side, candidate: Side, groupings: Sequence[tuple[Grouping, int]], resampler: Resampler
 ) -> dict[str, Change]:
-    """Changes by grouping; ``groupings`` with the number of their groups that take part."""
+    """Changes by grouping; ``groupings`` have the number of their used groups."""
     alpha = resampler.settings.alpha
     n_attributes = len(baseline.cubes[0].attributes)
     found = {grouping.name: _observed_change(baseline, candidate, grouping.name, alpha) for grouping, _ in groupings}
@@ -144,7 +144,7 @@ def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: floa
 
 
 def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:
-    """(A,) change of the worst group's rate and whether it got worse; combined criteria use the weighted error."""
+    """(A,) change of the worst group's rate, and whether it got worse; combined criteria use the weighted error."""
     metric = criterion.metric[0] if len(criterion.metric) else WEIGHTED_ERROR
     if criterion.name.startswith("equalized_odds"):
         metric = WEIGHTED_ERROR
@@ -205,9 +205,9 @@ def _group_intervals(step, delta, used, level):
 def _gap_interval(step, delta, level):
     """Interval of a change of a gap: step (a, B), delta (a,).
 
-    A gap is shifted upwards by noise, and resampling shifts it once more. Where the shifts of the two gaps
-    do not cancel, the replicates are moved back by theirs, and the end that the estimate's own shift has
-    moved away from is moved out by as much.
+    Noise shifts a gap upwards, and resampling shifts it once more. If the shifts of the two gaps do not cancel,
+    the replicates are moved back by their shift. The end from which the estimate's own shift has moved away is
+    moved out by the same amount.
     """
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
@@ -220,7 +220,7 @@ def _gap_interval(step, delta, level):
 
 
 def _paired(baseline: Side, candidate: Side) -> bool:
-    """Whether the seeds of the sides can change places image by image: as many of them, on the same images."""
+    """Whether the sides' seeds can be swapped image by image: equally many seeds, on the same images."""
     if len(baseline.cubes) != len(candidate.cubes):
         return False
     return all(
@@ -233,10 +233,10 @@ def _paired(baseline: Side, candidate: Side) -> bool:
 
 
 def _swap_tests(parts, found, baseline: Side, candidate: Side, groupings, resampler: Resampler, block: slice) -> None:
-    """p of a change of gap: each identity's blocks of counts change models with probability 1/2.
+    """p of a change of gap: each identity's counts are swapped between the models with probability 1/2.
 
-    With s_i in {0, 1}, the swapped baseline is its counts plus sum s_i (candidate_i - baseline_i), and the
-    candidate loses what the baseline gains, so that one product serves both.
+    With s_i in {0, 1}, the swapped baseline is its counts plus sum s_i (candidate_i - baseline_i). The
+    candidate loses what the baseline gains, so one product serves both.
     """
     alpha, swaps = resampler.settings.alpha, resampler.swaps
     everyone = np.ones((len(swaps), 1), dtype=np.float32)

@@ -23,7 +23,7 @@ COMPARISON_COLUMNS = [
 
 
 def _sides(evaluated, scored) -> dict[str, Side]:
-    """Run -> its seeds; a run of one seed goes by that model's id, as in the summary."""
+    """Run -> its seeds; a run of one seed has that model's id, as in the summary."""
     runs: dict[str, list[str]] = {}
     for model_id in evaluated:
         runs.setdefault(split_model_id(model_id)[0], []).append(model_id)

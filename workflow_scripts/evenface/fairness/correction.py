@@ -1,8 +1,8 @@
-"""Group rates corrected for known errors of whoever assigned the groups.
+"""Corrects group rates for known errors of the annotator that assigned the groups.
 
-With K[t, o] = P(observed o | true t), observed counts over groups are K' times the true ones for each
-outcome, provided that errors of the annotator do not depend on label and prediction given the true
-group. Corrected rates are additional rows, never a replacement.
+With K[t, o] = P(observed o | true t), observed counts over groups are K' times the true counts, for each outcome.
+This assumes that, within a true group, the annotator's errors do not depend on label and prediction. Corrected
+rates are additional rows; they never replace others.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from evenface.fairness.resampling import CONFUSION, generators
 METHOD, FAILED = "confusion_inverse", "correction_failed"
 
 MAX_CONDITION = 10.0
-MAX_NEGATIVE = 0.005  # share of a group's images that a corrected count may fall short of 0
+MAX_NEGATIVE = 0.005  # share of a group's images by which a corrected count may be below 0
 
 
 def rates_of_rows(counts: np.ndarray) -> np.ndarray:
-    """K (groups, groups) from validation counts, rows true and columns observed: each row sums to 1."""
+    """K (groups, groups) from validation counts; rows are true and columns observed groups; each row sums to 1."""
     counts = np.asarray(counts, dtype=np.float64)
     return counts / counts.sum(axis=-1, keepdims=True)
 
 
 def condition_number(confusion: np.ndarray) -> float:
-    """Largest over smallest singular value: how much the correction magnifies noise."""
+    """Largest over smallest singular value; it says how much the correction magnifies noise."""
     return float(np.linalg.cond(confusion))
 
 
 def corrected_counts(counts: np.ndarray, confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True counts (..., groups, 6) behind observed ones, and whether (...) they are impossible.
+    """True counts (..., groups, 6) from observed ones, and whether (...) they are impossible.
 
     confusion  (groups, groups) or one per replicate (..., groups, groups), rows summing to 1
 
@@ -46,7 +46,7 @@ def corrected_counts(counts: np.ndarray, confusion: np.ndarray) -> tuple[np.ndar
 
 
 def confusion_draws(counts: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Matrices (n, groups, groups) whose rows are Dirichlet(count + 0.5): what the validation leaves open."""
+    """Random matrices (n, groups, groups) with rows from Dirichlet(count + 0.5): the validation's uncertainty."""
     counts = np.asarray(counts, dtype=np.float64)
     draws = np.empty((n, *counts.shape))
     for replicates, rng in generators(seed, CONFUSION, n):
@@ -56,7 +56,7 @@ def confusion_draws(counts: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 class Correction:
-    """Corrected rates of one grouping and their intervals.
+    """Corrected rates of one grouping, and their intervals.
 
     counts  validation counts (groups, groups) of the annotator
     """

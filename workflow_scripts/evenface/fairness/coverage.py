@@ -1,7 +1,7 @@
-"""Bounds on rates when undefined labels may have been anything.
+"""Bounds on rates for all possible values of undefined labels.
 
-Undefined labels are not missing at random, so a rate over defined labels alone can mislead. Letting
-every undefined label take the value that is worst, then best, for the rate brackets the truth.
+Undefined labels are not missing at random, so a rate over defined labels alone can mislead. The bounds come
+from giving every undefined label the value that is worst, and then best, for the rate.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray] | N
 
 
 def separated(low: np.ndarray, high: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """(...) bool: some group's lower bound lies above another's upper bound, whatever the labels are.
+    """(...) bool: some group's lower bound is above another's upper bound, for all possible labels.
 
     low, high  (..., groups); used (..., groups) marks the groups that take part.
     """

@@ -1,7 +1,7 @@
 """The criteria of one grouping, from the rates of its groups.
 
-A metric's gap is called by its established name where there is one (``demographic_parity_difference``),
-else ``<metric>_<aggregation>``. Arrays have the groups on their last axis; leading axes (attributes, and
+A metric's gap has its established name if there is one (``demographic_parity_difference``), else
+``<metric>_<aggregation>``. Arrays have the groups on their last axis; leading axes (attributes, and
 replicates before them) are independent.
 """
 
@@ -24,7 +24,7 @@ NAMED = {
     ("accuracy", "difference"): "accuracy_gap",
 }
 
-#: value of an aggregation when all groups are treated alike
+#: value of an aggregation when all groups are treated equally
 FAIR = {"difference": 0.0, "ratio": 1.0, "difference_to_overall": 0.0, "std": 0.0}
 
 WEIGHTED_ERROR = "weighted_error"
@@ -41,9 +41,9 @@ class Rates:
 
     @classmethod
     def of(cls, counts: np.ndarray, used: dict[str, np.ndarray], alpha: float, *, bounds: bool = True) -> Rates:
-        """Rates of counts (..., groups, 6) where ``used[metric]`` (..., groups) says who takes part.
+        """Rates of counts (..., groups, 6); ``used[metric]`` (..., groups) marks the groups that are used.
 
-        Counts may be weighted over identities; ``bounds=False`` leaves out what only observed counts need.
+        Counts may be weighted over identities. ``bounds=False`` leaves out bounds, which only observed counts need.
         """
         x, pooled, robust = {}, {}, {}
         pool = _Pool(counts)
@@ -75,7 +75,7 @@ class Rates:
 
 
 class _Pool:
-    """Counts (..., groups, 6) summed over the groups that take part; most metrics share a mask."""
+    """Counts (..., groups, 6) summed over the used groups; most metrics share a mask."""
 
     def __init__(self, counts: np.ndarray):
         self._counts = counts
@@ -93,8 +93,8 @@ class _Pool:
 class Criterion:
     """One criterion for all attributes of a grouping.
 
-    metric             (...) the metric whose rates name the extreme groups
-    x, used            (..., groups) its rates and who takes part
+    metric             (...) the metric whose rates decide the worst and best group
+    x, used            (..., groups) its rates, and the groups that are used
     overall            (...) its pooled rate
     worst, best        (...) group numbers by the metric's direction (neutral: lowest, highest)
     fair               the value that means no gap; NaN for levels such as macro_mean
@@ -136,7 +136,7 @@ def names() -> tuple[str, ...]:
 
 
 def gap_values(rates: Rates, alpha: float) -> Iterator[tuple[str, Gap]]:
-    """(name, gap) of every criterion in the order of :func:`criteria`, without naming groups; for replicates."""
+    """(name, gap) of every criterion in the order of :func:`criteria`, without worst and best groups; for replicates."""
     for metric in METRICS:
         for aggregation, gap in _metric_gaps(rates, metric).items():
             yield NAMED.get((metric, aggregation), f"{metric}_{aggregation}"), gap
@@ -144,7 +144,7 @@ def gap_values(rates: Rates, alpha: float) -> Iterator[tuple[str, Gap]]:
 
 
 def fair_value(name: str) -> float:
-    """The value of a criterion when all groups are treated alike; NaN for levels such as ``tpr_macro_mean``."""
+    """The value of a criterion when all groups are treated equally; NaN for levels such as ``tpr_macro_mean``."""
     return _FAIR_VALUES[name]
 
 
@@ -163,7 +163,7 @@ def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
 
 
 def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
-    """Name -> gap of the criteria that join two metrics, in the order of their rows."""
+    """Name -> gap of the criteria that combine two metrics, in the order of their rows."""
     tpr, fpr, fnr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr", "fnr"))
     differences = gaps.difference(*tpr), gaps.difference(*fpr)
     ratios = gaps.ratio(*tpr), gaps.ratio(*fpr)
@@ -224,7 +224,7 @@ def _criterion(rates, metric, name, aggregation, gap, fair, alpha=np.nan) -> Cri
 
 
 def _either(rates, by_tpr, name, aggregation, gap, fair) -> Criterion:
-    """A criterion decided by TPR where the mask holds and by FPR elsewhere."""
+    """A criterion that is decided by TPR where the mask is true, and by FPR elsewhere."""
     a, b = (_criterion(rates, metric, name, aggregation, gap, fair) for metric in ("tpr", "fpr"))
     wide = np.expand_dims(by_tpr, -1)
     return Criterion(

@@ -1,8 +1,8 @@
 """The count cube: how often each outcome occurred per identity, demographic cell and attribute.
 
-Every rate, gap and bound of this package is a function of these integers, so images are read once
-and the order of rows cannot matter. Only the (identity, cell) pairs that occur are stored: a person
-usually has one gender and one ethnicity, and the dense array would be mostly zeros.
+Every rate, gap and bound of this package is a function of these integers. Images are therefore read once, and
+the order of rows does not matter. Only existing (identity, cell) pairs are stored, because a person usually
+has one gender and one ethnicity, and a dense array would be mostly zeros.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class CellSpace:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups in declared level order; ``groups[n_known:]`` contain the level unknown."""
+    """Groups in the declared order of levels; ``groups[n_known:]`` contain the level unknown."""
 
     name: str
     dimensions: tuple[str, ...]
@@ -89,18 +89,18 @@ class GroupCounts:
     group: np.ndarray
 
     def identities_with(self, coefficients: np.ndarray) -> np.ndarray:
-        """(groups, attributes) int64: identities whose linear form ``counts @ coefficients`` is not 0."""
+        """(groups, attributes) int64: number of identities whose linear form ``counts @ coefficients`` is not 0."""
         occurs = (self.person @ coefficients) != 0
         return _sum_by(occurs, self.group, len(self.counts))
 
     def n_identities(self, groups: np.ndarray) -> int:
-        """Distinct identities that have an image in any of the groups (boolean mask over groups)."""
+        """Number of identities with an image in any of the groups (boolean mask over groups)."""
         return len(np.unique(self.identity[groups[self.group]]))
 
 
 @dataclass(frozen=True)
 class Cube:
-    """Counts per occurring (cell, identity) pair.
+    """Counts for every existing (cell, identity) pair.
 
     counts      (pairs, attributes, 6) int32 in the order of OUTCOMES
     cell        (pairs,) int64, ascending

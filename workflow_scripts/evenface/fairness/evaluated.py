@@ -1,4 +1,4 @@
-"""One model in one grouping: who takes part, and the rates of every group."""
+"""Evaluates one model in one grouping: which groups are used, and the rates of every group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenface.fairness.metrics import METRICS, denominators, form
 from evenface.fairness.observed import Observed
 from evenface.fairness.settings import FairnessSettings
 
-#: What a row's status may be beside empty.
+#: Possible values of a row's status, besides empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
 
 UNSTABLE = "unstable_bootstrap"
@@ -45,7 +45,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Support:
-    """Of one metric: which groups take part, and identities behind its denominator; both (attributes, groups)."""
+    """For one metric: used groups, and numbers of identities in its denominator; both (attributes, groups)."""
 
     used: np.ndarray
     n_identities: np.ndarray
@@ -64,13 +64,13 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
 
 
 def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
-    """What intervals and tests need of an evaluated grouping."""
+    """The part of an evaluated grouping that intervals and tests need."""
     n_identities = {metric: one.n_identities for metric, one in result.support.items()}
     return Observed(result.counted, result.rates, n_identities, settings.ci_level)
 
 
 def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> Support:
-    """Who takes part: enough images and enough identities behind every denominator of the metric."""
+    """The used groups: those with enough images and identities in every denominator of the metric."""
     used = np.ones(counts.shape[:2], dtype=bool)
     fewest = None
     for denominator in denominators(metric):
@@ -88,7 +88,7 @@ def split_model_id(model_id: str) -> tuple[str, int | None]:
 
 
 def key_of(model_id: str, test: TestSet, result: Evaluated) -> dict[str, str]:
-    """The columns :data:`KEY` of a table's rows, the attribute aside."""
+    """The columns :data:`KEY` of a table's rows, except the attribute."""
     return {
         "run_id": split_model_id(model_id)[0],
         "model_id": model_id,

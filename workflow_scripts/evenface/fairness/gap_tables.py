@@ -1,4 +1,4 @@
-"""The table of criteria: how far the groups of a grouping are apart, with tests and verdicts."""
+"""The table of criteria: the gaps between the groups of a grouping, with tests and verdicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GAP_COLUMNS = [
 
 
 def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
-    """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and those that the summary takes from here."""
+    """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and further ones for the summary."""
     family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
     frame = criterion_rows(
         result,
@@ -43,7 +43,7 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
 
 
 def _inference_columns(c: Criterion, circular, inference: Inference, settings, family: str) -> dict[str, np.ndarray]:
-    """Interval and test of a criterion for all attributes, which are the family of its test."""
+    """Interval and test of a criterion for all attributes; these are the family of its test."""
     n = len(c.gap.value)
     nothing = np.full(n, np.nan)
     interval = inference.criteria.get(c.name) or Interval(nothing, nothing, np.zeros(n, int), np.full(n, "", object))
@@ -70,7 +70,7 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
 
 
 def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """Rows with their verdict, and the status of those whose replicates are too often undefined."""
+    """Rows with their verdict; rows whose replicates are too often undefined get a status."""
     status = frame["status"].to_numpy(dtype=object).copy()
     unstable = frame["unstable"].to_numpy(dtype=bool)
     status[unstable & (status == "")] = UNSTABLE
@@ -91,7 +91,7 @@ def criterion_rows(
     found: Iterable[Criterion],
     more: Callable[[Criterion], dict[str, np.ndarray]] = lambda criterion: {},
 ) -> pd.DataFrame:
-    """One row per attribute and criterion, with the extreme groups, their support and what ``more`` adds."""
+    """One row per attribute and criterion, with the worst and best group, their support, and the columns of ``more``."""
     columns: dict[str, list] = {}
     support = _SupportOfGroups(result)
     for c in found:
@@ -144,7 +144,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
 
 
 class _SupportOfGroups:
-    """Distinct identities in the used groups, and the names of the others; most criteria share masks."""
+    """Number of identities in the used groups, and names of the unused ones; most criteria share masks."""
 
     def __init__(self, result: Evaluated):
         self._result = result

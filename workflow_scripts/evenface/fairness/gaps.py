@@ -16,7 +16,7 @@ from evenface.fairness.metrics import divide
 OK, TOO_FEW, ALL_ZERO, ZERO_RATE, INFINITE = "", "too_few_groups", "all_zero", "zero_rate", "infinite"
 
 
-#: reasons by code; replicates are many, so a Gap holds codes and spells them out on demand
+#: reasons by code; there are many replicates, so a Gap holds codes and looks up the texts when needed
 REASONS = (OK, TOO_FEW, ALL_ZERO, ZERO_RATE, INFINITE)
 
 
@@ -34,7 +34,7 @@ class Gap:
 
     @classmethod
     def of(cls, value: np.ndarray, *reasons: tuple[np.ndarray, str]) -> Gap:
-        """A value that is undefined where a mask holds; the first mask that holds gives the reason."""
+        """A value that is undefined where a mask is true; the first true mask gives the reason."""
         value = np.array(value, dtype=np.float64)
         code = np.zeros(value.shape, dtype=np.int8)
         for mask, reason in reversed(reasons):
@@ -119,25 +119,25 @@ def std(x: np.ndarray, used: np.ndarray) -> Gap:
 
 
 def worst_of(a: Gap, b: Gap) -> Gap:
-    """The larger of two gaps, undefined when either is."""
+    """The larger of two gaps; undefined if one of them is."""
     return _combine(np.maximum(a.value, b.value), a, b)
 
 
 def smaller_of(a: Gap, b: Gap) -> Gap:
-    """The smaller of two ratios, undefined when either is."""
+    """The smaller of two ratios; undefined if one of them is."""
     return _combine(np.minimum(a.value, b.value), a, b)
 
 
 def mean_of(a: Gap, b: Gap) -> Gap:
-    """The mean of two gaps, undefined when either is."""
+    """The mean of two gaps; undefined if one of them is."""
     return _combine((a.value + b.value) / 2, a, b)
 
 
 def fairness_discrepancy_rate(fpr_difference: Gap, fnr_difference: Gap, alpha: float) -> Gap:
     """1 - (alpha * FPR difference + (1 - alpha) * FNR difference).
 
-    Pereira and Marcel, IEEE TBIOM 2022, with false positives and false negatives of an attribute in
-    the places of false matches and false non-matches.
+    Pereira and Marcel, IEEE TBIOM 2022, with false positives and false negatives of an attribute instead of
+    false matches and false non-matches.
     """
     value = 1 - (alpha * fpr_difference.value + (1 - alpha) * fnr_difference.value)
     return _combine(value, fpr_difference, fnr_difference)
@@ -146,8 +146,8 @@ def fairness_discrepancy_rate(fpr_difference: Gap, fnr_difference: Gap, alpha: f
 def inequity_rate(fpr, fpr_used, fnr, fnr_used, alpha: float) -> Gap:
     """(max FPR / min FPR)^alpha * (max FNR / min FNR)^(1-alpha); NIST IR 8429.
 
-    A factor whose rates are all 0 is 1; a factor with only the smallest rate 0 is infinite, which
-    leaves the criterion undefined.
+    A factor whose rates are all 0 is 1. If only the smallest rate of a factor is 0, the factor is infinite and
+    the criterion undefined.
     """
     factors = [_inequity_factor(fpr, fpr_used), _inequity_factor(fnr, fnr_used)]
     value = factors[0].value ** alpha * factors[1].value ** (1 - alpha)
@@ -194,7 +194,7 @@ def worst_over_geometric_mean(x: np.ndarray, used: np.ndarray) -> Gap:
 
 
 def _combine(value: np.ndarray, *parts: Gap) -> Gap:
-    """A value undefined where a part is; the reason that is listed first in REASONS wins."""
+    """A value that is undefined where a part is; the reason that comes first in REASONS is kept."""
     code = parts[0].code
     for part in parts[1:]:
         code = np.where((code == 0) | ((part.code > 0) & (part.code < code)), part.code, code)

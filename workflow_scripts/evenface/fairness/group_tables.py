@@ -89,7 +89,7 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
 def corrected_rows(
     rows: pd.DataFrame, result: Evaluated, inference: Inference, correction: Correction, settings
 ) -> pd.DataFrame:
-    """The rows of the groups with rates corrected for errors of the annotator; counts stay the observed ones."""
+    """The groups' rows with rates corrected for the annotator's errors; counts are the observed ones."""
     n_known = result.grouping.n_known
     known = np.isin(rows["group"].to_numpy(), np.array(result.grouping.groups[:n_known], dtype=object))
     rows = rows[known]

@@ -1,7 +1,6 @@
-"""Intervals and tests of every model of a test set, a block of attributes at a time.
+"""Intervals and tests of every model of a test set, computed for one block of attributes at a time.
 
-Nothing here depends on which attributes share a block, so blocks bound the memory, spread the work
-over threads and change no result.
+Blocks bound the memory and spread the work over threads. Results do not depend on which attributes share a block.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from evenface.fairness.tests_of_difference import (
 )
 from evenface.fairness.uncertainty import Replicates
 
-#: attributes x replicates x cells that a block may hold per outcome: some hundred megabytes in all
+#: largest attributes x replicates x cells of a block, per outcome: a few hundred megabytes in all
 _MAX_VALUES = 1_500_000
 #: identities x replicates, four bytes each
 _MAX_DRAWS = 500_000_000
@@ -44,14 +43,14 @@ _MAX_DRAWS = 500_000_000
 
 @dataclass
 class Inference:
-    """What resampling says about one model in one grouping; empty where it was switched off.
+    """Results of resampling for one model in one grouping; empty if it was switched off.
 
     rates     metric -> Interval (A, G)
     pairs     metric -> Interval (A, P), pairs of groups in declared order
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
-    p_method  how p values came about, or empty
-    corrected metric -> Interval (A, G) corrected for errors of the annotator, where its confusion is known
+    p_method  how p values were computed, or empty
+    corrected metric -> Interval (A, G) corrected for the annotator's errors, if its confusion is known
     """
 
     observed: Observed
@@ -67,9 +66,9 @@ class Resampler:
     """The draws of one test set, shared by all its models and groupings.
 
     cubes    model -> its count cube
-    threads  blocks of attributes worked on at a time; changes no result
+    threads  blocks of attributes computed at a time; does not change results
 
-    Raises UserError when the draws would not fit into memory, as when millions of images come without
+    Raises UserError when the draws would not fit into memory, for example for millions of images without
     identities.
     """
 
@@ -95,7 +94,7 @@ class Resampler:
 
     @cached_property
     def swaps(self) -> np.ndarray:
-        """(identities, rounds) whether the blocks of an identity change places between two models."""
+        """(identities, rounds) whether the blocks of an identity are swapped between two models."""
         return resampling.swaps(len(self.identities), self.settings.n_perm, self.settings.seed)
 
     def bootstrap(self, model: str, cube: Cube) -> _Bootstrap:
@@ -169,7 +168,7 @@ class Resampler:
         return result
 
     def _test(self, cube: Cube, grouping: Grouping, observed: Observed) -> _PermutationTest | None:
-        """Permutations of the identities of a grouping; None where identities span its groups."""
+        """Permutations of the identities of a grouping; None if an identity is in several of its groups."""
         if observed.spans or not len(observed.identity):
             return None
         strata = self._strata(cube, grouping)[observed.identity]
@@ -184,7 +183,7 @@ class Resampler:
         return _PermutationTest(resampling.membership(orders, observed.group, observed.n_groups), exact)
 
     def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
-        """(identities,) int64 within which identities change places, by their most frequent levels."""
+        """(identities,) int64 strata, by the identities' most frequent levels; identities are permuted within them."""
         strata = np.zeros(len(cube.identities), dtype=np.int64)
         within = self.settings.perm_within
         if not within or set(grouping.dimensions) <= set(within):
@@ -221,7 +220,7 @@ class _Bootstrap:
 
 
 def replicate_rates(counts: np.ndarray, observed: Rates, block: slice, alpha: float) -> Rates:
-    """Rates of replicates (a, B, groups, 6) in which the groups take part that take part in the estimate."""
+    """Rates of replicates (a, B, groups, 6), with the groups that are used in the estimate."""
     used = {metric: observed.used[metric][block][:, None, :] for metric in METRICS}
     return Rates.of(counts, used, alpha, bounds=False)
 
@@ -239,7 +238,7 @@ def _join(result: Inference, parts: Sequence[Inference]) -> None:
 
 
 def _set_wald(result: Inference, alpha: float) -> None:
-    """Put Wald's p in place of the share of centred replicates, which serve for the null mean only."""
+    """Replace the share of centred replicates by Wald's p; the replicates only give the null mean."""
     known: dict[tuple[str, ...], np.ndarray] = {}
     result.p_method = WALD
     for criterion in criteria(result.observed.rates, alpha):

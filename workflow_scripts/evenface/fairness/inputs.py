@@ -1,4 +1,4 @@
-"""The three input tables, checked and joined: mistakes are answered with the place they are in."""
+"""Checks and joins the three input tables; errors name the table, row and column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCORE, _PRED, _LABEL = "score_", "pred_", "label_"
 
 @dataclass(frozen=True)
 class TestSet:
-    """Labels and groups of one set of images, in one order, with what was recorded about them.
+    """Labels and groups of one set of images, in one order, with the recorded facts about the set.
 
     image_id     pandas Index, unique
     labels       attribute -> (n,) int8 in {+1, -1, 0 undefined}
@@ -38,7 +38,7 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Scored:
-    """One model on one test set: its count cube and how it was read."""
+    """One model on one test set: its count cube, and how predictions were read."""
 
     cube: Cube
     thresholds: dict[str, float]  # NaN where the table gives decisions instead of scores
@@ -54,7 +54,7 @@ def read_test_set(
 
     Labels: ``image_id`` and a column per attribute, named like it or with the prefix ``label_``.
     Groups: ``image_id``, a column per dimension, and optionally ``source``. Columns ``dataset``,
-    ``split`` and ``label_source`` are carried along. UserError names table, row and column.
+    ``split`` and ``label_source`` are kept. UserError names table, row and column.
     """
     label_name, group_name = _name(labels, "labels"), _name(groups, "groups")
     _check_ids(labels, label_name)
@@ -112,7 +112,7 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
 def read_decisions(
     predictions: pd.DataFrame, test: TestSet, attribute: str, settings: FairnessSettings
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n,) of the test set that a model decided on and its decisions (n,) int8 for one attribute."""
+    """For one attribute: rows (n,) of the test set that a model decided on, and its decisions (n,) int8."""
     name = _name(predictions, "predictions")
     _check_ids(predictions, name)
     ids = _ids(predictions)
@@ -160,7 +160,7 @@ def _ids(frame: pd.DataFrame) -> pd.Index:
 
 
 def _common(a: pd.Index, a_name: str, b: pd.Index, b_name: str, settings: FairnessSettings) -> pd.Index:
-    """Ids of both tables in the order of the first; an id of only one is an error unless that is allowed."""
+    """Ids of both tables in the order of the first; ids of only one table are an error unless allowed."""
     if a.equals(b):
         return a
     only_a, only_b = b.get_indexer(a) < 0, a.get_indexer(b) < 0
@@ -282,7 +282,7 @@ def _identities(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, str]:
 
 
 def _constant(frame: pd.DataFrame, column: str) -> str:
-    """The value of a column that says where rows come from; several values are joined by '+'."""
+    """The value of a column on the origin of rows; several values are joined by '+'."""
     if column not in frame.columns:
         return ""
     return "+".join(sorted(str(value) for value in pd.unique(frame[column].dropna())))

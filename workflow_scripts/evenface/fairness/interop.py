@@ -1,4 +1,4 @@
-"""The same data for fairlearn, whose plots and mitigation algorithms take its own kind of table."""
+"""The same data as a fairlearn table, for fairlearn's plots and mitigation algorithms."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def metric_frame(
     metrics                      name -> function of (y_true, y_pred); by default the rates that both
                                  packages know, under the names of ``group_metrics``
 
-    Images without a defined label, and unknown levels unless ``include_unknown``, are left out, as they
-    are from our rates. Raises UserError for unusable input or when fairlearn is not installed.
+    Images without a defined label are left out, as in our rates, and so are unknown levels unless
+    ``include_unknown``. Raises UserError for unusable input, or when fairlearn is not installed.
     """
     try:
         from fairlearn.metrics import MetricFrame

@@ -16,9 +16,9 @@ MIN_VALID = 0.9  # share of replicates that must be defined
 class Interval:
     """Interval of one statistic, for each attribute (and group).
 
-    low, high  float64, NaN where there is none
+    low, high  float64, NaN without an interval
     n_valid    int64, replicates in which the statistic is defined
-    method     object, how the interval was made; empty where there is none
+    method     object, how the interval was made; empty without an interval
     """
 
     low: np.ndarray
@@ -28,7 +28,7 @@ class Interval:
 
     @classmethod
     def of(cls, low, high, n_valid, method, n_boot: int) -> Interval:
-        """An interval where at least 90 % of the replicates are valid and both ends are numbers."""
+        """An interval, if at least 90 % of the replicates are valid and both ends are numbers; NaN otherwise."""
         low, high = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
         none = (n_valid < MIN_VALID * n_boot) | np.isnan(low) | np.isnan(high)
         low[none] = high[none] = np.nan

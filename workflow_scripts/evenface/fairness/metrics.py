@@ -1,8 +1,8 @@
 """Rates of one group, from its outcome counts.
 
-Each is a ratio of two linear forms of (TN, FP, FN, TP, U0, U1), so that they apply to integer counts
-and to counts weighted over identities alike. A rate with denominator 0 is NaN: a group without
-positives has no true positive rate, it does not have one of zero.
+Each is a ratio of two linear forms of (TN, FP, FN, TP, U0, U1), so they apply to integer counts and also to
+counts weighted over identities. A rate with denominator 0 is NaN: a group without positives does not have a true
+positive rate, which is not the same as a rate of zero.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Many tests at once, and what a row may claim."""
+"""Corrections for many tests, and verdicts: what a row may claim."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def verdicts(
     evaluable  the gap is defined and its interval stable
     threshold  the distance that matters in practice
 
-    Significance alone is never enough for ``gap``, and its absence never means ``equivalent``.
+    Significance alone never gives ``gap``, and missing significance never gives ``equivalent``.
     """
     with np.errstate(invalid="ignore"):
         significant = q < FALSE_DISCOVERY_RATE

@@ -16,7 +16,7 @@ _NO_SPREAD = 1e-12
 
 
 class Observed:
-    """What intervals and tests need of one model in one grouping beside its replicates.
+    """What intervals and tests need of one model in one grouping, besides its replicates.
 
     rates         the observed rates
     n_identities  metric -> (A, G) identities with a non-zero denominator
@@ -50,7 +50,7 @@ class Observed:
         return self._people[key]
 
     def linearised(self, metric: str) -> np.ndarray:
-        """u (identity-group pairs, A): what leaving an identity out does to its group's rate.
+        """u (identity-group pairs, A): the effect on its group's rate of leaving an identity out.
 
         u_i = (a_i - r d_i) / D / (1 - d_i / D), the jackknife of a ratio; 0 where undefined.
         """
@@ -104,7 +104,7 @@ class Observed:
         return wide
 
     def at_boundary(self, metric: str) -> np.ndarray:
-        """(A, G) bool: the rate is as low or as high as it can be, so that its replicates have no spread."""
+        """(A, G) bool: the rate is at its smallest or largest possible value, so its replicates do not vary."""
         return self.se[metric] == 0
 
     @cached_property
@@ -117,7 +117,7 @@ class Observed:
         return safe
 
     def group_scale(self, metric: str) -> np.ndarray:
-        """(A, G) standard error; of a rate at its boundary, that of its Wilson interval."""
+        """(A, G) standard error; for a rate at its boundary, that of its Wilson interval."""
         return self._safe_se[metric]
 
     def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
@@ -134,7 +134,7 @@ class Observed:
         return self._pair_scales[key]
 
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
-        """(A, G) variance over that of as many independent images; NaN where the latter is 0."""
+        """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""
         x = self.rates.x[metric]
         if BETTER[metric] == "zero":  # a signed bias is no share
             return np.full(x.shape, np.nan)

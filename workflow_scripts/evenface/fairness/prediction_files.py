@@ -1,4 +1,4 @@
-"""Prediction tables on disk: the test set they carry, and whether several carry the same."""
+"""Prediction tables on disk: the test set in a table, and whether several tables have the same test set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from evenface.storage.tables import read_table, table_columns, table_meta
 
 @dataclass(frozen=True)
 class PredictionsFile:
-    """A prediction table on disk. It is read when it is needed: those of all models together would fill the memory."""
+    """A prediction table on disk. It is read when needed, because all models' tables together would fill the memory."""
 
     path: Path
     columns: list[str]
@@ -27,7 +27,7 @@ class PredictionsFile:
 
     @classmethod
     def of(cls, path: str | os.PathLike, settings: FairnessSettings) -> PredictionsFile:
-        """What its header says; UserError where a column is missing."""
+        """The table with the facts of its header; UserError if a column is missing."""
         columns, meta = table_columns(path), table_meta(path)
         known = [c for c in ("dataset", "split") if not meta.get(c) and c in columns]
         frame = read_table(path, columns=known, required=("image_id", *settings.dimensions))
@@ -35,7 +35,7 @@ class PredictionsFile:
         return cls(Path(path), columns, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
 
     def frame(self, wanted: Callable[[str], bool]) -> pd.DataFrame:
-        """The columns that are wanted."""
+        """The requested columns."""
         frame = read_table(self.path, columns=[c for c in self.columns if wanted(c)])
         frame.attrs["path"] = str(self.path)
         return frame
@@ -47,7 +47,7 @@ def _only(frame: pd.DataFrame, column: str, default: str) -> str:
 
 
 def labels_and_groups(file: PredictionsFile, settings: FairnessSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables ``labels`` and ``groups`` of :func:`evenface.fairness.evaluate` that a table of predictions carries."""
+    """The tables ``labels`` and ``groups`` of :func:`evenface.fairness.evaluate`, from a table of predictions."""
     sources = ("labels_source", "demographics_source")
     frame = file.frame(lambda c: _is_label(c) or c in ("image_id", *sources, *settings.dimensions))
     label_columns = [c for c in frame.columns if _is_label(c)]

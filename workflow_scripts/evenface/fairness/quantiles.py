@@ -6,7 +6,7 @@ import numpy as np
 
 
 def quantiles(values: np.ndarray, probabilities: tuple[float, ...]) -> list[np.ndarray]:
-    """Linear quantiles over the last axis (B), NaN left out; NaN where nothing is left."""
+    """Linear quantiles over the last axis (B), ignoring NaN; NaN if all are NaN."""
     flat = values.reshape(-1, values.shape[-1])
     out = np.full((len(probabilities), len(flat)), np.nan)
     if flat.size:
@@ -35,18 +35,18 @@ def _interpolate(ordered: np.ndarray, n: np.ndarray, probabilities) -> np.ndarra
 
 
 def tails(level: float) -> tuple[float, float]:
-    """The probabilities that a two-sided interval of a level cuts off at."""
+    """The probabilities of the two ends of a two-sided interval of a level."""
     return (1 - level) / 2, (1 + level) / 2
 
 
 def exp(values: np.ndarray) -> np.ndarray:
-    """The exponential, inf instead of a warning where a bound lies beyond all numbers."""
+    """The exponential; inf, without a warning, if a bound is too large."""
     with np.errstate(over="ignore"):
         return np.exp(values)
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the last axis, NaN left out; 0 where nothing is left."""
+    """Standard deviation over the last axis, ignoring NaN; 0 if all are NaN."""
     if not np.isnan(values).any():
         return values.std(axis=-1)
     valid = ~np.isnan(values)

@@ -1,9 +1,9 @@
-"""Identities drawn anew: weights, permutations and swaps, and the counts they give.
+"""Resampling of identities: weights, permutations and swaps, and the counts they give.
 
-The unit is the identity, because the images of a person share nearly everything that matters. One
-matrix of weights serves all attributes, groupings, metrics and models of a test set, which is what
-makes their comparison paired. Draws come in chunks whose seed follows from the numbers of their
-replicates, so that no other size, and no number of threads, can change a result.
+The unit is the identity, because the images of a person share nearly everything that matters. One matrix of
+weights serves all attributes, groupings, metrics and models of a test set, so comparisons are paired. Draws come in
+chunks, and the numbers of a chunk's replicates decide its seed. Other sizes, and the number of threads, therefore
+never change a result.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def generators(seed: int, stream: int, n: int) -> Iterator[tuple[slice, np.rando
 def bootstrap_weights(n_identities: int, n_boot: int, seed: int, kind: str = "multinomial") -> np.ndarray:
     """How often each identity is drawn: (identities, replicates) float32 of whole numbers.
 
-    kind  ``multinomial``: as many draws as identities, equal probabilities; ``poisson``: independent
-          Poisson(1) counts, which need no total and so suit streams (Chamandy et al., 2012).
+    kind  ``multinomial``: as many draws as identities, with equal probabilities; ``poisson``: independent
+          Poisson(1) counts, which do not need a total and so suit streams (Chamandy et al., 2012).
     """
     weights = np.empty((n_identities, n_boot), dtype=np.float32)
     for replicates, rng in generators(seed, BOOTSTRAP, n_boot):
@@ -52,7 +52,7 @@ def bootstrap_weights(n_identities: int, n_boot: int, seed: int, kind: str = "mu
 
 
 def swaps(n_identities: int, n: int, seed: int) -> np.ndarray:
-    """Whether an identity's two blocks change places: (identities, rounds) float32 in {0, 1}, each 1/2."""
+    """Whether an identity's two blocks are swapped: (identities, rounds) float32 in {0, 1}, with probability 1/2."""
     drawn = np.empty((n_identities, n), dtype=np.float32)
     for rounds, rng in generators(seed, SWAP, n):
         drawn[:, rounds] = rng.integers(0, 2, (rounds.stop - rounds.start, n_identities)).T
@@ -60,9 +60,9 @@ def swaps(n_identities: int, n: int, seed: int) -> np.ndarray:
 
 
 def permutations(strata: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Orders (n, identities) int32 in which every position is given an identity of its own stratum.
+    """Orders (n, identities) int32; every position gets an identity of its own stratum.
 
-    strata  (identities,) integers; identities change places only within a stratum
+    strata  (identities,) integers; identities are permuted only within a stratum
     """
     orders = np.empty((n, len(strata)), dtype=np.int32)
     members = [np.flatnonzero(strata == stratum).astype(np.int32) for stratum in np.unique(strata)]
@@ -74,14 +74,14 @@ def permutations(strata: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def n_assignments(groups: np.ndarray) -> float:
-    """In how many ways the labels (identities,) can be dealt to the identities; inf when beyond counting."""
+    """Number of distinct ways to assign the labels (identities,) to the identities; inf if too large."""
     sizes = np.unique(groups, return_counts=True)[1]
     logarithm = math.lgamma(len(groups) + 1) - sum(math.lgamma(size + 1) for size in sizes)
     return round(math.exp(logarithm)) if logarithm < 30 else math.inf
 
 
 def all_assignments(groups: np.ndarray) -> np.ndarray:
-    """Every distinct way to deal sorted labels: orders (n, identities) int32 as from :func:`permutations`."""
+    """Every distinct assignment of sorted labels: orders (n, identities) int32, as from :func:`permutations`."""
 
     def deal(free: tuple[int, ...], sizes: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         if not sizes:
@@ -97,12 +97,12 @@ def all_assignments(groups: np.ndarray) -> np.ndarray:
 
 
 def exact_type(largest: float) -> type:
-    """float32 while every sum that can occur is a whole number below 2^24, else float64."""
+    """float32 if every possible sum is a whole number below 2^24, else float64."""
     return np.float32 if largest < _EXACT_FLOAT32 else np.float64
 
 
 def largest_sum(cube: Cube, weights: np.ndarray, rows: np.ndarray) -> float:
-    """The most images any replicate weighs together, which bounds every sum on the way there.
+    """The largest weighted number of images of any replicate, which bounds all partial sums.
 
     weights  (identities of the test set, replicates); rows (identities of the cube,) their positions
     """
@@ -121,7 +121,7 @@ def weighted_cells(
     weights  (identities of the test set, replicates); rows (identities of the cube,) their positions
     dtype    from :func:`exact_type` of :func:`largest_sum`
 
-    Sums of whole numbers that stay exact come out the same in any order, hence for any block size.
+    Exact sums of whole numbers are the same in any order, and therefore for any block size.
     """
     block = cube.counts[:, attributes]
     n_attributes, n = block.shape[1], weights.shape[1]
@@ -138,7 +138,7 @@ def weighted_cells(
 def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarray:
     """Counts (attributes, replicates, groups, 6) of the first groups, from (cells, 6, attributes, replicates).
 
-    A view whose replicates lie next to each other in memory, as the functions of rates and gaps like it.
+    It is a view whose replicates are adjacent in memory, which is fast for the functions of rates and gaps.
     """
     total = np.zeros((n_groups, *cells.shape[1:]), dtype=cells.dtype)
     for cell, group in enumerate(grouping.of_cell):
@@ -148,7 +148,7 @@ def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarra
 
 
 def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.csr_array:
-    """Who is in which group after identities changed places: (permutations * groups, identities) of 0 and 1.
+    """Membership in groups after a permutation of identities: (permutations * groups, identities) of 0 and 1.
 
     orders  (permutations, identities) int32, which identity takes each position
     groups  (identities,) ascending group of each position
@@ -162,7 +162,7 @@ def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.
 
 
 def permuted_counts(members: sparse.csr_array, counts: np.ndarray, n_groups: int) -> np.ndarray:
-    """Counts of the groups after identities changed places: view (attributes, permutations, groups, 6).
+    """Counts of the groups after permutations of identities: view (attributes, permutations, groups, 6).
 
     members  from :func:`membership`; counts (identities, attributes, 6)
     """

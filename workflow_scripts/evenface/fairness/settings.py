@@ -12,7 +12,7 @@ from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share,
 from evenface.parts import Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
-#: MAAD-Face names that spell out a demographic level, beside CelebA's Male and Young.
+#: MAAD-Face attributes that name a demographic level, besides CelebA's Male and Young.
 DEMOGRAPHIC_ATTRIBUTES = {
     **CIRCULAR,
     "Middle_Aged": "age",
@@ -45,10 +45,10 @@ DEFAULT_SUMMARY = [
     "fairness_discrepancy_rate",
 ]
 
-# A demographic parity statement alone misleads when base rates differ, so these travel with it.
+# A demographic parity statement alone misleads when base rates differ, so these are added to it.
 PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 
-#: Keys of the same section that say how predictions are made, which is over when they are evaluated.
+#: Keys of the same section about making predictions; an evaluation does not need them.
 PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
 
 GROUPINGS = "Dimensions, and products such as gender*ethnicity."
@@ -116,7 +116,7 @@ class EvaluationSettings(StatisticsSettings):
 
 
 class FairnessSettings(StatisticsSettings):
-    """Settings of one evaluation: those of the configuration's section ``evaluation``, and what else a library may vary.
+    """Settings of one evaluation: those of the configuration's section ``evaluation``, and further ones of the library.
 
     levels               dimension -> levels in report order; the level ``unknown`` is implied
     attributes           names to evaluate; empty means every attribute that is scored and labelled
@@ -147,7 +147,7 @@ class FairnessSettings(StatisticsSettings):
             raise UserError(mistakes("evaluation", error, type(self))[0]) from None
 
     def model_post_init(self, _: Any) -> None:
-        """Checks of several fields together, and the companions of demographic parity."""
+        """Check several fields together, and add the companions of demographic parity."""
         self._check_levels()
         self._check_groupings()
         self._check_confusion()

@@ -1,4 +1,4 @@
-"""The table ``fairness``: the chosen criteria per model, and per run over its seeds, beside the baseline."""
+"""The table ``fairness``: the chosen criteria per model, and per run over its seeds, compared with the baseline."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ONE_SEED, MEAN_OVER_SEEDS = "one seed", "mean over seeds"
 
 
 def headline(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row per model of the ``fairness`` table: the mean over seeds where there are several seeds."""
+    """One row per model or, with several seeds, per run (the mean over seeds) of the ``fairness`` table."""
     several = set(summary.loc[summary["aggregation"] == MEAN_OVER_SEEDS, "model"])
     keep = (summary["aggregation"] == MEAN_OVER_SEEDS) | ~summary["model"].isin(several)
     return summary[keep]
 
 
 def check_summary(settings: FairnessSettings) -> None:
-    """Raise UserError for the first criterion of ``settings.summary`` that is not known."""
+    """Raise UserError for the first unknown criterion of ``settings.summary``."""
     check_names("evaluation.summary", settings.summary, names())
 
 
@@ -119,7 +119,7 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
 
 
 def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """The interval of the change and the flag of levelling down, on the rows that stand for a whole run."""
+    """Add the interval of the change and the flag of levelling down to the rows of whole runs."""
     key = ["model_id", "attribute", "grouping", "criterion"]
     gaps = comparison[(comparison["scope"] == "gap") & comparison["metric_or_criterion"].isin(settings.summary)]
     gaps = gaps.rename(columns={"candidate_model_id": "model_id", "metric_or_criterion": "criterion"})

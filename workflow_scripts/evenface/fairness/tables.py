@@ -44,7 +44,7 @@ def evaluate(
                  a run and its seed; runs with several seeds get rows of their mean in ``fairness``.
     labels       ``image_id`` and a column per attribute (or ``label_<attribute>``) in {+1, -1, 0 undefined}
     groups       ``image_id`` and a column per demographic dimension; optional ``source``
-    threads      blocks of attributes worked on at a time; changes no result
+    threads      blocks of attributes computed at a time; does not change results
 
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
     (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
@@ -85,7 +85,7 @@ def evaluate_predictions(
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
     outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``,
              ``model_comparison``, ``label_coverage`` (CSV) and ``manifest`` (JSON) -> where to write it
-    threads  blocks of attributes worked on at a time; changes no result
+    threads  blocks of attributes computed at a time; does not change results
 
     Models that are compared must have been scored on the same images with the same labels.
     """
@@ -115,9 +115,9 @@ def evaluate_predictions(
 
 
 def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1):
-    """Tables and manifest entry; ``thresholds`` by model id take the place of the settings'.
+    """Tables and manifest entry; ``thresholds`` by model id replace those of the settings.
 
-    ``models`` maps model ids to functions that give their predictions: one table at a time is in memory.
+    ``models`` maps model ids to functions that return their predictions, so that only one table is in memory at a time.
     """
     check_summary(settings)
     test = read_test_set(labels, groups, settings, scored_names)
@@ -188,7 +188,7 @@ def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSett
 
 
 def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) -> dict[str, pd.DataFrame]:
-    """Concatenate test sets, which are used up, and put rows in the order of their keys; inside a key, declared order."""
+    """Concatenate test sets (which are consumed), and sort rows by their keys; within a key, in declared order."""
     order = {name: k for k, name in enumerate(settings.groupings)}
     tables = {}
     for name in list(parts[0]):

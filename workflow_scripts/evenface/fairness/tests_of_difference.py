@@ -1,9 +1,8 @@
-"""Is there any difference between groups at all?
+"""Tests whether groups differ at all.
 
-Where every identity belongs to one group, whole identities change places between groups. Where levels
-vary between the images of a person (predicted age), that would tear people apart, and a Wald test on
-the jackknife covariance takes its place. Either way the mean of the gap under no difference is
-reported, because a raw gap is positive even when groups do not differ.
+If every identity belongs to one group, the test permutes whole identities between groups. If levels vary between
+the images of a person (predicted age), this would split people; a Wald test on the jackknife covariance is used
+instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class DifferenceTest:
 
 
 def distance(value: np.ndarray, fair: float) -> np.ndarray:
-    """How far a criterion is from equal treatment; of a level without a fair value, the value."""
+    """How far a criterion is from equal treatment; for a level without a fair value, its value."""
     return value if np.isnan(fair) else np.abs(value - fair)
 
 
@@ -44,8 +43,8 @@ def against_permutations(
 ) -> dict[str, DifferenceTest]:
     """Criterion -> test from the rates (a, P, groups) of permuted identities.
 
-    p = (1 + permutations at least as far from equal treatment) / (P + 1); when ``permuted`` lists every
-    assignment, the observed one is among them and p is their plain share.
+    p = (1 + permutations at least as far from equal treatment) / (P + 1). When ``permuted`` lists every
+    assignment, the observed one is among them, and p is the share itself.
     """
     found = {}
     values = dict(gap_values(observed, alpha))
@@ -65,7 +64,7 @@ def against_permutations(
 
 
 def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> Rates:
-    """Bootstrap replicates moved to where all groups have the pooled rate: draws under no difference."""
+    """Bootstrap replicates, moved so that all groups have the pooled rate: draws under no difference."""
     x = {}
     for metric in observed.used:
         shift = observed.pooled[metric][block][:, None] - observed.x[metric][block]
@@ -115,5 +114,5 @@ def _wald(observed: Observed, metrics, covariance, used, attribute: int) -> floa
 
 
 def wald_metrics(criterion: str, metric: str) -> tuple[str, ...]:
-    """The metrics whose equality a criterion is about."""
+    """The metrics that must be equal for a criterion to show no gap."""
     return ("tpr", "fpr") if metric == WEIGHTED_ERROR or criterion.startswith("equalized_odds") else (metric,)

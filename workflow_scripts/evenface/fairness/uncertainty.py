@@ -1,11 +1,11 @@
-"""Standard errors and intervals that hold when images of a person are alike.
+"""Standard errors and intervals that are valid although images of the same person are similar.
 
 Rates get percentile intervals of the identity bootstrap. Gaps do not: the bootstrap distribution of
 max - min is shifted upwards and cannot contain 0. They get simultaneous intervals of all pairs of
 groups (max-|t|, Westfall and Young 1993), from which the interval of the largest difference follows.
 
 Shapes: a attributes, B replicates, G groups, P pairs of groups. Replicate arrays are (a, B, G) views
-whose replicates lie next to each other in memory.
+whose replicates are adjacent in memory.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Replicates:
     # rates of groups
 
     def rate(self, metric: str) -> Interval:
-        """(a, G) percentile interval; Wilson's on identities where the replicates have no spread."""
+        """(a, G) percentile interval; Wilson's, on identities, if the replicates do not vary."""
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         x = self._by_group(metric)
@@ -66,7 +66,7 @@ class Replicates:
     # pairs of groups
 
     def max_t(self, metric: str, logs: bool = False) -> np.ndarray:
-        """(a, B) largest studentised deviation over the pairs of used groups; NaN where one is undefined."""
+        """(a, B) largest studentised deviation over the pairs of used groups; NaN if one is undefined."""
         key = metric if logs else COMPLEMENT.get(metric, metric), logs  # 1 - x differs as much as x
         if key not in self._max_t:
             metric = key[0]
@@ -85,7 +85,7 @@ class Replicates:
         return self._max_t[key]
 
     def _centred(self, metric: str, logs: bool) -> np.ndarray:
-        """(G, a, B) deviations of the replicates from the estimate; 0 in groups that take no part."""
+        """(G, a, B) deviations of the replicates from the estimate; 0 in unused groups."""
         x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
         if logs:
             x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
@@ -101,7 +101,7 @@ class Replicates:
         return used[:, g] & used[:, h]
 
     def _quantile(self, t: np.ndarray, metrics: tuple[str, ...]) -> np.ndarray:
-        """(a,) critical value; at least the normal one when a rate at its boundary takes part."""
+        """(a,) critical value; at least the normal one if a used rate is at its boundary."""
         q = quantiles(t, (self.level,))[0]
         boundary = np.zeros(len(q), dtype=bool)
         for metric in metrics:
@@ -109,7 +109,7 @@ class Replicates:
         return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
 
     def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(a, P) ends of d_p -+ q s_p, NaN for pairs that take no part."""
+        """(a, P) ends of d_p -+ q s_p, NaN for unused pairs."""
         g, h = self.observed.pairs
         x = self.observed.rates.x[metric][self.block]
         if logs:
@@ -128,7 +128,7 @@ class Replicates:
     def largest_difference(self, metrics: tuple[str, ...], logs: bool = False) -> Interval:
         """(a,) interval of the largest difference of rates (or of their logarithms) over all pairs.
 
-        Several metrics form one family, so that the interval holds for the larger of their differences.
+        Several metrics form one family, so the interval is valid for the larger of their differences.
         """
         t = self.max_t(metrics[0], logs)
         for metric in metrics[1:]:
@@ -218,8 +218,8 @@ class Replicates:
     def criteria(self) -> dict[str, Interval]:
         """Criterion -> (a,) interval, for those that have one.
 
-        The standard deviation over groups and the Gini aggregation have none: like max - min they are
-        biased upwards under resampling, and no set of contrasts bounds them usefully.
+        The standard deviation over groups and the Gini aggregation do not have one: like max - min they are
+        biased upwards under resampling, and contrasts do not bound them usefully.
         """
         found = {}
         for metric in METRICS:
@@ -267,7 +267,7 @@ class Replicates:
         return combined
 
     def _sum(self, *parts: tuple[float, Interval]) -> Interval:
-        """Ends combined with non-negative weights; wider than needed, as if the parts erred together."""
+        """Ends combined with non-negative weights. The result is wider than needed, as if errors of all parts added up."""
         low = sum(weight * part.low for weight, part in parts)
         high = sum(weight * part.high for weight, part in parts)
         n_valid = np.minimum.reduce([part.n_valid for _, part in parts])

@@ -1,6 +1,6 @@
-"""Generators of faces: one protocol, whatever draws.
+"""Generators of faces. All follow one protocol.
 
-Every generator is a part in a package of its own; :func:`create` makes one. Importing this package is quick.
+Every generator is a part in its own package; :func:`create` makes one. Importing this package loads no slow libraries.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def create(name: str, settings: Mapping[str, Any]) -> Generator:
     """The generator ``name``; UserError for unknown names or settings.
 
-    ``settings`` are its block of ``generation.settings`` with ``files`` (file key -> path, as its part
-    describes them), ``device`` and ``threads``.
+    ``settings`` is its block of ``generation.settings``, with ``files`` (file key -> path, as its part
+    describes them), ``device`` and ``threads`` added.
     """
     return parts.part(parts.Generator, name, "generation.generator").load()(settings)

@@ -24,10 +24,10 @@ FILE_VERSION = 1
 class Directions:
     """What was fitted on one latent space.
 
-    ``mean`` and ``scale`` (d,) standardise a latent; ``scorers`` work on standardised ones. ``normals``
-    maps (factor, level) to the unit normal (d,) and offset of the plane that parts the level from all
-    others, ``conditional`` to the normal with all other factors held, where one is left. ``facts`` is
-    JSON: who labelled, how many, the seed.
+    ``mean`` and ``scale`` (d,) standardise a latent; ``scorers`` work on standardised latents. ``normals``
+    maps (factor, level) to the unit normal (d,) and offset of the plane that separates the level from all
+    others. ``conditional`` maps it to the normal with all other factors held, if there is one. ``facts`` can
+    be stored as JSON: which annotator labelled, how many faces, the seed.
     """
 
     generator: str
@@ -41,11 +41,11 @@ class Directions:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def standardised(self, latents: np.ndarray) -> np.ndarray:
-        """Float64 standardised latents of latents of any shape (..., d)."""
+        """``latents`` (..., d), standardised, float64."""
         return (np.asarray(latents, np.float64) - self.mean) / self.scale
 
     def latents(self, x: np.ndarray) -> np.ndarray:
-        """Float32 latents of standardised ones."""
+        """The latents of standardised ``x`` (..., d), float32."""
         return (np.asarray(x, np.float64) * self.scale + self.mean).astype(np.float32)
 
 
@@ -74,7 +74,7 @@ def write_directions(directions: Directions, path: str | os.PathLike) -> None:
 
 
 def read_directions(path: str | os.PathLike) -> Directions:
-    """Read a directions file; UserError naming it where it is missing, damaged or of another version."""
+    """Read a directions file; UserError naming it if it is missing, damaged or of another version."""
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file of directions; run the rule fit_directions")
     try:

@@ -1,4 +1,4 @@
-"""Earlier shards in a folder, from which a new one takes what it need not make again."""
+"""Earlier shards in a folder. A new shard copies pictures from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from evenface.storage.shards import read_recipe
 
 
 def shards_with(out: Path, digests: Set[str], since: int = 0) -> Iterator[Path]:
-    """The image shards beside ``out``, of any version, that hold pictures of one of the recipes and are not too old."""
+    """Image shards beside ``out``, of any version, that hold pictures of one of the recipes ``digests``.
+
+    Shards last changed before ``since`` (nanoseconds) are left out.
+    """
     for path in sorted(out.parent.glob("*.tar")):
         if path.name.startswith(".") or path.name.endswith(ALIGNED) or path == out:
             continue
@@ -26,6 +29,6 @@ def shards_with(out: Path, digests: Set[str], since: int = 0) -> Iterator[Path]:
 
 
 def newest(paths: Iterable[str]) -> int:
-    """When the last of some files and folders was changed, in nanoseconds; 0 where there is none."""
+    """The latest modification time of the files and folders and all they contain, in nanoseconds; 0 if none exists."""
     every = (p for path in map(Path, paths) for p in (path, *path.rglob("*")))
     return max((p.stat().st_mtime_ns for p in every if p.exists()), default=0)

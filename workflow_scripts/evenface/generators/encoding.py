@@ -1,4 +1,4 @@
-"""Images are encoded in a thread while the next ones are drawn."""
+"""Encodes images in a thread while the next ones are drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Encoded = TypeVar("Encoded")
 
-#: Most bytes of pixels that wait to be encoded: some 20 images of a megapixel.
+#: Most bytes of pixels that wait to be encoded: about 20 images of a megapixel.
 WAITING = 64 * 1024 * 1024
 
 
@@ -19,8 +19,8 @@ def encode_ahead(
 ) -> Iterator[Encoded]:
     """``encode`` of every item, in order, computed in one thread while ``items`` makes the next.
 
-    ``size`` gives an item's bytes; once more than ``waiting`` of them are not encoded, ``items`` is not asked
-    for more. Its errors, and those of ``encode``, are raised here, and nothing runs on when this ends.
+    ``size`` gives an item's bytes. While more than ``waiting`` bytes are not encoded, no further item is taken from
+    ``items``. Errors of ``items`` and ``encode`` are raised here. When this ends, the thread has ended too.
     """
     queue: deque[tuple[Future[Encoded], int]] = deque()
     held = 0

@@ -1,4 +1,4 @@
-"""What a generator that draws from a latent vector gives beyond the protocol of all generators."""
+"""The protocol of generators that draw from a latent vector."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from evenface.parts import Generator, load, part, parts
 class LatentGenerator(Protocol):
     """Turns latent vectors into faces.
 
-    ``spaces`` are the names of its latent spaces, such as ("z", "w"), the one it draws from first. One that
-    knows what it draws also has ``truths(latents, space)``, what is true of the face of each row (as
-    ``GeneratedFace.truth``), and ``known_directions(space)``, the unit vector to each (factor, level).
+    ``spaces`` are the names of its latent spaces, such as ("z", "w"); the first is the one it draws from. A generator
+    that knows what it draws also has ``truths(latents, space)``, the truth about the face of each row (as
+    ``GeneratedFace.truth``), and ``known_directions(space)``, (factor, level) -> unit vector towards the level.
     """
 
     name: str
@@ -37,7 +37,7 @@ class LatentGenerator(Protocol):
 
 
 def class_of(name: str) -> type:
-    """The class of the latent generator ``name``; UserError for one that draws from no latent space."""
+    """The class of the latent generator ``name``; UserError if it does not draw from a latent space."""
     about = part(Generator, name, "latent_directions.generator")
     if not about.latent_code:
         able = ", ".join(p.name for p in parts(Generator).values() if p.latent_code)
@@ -46,12 +46,15 @@ def class_of(name: str) -> type:
 
 
 def create_latent(name: str, settings: Mapping[str, Any]) -> LatentGenerator:
-    """The latent generator ``name`` with its settings and ``files``, ``device`` and ``threads``; UserError otherwise."""
+    """The latent generator ``name``. ``settings`` are its own, with ``files``, ``device`` and ``threads``.
+
+    UserError for an unknown name, for a generator without a latent space, and for settings that it refuses.
+    """
     return class_of(name)(settings)
 
 
 def space_of(generator: LatentGenerator, space: str | None) -> str:
-    """``space``, or the generator's first where it is None; UserError for an unknown one."""
+    """``space``, or the generator's first space if it is None; UserError for an unknown space."""
     chosen = space or generator.spaces[0]
     check_names(f"latent spaces of the generator {generator.name}", [chosen], generator.spaces)
     return chosen

@@ -1,4 +1,4 @@
-"""What every generator gives back."""
+"""The protocol of all generators, and the faces they return."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from evenface.plan.requests import Request
 
 @dataclass(frozen=True)
 class GeneratedFace:
-    """One image: RGB uint8 (H, W, 3), how it was made, and, where the generator knows it, the truth.
+    """One image: RGB uint8 (H, W, 3), how it was made, and the truth if the generator knows it.
 
-    ``truth`` holds ``attributes`` (CelebA names in {+1, -1, 0}) and a level per demographic dimension.
+    ``truth`` holds ``attributes`` (CelebA names -> +1, -1 or 0 for undefined) and a level per demographic dimension.
     """
 
     request: Request
@@ -25,7 +25,7 @@ class GeneratedFace:
 
 
 class Generator(Protocol):
-    """Turns requests into faces; ``version`` rises when the same request gives other pixels."""
+    """Turns requests into faces. Raise ``version`` when the same request gives other pixels."""
 
     name: str
     version: int

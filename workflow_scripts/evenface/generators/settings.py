@@ -1,4 +1,4 @@
-"""Settings of ``generation``, and those that several generators share."""
+"""Settings of ``generation``, and settings that several generators share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fill one shard of the plan: what an earlier file has is copied, the rest is drawn with any generator."""
+"""Fill one shard of the plan: copy pictures that earlier files have, and draw the rest with any generator."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from evenface.storage.shards import read_shard, write_shard
 
 
 def source_type_of(generator: str, face: GeneratedFace) -> str:
-    """The face's digital source type: what its generator says of it, or what is usual.
+    """The face's digital source type: the one in its provenance, or the usual one of its generator.
 
-    A picture that a network began from another one is an edit.
+    A picture that a network made from another picture counts as an edit.
     """
-    if said := face.provenance.get("source_type"):
-        return metadata.source_type(said)
+    if stated := face.provenance.get("source_type"):
+        return metadata.source_type(stated)
     usual = metadata.OF_PARTS[part(Generator, generator, "generation.generator").source_type]
     return metadata.EDITED if usual == metadata.TRAINED and face.request.initial_image else usual
 
 
 def metadata_of(recipe: dict[str, Any], face: GeneratedFace) -> Metadata:
-    """What a generated image says about itself."""
+    """The metadata of a generated image."""
     generator, request = recipe["generator"], face.request
     return Metadata(
         source_type=source_type_of(generator, face),
@@ -64,14 +64,14 @@ COLUMNS = (
     "seed", "generator", "generator_version", "digital_source_type", "recipe", "provenance", "truth",
 )  # fmt: skip
 
-#: What is drawn is put into a file of its own at least this often, in seconds and bytes, so that a job that is killed
-#: and repeated goes on from there.
+#: Drawn pictures are saved to a separate file at least this often, in seconds and bytes. A repeated job continues from
+#: there.
 SAVE_EVERY, SAVE_BYTES = 10.0, 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture with its row; ``data`` is None where it lies in a file, at ``reference``."""
+    """An encoded picture with its row. If ``data`` is None, the picture is in the file that ``reference`` names."""
 
     row: dict[str, Any]
     data: bytes | None = None
@@ -79,13 +79,13 @@ class Picture:
 
 
 def generate_shard(recipe: dict[str, Any], out: str | os.PathLike, resources: dict[str, Any]) -> None:
-    """Write the images of ``recipe``, one row each, to the shard ``out``: those an earlier file has, and the rest drawn.
+    """Write the images of ``recipe``, one row each, to the shard ``out``: copied from earlier files or drawn.
 
-    ``recipe`` is that of a shard (:class:`evenface.plan.shards.Plan`). ``resources`` is what a machine adds to a recipe
-    without changing a byte: ``device``, ``threads`` and ``files``, the paths of weights or assets. Each row
-    (:data:`COLUMNS`) holds image_id, member, what was asked (prompt, negative_prompt, cell, gender, age, ethnicity, seed),
-    who made it (generator, generator_version, digital_source_type, the digest of its prompt's recipe, provenance as
-    JSON), identity_id, and, where the generator knows it, ``truth`` as JSON. The images say the same in their metadata.
+    ``recipe`` is that of a shard (:class:`evenface.plan.shards.Plan`). ``resources`` holds what depends on the machine
+    and does not change any byte: ``device``, ``threads`` and ``files``, the paths of weights or assets. Each row
+    (:data:`COLUMNS`) holds image_id, member, what was asked for (prompt, negative_prompt, cell, gender, age, ethnicity,
+    seed), what made it (generator, generator_version, digital_source_type, the digest of its prompt's recipe, provenance
+    as JSON), identity_id, and ``truth`` as JSON if the generator knows it. The images' metadata say the same.
     """
     out = Path(out)
     wanted = {
@@ -115,17 +115,17 @@ def _draw_missing(
     out: Path,
     ready: dict[str, Picture],
 ) -> None:
-    """Draw the missing pictures into ``ready``, and save them in files beside ``out`` every now and then."""
+    """Draw the missing pictures into ``ready``, and regularly save them in files beside ``out``."""
     draws = {request.request_id: draw for request, draw in missing}
     faces = progress(generator.generate([request for request, _ in missing]), len(missing), recipe["generator"])
 
     def encode(face: GeneratedFace) -> Picture:
         draw = draws[face.request.request_id]
-        said = metadata_of(draw, face)
+        image_metadata = metadata_of(draw, face)
         try:
-            return Picture(_row(draw, face, said), encode_png(face.image, metadata=said))
+            return Picture(_row(draw, face, image_metadata), encode_png(face.image, metadata=image_metadata))
         except UserError as error:
-            raise UserError(f"{said.image_id}: {error}") from error
+            raise UserError(f"{image_metadata.image_id}: {error}") from error
 
     unsaved: list[Picture] = []
     files, size, saved = 0, 0, time.monotonic()
@@ -138,17 +138,17 @@ def _draw_missing(
                 continue
             # Named by the process: one that was thought dead may still be at work on the same shard.
             path = out.with_name(f"{out.stem}.{os.getpid()}-{files}{DRAWN}")
-            rows = [one.row for one in unsaved]
-            write_shard(path, ((one.row["member"], one.data) for one in unsaved), recipe=recipe, rows=rows)
+            rows = [picture.row for picture in unsaved]
+            write_shard(path, ((picture.row["member"], picture.data) for picture in unsaved), recipe=recipe, rows=rows)
             for row in rows:
                 ready[row["image_id"]] = Picture(row, reference=f"{path}::images/{row['member']}")
             files, size, saved, unsaved = files + 1, 0, time.monotonic(), []
 
 
-def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str, Any]:
+def _row(draw: dict[str, Any], face: GeneratedFace, image_metadata: Metadata) -> dict[str, Any]:
     request = face.request
     return {
-        "image_id": said.image_id,
+        "image_id": image_metadata.image_id,
         "member": f"{request.request_id}.png",
         "identity_id": f"{draw['generator']}/{face.provenance.get('identity', request.request_id)}",
         "cell": draw["cell"],
@@ -159,9 +159,9 @@ def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str,
         "seed": request.seed,
         "generator": draw["generator"],
         "generator_version": draw["generator_version"],
-        "digital_source_type": said.source_type,
-        "recipe": said.recipe,
-        "provenance": said.provenance,
+        "digital_source_type": image_metadata.source_type,
+        "recipe": image_metadata.recipe,
+        "provenance": image_metadata.provenance,
         "truth": json.dumps(face.truth, sort_keys=True) if face.truth is not None else "",
     }
 
@@ -169,8 +169,8 @@ def _row(draw: dict[str, Any], face: GeneratedFace, said: Metadata) -> dict[str,
 def drawn_before(out: Path, wanted: Mapping[str, tuple[Request, dict[str, Any]]], since: int) -> dict[str, Picture]:
     """Pictures of ``wanted``, image_id -> (request, recipe), in the other files beside ``out``.
 
-    A picture counts if it is of the same recipe, can be decoded, started from the same image, and is no older than
-    ``since``, in nanoseconds: the generator's files have not changed from then on.
+    A picture counts if it has the same recipe, can be decoded, started from the same image, and its file is not older
+    than ``since`` (nanoseconds), the time when the generator's files last changed.
     """
     digests = {image_id: recipe_digest(draw) for image_id, (_, draw) in wanted.items()}
     found: dict[str, Picture] = {}
@@ -194,7 +194,7 @@ def drawn_before(out: Path, wanted: Mapping[str, tuple[Request, dict[str, Any]]]
 
 
 def _is_sound(reader: ImageReader, reference: str, request: Request, row: Mapping[str, Any]) -> bool:
-    """Whether a picture can be decoded, and began from the image it would begin from now."""
+    """Whether a picture can be decoded, and started from the same image as it would now."""
     try:
         decode_image(reader.read_bytes(reference), reference)
         if request.initial_image:

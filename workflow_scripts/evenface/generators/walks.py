@@ -21,7 +21,7 @@ from evenface.errors import UserError, check_names
 #: A conditional direction that keeps less than this share of its length is not used.
 _NOTHING_LEFT = 1e-3
 
-#: A walk gives up when a step of 1/8 of the length no longer raises the wanted probabilities.
+#: A walk stops when even a step of 1/8 of the length does not raise the wanted probabilities.
 _SMALLEST_STEP = 1 / 8
 
 
@@ -48,22 +48,22 @@ class Scorer:
         return powers / powers.sum(-1, keepdims=True)
 
     def index(self, level: str) -> int:
-        """Position of a level; UserError for one it was not fitted on."""
+        """Position of a level; UserError for a level that was not fitted."""
         check_names(f"fitted directions of {self.factor}", [level], self.levels)
         return self.levels.index(level)
 
     def contrast(self, level: str, rival: str) -> tuple[np.ndarray, float]:
-        """Normal (d,) and offset of the plane between two levels: positive where ``level`` is likelier."""
+        """Normal (d,) and offset of the plane between two levels, on whose positive side ``level`` is likelier."""
         a, b = self.index(level), self.index(rival)
         return self.weights[a] - self.weights[b], float(self.bias[a] - self.bias[b])
 
     def span(self) -> np.ndarray:
-        """Vectors (levels, d) that span all latent changes the probabilities respond to."""
+        """Vectors (levels, d) that span all changes of the latent that change the probabilities."""
         return self.weights - self.weights.mean(0)
 
 
 def orthogonal(vector: np.ndarray, held: np.ndarray) -> np.ndarray | None:
-    """The unit vector of what ``vector`` (d,) has outside the span of the rows of ``held`` (k, d); None if nothing."""
+    """Unit vector of the part of ``vector`` (d,) outside the span of the rows of ``held`` (k, d); None if too small."""
     length = np.linalg.norm(vector)
     rest = np.asarray(vector, np.float64)
     if len(held):
@@ -76,7 +76,7 @@ def orthogonal(vector: np.ndarray, held: np.ndarray) -> np.ndarray | None:
 
 
 def held_span(scorers: Mapping[str, Scorer], factor: str) -> np.ndarray:
-    """Vectors (k, d) that a direction of ``factor`` must be orthogonal to for all other factors' scores to stay."""
+    """Vectors (k, d). A direction orthogonal to them does not change the scores of factors other than ``factor``."""
     spans = [scorer.span() for name, scorer in scorers.items() if name != factor]
     return np.concatenate(spans) if spans else np.zeros((0, scorers[factor].weights.shape[1]))
 
@@ -84,9 +84,9 @@ def held_span(scorers: Mapping[str, Scorer], factor: str) -> np.ndarray:
 def mirrored(x: np.ndarray, scorers: Mapping[str, Scorer], factor: str, level: str, rival: str) -> np.ndarray:
     """Standardised latents (n, d) reflected about the plane between two levels, all other factors' scores held.
 
-    With (w, b) the plane and v the unit vector of what w has outside the other factors' span,
+    Let (w, b) be the plane, and v the unit vector of the part of w outside the other factors' span. Then
     x' = x - 2 (w.x + b) / (w.v) v: the log odds of the two levels change sign, other factors' probabilities stay.
-    UserError where the factor has no direction of its own.
+    UserError if the factor cannot be separated from the others.
     """
     normal, offset = scorers[factor].contrast(level, rival)
     along = orthogonal(normal, held_span(scorers, factor))
@@ -98,9 +98,9 @@ def mirrored(x: np.ndarray, scorers: Mapping[str, Scorer], factor: str, level: s
 
 @dataclass(frozen=True)
 class Walk:
-    """Where a walk ended: standardised latent, probability of each wanted level, steps, way, and why it ended.
+    """Where a walk ended: standardised latent, probability of each wanted level, number of steps, length, and reason.
 
-    ``stop`` is met, max_steps, distance, no_progress or entangled; ``length`` the way from its start.
+    ``stop`` is met, max_steps, distance, no_progress or entangled; ``length`` is the distance from the start.
     """
 
     x: np.ndarray
@@ -129,9 +129,9 @@ def walk(
 ) -> Walk:
     """Step from ``start`` (d,) until every level of ``wanted`` (factor -> level) has its target probability.
 
-    Each step leads, for each factor whose level is not likely enough yet, from the strongest rival level to
-    the wanted one, along what is orthogonal to the scores of all other factors of ``held`` (by default all
-    there are). A step that lowers the wanted probabilities is halved. ``settings`` as in :class:`evenface.generators.settings.WalkSettings`.
+    Each step leads from the strongest rival level to the wanted one, for every factor whose level is not likely enough
+    yet. It is orthogonal to the scores of all other factors of ``held`` (by default all scorers). A step that lowers
+    the wanted probabilities is halved. ``settings`` are those of :class:`evenface.generators.settings.WalkSettings`.
     """
     for factor, level in wanted.items():
         scorers[factor].index(level)

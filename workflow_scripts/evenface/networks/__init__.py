@@ -1,15 +1,15 @@
-"""Networks: ``torch.nn.Module`` classes and nothing else. They read no file.
+"""Networks: only ``torch.nn.Module`` classes. They do not read files.
 
-Classifiers that can be trained are parts, each in a package of its own (:class:`evenface.parts.Network`).
-Every network states its own input in its docstring; :func:`preprocess` makes it from one image. The
-modules of :data:`FAMILIES` hold the networks others published, each with two dictionaries:
+Classifiers that can be trained are parts, each in its own package (:class:`evenface.parts.Network`).
+Every network's docstring states its input; :func:`preprocess` makes it from one image. The modules of
+:data:`FAMILIES` hold networks that others published. Each has two dictionaries:
 
 ``PUBLISHED``
-    published name -> builder without arguments, whose state dictionary has the published tensor
-    names without the file's wrapping or prefix, in the published order;
+    published name -> builder without arguments. The network's state dictionary has the published tensor
+    names, without the file's wrapping or prefix, in the published order;
 ``PREPROCESS``
-    published name -> function of one RGB uint8 (H, W, 3) image, cropped as the network expects it,
-    that gives the float32 (3, H', W') input (another number of channels where the network says so).
+    published name -> function of one RGB uint8 (H, W, 3) image, cropped as the network expects it. It
+    returns the float32 (3, H', W') input (another number of channels if the network says so).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FAMILIES: tuple[str, ...] = (
     "slim_cnn.network",
 )
 
-#: Our own classes by name, and ``stylegan3``, which is published in several sizes: its file has its arguments.
+#: Our own classes by name; also ``stylegan3``, because it is published in several sizes and its file has its arguments.
 OWN: dict[str, str] = {
     "slim_cnn": "slim_cnn.network:SlimCNN",
     "multi_task": "multi_task:MultiTaskNet",
@@ -53,10 +53,10 @@ def published() -> dict[str, Callable[[], torch.nn.Module]]:
 def build(name: str, settings: Mapping[str, Any] | None = None, outputs: int | None = None) -> torch.nn.Module:
     """A network with fresh weights drawn from torch's global generator.
 
-    With ``outputs`` it is the trainable classifier ``name`` (:class:`evenface.parts.Network`) and ``settings`` are
-    its block of the configuration. Otherwise ``settings`` are the keyword arguments of a class of :data:`OWN`; the
-    other published names (``magface-iresnet100``, ...) take none.
-    Raises ValueError for another name, wrong settings, or settings given to a published name.
+    With ``outputs`` it is the trainable classifier ``name`` (:class:`evenface.parts.Network`), and ``settings`` is
+    its block of the configuration. Otherwise ``settings`` are the keyword arguments of a class of :data:`OWN`; other
+    published names (``magface-iresnet100``, ...) do not take settings.
+    Raises ValueError for an unknown name, for wrong settings, or for settings given to a published name.
     """
     if outputs is not None:
         part = parts(Network).get(name)
@@ -77,8 +77,8 @@ def build(name: str, settings: Mapping[str, Any] | None = None, outputs: int | N
 def preprocess(name: str, image: np.ndarray) -> torch.Tensor:
     """Input tensor float32 (3, H, W) of the published network ``name`` for one RGB uint8 (H, W, 3) image.
 
-    The image must already be cropped as the network expects. Raises ValueError for another name or
-    kind of array.
+    The image must already be cropped as the network expects. Raises ValueError for an unknown name or
+    another kind of array.
     """
     if image.ndim != 3 or image.shape[2] != 3 or str(image.dtype) != "uint8":
         raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
@@ -94,7 +94,7 @@ def _family(module: str) -> Any:
 
 
 def _find(table: str, name: str) -> Callable | None:
-    """The entry of the first family that has it, importing no further family."""
+    """The entry of the first family that has it; later families are not imported."""
     return next((entries[name] for m in FAMILIES if name in (entries := getattr(_family(m), table))), None)
 
 

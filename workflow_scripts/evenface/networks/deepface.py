@@ -1,7 +1,7 @@
 """DeepFace's attribute networks: a VGG-Face trunk with a head, and a small network for expressions.
 
-Layers and tensor names follow the PyTorch files of serengil/deepface (``deepface/models/demography``),
-whose TensorFlow files hold the same layers in the same order. Trunk: Parkhi, Vedaldi, Zisserman, Deep
+Layers and tensor names follow the PyTorch files of serengil/deepface (``deepface/models/demography``).
+Its TensorFlow files hold the same layers in the same order. Trunk: Parkhi, Vedaldi, Zisserman, Deep
 Face Recognition, BMVC 2015.
 """
 
@@ -101,8 +101,8 @@ class EmotionNet(nn.Module):
 def letterbox(image: np.ndarray, side: int = INPUT_SIDE) -> np.ndarray:
     """float32 (side, side, 3) in [0, 1], B, G, R, of one RGB uint8 (H, W, 3) face.
 
-    Scaled in float64 by the smaller of the two ratios (bilinear, sides cut to whole pixels), the rest
-    black; an odd pixel of padding goes to the bottom or right.
+    The face is scaled in float64 by the smaller of the two ratios (bilinear, sides cut to whole pixels); the
+    rest is black. An odd pixel of padding goes to the bottom or right.
     """
     height, width = image.shape[:2]
     ratio = min(side / height, side / width)

@@ -1,4 +1,4 @@
-"""Where networks run and in what precision: what the machine has decides where the caller leaves it open."""
+"""The device and precision of networks; if the caller does not choose, the machine's hardware decides."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ log = logging.getLogger("evenface")
 
 
 def choose_device(device: str = "auto") -> str:
-    """``cpu`` or ``cuda``. ``auto`` and ``cuda`` take a GPU when there is one; a step granted a GPU runs without too."""
+    """``cpu`` or ``cuda``. ``auto`` and ``cuda`` use a GPU if there is one; without, both run on the CPU."""
     import torch
 
     if device == "cpu":
@@ -18,12 +18,12 @@ def choose_device(device: str = "auto") -> str:
     if torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
-        log.info("no GPU here; running on the CPU")
+        log.info("no GPU found; running on the CPU")
     return "cpu"
 
 
 def choose_precision(precision: str, device: str) -> str:
-    """``bfloat16`` or ``float32``; ``auto`` takes bfloat16 where the processor computes in it."""
+    """``bfloat16`` or ``float32``; ``auto`` is bfloat16 if the processor computes in it."""
     import torch
 
     if precision != "auto":

@@ -21,7 +21,7 @@ from torchvision.models import swin_b
 
 #: Side of the input in pixels.
 SIDE = 224
-#: Part of the box's width (height) by which a detected face is enlarged on each side before the crop.
+#: A detected box is enlarged on each side by this share of its width (height) before the crop.
 MARGIN = 0.25
 #: Classes of the parsing in order, those of LaPa (Liu et al., AAAI 2020).
 PARSING_CLASSES: tuple[str, ...] = (
@@ -36,7 +36,7 @@ _DEVIATION = (0.229, 0.224, 0.225)
 
 
 class Output(NamedTuple):
-    """Everything one pass says, for N faces; names of levels are in ``taxonomy`` and :data:`PARSING_CLASSES`."""
+    """The answers of one pass, for N faces; names of levels are in ``taxonomy`` and :data:`PARSING_CLASSES`."""
 
     landmarks: Tensor  #: (N, 136): x and y of 68 points in [-1, 1], in iBUG's order
     headpose: Tensor  #: (N, 3): pitch, yaw, roll in radians
@@ -49,7 +49,7 @@ class Output(NamedTuple):
 
 
 class _PositionEncoding(nn.Module):
-    """Random Fourier features of pixel centres (Tancik et al., arXiv:2006.10739); the frequencies are trained with."""
+    """Random Fourier features of pixel centres (Tancik et al., arXiv:2006.10739); the file stores the frequencies."""
 
     def __init__(self, features: int):
         super().__init__()
@@ -60,7 +60,7 @@ class _PositionEncoding(nn.Module):
         frequencies = self.positional_encoding_gaussian_matrix.float()
         y = (torch.arange(rows, device=frequencies.device) + 0.5) / rows * 2 - 1
         x = (torch.arange(columns, device=frequencies.device) + 0.5) / columns * 2 - 1
-        # Written without a matrix product: under autocast that would round the phases to bfloat16.
+        # Written without a matrix product, which under autocast would round the phases to bfloat16.
         phase = 2 * math.pi * (x[None, :, None] * frequencies[0] + y[:, None, None] * frequencies[1])
         encoded = torch.cat((phase.sin(), phase.cos()), dim=2).flatten(0, 1)
         return encoded.to(self.positional_encoding_gaussian_matrix.dtype)
@@ -216,14 +216,14 @@ class _Projection(nn.Module):
 
 
 class FaceXFormer(nn.Module):
-    """FaceXFormer with all the tasks of the released network, answered in one pass.
+    """FaceXFormer with all tasks of the released network, in one pass.
 
     Input: float (N, 3, 224, 224), R, G, B, ImageNet-normalised (:func:`preprocess`), of loosely cropped
     faces (:func:`face_crop`). Output: :class:`Output`. ``backbone.1``, the encoder's final norm, is in the
-    published file without having any effect.
+    published file but has no effect.
 
-    Evaluation mode matters: the encoder has stochastic depth. In bfloat16 (autocast) the heads stay
-    within 0.1 and the parsing within 0.3 of float32, where the deviation of these logits is about 1.
+    Evaluation mode matters, because the encoder has stochastic depth. In bfloat16 (autocast) the heads stay
+    within 0.1 and the parsing within 0.3 of float32; the standard deviation of these logits is about 1.
     """
 
     def __init__(self):
@@ -247,8 +247,8 @@ class FaceXFormer(nn.Module):
     def fuse(self, maps: Sequence[Tensor]) -> Tensor:
         """One map (N, 256, 56, 56) of the four.
 
-        The published order is to resize, concatenate (the deepest first) and convolve; the 1x1 convolution
-        commutes with the resizing, so that each map is mixed at its own size and the results added.
+        The published order is to resize, concatenate (the deepest first) and convolve. The 1x1 convolution
+        commutes with the resizing, so here each map is convolved at its own size and the results are added.
         """
         size = maps[0].shape[1:3]
         weights = reversed(self.linear_fuse.weight.flatten(1).split(_WIDTH, dim=1))
@@ -261,7 +261,7 @@ class FaceXFormer(nn.Module):
         return fused
 
     def forward(self, x: Tensor, *, parsing: bool = True) -> Output:
-        """``parsing=False`` leaves the largest output, and the upscaling it needs, out."""
+        """``parsing=False`` leaves out the parsing, the largest output, and its upscaling."""
         fused = self.fuse(self.stages(x))
         return self.face_decoder(fused, self.pe_layer(*fused.shape[2:]), parsing)
 
@@ -274,10 +274,10 @@ def enlarged_box(box: Sequence[float], width: int, height: int, margin: float = 
 
 
 def face_crop(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """The part of an RGB uint8 (H, W, 3) image the published network sees of a face detected at ``box``.
+    """The part of an RGB uint8 (H, W, 3) image that the published network sees of a face detected at ``box``.
 
-    Its corners are those of :func:`enlarged_box` truncated to whole pixels. A box that leaves no
-    pixel gives an array with an empty side.
+    Its corners are those of :func:`enlarged_box`, truncated to whole pixels. A box without a whole
+    pixel inside the image gives an array with an empty side.
     """
     height, width = image.shape[:2]
     left, top, right, bottom = (int(v) for v in enlarged_box(box, width, height))

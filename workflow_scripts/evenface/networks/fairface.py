@@ -1,7 +1,7 @@
 """FairFace: perceived race, gender and age of one face chip, by a ResNet-34 with 18 outputs.
 
 Kärkkäinen and Joo, WACV 2021 (arXiv:1908.04913). The networks are torchvision's ResNet-34 with a
-linear layer of 18 outputs, also where only four of them mean something; the published files are its
+linear layer of 18 outputs; the four-race network uses only four of them. The published files are
 bare state dictionaries.
 """
 
@@ -24,8 +24,8 @@ _RACE_7 = ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian",
 _GENDER = ("Male", "Female")
 _AGE = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+")
 
-#: Heads of each network and their classes, in the order of the outputs from 0 on. What outputs 4 to
-#: 17 of the four-race network mean was never published: its authors read none of them.
+#: Heads of each network and their classes, in the order of the outputs from 0 on. The authors do not use outputs
+#: 4 to 17 of the four-race network and did not publish their meaning.
 HEADS: dict[str, dict[str, tuple[str, ...]]] = {
     "fairface-7": {"race": _RACE_7, "gender": _GENDER, "age": _AGE},
     "fairface-4": {"race4": ("White", "Black", "Asian", "Indian")},
@@ -35,8 +35,8 @@ HEADS: dict[str, dict[str, tuple[str, ...]]] = {
 def build_fairface() -> nn.Module:
     """ResNet-34 with 18 outputs and fresh weights.
 
-    Input: float32 (N, 3, 224, 224), R, G, B, in [0, 1] before ImageNet's mean was subtracted and its
-    deviation divided by. Output: float32 (N, 18) raw scores, see :func:`decode`.
+    Input: float32 (N, 3, 224, 224), R, G, B: values in [0, 1], minus ImageNet's mean, divided by its
+    deviation. Output: float32 (N, 18) raw scores, see :func:`decode`.
     """
     from torchvision.models import resnet34
 
@@ -65,10 +65,10 @@ def preprocess(image: np.ndarray) -> Tensor:
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Shares float32 (..., k) of scores float32 (..., k), by plain exponentials as the original computes them.
+    """Shares float32 (..., k) of scores float32 (..., k), by plain exponentials, as in the original.
 
-    Where these overflow, and the original's result is not a number, the largest score is subtracted
-    first, which changes nothing but the rounding.
+    If these overflow, the original's result is not a number. Here the largest score is then subtracted
+    first, which changes only the rounding.
     """
     scores = np.asarray(scores, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -81,10 +81,10 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def decode(name: str, outputs: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Meaning of the raw outputs (N, 18) of the network ``name``, ``fairface-7`` or ``fairface-4``.
+    """The raw outputs (N, 18) of the network ``name`` (``fairface-7`` or ``fairface-4``) as classes.
 
-    For each head the shares of its classes, float32 (N, k) in the order of :data:`HEADS`, and the name
-    of the largest (object array (N,)). Outputs that are not finite give shares that are not.
+    For each head: the shares of its classes, float32 (N, k) in the order of :data:`HEADS`, and the name of
+    the largest (object array (N,)). Outputs that are not finite give shares that are not finite.
     """
     answers = {}
     start = 0

@@ -42,7 +42,7 @@ def preprocess(image: np.ndarray) -> Tensor:
 
 
 class _LayerNorm(nn.LayerNorm):
-    """Layer norm computed in float32 whatever the type of its input, which it gives back."""
+    """Layer norm computed in float32; the output has the type of the input."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = functional.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
@@ -81,7 +81,7 @@ class _MLP(nn.Module):
 
 
 class _Block(nn.Module):
-    """Residual attention, then residual MLP, each behind a layer norm."""
+    """Residual attention, then residual MLP, each after a layer norm."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""A nonlinearity between an upsampling and a downsampling filter, as alias-free networks apply it.
+"""A nonlinearity between an upsampling and a downsampling filter, as in alias-free networks.
 
-Applied literally (zeros inserted, full-size filters, surplus samples dropped) nearly all multiplications
-are with zeros or for samples nobody keeps. Here both filters are parted into their phases: each
-phase of the upsampled signal is a small depthwise convolution of the input, and the kept samples of
-the second filter are a sum over such phases, so that neither zeros nor surplus samples exist. What
-follows is the same sum in another order.
+A literal implementation (zeros inserted, full-size filters, surplus samples dropped) mostly multiplies by
+zeros, or for samples that are dropped. Here both filters are split into their phases. Each phase of the
+upsampled signal is a small depthwise convolution of the input, and the kept samples of the second filter
+are a sum over such phases. Zeros and surplus samples are never computed. The result is the same sum in
+another order.
 
 Kaiser windows after Oppenheim and Schafer as SciPy designs them; the setting is that of Karras and
 others, "Alias-Free Generative Adversarial Networks" (2021), section 3.
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Bytes of one map at the upsampled rate that are worked on at once: what a core's caches hold.
+#: Bytes of one map at the upsampled rate that are processed at once; they fit into a core's caches.
 _BLOCK_BYTES = 1 << 20
-#: Depthwise kernels work on vectors of as many channels.
+#: Number of channels in the vectors of depthwise kernels.
 CHANNEL_MULTIPLE = 16
 
 _leaky_relu_out = torch._C._nn.leaky_relu
@@ -31,9 +31,9 @@ _leaky_relu_out = torch._C._nn.leaky_relu
 def low_pass(taps: int, cutoff: float, width: float, rate: float, radial: bool = False) -> Tensor | None:
     """A Kaiser-windowed low-pass filter of sum 1: float32 (taps,), or (taps, taps) when ``radial``.
 
-    ``cutoff``, transition ``width`` and sampling ``rate`` are in one unit of frequency. The radial filter is the jinc
-    function, whose cut-off is the same in every direction, under the product of two windows. One
-    tap is no filter: None.
+    ``cutoff``, transition ``width`` and sampling ``rate`` have the same unit of frequency. The radial filter is the
+    jinc function, whose cut-off is the same in every direction, multiplied by two windows. One tap gives None,
+    because it does not filter.
     """
     from scipy import signal, special
 
@@ -51,9 +51,9 @@ def low_pass(taps: int, cutoff: float, width: float, rate: float, radial: bool =
 
 @dataclass(frozen=True)
 class Resampling:
-    """How one axis is resampled: ``size`` samples in, zeros to a multiple, filter, nonlinearity, filter, ``out`` samples.
+    """How one axis is resampled: ``size`` samples, inserted zeros, filter, nonlinearity, filter, ``out`` samples.
 
-    ``low`` zeros are put before the first sample at the upsampled rate (negative: samples are cut off).
+    At the upsampled rate, ``low`` zeros are put before the first sample (negative: samples are cut off).
     """
 
     size: int
@@ -66,7 +66,7 @@ class Resampling:
 
     @classmethod
     def centred(cls, size: int, out: int, up: int, down: int, up_taps: int, down_taps: int) -> Resampling:
-        """The resampling whose padding is shared evenly between both ends, the odd sample going to the second."""
+        """The resampling with equal padding at both ends; an odd sample goes to the second end."""
         total = (out - 1) * down + 1 - size * up + up_taps + down_taps - 2
         return cls(size, out, up, down, up_taps, down_taps, (total + up) // 2)
 
@@ -80,15 +80,15 @@ class Resampling:
         return self.out + self.down_taps // self.down - 1
 
     def first_tap(self, phase: int) -> int:
-        """The first tap of the upsampling filter that meets a sample, not an inserted zero, in that phase."""
+        """The first tap of the upsampling filter that meets a sample in that phase, and not an inserted zero."""
         return (self.low - phase) % self.up
 
     def first_sample(self, phase: int) -> int:
-        """The input sample that tap meets for the first output of the phase (may lie outside the input)."""
+        """The input sample that this tap meets for the first output of the phase (may lie outside the input)."""
         return (phase + self.first_tap(phase) - self.low) // self.up
 
     def span(self) -> tuple[int, int]:
-        """First and last input sample, plus one, that any phase reads."""
+        """First input sample that any phase reads, and the last one plus 1."""
         steps = -(-self.phase_size * self.down // self.up)
         starts = [self.first_sample(phase) for phase in range(self.up)]
         return min(starts), max(starts) + steps + self.up_taps // self.up - 1
@@ -129,7 +129,7 @@ class FilteredActivation:
 
     @property
     def channels_at_once(self) -> int:
-        """How many channels are worked on together on a CPU."""
+        """How many channels a CPU processes together."""
         per_channel = self.axis.phase_size**2 * 4
         return max(_BLOCK_BYTES // per_channel // CHANNEL_MULTIPLE, 1) * CHANNEL_MULTIPLE
 
@@ -180,7 +180,7 @@ class FilteredActivation:
         _leaky_relu_out(whole[:, :, top : top + height, left : left + width], self.slope, out=target)
 
     def _below_clamp(self, padded: Tensor) -> bool:
-        """Whether no value can reach the clamp: sparing a pass over the larger maps where the bound is cheap."""
+        """Whether no value can reach the clamp. If a cheap bound shows this, a pass over the larger maps is saved."""
         return padded.device.type == "cpu" and float(padded.abs().amax()) * self.largest_gain < self.clamp
 
 

@@ -1,8 +1,8 @@
-"""IResNet for inference: every batch norm folded into a convolution, those before a convolution too.
+"""IResNet for inference: every batch norm is folded into a convolution, also a norm before a convolution.
 
 A norm before a padded convolution is a scale and a shift per channel. The scale goes into the kernel. The
-shift adds a constant wherever the kernel lies inside the image; at the border, where zeros are padded
-after the norm, the taps that fall outside must not add theirs, and are taken away again.
+shift adds a constant wherever the kernel lies inside the image. At the border, zeros are padded after the
+norm, so taps outside the image must not add their part; it is subtracted again.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class _FoldedBlock(nn.Module):
         y[:, :, -1].sub_(bottom)
         y[:, :, :, 0].sub_(left)
         y[:, :, :, -1].sub_(right)
-        # A corner's tap was taken away with its row and with its column.
+        # A corner's tap was subtracted twice: with its row and with its column.
         for corner, (row, column) in zip(self.corners, ((0, 0), (0, -1), (-1, 0), (-1, -1)), strict=True):
             y[:, :, row, column].add_(corner)
         return self.conv2(torch.prelu(y, self.slopes)).add_(shortcut)
 
 
 class FoldedIResNet(nn.Module):
-    """What an :class:`IResNet` computes in evaluation mode, faster: input and output as there, float32 output.
+    """Computes the same as an :class:`IResNet` in evaluation mode, but faster. The output is float32.
 
     ``dtype`` is that of weights and activations, float32 or bfloat16. The weights are copied: the network
     stays as it is. Norms are folded in double precision; float32 embeddings differ by about 3e-6 of the

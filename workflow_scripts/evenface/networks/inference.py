@@ -1,4 +1,4 @@
-"""Evaluating networks fast: batch norms folded away, memory layout, precision, batches side by side."""
+"""Evaluates networks fast: folds batch norms, chooses memory layout and precision, runs batches in parallel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOLDABLE: tuple[tuple[type, type, Callable], ...] = (
 
 
 class Prepared(nn.Module):
-    """A network made ready by :func:`prepare_for_inference`: any float input layout, float32 outputs."""
+    """A network prepared by :func:`prepare_for_inference`: any memory layout of float inputs, float32 outputs."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype):
         super().__init__()
@@ -37,15 +37,15 @@ class Prepared(nn.Module):
 
 
 def prepare_for_inference(network: nn.Module, precision: str = "float32") -> Prepared:
-    """A copy of ``network`` that computes the same in evaluation mode, faster; the original stays as it is.
+    """A copy of ``network`` that computes the same in evaluation mode, but faster; the original does not change.
 
-    Every batch norm that follows a convolution or a linear layer directly is folded into it (this
-    moves float32 outputs by about 1e-6 of the largest). Others stay and keep float32 parameters.
-    Weights are laid out with the channels last, which oneDNN and cuDNN convolve without reordering.
+    Every batch norm directly after a convolution or a linear layer is folded into it (this changes
+    float32 outputs by about 1e-6 of the largest). Other norms stay and keep float32 parameters. Weights
+    are laid out with the channels last, which oneDNN and cuDNN convolve without reordering.
     ``precision`` is ``float32``, or ``bfloat16`` for all weights and activations; the outputs are
-    float32 in both. A network with one input and one output tensor is expected, whose forward
-    ``torch.fx`` can trace: no branch on values or shapes, and a check of the input's shape in a function
-    of its module that is named to ``torch.fx.wrap``. Raises ValueError for another network or precision.
+    float32 in both. The network must have one input and one output tensor, and ``torch.fx`` must be able
+    to trace its forward: no branches on values or shapes; a check of the input's shape must be a function
+    of the module that is registered with ``torch.fx.wrap``. Raises ValueError for another network or precision.
     """
     if precision not in _DTYPES:
         raise ValueError(f"precision {precision!r} is not one of {', '.join(_DTYPES)}")
@@ -60,7 +60,7 @@ def prepare_for_inference(network: nn.Module, precision: str = "float32") -> Pre
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """``network``, in evaluation mode, with the batch norms after convolutions and linear layers folded into these."""
+    """``network`` in evaluation mode, with batch norms folded into the convolutions and linear layers before them."""
     try:
         traced = fx.symbolic_trace(network)
     except fx.proxy.TraceError as error:
@@ -89,11 +89,11 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
 
 
 def map_batches(function: Callable[[Item], Result], batches: Iterable[Item], threads: int) -> Iterator[Result]:
-    """``function`` of every batch, in order, computed by ``threads`` threads with a batch each.
+    """``function`` of every batch, in order; each of ``threads`` threads computes one batch at a time.
 
-    Inside ``function`` torch uses one core and records no gradients, so that no core waits for another
-    within a layer, decoding may be part of the work, and the results are the same for every number
-    of threads. A little is computed ahead of the consumer. Errors of ``function`` are raised here.
+    Inside ``function`` torch uses one core and does not record gradients. Cores therefore do not wait for each
+    other within a layer, ``function`` can also decode images, and the results are the same for every number of
+    threads. A few batches are computed ahead of the consumer. Errors of ``function`` are raised here.
     """
 
     def work(batch: Item) -> Result:

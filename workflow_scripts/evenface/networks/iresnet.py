@@ -1,8 +1,8 @@
 """Improved residual networks for face recognition, as MagFace publishes them.
 
 Duta et al., arXiv:2004.04989 (2020); Meng et al., MagFace, CVPR 2021. Every block normalises its input
-first and leaves the sum with its shortcut bare. Layout, tensor names and initialisation follow the
-public MagFace model whose weights are distributed; their state dictionaries load by name.
+first; the sum with its shortcut is not activated. Layout, tensor names and initialisation follow the
+public MagFace model, so its published state dictionaries load by name.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class IResNet(nn.Module):
     Euclidean norm for cosines.
 
     ``blocks`` and ``widths`` give the residual blocks and channels of the four stages, each of which
-    halves the sides in its first block; the stem has ``stem`` channels (those of the first stage by
+    halves the sides in its first block. The stem has ``stem`` channels (those of the first stage by
     default) and ``stem_stride`` (1 or 2). The defaults are the published proportions. ``momentum`` is that
-    of the batch norms: with 0.9, as published, the running statistics are those of the last few
-    batches, which must then be large.
+    of the batch norms. With 0.9, as published, the running statistics are those of the last few
+    batches, so batches must be large.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The parts of a small latent diffusion model, as diffusers and transformers define them.
 
-Each builder takes the settings that stand in the model's own ``config.json``, so that a folder written
-from these modules is a pipeline anybody's diffusers can load.
+Each builder takes the settings of the model's own ``config.json``. Any installation of diffusers can load a
+folder written from these modules.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def autoencoder(size: int, channels: Sequence[int], latent_channels: int, layers
     """AutoencoderKL for RGB float (N, 3, size, size) in [-1, 1].
 
     Every level but the last halves the side: latents are (N, latent_channels, size / 2^(levels-1), ...).
-    No attention: at these sizes convolutions see enough, and cost less.
+    There is no attention: at these sizes convolutions see enough, and cost less.
     """
     from diffusers import AutoencoderKL
 
@@ -60,10 +60,10 @@ def text_encoder(settings: Mapping[str, Any], vocabulary: int, begin: int, end: 
 
 
 def denoiser(settings: Mapping[str, Any], side: int, latent_channels: int, text_width: int) -> nn.Module:
-    """UNet2DConditionModel on latents (N, latent_channels, side, side), told the text (N, tokens, text_width).
+    """UNet2DConditionModel on latents (N, latent_channels, side, side), conditioned on text (N, tokens, text_width).
 
-    ``settings`` has ``channels`` of its levels, ``layers`` per level, ``attention`` (per level, whether it
-    looks at the text) and ``head`` (width of an attention head).
+    ``settings`` has ``channels`` of its levels, ``layers`` per level, ``attention`` (for each level, whether it
+    attends to the text) and ``head`` (width of an attention head).
     """
     from diffusers import UNet2DConditionModel
 

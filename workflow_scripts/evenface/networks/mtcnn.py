@@ -3,7 +3,7 @@
 Zhang et al., "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks",
 IEEE SPL 23(10), 2016. Layout and tensor names are those of the state dictionaries in the
 ``facenet-pytorch`` 2.6.0 wheel (MIT). The cascade that uses them is ``faces.mtcnn_detection``.
-In bfloat16 (autocast) outputs stay within a tenth of the largest, too coarse for boxes: it computes in float32.
+In bfloat16 (autocast) outputs stay within a tenth of the largest. This is too coarse for boxes, so MTCNN uses float32.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _STRIP = 100_000
 
 
 def max_pool(x: Tensor, kernel: int) -> Tensor:
-    """Max pooling with stride 2 and sizes rounded up, so that the last window may be cut off by the border.
+    """Max pooling with stride 2 and sizes rounded up; the border may cut off the last window.
 
-    The same numbers as ``nn.MaxPool2d(kernel, 2, ceil_mode=True)``, whose search for positions takes half of the
-    whole detection on a CPU; the maximum over rows and then over columns takes a tenth of that.
+    It gives the same numbers as ``nn.MaxPool2d(kernel, 2, ceil_mode=True)``. That module also searches for positions,
+    which takes half of the whole detection on a CPU. The maximum over rows and then columns takes a tenth of that.
     """
     for dim in (2, 3):
         size = x.shape[dim]
@@ -50,7 +50,7 @@ def _every_second(x: Tensor, dim: int, start: int, count: int) -> Tensor:
 def convolved(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """The unpadded convolution of maps (N, C, H, W), large ones in strips of rows.
 
-    Same numbers; oneDNN takes ten times as long per pixel for three channels of a megapixel as for strips of it.
+    The numbers are the same. For three channels of a megapixel, oneDNN takes ten times as long per pixel as for strips.
     """
     margin = conv.kernel_size[0] - 1
     rows = max(1, _STRIP // x.shape[3])

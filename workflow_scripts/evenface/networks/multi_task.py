@@ -1,4 +1,4 @@
-"""A small residual network that reads attributes and demographics off one face crop."""
+"""A small residual network for the attributes and demographics of one face crop."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class _Residual(nn.Module):
 
 
 class MultiTaskNet(nn.Module):
-    """Residual trunk with one linear layer whose outputs are split by head.
+    """Residual trunk, and one linear layer whose outputs are split by head.
 
     ``attributes`` binary logits come first, then one softmax group for each entry of ``levels``
-    (dimension name to number of levels), in that order; ``slices`` says where. ``widths`` are the
+    (dimension name -> number of levels), in that order; ``slices`` gives their places. ``widths`` are the
     channels of the stem and of the residual stages. Input: float (N, 3, H, W) in [-1, 1], R, G, B, of
-    framed faces: what a place shows is kept apart on a grid of ``grid`` rows and columns, since mouth,
-    eyes and hair have theirs. Output: float (N, attributes + sum of levels).
+    framed faces. Features of different places are kept separate, on a grid of ``grid`` rows and columns,
+    because mouth, eyes and hair have their own places. Output: float (N, attributes + sum of levels).
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class MultiTaskNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x: Tensor) -> Tensor:
-        """Embeddings: what every place shows, and the mean of all."""
+        """Embeddings: the features of every place, and their mean."""
         x = self.stages(functional.relu(self.bn(self.stem(x))))
         placed = self.pool(functional.relu(self.bn_reduce(self.reduce(x)))).flatten(1)
         return torch.cat((placed, x.mean((2, 3))), dim=1)

@@ -1,4 +1,4 @@
-"""How pixels become the numbers a network is shown: ``(pixel / 255 - mean) / deviation`` per channel."""
+"""How pixels become a network's input: ``(pixel / 255 - mean) / deviation`` per channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def normalise(images: Tensor) -> Tensor:
 
 
 class Normalisation:
-    """Takes images from [-1, 1], where colours are changed by chance, to what a network with ``mean`` and ``deviation`` sees."""
+    """Turns images in [-1, 1] into the input of a network with ``mean`` and ``deviation``.
+
+    Augmentation works on images in [-1, 1].
+    """
 
     def __init__(self, mean: Sequence[float] = HALF, deviation: Sequence[float] = HALF):
         self.mean, self.deviation = tuple(mean), tuple(deviation)
@@ -32,5 +35,5 @@ class Normalisation:
         return x.mul_(scale).add_(shift)
 
 
-#: For networks that are shown [-1, 1].
+#: For networks whose input is in [-1, 1].
 CENTRED = Normalisation()

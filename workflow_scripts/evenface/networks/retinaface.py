@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Subtracted from R, G and B. They are ImageNet's means of B, G and R: the published detector was run with
-#: the channels in this order, and its weights are used so.
+#: Subtracted from R, G and B. They are ImageNet's means of B, G and R: the published detector runs with this order of
+#: channels, and its weights need the same.
 MEAN = (104.0, 117.0, 123.0)
 
 #: Cell sides in pixels of the three maps, and the two anchor sides of each.
@@ -23,7 +23,7 @@ STRIDES = (8, 16, 32)
 ANCHOR_SIDES = ((16, 32), (64, 128), (256, 512))
 
 #: Largest difference of a regression in bfloat16 from float32, as a share of the deviation over all anchors. On
-#: the reference vectors it is 0.06: enough to move a landmark by a pixel, so that detection runs in float32.
+#: the reference vectors it is 0.06. This can move a landmark by a pixel, so detection runs in float32.
 BFLOAT16_TOLERANCE = 0.15
 
 _CENTRE_VARIANCE = 0.1
@@ -193,9 +193,9 @@ def decode(boxes: Tensor, landmarks: Tensor, prior: Tensor, width: int, height: 
 
 
 def suppress(boxes: np.ndarray, overlap: float, limit: int) -> np.ndarray:
-    """Positions of at most ``limit`` boxes (n, 4), best first, of which none overlaps a better one by more than ``overlap``.
+    """Positions of at most ``limit`` boxes (n, 4), best first. None overlaps a better one by more than ``overlap``.
 
-    Sides count as right - left + 1 pixels, as in detectors whose boxes name their last pixel.
+    Sides count as right - left + 1 pixels, as in detectors whose boxes include their last pixel.
     """
     left, top, right, bottom = boxes.T
     area = (right - left + 1) * (bottom - top + 1)
@@ -225,8 +225,8 @@ def select(
 ) -> Faces:
     """Faces of one image from its regressions (A, 4), face probabilities (A,) and landmark regressions (A, 10).
 
-    Scores strictly above ``min_score``, the best ``candidates`` of them, suppressed at ``overlap``, at most
-    ``limit``. An anchor whose decoded numbers are not finite is no face.
+    Only scores strictly above ``min_score`` count. The best ``candidates`` of them are suppressed at ``overlap``, and
+    at most ``limit`` are returned. An anchor whose decoded numbers are not finite is not a face.
     """
     prior = anchors(height, width).to(boxes.device)
     chosen = torch.nonzero(scores > min_score)[:, 0]

@@ -1,12 +1,12 @@
 """StyleGAN3's generators, configurations T and R.
 
 Karras, Aittala, Laine, Härkönen, Hellsten, Lehtinen, Aila, "Alias-Free Generative Adversarial
-Networks" (NeurIPS 2021), with the tensor names of the networks NVIDIA publishes. Written from the
-paper and from measurements; the published program, whose licence allows research only, is no part of it.
+Networks" (NeurIPS 2021), with the tensor names of the networks that NVIDIA publishes. We wrote it from the
+paper and from measurements. It contains nothing of the published program, whose licence allows research only.
 
-The pictures are those of the published networks; the way to them is another: styles scale what goes
-into a convolution and normalisation what comes out, instead of a set of weights for every picture,
-and the filters are parted into phases (``filtered_activation``).
+The pictures are those of the published networks, but they are computed in another way. The original makes a set of
+weights for every picture. Here styles scale the input of a convolution, and normalisation scales its output. The
+filters are split into phases (``filtered_activation``).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def layer_plans(
 ) -> list[LayerPlan]:
     """The layers in order; the last plan is the output layer.
 
-    Cut-offs grow geometrically to half the resolution, which the last ``num_critical`` layers share, stop bands
-    likewise to a little more, and the sampling rates, powers of two, follow the stop bands.
+    Cut-offs grow geometrically to half the resolution, which the last ``num_critical`` layers share. Stop bands grow
+    likewise, to a little more. Sampling rates are powers of two and follow the stop bands.
     """
     steps = np.arange(num_layers + 1)
     exponents = np.minimum(steps / (num_layers - num_critical), 1)
@@ -181,7 +181,7 @@ class FourierInput(nn.Module):
         combined = rotation @ shift @ self.transform
         phases = self.phases + (self.freqs @ combined[:, :2, 2:]).squeeze(2)
         freqs = self.freqs @ combined[:, :2, :2]
-        # Frequencies that would be beyond the band fade out.
+        # Frequencies beyond the band fade out.
         amplitudes = (1 - (freqs.norm(dim=2) - self.bandwidth) / (self.rate / 2 - self.bandwidth)).clamp(0, 1)
         theta = torch.zeros(1, 2, 3, device=w.device)
         theta[:, 0, 0] = theta[:, 1, 1] = 0.5 * self.size / self.rate
@@ -194,7 +194,7 @@ class FourierInput(nn.Module):
 
 @dataclass
 class _Constants:
-    """What a layer computes from its weights alone; channels padded with zeros to a multiple of 16."""
+    """What a layer computes from its weights alone; channels are padded with zeros to a multiple of 16."""
 
     kernel: Tensor
     energy: Tensor | None
@@ -205,8 +205,8 @@ class _Constants:
 class SynthesisLayer(nn.Module):
     """Modulated convolution and filtered nonlinearity.
 
-    Of the maps (N, channels, size, size) the channels beyond ``plan.channels_in`` and
-    ``plan.channels_out`` are zeros, up to a multiple of 16; the output layer has its colours alone.
+    Maps are (N, channels, size, size). Their channels beyond ``plan.channels_in`` and ``plan.channels_out``
+    are zeros, up to a multiple of 16. The output layer has only its colours.
     """
 
     def __init__(self, plan: LayerPlan, w_dim: int, kernel: int, filter_size: int, radial: bool, clamp: float | None):
@@ -228,7 +228,7 @@ class SynthesisLayer(nn.Module):
         )  # fmt: skip
 
     def constants(self, dtype: torch.dtype) -> _Constants:
-        """What :meth:`forward` needs of the weights; the convolution's are of the given type."""
+        """What :meth:`forward` needs of the weights; those of the convolution have the given type."""
         plan = self.plan
         weight = self.weight.float()
         energy = activation = None
@@ -254,7 +254,7 @@ class SynthesisLayer(nn.Module):
         if plan.last:
             x = F.conv2d(x * _per_channel(styles * gain), constants.kernel) + constants.bias
             return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
-        # Of a picture's own styles, not of the batch's, so that it does not depend on its neighbours;
+        # Computed from a picture's own styles, not from the batch, so that it does not depend on its neighbours;
         # the scale of the styles cancels in the normalisation.
         styles = styles * styles.square().mean(1, keepdim=True).rsqrt()
         scale = (styles.square() @ constants.energy.t() + _EPSILON).rsqrt() * gain
@@ -298,8 +298,8 @@ class StyleGAN3(nn.Module):
 
     ``img_resolution`` a power of two from 16; ``conv_kernel`` 3 (configuration T) or 1 (R, with
     ``use_radial_filters``); ``conv_clamp`` bounds activations; ``mapping_kwargs`` may hold
-    ``num_layers`` of the mapping network. ``magnitude_ema_beta`` and ``num_fp16_res`` concern training and the original's
-    arithmetic on GPUs: accepted and ignored. Raises ValueError for arguments no network can have.
+    ``num_layers`` of the mapping network. ``magnitude_ema_beta`` and ``num_fp16_res`` concern training and the
+    original's arithmetic on GPUs; they are accepted and ignored. Raises ValueError for impossible arguments.
     """
 
     def __init__(
@@ -351,10 +351,10 @@ class StyleGAN3(nn.Module):
         self._constants: list[_Constants] | None = None
 
     def prepare(self, precision: str = "float32") -> StyleGAN3:
-        """Compute once, for many pictures, what depends on the weights alone; they must not be changed or moved after.
+        """Compute once, for many pictures, what depends only on the weights; do not change or move them afterwards.
 
-        ``precision`` is that of the convolutions: ``float32``, or ``bfloat16``, all else staying float32. Raises
-        ValueError for another one.
+        ``precision`` is that of the convolutions: ``float32`` or ``bfloat16``. Everything else stays float32. Raises
+        ValueError for another precision.
         """
         if precision not in _DTYPES:
             raise ValueError(f"precision {precision!r} is not one of {', '.join(_DTYPES)}")
@@ -370,7 +370,7 @@ class StyleGAN3(nn.Module):
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ValueError(f"expected latents (N, {self.z_dim}), got {tuple(z.shape)}")
         if (labels is None) != (not self.c_dim) or (labels is not None and labels.shape != (len(z), self.c_dim)):
-            raise ValueError(f"expected labels (N, {self.c_dim})" if self.c_dim else "the network takes no labels")
+            raise ValueError(f"expected labels (N, {self.c_dim})" if self.c_dim else "the network does not take labels")
         return self.truncated(self.mapping(z, labels), psi, cutoff)
 
     def truncated(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:

@@ -1,8 +1,8 @@
-"""Decoded pixels of faces tables: packed once by ``pack_faces``, read by every training and prediction.
+"""Decoded pixels of faces tables: ``pack_faces`` packs them once, and every training and prediction reads them.
 
-``decoding`` decodes, crops and scales pictures, in processes of its own where there are many. ``store`` is the file
-that holds the pixels of one faces table at one size and crop. ``pack`` writes it, ``faces`` reads it.
+``decoding`` decodes, crops and scales pictures; for many pictures it starts processes. ``store`` defines the file with
+the pixels of one faces table at one size and crop. ``pack`` writes it, and ``faces`` reads it.
 """
 
-#: Raised when the same pictures give other pixels.
+#: Raise a number when the same pictures give other pixels.
 VERSIONS = {"pixels": 1}

@@ -1,4 +1,4 @@
-"""Work done by a thread, a little ahead of who needs it."""
+"""Prepares items in a thread, a little ahead of their consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures by reference as pixels of one size: decoded, cropped and scaled, by several processes where there are many."""
+"""Turns pictures into pixels of one size: decodes, crops and scales them; many pictures use several processes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from evenface.storage.images import ImageError
 
 Item = TypeVar("Item")
 
-#: Pictures of one task: some 50 ms of work, so that passing it on costs nothing.
+#: Pictures of one task: about 50 ms of work, much more than passing the task on costs.
 CHUNK = 64
-#: Below so many pictures processes would still be starting when the work is nearly done.
+#: For fewer pictures, processes would still be starting when the work is nearly done.
 _FEW = 2000
 
 
 def fit_image(image: np.ndarray, size: tuple[int, int], crop: float | None = None) -> np.ndarray:
     """RGB uint8 image brought to ``size`` (rows, columns) by :func:`evenface.pixels.worker.fit_picture`.
 
-    An image that has the size already is returned as it is.
+    An image that already has this size is returned unchanged.
     """
     if image.shape[:2] == size and crop in (None, 1.0):
         return image
@@ -41,10 +41,11 @@ def fit_image(image: np.ndarray, size: tuple[int, int], crop: float | None = Non
 
 @dataclass
 class Answer:
-    """What became of the pictures of one task, in order.
+    """The results for the pictures of one task, in order.
 
     ``checksums`` are CRC-32 of the pixels, 0 for a picture that cannot be read; ``errors`` are (position in the task,
-    reason, detail) of those; ``payload`` is what was asked for of each picture, ``lengths`` its bytes.
+    reason, detail) of the unreadable ones. ``payload`` holds what was asked for of each picture, and ``lengths`` the
+    number of its bytes.
     """
 
     checksums: list[int]
@@ -56,7 +57,7 @@ class Answer:
 class Decoders:
     """Processes that decode pictures; with ``processes`` 0 the calling thread decodes. Use as a context manager.
 
-    Pillow holds Python's lock for a third of the time a picture takes, so that threads would share two cores.
+    Pillow holds Python's lock for a third of the time of a picture, so threads could use only about two cores.
     """
 
     def __init__(self, size: tuple[int, int], crop: float | None, processes: int):
@@ -76,7 +77,7 @@ class Decoders:
         self.close()
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
+        """End the processes, even in the middle of their work."""
         self._pool.shutdown(cancel_futures=True)
         for child in self._children:
             child.close()
@@ -91,9 +92,9 @@ class Decoders:
         return Answer(**worker.ask({**self.fixed, **task}))
 
     def map(self, tasks: Iterable[dict[str, Any]]) -> Iterator[Answer]:
-        """Answers to ``tasks`` (see :class:`evenface.pixels.worker.Worker`) in order, a few worked on ahead.
+        """Answers to ``tasks`` (see :class:`evenface.pixels.worker.Worker`), in order; a few are computed ahead.
 
-        Raises UserError where the machine failed: that says nothing about a picture.
+        Raises UserError if the machine failed, which says nothing about a picture.
         """
         if not self.processes:
             yield from map(self._ask, tasks)
@@ -157,7 +158,7 @@ class _Child:
 
 
 def processes_for(pictures: int, threads: int) -> int:
-    """How many processes decode so many pictures where ``threads`` may be used."""
+    """How many processes decode ``pictures`` pictures, if ``threads`` may be used."""
     return 0 if pictures < _FEW else max(threads, 1)
 
 
@@ -170,7 +171,7 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
 def decoded(
     references: Sequence[str], size: tuple[int, int], *, crop: float | None = None, threads: int = 1
 ) -> Iterator[np.ndarray | ImageError]:
-    """Images of ``references`` in order, each uint8 (rows, columns, 3), or the ImageError it gave."""
+    """Images of ``references`` in order: each uint8 (rows, columns, 3), or its ImageError."""
     parts = list(chunks(len(references)))
     with Decoders(size, crop, processes_for(len(references), threads)) as decoders:
         answers = decoders.map({"references": list(references[part]), "give": "pixels"} for part in parts)

@@ -1,4 +1,4 @@
-"""The pixels of a training or prediction: rows of several packs as one array, or pictures decoded on the spot."""
+"""The pixels of a training or prediction: rows of several packs as one array, or pictures decoded at once."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Pixels:
 class FaceImages:
     """Pixels of a faces table.
 
-    ``pixels`` is uint8 (N, rows, columns, 3), an array or :class:`Pixels`; ``rows`` gives for each the position in
-    the table it came from; ``rejected`` lists the rows without an image (image_id, image, stage, reason, detail);
-    ``sha256`` is taken over the CRC-32 of every image's pixels.
+    ``pixels`` is uint8 (N, rows, columns, 3), an array or :class:`Pixels`. ``rows`` gives each image's position in
+    the table. ``rejected`` lists the rows without an image (image_id, image, stage, reason, detail). ``sha256`` is
+    the hash over the CRC-32 of every image's pixels.
     """
 
     pixels: np.ndarray | Pixels
@@ -86,10 +86,10 @@ def load_faces(
     """The images of ``faces`` (columns image_id, image) at ``size`` (rows, columns) and ``crop``.
 
     ``packs`` are descriptors written by :func:`evenface.pixels.pack.pack_faces`; those of another size or crop are
-    not looked at. Up to ``budget`` bytes of pixels are kept in memory; more are read when they are asked for. Without
-    packs the pictures are decoded here by ``threads`` processes, and more than ``budget`` go to a file in the folder
-    ``scratch``, which the caller removes. ``blocks`` says that rows will be asked for in the order of
-    :func:`evenface.pixels.order.epoch_order`'s blocks. Raises UserError where a pack was made of another table.
+    ignored. Up to ``budget`` bytes of pixels are kept in memory; if there are more, they are read when needed. Without
+    packs, ``threads`` processes decode the pictures here, and pixels beyond ``budget`` go to a file in the folder
+    ``scratch``, which the caller removes. ``blocks`` says that rows will be read in the order of
+    :func:`evenface.pixels.order.epoch_order`'s blocks. Raises UserError if a pack was made from another table.
     """
     opened = open_packs(packs, size, crop, threads, blocks=blocks)
     needed = len(faces) * row_bytes(size)
@@ -128,13 +128,13 @@ def open_packs(
     *,
     blocks: bool = False,
 ) -> list[Pack]:
-    """The packs of this size and crop among those whose descriptors ``packs`` names."""
+    """The packs with this size and crop, among the descriptors ``packs``."""
     opened = [Pack(Path(path).with_suffix(".pixels"), processes=processes, blocks=blocks) for path in packs]
     return [pack for pack in opened if (pack.size, pack.crop) == (size, crop)]
 
 
 def packed_faces(faces: pd.DataFrame, packs: Sequence[Pack]) -> FaceImages:
-    """The rows of ``faces`` in ``packs``, unread as yet. Raises UserError where one is missing or of another picture."""
+    """The rows of ``faces`` in ``packs``; pixels are not read yet. UserError if one is missing or of another picture."""
     ids = pd.Index(faces["image_id"].astype(str))
     pack_of, row_of = np.full(len(faces), -1), np.full(len(faces), -1)
     for number, pack in enumerate(packs):

@@ -6,16 +6,16 @@ import numpy as np
 
 from evenface.pixels.store import BLOCK
 
-#: Blocks that are shuffled into each other.
+#: Number of blocks whose rows are shuffled together.
 _MIXED = 32
 
 
 def epoch_order(count: int, order: str, random: np.random.Generator) -> np.ndarray:
     """Positions int64 (count,), each once.
 
-    ``order`` "permutation": any order is equally likely. "blocks": blocks of 256 neighbours come in random order, and
-    the rows of 32 blocks at a time are shuffled among each other, so that a disk reads long stretches; rows that lie
-    far apart then never stand in one batch unless their blocks do.
+    ``order`` "permutation": every order is equally likely. "blocks": blocks of 256 neighbours come in random order, and
+    the rows of 32 blocks at a time are shuffled together, so that a disk reads long stretches. Two rows are then in
+    the same batch only if their blocks are among the same 32.
     """
     if order == "permutation":
         return random.permutation(count)

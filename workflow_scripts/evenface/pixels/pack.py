@@ -1,4 +1,4 @@
-"""What the rule ``pack`` does."""
+"""Packs the pixels of a faces table (rule ``pack``)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from evenface.storage.atomic import write_json
 def pack_faces(
     faces: pd.DataFrame, recipe: Mapping[str, Any], descriptor: str | os.PathLike, *, threads: int = 1
 ) -> None:
-    """Write the pixels of the rows of ``faces`` that have one of the recipe's splits, and what they are.
+    """Write the pixels of the rows of ``faces`` that have one of the recipe's splits, and a JSON file about them.
 
     ``recipe``: splits, size (width, height), crop, and store and reserve_gb as in the configuration's ``pixels``.
-    The pixels lie beside ``descriptor``, a JSON file, with the suffix .pixels. It says what they are, how they are
-    kept and why, and which pictures cannot be read.
+    The pixels lie beside the JSON file ``descriptor``, with the suffix .pixels. The JSON file says what they are, how
+    they are kept and why, and which pictures cannot be read.
     """
     descriptor = Path(descriptor)
     path = descriptor.with_suffix(".pixels")

@@ -1,11 +1,11 @@
-"""The names of packs. Imports little: the workflow is read in every job."""
+"""The names of packs. It imports little, because every job reads the workflow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-#: The parts of a faces table that are packed separately; another test set then changes no training.
+#: Parts of a faces table, which are packed separately, so that another test set does not change any training.
 SPLITS: dict[str, tuple[str, ...]] = {"train": ("train", "val"), "test": ("test",), "all": ("train", "val", "test")}
 
 
@@ -33,7 +33,7 @@ class PackName:
         return self.size[0] * self.size[1] * 3
 
     def recipe(self, version: int, store: str, reserve_gb: float) -> dict[str, Any]:
-        """All that decides the pack."""
+        """Everything that decides the pack."""
         return {
             "version": version,
             "splits": list(SPLITS[self.part]),

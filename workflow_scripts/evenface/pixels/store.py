@@ -1,17 +1,17 @@
 """One file with the pixels of a faces table at one size and crop, written once and read by rows.
 
-The file holds, one behind the other: the data, an index (a Parquet table with a row per picture), and a trailer that
-says where the index is. What the data are depends on the store:
+The file holds the data, then an index (a Parquet table with a row per picture), and then a trailer that says where
+the index is. The data depend on the store:
 
 ``packed``   decoded pixels, all rows of one length: row i begins at i times that length
 ``jpeg``     the encoded pictures as they were found, decoded at every reading
-``direct``   nothing: pictures are read from where they lie and decoded at every reading
+``direct``   nothing: pictures are read from their files and decoded at every reading
 
-All three give the same pixels. The index has a CRC-32 of every picture's pixels, which is compared at every reading:
-a flipped bit, a torn write or a picture that was replaced is found where it is read, at 27 microseconds a picture of
-178 x 218 (3 to 4 GB/s).
+All three give the same pixels. The index has a CRC-32 of every picture's pixels, which is compared at every reading.
+It detects a flipped bit, a torn write or a replaced picture, and takes 27 microseconds for a picture of 178 x 218
+(3 to 4 GB/s).
 
-While it is being written the file has a hidden name, and beside it lies a journal from which a killed writing goes on.
+During writing, the file has a hidden name, and a journal lies beside it. After a kill, writing continues from there.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ from evenface.storage.tables import read_table, table_bytes, table_meta
 
 log = logging.getLogger("evenface")
 
-#: What there is to choose from, the fastest first; "auto" takes the first that fits.
+#: The stores, the fastest first; "auto" takes the first that fits.
 STORES = ("packed", "jpeg", "direct")
 
 _TRAILER = struct.Struct("<QQI12s")
 _MAGIC = b"evenface-pix"
-#: Bytes a row takes in the index, roughly.
+#: Approximate bytes of a row in the index.
 _INDEX_ROW = 100
-#: Buffers that one system call may fill.
+#: Largest number of buffers that one system call may fill.
 _MOST_BUFFERS = 512
-#: Rows that are read ahead together where rows come in blocks, and blocks that are remembered as read.
+#: For rows in blocks: number of rows that are read ahead together, and of blocks remembered as read.
 BLOCK = 256
 _BLOCKS_READ = 256
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How the pixels of a table are kept: the store, why it was chosen, and the bytes of its data."""
+    """How the pixels of a table are kept: the store, the reason for it, and the bytes of its data."""
 
     store: str
     why: str
@@ -89,9 +89,9 @@ def write_pack(
     ``size`` is (rows, columns); ``crop`` is explained at :func:`evenface.pixels.worker.fit_picture`; with
     ``landmarks``, float32 (N, 5, 2), pictures are aligned to (112, 112) instead. ``store`` is one of ``STORES`` or
     "auto"; ``reserve`` bytes of the disk are left free. Space is reserved before the first picture is decoded.
-    ``threads`` processes decode. A picture that cannot be read is listed in the index. The file is known by what it
-    was made of: ids, references, and sizes and times of change of the files, so that it is written again when one of
-    them changes. Raises UserError where the disk is too small, with the GB that are needed and free.
+    ``threads`` processes decode. A picture that cannot be read is listed in the index. The file records what it was
+    made from: ids, references, and sizes and modification times of the files. It is written again when one of these
+    changes. Raises UserError with the needed and free GB if the disk is too small.
     """
     path = Path(path)
     references = faces["image"].astype(str).tolist()
@@ -132,9 +132,9 @@ def unfinished(path: Path) -> tuple[Path, Path]:
 def _look(
     faces: pd.DataFrame, references: Sequence[str], size: Any, crop: float | None, landmarks: np.ndarray | None
 ) -> tuple[int, str]:
-    """At most how many bytes the pictures have as they are, and a digest of all that decides their pixels.
+    """An upper bound of the bytes of the encoded pictures, and a digest of all that decides their pixels.
 
-    Files are looked at, not read.
+    Only sizes and times of the files are used; the files are not read.
     """
     digest = hashlib.sha256(json.dumps([VERSIONS["pixels"], list(size), crop]).encode())
     digest.update(b"" if landmarks is None else np.ascontiguousarray(landmarks, np.float32).tobytes())
@@ -156,7 +156,7 @@ def _look(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[tuple[Path, Path]]:
-    """The hidden names of ``path`` for one process at a time: another one waits until the first has ended."""
+    """The hidden names of ``path``, for one process at a time; other processes wait until it has ended."""
     partial, journal = unfinished(path)
     partial.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -184,7 +184,7 @@ def _alone(path: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _finished(path: Path, stamp: str) -> Storage | None:
-    """How ``path`` keeps its pixels, where it was made of the same pictures."""
+    """How ``path`` keeps its pixels, if it was made from the same pictures."""
     try:
         meta = Pack(path).meta
     except UserError:
@@ -193,7 +193,7 @@ def _finished(path: Path, stamp: str) -> Storage | None:
 
 
 def _begun(partial: Path, journal: Path, stamp: str, each: int) -> tuple[Storage | None, list[Answer]]:
-    """The store and the answers of a writing of the same pictures that was killed."""
+    """The store and the answers of a killed writing of the same pictures."""
     try:
         with open(journal, encoding="utf-8") as file:
             first = json.loads(file.readline())
@@ -225,7 +225,7 @@ def _line(answer: Answer) -> str:
 def _reserve(
     partial: Path, journal: Path, stamp: str, store: str, reserve: int, count: int, each: int, sizes: int
 ) -> Storage:
-    """Choose the store by the space that is free, reserve the space, and begin the journal."""
+    """Choose the store by the free space, reserve the space, and begin the journal."""
     needs = {"packed": count * each, "jpeg": sizes, "direct": 0}
     journal.unlink(missing_ok=True)
     with open(partial, "r+b") as file:
@@ -254,7 +254,7 @@ def _reserve(
 
 
 def _allocated(file: int, count: int) -> bool:
-    """Reserve ``count`` bytes; False where the disk, a quota or a limit does not allow them."""
+    """Reserve ``count`` bytes; False if the disk, a quota or a limit does not allow this."""
     try:
         if count and hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file, 0, count)
@@ -270,7 +270,7 @@ def _decode(
     partial: Path, journal: Path, references: Sequence[str], size: tuple[int, int], crop: float | None,
     landmarks: np.ndarray | None, store: str, done: Sequence[Answer], threads: int, label: str,
 ) -> list[Answer]:  # fmt: skip
-    """Decode what is left, write it, and note every task in the journal."""
+    """Decode and write the remaining pictures, and note every task in the journal."""
     first = sum(len(answer.lengths) for answer in done)
     end = sum(sum(answer.lengths) for answer in done)
     parts = [slice(first + part.start, first + part.stop) for part in chunks(len(references) - first)]
@@ -343,10 +343,10 @@ def _finish(
 
 
 class Pack:
-    """A finished file, opened for reading rows. ``processes`` decode where the store has no pixels.
+    """A finished file, opened for reading rows. If the store does not hold pixels, ``processes`` decode.
 
-    ``index`` has a row per picture: image_id, image, checksum, reason and detail (empty for those that can be read).
-    Raises UserError that names the file where it is missing, torn or of another kind.
+    ``index`` has a row per picture: image_id, image, checksum, reason and detail (empty for readable pictures).
+    Raises UserError that names the file if it is missing, torn or of another kind.
     """
 
     def __init__(self, path: str | os.PathLike, *, processes: int = 1, blocks: bool = False):
@@ -391,7 +391,7 @@ class Pack:
     def read(self, rows: np.ndarray, out: np.ndarray) -> None:
         """Fill ``out``, uint8 (k, rows, columns, 3), with the pictures ``rows``, int64 (k,), all of them readable.
 
-        Raises UserError naming the picture where what is read is not what was packed.
+        Raises UserError naming the picture if its pixels are not those that were packed.
         """
         if self._blocks:
             self._read_ahead(rows)
@@ -407,7 +407,7 @@ class Pack:
             raise UserError(f"{where} is not what it was when its pixels were packed; {self._remedy}")
 
     def _read_pixels(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Random rows by ``preadv``: neighbours in one call, and nothing that was not asked for."""
+        """Read random rows by ``preadv``: neighbours in one call, and only what was asked for."""
         order = np.argsort(rows, kind="stable")
         breaks = np.flatnonzero(np.diff(rows[order]) != 1) + 1
         file, each = self._file.fileno(), self._each()
@@ -455,7 +455,7 @@ class Pack:
         return checksums
 
     def _read_ahead(self, rows: np.ndarray) -> None:
-        """Ask the system for whole blocks of the file, once, since their other rows will be wanted soon."""
+        """Ask the system once to read whole blocks of the file ahead, because their other rows will be needed soon."""
         if self.store == "direct" or not hasattr(os, "posix_fadvise"):
             return
         for block in np.unique(rows // BLOCK).tolist():

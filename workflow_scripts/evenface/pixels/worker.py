@@ -1,6 +1,6 @@
-"""What a decoding process does: tasks as JSON lines on standard input, answers on standard output.
+"""The program of a decoding process: it reads tasks as JSON lines from standard input and writes answers.
 
-Imports little, since each process pays for it. Ends when its input does, so that it never outlives who started it.
+It imports little, because every process has this cost. It ends with its input, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from evenface.storage.images import ImageError, ImageReader, decode_picture
 
 
 def fit_picture(picture: Image.Image, size: tuple[int, int], crop: float | None) -> Image.Image:
-    """A picture brought to ``size`` (rows, columns).
+    """A picture, cropped and scaled to ``size`` (rows, columns).
 
-    ``crop`` None scales the whole image, whatever its proportions. A number in (0, 1] keeps that
-    share of the largest central rectangle with the proportions of ``size`` and scales it: 1 avoids
-    distortion, less zooms into loose crops. Scaling is bilinear with antialiasing.
+    ``crop`` None scales the whole image without keeping its proportions. A number in (0, 1] keeps that
+    share of the largest central rectangle with the proportions of ``size``, and scales it: 1 avoids
+    distortion; less zooms into loose crops. Scaling is bilinear with antialiasing.
     """
     columns, rows = picture.size
     height, width = size
@@ -53,10 +53,10 @@ class Worker:
     """Answers tasks: dicts with
 
     ``references``   the pictures
-    ``size``, ``crop``   what they are brought to, see :func:`fit_picture`
-    ``give``   what the payload holds of each picture that can be read: "pixels", "encoded" bytes, or "nothing"
-    ``landmarks``   optional: (5, 2) for each picture, which is aligned by them to (112, 112) and not fitted
-    ``write``   optional: [path, offset], where the pixels of each picture are written, one behind the other
+    ``size``, ``crop``   their target, see :func:`fit_picture`
+    ``give``   what the payload holds of each readable picture: "pixels", "encoded" bytes, or "nothing"
+    ``landmarks``   optional: (5, 2) for each picture, which is then aligned to (112, 112) instead of fitted
+    ``write``   optional: [path, offset], where the pixels of the pictures are written, one after the other
     ``spans``   optional: [path, [[offset, bytes], ...]], where the encoded pictures lie, instead of their references
     """
 
@@ -65,7 +65,7 @@ class Worker:
         self._files: dict[tuple[str, int], int] = {}
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
-        """The fields of :class:`evenface.pixels.decoding.Answer`. Raises UserError where the machine failed."""
+        """The fields of :class:`evenface.pixels.decoding.Answer`. Raises UserError if the machine failed."""
         size, crop = tuple(task["size"]), task["crop"]
         checksums, errors, parts = [], [], []
         place = task["write"][1] if "write" in task else 0

@@ -1,1 +1,1 @@
-"""The plan: from prompts to shards and requests. No torch and no NumPy, since it runs while the DAG is built."""
+"""The plan: from prompts to shards and requests. It runs while the DAG is built, so it uses neither torch nor NumPy."""

@@ -1,4 +1,4 @@
-"""What decides latent directions and guided faces, from the configuration alone."""
+"""Recipes of latent directions and guided faces: what decides them, from the configuration alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evenface.errors import unknown_name
 from evenface.parts import Annotator, Generator, part, version
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 
-#: The annotator that reads what the generator knows.
+#: The annotator that reads the truth recorded by the generator.
 TRUTH = "ground_truth"
 
 
@@ -22,7 +22,7 @@ def _latent(config: dict[str, Any]) -> Generator:
 
 
 def annotator_recipe(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """All that decides an annotator's labels of latent faces, its files aside."""
+    """Everything that decides an annotator's labels of latent faces, except its files."""
     recipe = {
         "name": name,
         "version": part(Annotator, name, "annotation.annotators").version,
@@ -35,7 +35,7 @@ def annotator_recipe(config: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def sample_recipe(config: dict[str, Any]) -> dict[str, Any]:
-    """All that decides the samples, the part aside."""
+    """Everything that decides the samples, except the number of the part."""
     settings = config["latent_directions"]
     generator = settings["generator"]
     return {
@@ -52,7 +52,7 @@ def sample_recipe(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def fit_recipe(config: dict[str, Any]) -> dict[str, Any]:
-    """All that decides the directions, the samples and labels aside."""
+    """Everything that decides the directions, except samples and labels."""
     settings = config["latent_directions"]
     keys = ("factors", "confidence", "test_share")
     return {
@@ -63,7 +63,7 @@ def fit_recipe(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def guided_settings(config: dict[str, Any], generator: str = "guided") -> dict[str, Any]:
-    """The settings of a generator that walks latents, with all that decides its directions, for its recipes."""
+    """The settings of a generator that walks latents. For its recipes, they include all that decides its directions."""
     sampled = {key: value for key, value in sample_recipe(config).items() if key not in ("parts", "pictures")}
     return {
         **config["generation"]["settings"].get(generator, {}),
@@ -78,7 +78,7 @@ def guided_settings(config: dict[str, Any], generator: str = "guided") -> dict[s
 
 
 def direction_problems(config: dict[str, Any]) -> list[str]:
-    """What is wrong with ``latent_directions``: factors, and annotators that cannot label or judge them."""
+    """Mistakes in ``latent_directions``: unknown factors, and annotators that cannot label or judge them."""
     settings, problems = config["latent_directions"], []
     factors, key = settings["factors"], "latent_directions"
     known = [*DIMENSIONS, "hair", *(name for name in CELEBA_ATTRIBUTES if name not in HAIR_COLOURS.values())]
@@ -101,7 +101,7 @@ def direction_problems(config: dict[str, Any]) -> list[str]:
 
 
 def _unable(config: dict[str, Any], name: str, key: str) -> list[str]:
-    """Why an annotator cannot answer the factors."""
+    """Why an annotator cannot label all factors; empty if it can."""
     settings = config["latent_directions"]
     factors = settings["factors"]
     attributes = [
@@ -112,12 +112,12 @@ def _unable(config: dict[str, Any], name: str, key: str) -> list[str]:
         return [] if known else [f"but {settings['generator']} does not know what it draws"]
     about = part(Annotator, name, key)
     if not about.labels_attributes and attributes:
-        return [f"which labels no attributes; the factors need {attributes[0]}"]
+        return [f"which does not label attributes; the factors need {attributes[0]}"]
     if not about.dimensions and any(f in DIMENSIONS for f in factors):
-        return ["which tells no gender, age or ethnicity"]
+        return ["which does not label gender, age or ethnicity"]
     if name == "trained_here":
         own = config["annotation"]["trained_here"]["attributes"]
         missing = [a for a in attributes if a not in own]
         if missing:
-            return [f"but annotation.trained_here.attributes has no {missing[0]}"]
+            return [f"but {missing[0]} is missing in annotation.trained_here.attributes"]
     return []

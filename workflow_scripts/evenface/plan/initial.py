@@ -1,8 +1,9 @@
-"""What image-to-image starts from: the images of another generator of the plan, or files that a table lists."""
+"""The initial images of image-to-image: images of another generator of the plan, or files that a table lists."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from evenface.taxonomy import DIMENSIONS
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: an image, and for which cells it is (dimension -> level, cell name; empty: for all)."""
+    """A row of a table: an image, and the cells it is for (dimension -> level, cell name; empty: for all cells)."""
 
     image: str
     wanted: dict[str, str]
@@ -29,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Made:
-    """The images a generator makes of a prompt: the digest of their recipe, and their references in order."""
+    """The images that a generator makes of a prompt: the digest of their recipe, and their references in order."""
 
     recipe: str
     images: list[str]
@@ -51,9 +52,9 @@ class InitialImages:
         *,
         base: Path = Path("."),
     ) -> InitialImages | None:
-        """Of a generator's block ``settings``; None where it has no key ``initial``.
+        """The initial images of a generator's block ``settings``; None if it does not have the key ``initial``.
 
-        ``made`` is what the generators planned before make: generator -> prompt -> its images.
+        ``made`` holds the images of generators that were planned before: generator -> prompt -> its images.
         """
         initial = settings.get("initial")
         if initial is None:
@@ -67,9 +68,9 @@ class InitialImages:
         return cls(key, rows=_read_table(base / table, key))
 
     def recipe(self, prompt: Prompt) -> dict[str, Any]:
-        """What a prompt's recipe says of them: how another generator draws them.
+        """The part of a prompt's recipe about its initial images: how another generator draws them.
 
-        Files of a table are told apart by their hashes when they are used, not by their names.
+        It is empty for files of a table, which are identified by their hashes when they are used.
         """
         made = self._made.get(prompt.text) if self._other else None
         return {"initial": {"generator": self._other, "recipe": made.recipe}} if made else {}
@@ -77,17 +78,17 @@ class InitialImages:
     def of(self, prompt: Prompt, count: int) -> list[str]:
         """References of the initial images of a prompt's ``count`` images.
 
-        Image i starts from image i of the other generator, or from the i-th suitable row of the table; the list is counted
-        round. UserError when there is none.
+        Image i starts from image i of the other generator, or from the i-th suitable row of the table. The rows may be
+        fewer than ``count``; they are then used in turn. UserError when there are none.
         """
         if self._other:
             made = self._made.get(prompt.text)
             there = made.images if made else []
             if len(there) < count:
                 raise UserError(
-                    f"{self._key}: image {count} of cell {prompt.cell} would start from that of {self._other}, which "
-                    f"draws {len(there)} of it; raise generation.images_per_prompt.{self._other} or generation.also, or "
-                    "lower this generator's"
+                    f"{self._key}: image {count} of cell {prompt.cell} needs image {count} of {self._other}, which draws "
+                    f"only {len(there)} of this prompt; raise generation.images_per_prompt.{self._other} or "
+                    "generation.also, or lower this generator's"
                 )
             return there[:count]
         rows = [row for row in self._rows if row.suits(prompt)][:count]
@@ -96,17 +97,17 @@ class InitialImages:
                             "its columns empty for images that suit all cells")  # fmt: skip
         for row in rows:
             if not Path(row.image.partition("::")[0]).is_file():
-                raise UserError(f"{row.place}: there is no file {row.image.partition('::')[0]}")
+                raise UserError(f"{row.place}: the file {row.image.partition('::')[0]} does not exist")
         return [row.image for row in rows]
 
 
 def sources_of(generators: Sequence[str], settings: Mapping[str, Any]) -> dict[str, str | None]:
-    """Generator -> the one whose images it starts from."""
+    """Generator -> the generator whose images it starts from, or None."""
     return {g: ((settings.get(g) or {}).get("initial") or {}).get("generator") for g in generators}
 
 
 def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """The generators, each after the one whose images it starts from. UserError for unknown ones and circles."""
+    """The generators, each after the one whose images it starts from. UserError for unknown generators and circles."""
     sources = sources_of(generators, settings)
     done: list[str] = []
     for generator in generators:
@@ -125,12 +126,12 @@ def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str
 def _read_table(path: Path, key: str) -> list[Row]:
     """A CSV: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
     try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); see config key {key}.file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    table = csv.DictReader(lines)
+    table = csv.DictReader(io.StringIO(text, newline=""))
     allowed = ("image", "cell", *DIMENSIONS)
     names = table.fieldnames or []
     if "image" not in names:
@@ -139,14 +140,14 @@ def _read_table(path: Path, key: str) -> list[Row]:
     rows = []
     for number, values in enumerate(table, 2):
         place = f"{path} row {number}"
-        told = {name: (values.get(name) or "").strip() for name in names}
-        if not told["image"]:
+        cells = {name: (values.get(name) or "").strip() for name in names}
+        if not cells["image"]:
             raise UserError(f"{place}: the image is empty; name a file")
         for dimension, levels in DIMENSIONS.items():
-            if told.get(dimension):
-                check_names(f"{place}, {dimension}", [told[dimension]], levels)
-        wanted = {name: value for name, value in told.items() if name != "image" and value}
-        rows.append(Row(told["image"], wanted, place))
+            if cells.get(dimension):
+                check_names(f"{place}, {dimension}", [cells[dimension]], levels)
+        wanted = {name: value for name, value in cells.items() if name != "image" and value}
+        rows.append(Row(cells["image"], wanted, place))
     if not rows:
         raise UserError(f"{path}: lists no image; write one row per image")
     return rows

@@ -1,4 +1,4 @@
-"""What a plan comes to, for people: who is drawn how often, and what else the prompts ask for."""
+"""A text about the plan: how often each group is drawn, and what else the prompts ask for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FORMS = {
 
 
 def overview(plans: Iterable[Plan], prompts: Mapping[str, Any]) -> str:
-    """Text about all plans: for each generator its images by level and by attribute asked for.
+    """Text about all plans: each generator's images, by level and by requested attribute.
 
     ``prompts`` is the checked ``generation.prompts``.
     """

@@ -1,7 +1,7 @@
-"""Where generated pictures, and what is told of them, lie. Nothing else knows these paths.
+"""Paths of generated pictures and of the tables about them. Nothing else knows these paths.
 
-What one generator draws of the catalogue is a set of its own. A second catalogue, or another round of generation, would
-make further sets: it becomes a part of :func:`set_name`, and no path is written down anywhere else.
+The pictures that one generator draws of the catalogue are a set. A second catalogue, or another round of generation,
+would make further sets: :func:`set_name` would name them, and no other path would have to change.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ GENERATED = "data/synthetic"
 #: Names of shards and batches, as a regular expression.
 DIGEST = "[0-9a-f]{10}"
 
-#: What is made of a shard, by the end of its file's name: its pictures, and what screening finds and frames.
+#: Endings of a shard's files: its pictures, the screening table, and the framed faces.
 IMAGES, SCREENING, ALIGNED = ".tar", ".screen.parquet", ".aligned.tar"
-#: Pictures that a job has drawn and not yet put into its shard.
+#: Ending of a file with pictures that a job has drawn, but not yet put into its shard.
 DRAWN = ".drawn.tar"
 
 _OLD_SHARD = re.compile(rf"[a-z0-9_-]+-[0-9]+-{DIGEST}")
 
 
 def set_name(generator: str) -> str:
-    """Name of what a generator draws, as it stands in paths."""
+    """Name of a generator's set, as used in paths."""
     return generator
 
 
 def set_file(name: str, file: str) -> str:
-    """A file about the whole of a set, such as ``acceptance.csv``."""
+    """A file about a whole set, such as ``acceptance.csv``."""
     return f"{GENERATED}/{name}/{file}"
 
 

@@ -1,4 +1,4 @@
-"""What a generator is asked for: one image."""
+"""A request to a generator: one image."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from evenface.seeds import seed_from
 class Request:
     """One image to generate.
 
-    ``demographics`` holds levels by dimension (gender, age, ethnicity); ``attributes`` the CelebA
-    names that were asked for (+1) or excluded (-1); ``seed`` is a non-negative 63-bit integer;
-    ``initial_image`` an image reference for image-to-image generation, ``initial_name`` what it is called wherever it lies.
+    ``demographics`` holds levels by dimension (gender, age, ethnicity). ``attributes`` holds the CelebA
+    names that were asked for (+1) or excluded (-1). ``seed`` is a non-negative 63-bit integer.
+    ``initial_image`` is the reference of the image that image-to-image starts from; ``initial_name`` is its name, which
+    does not depend on where it lies.
     """
 
     request_id: str

@@ -1,9 +1,9 @@
 """From prompts to shards: names that are digests of what determines their bytes.
 
-The file system is the cache. A recipe holds everything that the pictures of one prompt depend on, and a picture's
-number does the rest. A shard is one file, drawn by one job: pictures of many prompts, named by the digest of their
-recipes and numbers. An edited prompt asks for another shard, which takes all other pictures from the old one; an undone
-edit finds the old file; and nothing else moves.
+The file system is the cache. A recipe holds everything that the pictures of one prompt depend on. With a number, it
+decides one picture. A shard is one file of pictures of many prompts, drawn by one job. Its name is the digest of
+their recipes and numbers. An edited prompt needs another shard, which copies all other pictures from the old one. An
+undone edit finds the old file. Other shards do not change.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from evenface.prompts.vocabulary import unwritable
 from evenface.seeds import seed_from
 from evenface.taxonomy import UNKNOWN
 
-#: Part of every recipe; raised when the meaning of a recipe changes, or how a shard keeps its images.
+#: Part of every recipe; raise it when the meaning of a recipe changes, or the way a shard keeps its images.
 RECIPE_VERSION = 2
 
 
-#: What all pictures of a generator share; a shard's recipe has it once.
+#: Keys that all recipes of a generator share; a shard's recipe has them once.
 COMMON = ("recipe_version", "generator", "generator_version", "negative_prompt", "seed", "settings")
-#: What says which pictures of a recipe are meant, or where things lie, and decides no picture.
+#: Keys that do not decide any picture: which pictures of a recipe are meant, or where files lie.
 _PLACES = ("digest", "first", "count", "images")
 
-#: Bounds of the pictures in a file where ``images_per_shard`` is null: an eighth of all, so that several cores draw, but
-#: enough to be worth the start of a job, and no more than that needs.
+#: Smallest and largest number of pictures in a file when ``images_per_shard`` is null. The number is an eighth of all,
+#: so that several cores draw, but large enough to be worth starting a job.
 FEW, MANY = 512, 4096
 
 
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def order(self) -> list[str]:
-        """The prompts' ids, with which their pictures' names begin, in catalogue order."""
+        """The prompts' ids in catalogue order; the names of their pictures begin with them."""
         return [prompt_id(r["cell"], r["prompt"]) for r in self.recipes.values()]
 
 
@@ -79,7 +79,7 @@ def _digest(value: Any) -> str:
 
 
 def recipe_digest(recipe: Mapping[str, Any]) -> str:
-    """Digest of what decides the pictures of a prompt, whichever of them are meant."""
+    """Digest of what decides the pictures of a prompt; it does not depend on which of the pictures are meant."""
     return recipe.get("digest") or _digest({k: v for k, v in recipe.items() if k not in _PLACES})
 
 
@@ -109,8 +109,8 @@ def shards_of(
 ) -> dict[str, dict[str, Any]]:
     """The files that hold the pictures of some recipes: name -> recipe of the file.
 
-    A file has at most ``size`` pictures, and no prompt is in more files than it needs. Which files a prompt is in follows
-    from its own digest and number of pictures as long as there is room, see :func:`_parted`.
+    A file has at most ``size`` pictures, and a prompt is split over as few files as possible. A prompt's own digest
+    and number of pictures decide its files, as long as they have room, see :func:`_parted`.
     """
     if not recipes:
         return {}
@@ -137,9 +137,9 @@ def shards_of(
 
 
 def _parted(portions: Sequence[tuple[int, Portion]], size: int, bit: int) -> Iterator[list[Portion]]:
-    """Parts of at most ``size`` pictures: the whole, or the parts of its two halves by the next bit of their places.
+    """Parts of at most ``size`` pictures. What is too large is split in two by the next bit of the places, repeatedly.
 
-    So a portion that comes or goes changes the part it is in and, at most, its neighbour.
+    An added or removed portion therefore changes only its own part and, at most, the neighbouring one.
     """
     if sum(portion.count for _, portion in portions) <= size or len(portions) == 1:
         if portions:
@@ -150,9 +150,9 @@ def _parted(portions: Sequence[tuple[int, Portion]], size: int, bit: int) -> Ite
 
 
 def draws_of(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The recipes, each with ``first`` and ``count``, whose pictures a shard with this recipe holds, in order.
+    """The recipes of the pictures in a shard, in order, each with ``first`` and ``count``; ``recipe`` is the shard's.
 
-    Shards of older versions hold pictures of one.
+    Shards of older versions hold pictures of one recipe.
     """
     if "draws" not in recipe:
         return [dict(recipe)]
@@ -163,8 +163,8 @@ def draws_of(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
 def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bool = False) -> dict[str, Plan]:
     """The plan of every generator of ``config["generation"]``, the main one first: name -> plan.
 
-    All draw the same catalogue; see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
-    are empty while a language model's prompts are still to be written.
+    All draw from the same catalogue; see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
+    are empty as long as a language model's prompts have not been written.
     """
     generation = config["generation"]
     if problem := unwritable(generation["negative_prompt"]):
@@ -201,7 +201,7 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
 
 
 def _made(plan: Plan) -> dict[str, Made]:
-    """Prompt -> the images a plan will make of it."""
+    """Prompt -> the images that a plan makes of it."""
     found: dict[str, dict[int, str]] = {}
     for shard, recipe in plan.shards.items():
         path = shard_file(set_name(plan.generator), shard, IMAGES)
@@ -214,12 +214,11 @@ def _made(plan: Plan) -> dict[str, Made]:
 
 
 def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
-    """Shards that one job handles together, so that a network is loaded once for many: name -> members.
+    """Name -> members of batches of shards. One job handles a batch, so it loads its network once for many shards.
 
-    A shard's place follows from its own digest: shards are parted by its leading bits, into the
-    smallest power of two of parts that makes them ``size`` shards on average. So a new or edited
-    shard moves no other one (until their number doubles), and a batch's name, the digest of its
-    members, changes with them alone.
+    The leading bits of a shard's digest decide its batch. The number of batches is the smallest power of two
+    that gives ``size`` shards per batch on average. A new or edited shard therefore does not move any other
+    (until their number doubles). A batch's name is the digest of its members' names, and changes only with them.
     """
     bits = max(math.ceil(math.log2(len(shards) / size)), 0) if shards else 0
     parts: dict[int, list[str]] = {}
@@ -233,7 +232,7 @@ def shard_batches(shards: Sequence[str], size: int) -> dict[str, list[str]]:
 def requests_of(recipe: Mapping[str, Any]) -> list[Request]:
     """The images of one recipe, or of a shard's. An image's seed comes from (root seed, cell, prompt, index) alone.
 
-    Of a generator that obeys no prompt nothing is asked but a face, so that no table or file says otherwise.
+    Requests to a generator that ignores prompts have an empty prompt and unknown groups, so no table claims otherwise.
     """
     if "draws" in recipe:
         return [request for draw in draws_of(recipe) for request in requests_of(draw)]

@@ -1,4 +1,4 @@
-"""A few prompts of a catalogue that are as balanced as the whole."""
+"""Chooses a few prompts of a catalogue that are balanced like the whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenface.taxonomy import HAIR_COLOURS
 
 
 def _levels(prompt: Prompt) -> tuple[tuple[str, str], ...]:
-    """The levels a contextual prompt was written for, else the demographic levels and hair colour it asks for."""
+    """The levels that a contextual prompt was written for; for others, their demographic levels and hair colour."""
     if prompt.crossed:
         return prompt.crossed
     hair = "+".join(colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1)
@@ -20,26 +20,30 @@ def _levels(prompt: Prompt) -> tuple[tuple[str, str], ...]:
 
 
 def balanced_subset(prompts: Sequence[Prompt], count: int, *, seed: int) -> list[Prompt]:
-    """``count`` of the prompts, in their order; all of them where there are no more.
+    """``count`` of the prompts, in their order; all of them if there are not more.
 
-    One after the other is taken whose levels have been taken least: first each alone, then each pair of them.
-    Lots drawn from the cell's name, or the context that groups share, and ``seed`` decide between equals. A larger subset holds every
-    smaller one.
+    Prompts are taken one by one. The next is always the one whose levels have been taken least so far, and among these
+    the one whose pairs of levels have been taken least. Ties are broken by random numbers from ``seed`` and the cell's
+    name, or the context that groups share. A larger subset contains every smaller one.
     """
     if count >= len(prompts):
         return list(prompts)
     waiting: dict[tuple, list[tuple[int, int]]] = {}
     for i, prompt in enumerate(prompts):
         waiting.setdefault(_levels(prompt), []).append((seed_from(seed, "subset", prompt.context or prompt.cell), i))
-    for alike in waiting.values():
-        alike.sort(reverse=True)  # the last one is the next
+    for lots in waiting.values():
+        lots.sort(reverse=True)  # taken from the end
     pairs = {levels: tuple(itertools.combinations(levels, 2)) for levels in waiting}
     taken: Counter[tuple] = Counter()
     chosen: list[int] = []
     while len(chosen) < count:
 
         def cost(levels: tuple) -> tuple[int, int, int]:
-            return sum(taken[one] for one in levels), sum(taken[two] for two in pairs[levels]), waiting[levels][-1][0]
+            return (
+                sum(taken[level] for level in levels),
+                sum(taken[pair] for pair in pairs[levels]),
+                waiting[levels][-1][0],
+            )
 
         best = min(waiting, key=cost)
         chosen.append(waiting[best].pop()[1])

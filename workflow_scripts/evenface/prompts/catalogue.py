@@ -1,7 +1,8 @@
 """The prompt catalogue: which prompts are rendered, for which demographic cell, with which traits.
 
 Four forms, one result: a factorial over demographic levels and hair colours, groups in varied contexts
-(:mod:`evenface.prompts.contextual`), a table of explicit rows (CSV), or a plain text file with one prompt per line.
+(:mod:`evenface.prompts.contextual`), a table of explicit rows (CSV, TSV, JSON lines), or a plain text file with one prompt
+per line.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from evenface.prompts.findings import (
     context_findings,
     contradictions,
     defects,
+    unsure_findings,
 )
 from evenface.prompts.prompt import Prompt
-from evenface.prompts.tables import read_table, read_utf8
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, read_prompt
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.syntax import prompt_of_line
+from evenface.prompts.tables import lines_of, read_table, read_utf8
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS
 from evenface.seeds import seed_from
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 __all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
 
@@ -41,8 +45,8 @@ _LISTED = 20
 def build_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path(".")) -> list[Prompt]:
     """The checked catalogue of ``generation.prompts``.
 
-    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`), ``contextual`` and ``file`` (``.csv`` or
-    ``.txt``); the others are absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
+    ``settings`` has exactly one of ``factorial`` (see :func:`factorial`), ``contextual`` and ``file`` (``.txt``, ``.csv``,
+    ``.tsv`` or ``.jsonl``); the others are absent or None. Raises UserError naming file, line or key for empty, duplicate, contradictory or
     over-long prompts and unknown levels or attributes; for contextual prompts also for those that leak or are out of balance.
     """
     if settings.get("contextual"):
@@ -71,6 +75,8 @@ def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path("
     notes: list[Finding] = []
     for case in cases:
         notes += context_findings(case.prompt.place, case.context, Rules(hair), own=case.levels)
+        if settings.get("file"):
+            notes += unsure_findings(case.prompt)
     axes = {
         axis: list(dict.fromkeys(case.levels[axis] for case in cases))
         for axis in ("ethnicity", "gender", "age", "hair_colour")
@@ -85,7 +91,15 @@ def review_catalogue(settings: dict[str, Any], *, seed: int, base: Path = Path("
 def _read_catalogue(settings: dict[str, Any], seed: int, base: Path) -> list[Prompt]:
     if settings.get("file"):
         path = base / settings["file"]
-        return read_csv(path) if path.suffix == ".csv" else read_text(path)
+        ending = path.suffix.lower()
+        if ending == ".txt":
+            return read_text(path)
+        if ending in (".csv", ".tsv", ".jsonl"):
+            return read_rows(path)
+        raise UserError(
+            f"config key {_FILE_KEY}: {path} ends in {path.suffix or 'nothing'}; give a .txt with one prompt per line, or a table "
+            "with a column prompt that ends in .csv, .tsv or .jsonl, as what it holds is"
+        )
     return factorial(settings["factorial"], seed=seed)
 
 
@@ -101,7 +115,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
     phrases = list(settings["traits"])
     per_prompt = min(settings["traits_per_prompt"], len(phrases))
     for phrase in phrases:
-        if not read_prompt(phrase)[1]:
+        if not read_prompt(phrase).attributes:
             raise UserError(
                 f"config key generation.prompts.factorial.traits: {phrase!r} names no known attribute; "
                 "docs/prompts.md lists the phrases"
@@ -132,7 +146,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
             )
             attributes = {HAIR_COLOURS[hair]: 1}
             for trait in drawn:
-                attributes.update(read_prompt(trait)[1])
+                attributes.update(read_prompt(trait).attributes)
             prompts.append(
                 Prompt(
                     cell,
@@ -177,7 +191,7 @@ def _draw_traits(
         again = (attempt,) if attempt else ()
         drawn = random.Random(seed_from(seed, "traits", cell, *again)).sample(phrases, count)
         said = f"{hair} hair, {', '.join(drawn)}"
-        if tuple(drawn) not in taken and not contradictions(said, read_prompt(said)[1]):
+        if tuple(drawn) not in taken and not contradictions(said, read_prompt(said).attributes):
             return drawn
         if not phrases:
             return None
@@ -200,49 +214,66 @@ def _cell_of(demographics: dict[str, str], attributes: dict[str, int], text: str
 
 
 def read_text(path: Path) -> list[Prompt]:
-    """One prompt per line, UTF-8, blank lines ignored; demographics are read off the words."""
+    """One prompt per line, UTF-8; blank lines and comments (``# ``, ``//``) are passed over. Words say who is shown."""
     prompts = []
-    for number, line in enumerate(read_utf8(path, _FILE_KEY).splitlines(), 1):
-        text = line.strip()
+    for number, line in enumerate(lines_of(read_utf8(path, _FILE_KEY)), 1):
+        text, column = prompt_of_line(line)
         if text:
-            demographics, attributes, _ = read_prompt(text)
+            demographics, attributes, _, _ = read_prompt(text)
             cell = _cell_of(demographics, attributes, text)
-            prompts.append(Prompt(cell, text, demographics, attributes, f"{path} line {number}"))
+            prompts.append(Prompt(cell, text, demographics, attributes, f"{path} line {number}", column=column))
     return prompts
 
 
-def read_csv(path: Path) -> list[Prompt]:
-    """Explicit rows: column ``prompt``; optional ``cell``, the dimensions, and CelebA attributes (1, -1 or empty)."""
+def read_rows(path: Path) -> list[Prompt]:
+    """Explicit rows: column ``prompt``; optional ``cell``, the dimensions (a level or ``unknown``), and CelebA attributes.
+
+    Attributes are 1, -1, or 0 for open. A value overrules what the words of its prompt say; an empty one does not.
+    """
     table = read_table(path, _FILE_KEY)
     names = table.columns
     if "prompt" not in names:
-        raise UserError(f"{path}: column 'prompt' is missing; the header has {', '.join(names)}")
+        raise UserError(
+            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so"
+        )
     check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
     prompts = []
     for number, row in table.rows:
         place = f"{path} row {number}"
-        text = row["prompt"]
-        demographics, attributes, _ = read_prompt(text)
-        for dimension, levels in DIMENSIONS.items():
-            value = row.get(dimension, "")
-            if value:
-                check_names(f"{place}, {dimension}", [value], levels)
-                demographics[dimension] = value
-        for name in CELEBA_ATTRIBUTES:
-            value = row.get(name, "")
-            if value not in ("", "1", "-1", "0"):
-                raise UserError(f"{place}: {name} is {value!r}; write 1, -1 or leave it empty")
-            if value in ("1", "-1"):
-                attributes[name] = int(value)
+        text = row.get("prompt", "")
+        demographics, attributes, _, _ = read_prompt(text)
+        levels, labels = _stated(row, place)
+        demographics |= levels
+        for one, other in (*CONTRADICTIONS, *(pair[::-1] for pair in CONTRADICTIONS)):
+            if labels.get(one) == 1 and other not in labels and attributes.get(other) == 1:
+                del attributes[other]
+        attributes = {name: value for name, value in {**attributes, **labels}.items() if value}
         cell = _slug(row.get("cell") or "") or _cell_of(demographics, attributes, text)
-        prompts.append(Prompt(cell, text, demographics, attributes, place))
+        prompts.append(Prompt(cell, text, demographics, attributes, place, stated=frozenset((*levels, *labels))))
     return prompts
+
+
+def _stated(row: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[str, int]]:
+    """The levels and attribute values that the columns of a row state."""
+    levels, labels = {}, {}
+    for dimension, known in DIMENSIONS.items():
+        if value := row.get(dimension, ""):
+            check_names(f"{place}, {dimension}", [value], (*known, UNKNOWN))
+            levels[dimension] = value
+    for name in CELEBA_ATTRIBUTES:
+        if value := row.get(name, ""):
+            if value not in ("1", "-1", "0"):
+                raise UserError(
+                    f"{place}: {name} is {value!r}; write 1, -1, 0 for open, or leave it empty to have the words read"
+                )
+            labels[name] = int(value)
+    return levels, labels
 
 
 def check(prompts: Sequence[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> None:
     """Raise one UserError that lists every defect of the catalogue (at most 20 lines)."""
     if not prompts:
-        raise UserError("the prompt catalogue cannot be used:\n  the catalogue is empty")
+        raise UserError("the prompt catalogue cannot be used:\n  the catalogue is empty; write at least one prompt")
     refuse(defects(prompts, max_tokens))
 
 

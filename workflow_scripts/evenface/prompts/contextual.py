@@ -32,8 +32,9 @@ from evenface.prompts.findings import (
 from evenface.prompts.grammar import Grammar, text_of
 from evenface.prompts.groups import Group, axes_of, groups_of, protected_attributes
 from evenface.prompts.prompt import Prompt
+from evenface.prompts.reading import read_prompt
 from evenface.prompts.tables import Table, read_table
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, read_prompt
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.seeds import seed_from
 
 KEY = "generation.prompts.contextual"
@@ -230,7 +231,7 @@ def _from_prompts(
             found.append(Finding("group", place, f"the prompt does not say {group.person!r}, the words for its group; put "
                                  "them in"))  # fmt: skip
         found += context_findings(place, context, rules, own=group.levels)
-        attributes = {**read_prompt(context)[1], **group.attributes}
+        attributes = {**read_prompt(context).attributes, **group.attributes}
         cell = f"{group.cell}-{seed_from('prompt', text) & 0xFFFFFFFF:08x}"
         prompt = Prompt(cell, text, dict(group.demographics), attributes, place, tuple(group.levels.items()))
         cases.append(Case(prompt, group.levels, context))
@@ -248,7 +249,7 @@ def without_person(text: str, person: str) -> tuple[str, bool]:
 
 def _case(settings: Mapping[str, Any], group: Group, context: str, place: str) -> Case:
     text = settings["template"].format(person=group.person, context=context)
-    attributes = {**read_prompt(context)[1], **group.attributes}
+    attributes = {**read_prompt(context).attributes, **group.attributes}
     cell = f"{group.cell}-{seed_from('context', context) & 0xFFFFFFFF:08x}"
     crossed = tuple(group.levels.items())
     return Case(

@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from evenface.prompts.vocabulary import ATTRIBUTE_PHRASES
+from evenface.prompts import lexicon
+from evenface.prompts.attributes import ATTRIBUTE_PHRASES
 from evenface.taxonomy import HAIR_COLOURS
 
-#: What points at a demographic level, beyond the level's own name: people, pronouns, dress, looks.
+#: What points at a demographic level beside the words that are read as it: pronouns, dress, looks, more people.
 GROUP_CUES: dict[str, dict[str, str]] = {
     "gender": {
         "female": (
@@ -121,8 +122,18 @@ _NEGATION = re.compile(
     r"expressionless|(?:smile|glass|wrinkle|beard|make-?up)[- ](?:less|free))\b"
 )  # fmt: skip
 
+
+def _known(dimension: str, level: str) -> list[str]:
+    """The words that are read as this level; "black" and "white" stand in the lists, which leave out hair."""
+    said = {word: {"age": age} for word, age in lexicon.AGES.items()}
+    said |= {word: {"ethnicity": one} for word, one in {**lexicon.NATIONS, **lexicon.ANCESTRIES}.items()}
+    words = {*(w for w, levels in lexicon.PEOPLE.items() if levels.get(dimension) == level)}
+    words |= {w for w, levels in said.items() if levels.get(dimension) == level}
+    return sorted(re.escape(word) for word in words if word[0] != "@" and word not in lexicon.COLOURS)
+
+
 _GROUPS = [
-    (dimension, level, re.compile(rf"\b(?:{pattern})\b"))
+    (dimension, level, re.compile(rf"\b(?:{'|'.join([pattern, *_known(dimension, level)])})\b"))
     for dimension, levels in GROUP_CUES.items()
     for level, pattern in levels.items()
 ]

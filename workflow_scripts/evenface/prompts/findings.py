@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evenface.prompts.association import GROUP, associations, words_of
 from evenface.prompts.cues import Cue, attribute_cues, group_cues, negations
 from evenface.prompts.prompt_weights import plain_text
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, clip_cut, clip_tokens_at_least, read_prompt, unwritable
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.syntax import foreign_syntax
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, clip_cut, clip_tokens_at_least, unwritable
 from evenface.taxonomy import CONTRADICTIONS, HAIR_COLOURS, UNKNOWN
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 #: The checks, in the order they are reported, and what each looks for.
 CHECKS: dict[str, str] = {
     "empty": "rows without text",
+    "syntax": "options, LoRA tags, alternations and other syntax of other programs",
     "text": "what an image's metadata cannot hold",
     "duplicate": "the same prompt or context twice",
     "contradiction": "attributes or groups that exclude each other",
@@ -30,6 +33,7 @@ CHECKS: dict[str, str] = {
     "target": "words that state, deny or hide an attribute under study",
     "group": "words that point at another group",
     "forbidden": "words of generation.prompts.contextual.forbidden",
+    "unsure": "words that may say a group and were not read",
     "association": "words that one group has more often than chance allows",
 }
 
@@ -73,18 +77,27 @@ def defects(prompts: Iterable[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> 
     for prompt in prompts:
         where = prompt.place
         if not prompt.text:
-            found.append(Finding("empty", where, "the prompt is empty"))
+            found.append(Finding("empty", where, "the prompt is empty; write one or delete the row"))
             continue
+        for start, sentence in foreign_syntax(prompt.text):
+            at = f"column {prompt.column + start}" if prompt.column else f"character {start + 1}"
+            found.append(Finding("syntax", f"{where}, {at}", sentence))
         if problem := unwritable(prompt.text):
             found.append(Finding("text", where, problem))
         if prompt.text in seen:
             found.append(Finding("duplicate", where, f"the same prompt as {seen[prompt.text]}; write it once and raise "
                                  "generation.images_per_prompt instead"))  # fmt: skip
         elif prompt.cell in cells:
-            found.append(Finding("duplicate", where, f"cell {prompt.cell!r} is already used by {cells[prompt.cell]}"))
+            found.append(
+                Finding(
+                    "duplicate",
+                    where,
+                    f"cell {prompt.cell!r} is already used by {cells[prompt.cell]}; name one of them differently",
+                )
+            )
         seen[prompt.text] = cells[prompt.cell] = where
-        conflicts = contradictions(prompt.text, prompt.attributes)
-        found += [Finding("contradiction", where, f"contradiction, {conflict}") for conflict in conflicts]
+        conflicts = contradictions(prompt.text, prompt.attributes, prompt.stated)
+        found += [Finding("contradiction", where, f"contradiction, {conflict}; {_REWORD}") for conflict in conflicts]
         plain = plain_text(prompt.text)
         if lost := clip_cut(plain, max_tokens):
             tokens = clip_tokens_at_least(plain)
@@ -95,10 +108,24 @@ def defects(prompts: Iterable[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> 
     return found
 
 
-def contradictions(text: str, attributes: Mapping[str, int]) -> list[str]:
-    """Statements of a prompt that exclude each other, and attributes no face has together."""
+#: What to do about a contradiction.
+_REWORD = "reword it, or say what holds in columns, which overrule words (python -m evenface prompts export writes such a table)"
+
+
+def contradictions(text: str, attributes: Mapping[str, int], stated: Collection[str] = ()) -> list[str]:
+    """Statements of a prompt that exclude each other, and attributes no face has together.
+
+    What words say of the dimensions and attributes that columns have ``stated`` does not count.
+    """
+    words = [conflict.text for conflict in read_prompt(text).conflicts if not set(conflict.names) & set(stated)]
     pairs = [f"{a} together with {b}" for a, b in CONTRADICTIONS if attributes.get(a) == 1 == attributes.get(b)]
-    return [*read_prompt(text)[2], *pairs]
+    return list(dict.fromkeys([*words, *pairs]))
+
+
+def unsure_findings(prompt: Prompt) -> list[Finding]:
+    """What the words of a prompt may say of a person and was not read, unless columns state it."""
+    remarks = read_prompt(prompt.text).unsure
+    return [Finding("unsure", prompt.place, one.text) for one in remarks if not set(one.names) <= prompt.stated]
 
 
 def context_findings(place: str, text: str, rules: Rules, own: Mapping[str, str] | None = None) -> list[Finding]:
@@ -114,7 +141,11 @@ def context_findings(place: str, text: str, rules: Rules, own: Mapping[str, str]
         found.append(Finding("target", place, f"{_cues(cues)}, which is under study; reword it"))
     cues = [cue for cue in group_cues(text) if own is None or own.get(cue.of) != cue.level]
     if cues:
-        whose = "every group gets this context" if own is None else f"the prompt is for {', '.join(own.values())}"
+        whose = (
+            "every group gets this context"
+            if own is None
+            else f"the prompt is for {', '.join(own.values()) or 'nobody in particular'}"
+        )
         pointed = "; ".join(dict.fromkeys(f"{c.word!r} points at {c.of} {c.level}" for c in cues[:3]))
         found.append(Finding("group", place, f"{pointed}, but {whose}; reword it"))
     lowered = text.lower()

@@ -9,7 +9,8 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.prompts.cues import attribute_cues, negations
-from evenface.prompts.vocabulary import WORDS, read_prompt
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.vocabulary import WORDS
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 _KEY = "generation.prompts.contextual"
@@ -77,9 +78,10 @@ def groups_of(settings: Mapping[str, Any]) -> list[Group]:
         for attribute, phrases in settings["attributes"].items():
             person += f", {phrases[levels[attribute]]}"
             attributes[attribute] = 1 if levels[attribute] == "present" else -1
-        said, _, conflicts = read_prompt(person)
-        if conflicts or any(said[d] != demographics[d] for d in DIMENSIONS):
-            wrong = conflicts[0] if conflicts else f"{person!r} is read as another group"
+        said = read_prompt(person)
+        if said.conflicts or said.demographics != demographics:
+            remarks = [*said.conflicts, *said.unsure]
+            wrong = remarks[0].text if remarks else f"{person!r} is read as another group"
             raise UserError(f"config key {_KEY}.attributes: contradiction, {wrong}; reword the phrase in {person!r}")
         cell = "-".join(_slug(a, v) if a in settings["attributes"] else v for a, v in levels.items())
         groups.append(Group(cell, person, levels, demographics, attributes))
@@ -92,7 +94,7 @@ def _check_phrases(attribute: str, phrases: Mapping[str, str]) -> None:
         if words := negations(phrase):
             raise UserError(f"{key}.{level}: {phrase!r} negates ({words[0]!r}), and text-to-image models draw what is "
                             "negated; say what is there instead, such as 'neutral expression'")  # fmt: skip
-        asked = read_prompt(phrase)[1].get(attribute)
+        asked = read_prompt(phrase).attributes.get(attribute)
         if asked is not None and (asked == 1) != (level == "present"):
             raise UserError(f"{key}.{level}: {phrase!r} asks for the opposite; swap or reword the phrases")
     if not attribute_cues(phrases["present"], [attribute]):

@@ -90,6 +90,8 @@ def has_weights(prompt: str) -> bool:
 
 def plain_text(prompt: str) -> str:
     """The prompt without its signs; as it is where they cannot be read."""
+    if not any(sign in prompt for sign in (*_SIGNS, "\\")):
+        return prompt
     try:
         return read_weights(prompt)[0]
     except UserError:

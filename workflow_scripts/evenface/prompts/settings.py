@@ -102,9 +102,8 @@ class PromptsSettings(Settings):
 
     file: str | None = Field(
         None,
-        pattern=r"\.(txt|csv)$",
-        description="prompt.txt with one prompt per line, or a CSV with a prompt column and optional cell, gender, "
-        "age, ethnicity and CelebA attribute columns.",
+        description="A .txt with one prompt per line, or a table (.csv, .tsv, .jsonl) with a prompt column and optional cell, "
+        "gender, age, ethnicity and CelebA attribute columns, which overrule the words.",
     )
     max_tokens: int = Field(
         CLIP_PROMPT_TOKENS,

@@ -1,10 +1,12 @@
-"""CSV files that people and models write: decoded, with the line of every row, and notes above the header."""
+"""Tables that people and models write (CSV, TSV, JSON lines): decoded, with the line of every row, and notes above the header."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from evenface.errors import UserError
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file: its column names, its rows with the number of the line each begins on, and its notes.
+    """A table: its column names, its rows with the number of the line each begins on, and its notes.
 
     Notes are lines ``# key: value`` before the header; other rows that begin with ``#`` are ignored there.
     """
@@ -42,12 +44,21 @@ def read_utf8(path: Path, key: str) -> str:
     return text
 
 
-def read_table(path: Path, key: str) -> Table:
-    """Read a CSV file (comma-separated, double quotes, UTF-8); values are stripped of outer spaces.
+def lines_of(text: str) -> list[str]:
+    """Lines as an editor shows them: U+2028 and other separators that ``str.splitlines`` knows end none."""
+    return re.split(r"\r\n|\n|\r", text)
 
-    UserError as :func:`read_utf8`, and for a row with more values than columns, repeated column names, or broken quotes.
+
+def read_table(path: Path, key: str) -> Table:
+    """Read a table by its ending, in any case: ``.jsonl`` (an object a line), ``.tsv`` (tabs), else CSV (commas).
+
+    CSV and TSV have double quotes; all are UTF-8. Values are stripped of outer spaces. UserError as :func:`read_utf8`, and
+    for a row with more values than columns, repeated column names, broken quotes, and lines that are not such objects.
     """
-    reader = csv.reader(io.StringIO(read_utf8(path, key), newline=""), strict=True)
+    if path.suffix.lower() == ".jsonl":
+        return _read_objects(path, key)
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    reader = csv.reader(io.StringIO(read_utf8(path, key), newline=""), strict=True, delimiter=separator)
     notes: dict[str, str] = {}
     columns: list[str] = []
     rows = []
@@ -66,15 +77,48 @@ def read_table(path: Path, key: str) -> Table:
                 continue
             if any(value.strip() for value in values[len(columns) :]):
                 raise UserError(
-                    f"{path} row {first}: more values than columns; put a prompt with commas into double quotes"
+                    f"{path} row {first}: more values than columns; put a prompt with "
+                    f"{'tabs' if separator != ',' else 'commas'} into double quotes"
                 )
             padded = values + [""] * (len(columns) - len(values))
             rows.append((first, {name: value.strip() for name, value in zip(columns, padded)}))
     except csv.Error as error:
         raise UserError(f"{path} row {line + 1}: not a CSV row ({error}); close every double quote") from error
+    if len(columns) == 1 and (other := next((sign for sign in ";\t,|" if sign in columns[0]), "")):
+        raise UserError(
+            f"{path}: the header is one column, {columns[0]!r}; save the table with {'tabs' if separator != ',' else 'commas'} "
+            f"between its columns, not {other!r}"
+        )
     if repeated := [name for i, name in enumerate(columns) if name in columns[:i]]:
         raise UserError(f"{path}: column {repeated[0]!r} occurs twice in the header; remove one")
     return Table(path, columns, rows, notes)
+
+
+def _read_objects(path: Path, key: str) -> Table:
+    """JSON lines: one object a line, with texts, numbers or null; the columns are all keys in the order they come."""
+    rows = []
+    columns: dict[str, None] = {}
+    for number, line in enumerate(lines_of(read_utf8(path, key)), 1):
+        if not line.strip():
+            continue
+        try:
+            pairs = json.loads(line, object_pairs_hook=list)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f'{path} row {number}: not JSON ({error}); write one object a line, {{"prompt": "..."}}'
+            ) from error
+        if not isinstance(pairs, list) or not all(isinstance(pair, tuple) for pair in pairs):
+            raise UserError(f'{path} row {number}: not a JSON object; write one a line, {{"prompt": "..."}}')
+        row: dict[str, str] = {}
+        for name, value in pairs:
+            if name in row:
+                raise UserError(f"{path} row {number}: {name!r} occurs twice; remove one")
+            if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+                raise UserError(f"{path} row {number}: {name!r} is {json.dumps(value)}; write a text, a number or null")
+            row[name] = "" if value is None else str(value).strip()
+        columns |= dict.fromkeys(row)
+        rows.append((number, row))
+    return Table(path, list(columns), rows, {})
 
 
 def written(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Annotation: batches of shards, annotators' files and needs, where labels and groups come from."""
+"""Annotation: batches of shards, annotators' files and needs, and the sources of labels and groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Annotation:
-    """Recipes, inputs and needs of annotators and of what is taken from them."""
+    """Recipes, inputs and needs of annotators, and of the tables made from their labels."""
 
     def __init__(self, flow: Flow):
         self._flow = flow
@@ -25,7 +25,7 @@ class Annotation:
         self.asks = Asks(lambda wildcards: [self.needs(wildcards.annotator)])
 
     def part(self, name: str) -> Annotator:
-        """What is known of an annotator."""
+        """The description of an annotator."""
         return part(Annotator, name, "annotation.annotators")
 
     def files(self, name: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ class Annotation:
         return list(self.files(wildcards.annotator).values())
 
     def needs(self, name: str) -> Needs:
-        """What an annotator declares."""
+        """An annotator's needs."""
         return self.part(name).needs_of(self._annotation.get(name, {}))
 
     def shards(self, ending: str) -> Callable[[Any], list[str]]:
@@ -60,7 +60,7 @@ class Annotation:
         return files
 
     def able(self, wildcards: Any) -> list[str]:
-        """The annotators that can tell something of a generator's faces."""
+        """The annotators that know something about a generator's faces."""
         settings = settings_of(self._flow.settings, wildcards.generator)
         return [name for name in self.names if source_of(name, wildcards.generator, settings)]
 
@@ -75,7 +75,7 @@ class Annotation:
         return {"labels": labels, "demographics": demographics, "validate": validate}
 
     def used(self, wildcards: Any) -> list[str]:
-        """The annotators whose tables those are taken from."""
+        """The annotators whose tables these sources need."""
         chosen = self.sources(wildcards)
         return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
 

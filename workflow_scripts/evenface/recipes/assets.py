@@ -1,4 +1,4 @@
-"""Third-party files: which are fetched by which rule, and which a person has to get."""
+"""Third-party files: which rule fetches which file, and which files a person must get."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Assets:
         return absent(self._flow.registry.fetched(rule))
 
     def by_hand(self) -> list[str]:
-        """Paths that some target needs, that are missing, and that nothing here can fetch."""
+        """Missing paths that the configuration needs, for any target, and no rule can fetch."""
         found = statuses([*self._flow.needs, *self._flow.latent_needs], self._flow.registry)
         return list(dict.fromkeys(status.need.paths[0] for status in found if status.state == "missing"))
 

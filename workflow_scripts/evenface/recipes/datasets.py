@@ -1,4 +1,4 @@
-"""Data sets: what has to be on disk before one can be read, and all that decides how it is read."""
+"""Data sets: the files that reading one needs, and everything that decides how it is read."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Datasets:
         return list(self._all)
 
     def part(self, dataset: str) -> Reader:
-        """What is known of a data set's reader."""
+        """The description of a data set's reader."""
         return part(Reader, self._all[dataset]["reader"], f"datasets.{dataset}.reader")
 
     def files(self, wildcards: Any) -> list[str]:
-        """What must be on disk before a data set can be read: its stand-in, or its published tables."""
+        """Files that must exist before a data set can be read: its stand-in, or its published tables."""
         settings = self._all[wildcards.dataset]
         if settings["standin"]:
             return self._flow.standins.files(settings["standin"])
@@ -64,6 +64,6 @@ class Datasets:
 
 
 def _first(root: Path, names: tuple[str, ...]) -> Path:
-    """The first of the published names that exists, or the usual one, which Snakemake then reports missing."""
+    """The first published name that exists, or else the usual name, which Snakemake then reports as missing."""
     paths = [root / name for name in names]
     return next((path for path in paths if path.exists()), paths[0])

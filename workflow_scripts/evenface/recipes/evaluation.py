@@ -1,4 +1,4 @@
-"""Fairness tables and report: all that decides them."""
+"""Fairness tables and report: everything that decides them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
 
 
-#: Images that a test set is taken to have before it was read: VGGFace2's has 169,396.
+#: Assumed number of images of a test set that has not been read; VGGFace2's has 169,396.
 _IMAGES = 170_000
 
 
@@ -29,7 +29,7 @@ class Evaluation:
         return self._flow.of_classifiers("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
 
     def recipe(self) -> dict[str, Any]:
-        """All that decides the fairness tables, the predictions aside."""
+        """Everything that decides the fairness tables, except the predictions."""
         return {
             "version": version("fairness", "evaluation"),
             "dataset": self.dataset,
@@ -38,7 +38,7 @@ class Evaluation:
         }
 
     def mem_mb(self, wildcards: Any) -> int:
-        """Megabytes of the fairness job, from the test set's size where it was read already."""
+        """Megabytes of the fairness job, by the test set's size if it has been read."""
         evaluation = self._flow.settings["evaluation"]
         images = images_of(f"data/faces/{self.dataset}.json", "test")
         models = len(self._flow.runs) * len(self._flow.seeds)
@@ -46,7 +46,7 @@ class Evaluation:
         return fairness_mem_mb(models, len(evaluation["attributes"]), images, replicates)
 
     def report_recipe(self) -> dict[str, Any]:
-        """All that decides the report, its tables aside."""
+        """Everything that decides the report, except its tables."""
         flow = self._flow
         datasets = flow.settings["datasets"]
         return {
@@ -62,17 +62,17 @@ class Evaluation:
 def fairness_mem_mb(models: int, attributes: int, images: int | None = None, replicates: int = 1000) -> int:
     """Megabytes of memory that the fairness job asks for.
 
-    ``models`` are runs times seeds, ``images`` those of the test set (None where it was not read yet),
-    ``replicates`` the larger of n_boot and n_perm. Libraries and one block of replicates take 800 MB at most,
-    the rows of the tables up to 2.5 MB per model and attribute, one table of predictions at a time up to 20 bytes
-    per image and attribute, and the draws 4 bytes per image and replicate where every image is a person of its own.
+    ``models`` are runs times seeds; ``images`` are those of the test set (None if it has not been read yet);
+    ``replicates`` is the larger of n_boot and n_perm. Libraries and one block of replicates take at most 800 MB. The
+    rows of the tables take up to 2.5 MB per model and attribute. One table of predictions at a time takes up to 20
+    bytes per image and attribute. The draws take 4 bytes per image and replicate if every image is another person.
     """
     images = _IMAGES if images is None else images
     return round(800 + 2.5 * models * attributes + (20 * attributes + 4 * replicates) * images / 1e6)
 
 
 def images_of(summary: str | Path, split: str) -> int | None:
-    """Images of a split by the summary that reading a data set writes; None where there is none yet."""
+    """Number of images of a split, from the summary that reading a data set writes; None if it does not exist yet."""
     try:
         return int(json.loads(Path(summary).read_text(encoding="utf-8"))["splits"][split])
     except (OSError, ValueError, KeyError, TypeError):

@@ -20,21 +20,21 @@ from evenface.training.margin import Margin
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Regular expression that matches exactly the given names; one that matches nothing where there is none."""
+    """Regular expression that matches exactly the given names; without names it matches nothing."""
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
 def absent(paths: Iterable[str]) -> list[str]:
-    """Those paths where nothing lies: what is there stays, whatever happens to scripts and time stamps."""
+    """The paths that do not exist. Existing files stay as they are, even if scripts or time stamps change."""
     return [path for path in paths if not Path(path).exists()]
 
 
 class Flow:
     """One configuration, read and checked.
 
-    ``settings`` is the configuration with its defaults, ``prompts`` the files of prompts that a language model writes,
-    ``plans`` generator -> plan (empty ones while those prompts are still to be written), ``registry`` the third-party
-    files. The stages are attributes: ``generation``, ``screening``, ``annotation`` and so on.
+    ``settings`` is the configuration with its defaults. ``prompts`` are the files of prompts that a language model
+    writes. ``plans`` maps generators to plans, which are empty until those prompts are written. ``registry`` lists the
+    third-party files. The stages are attributes: ``generation``, ``screening``, ``annotation`` and so on.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class Flow:
         return absent(self.prompts)
 
     def check_before_jobs(self, targets: Collection[str], absent: Collection[str] = ()) -> None:
-        """Raise UserError for what stands in the way of the first job: files that are missing or changed, and prompts.
+        """Raise UserError for what prevents the first job: missing or changed files, and unwritten prompts.
 
-        ``targets`` are what was asked for, nothing for the default: prompts may be written before anything can be
-        planned. ``absent`` are missing files that jobs wait for and a person has to get.
+        ``targets`` are the requested targets, empty for the default. A run that only writes prompts may start.
+        ``absent`` are missing files that jobs wait for and no rule can fetch.
         """
         asked = [need for need in self.latent_needs if need.paths[0] in absent]
         require(dict.fromkeys([*self.needs, *asked]), self.registry, "changed")
@@ -114,7 +114,7 @@ class Flow:
 
 
 def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
-    """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for anything it cannot be used with."""
+    """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for every mistake in it."""
     root = Path(root)
     settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)

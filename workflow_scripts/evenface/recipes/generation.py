@@ -1,4 +1,4 @@
-"""Faces from prompts: prompts that are written, shards that are drawn."""
+"""Faces from prompts: writing prompts, and drawing shards."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ class Generation:
         self.writing = Asks(lambda wildcards: [_writer_needs(self.prompt_task(wildcards))])
 
     def settings(self, generator: str) -> dict[str, Any]:
-        """The settings a generator is created with."""
+        """The settings to create a generator with."""
         return settings_of(self._flow.settings, generator)
 
     def part(self, generator: str) -> Generator:
-        """What is known of a generator."""
+        """The description of a generator."""
         return described(generator)
 
     def prompt_task(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides what a language model writes, and how it is asked."""
+        """Everything that decides what a language model writes, and how it is asked."""
         return self._flow.prompts[f"data/prompts/{wildcards.catalogue}.csv"]
 
     def prompts_from_afar(self) -> bool:
-        """Whether a writer asks another machine, which compute nodes may not reach."""
+        """Whether a writer asks another machine, which compute nodes may be unable to reach."""
         return any(_writer(task).remote for task in self._flow.prompts.values())
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a shard's images; part of the DAG, so that an edit is seen."""
+        """Everything that decides a shard's images. It is part of the DAG, so Snakemake notices an edit."""
         plan = self._flow.plans[wildcards.generator]
         if wildcards.shard not in plan.shards:
             raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
         return plan.shards[wildcards.shard]
 
     def files(self, wildcards: Any) -> dict[str, str]:
-        """File key -> path of the weights and assets a generator reads."""
+        """File key -> path of the weights and assets that a generator reads."""
         return described(wildcards.generator).files(self.settings(wildcards.generator))
 
     def inputs(self, wildcards: Any) -> list[str]:
@@ -58,11 +58,11 @@ class Generation:
         return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
 
     def needs(self, generator: str) -> Needs:
-        """What a generator declares, the size of its model aside."""
+        """A generator's needs, without the size of its model."""
         return described(generator).needs_of(self.settings(generator))
 
     def mem_mb(self, least: int) -> Callable[[Any], int]:
-        """MB of a generating job: a network has twice its files while they are loaded, and room for images."""
+        """MB of a generating job; on a GPU also three times the files, for loading and converting them."""
 
         def amount(wildcards: Any) -> int:
             sizes = [Path(path).stat().st_size for path in self.inputs(wildcards) if Path(path).is_file()]

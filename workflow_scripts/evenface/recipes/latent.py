@@ -1,4 +1,4 @@
-"""Latent directions: samples in parts, scorers and judges, what is drawn along directions."""
+"""Latent directions: samples in parts, guiding and judging annotators, and pictures along directions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Latent:
         self.parts = [f"{self.folder}/samples/{part}.tar" for part in range(self.settings["parts"])]
 
     def _checked(self) -> dict[str, Any]:
-        """The configuration, where its block latent_directions can be used."""
+        """The configuration; UserError if its block latent_directions cannot be used."""
         if problems := direction_problems(self._flow.settings):
             raise UserError("config.yaml cannot be used:\n  " + "\n  ".join(problems))
         return self._flow.settings
@@ -49,15 +49,15 @@ class Latent:
         return list(self.files().values())
 
     def sample_part(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides one part of the samples."""
+        """Everything that decides one part of the samples."""
         return {**sample_recipe(self._checked()), "part": int(wildcards.part)}
 
     def fit(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides the directions, the samples and labels aside."""
+        """Everything that decides the directions, except samples and labels."""
         return fit_recipe(self._checked())
 
     def drawn(self, *keys: str) -> Callable[[Any], dict[str, Any]]:
-        """Params function: all that decides what is drawn along directions, ``keys`` of the block included."""
+        """Params function: everything that decides pictures along directions, including ``keys`` of the block."""
 
         def recipe(wildcards: Any) -> dict[str, Any]:
             kept = ("version", "generator", "generator_version", "settings", "seed")

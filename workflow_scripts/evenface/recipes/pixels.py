@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Pixels:
-    """Which pixels are packed, where, and who reads them."""
+    """Which pixels are packed, where, and which rules read them."""
 
     def __init__(self, flow: Flow):
         self._settings = flow.settings
@@ -24,23 +24,27 @@ class Pixels:
         return list(self._packs)
 
     def path(self, pack: object) -> str:
-        """The descriptor of a pack, beside which its pixels lie."""
+        """Path of the descriptor of a pack; the pixels lie beside it."""
         return packs.pack_path(self._settings, str(pack))
 
     def table(self, wildcards: Any) -> str:
-        """The faces table that a pack is made of."""
+        """The faces table that a pack is made from."""
         return f"data/faces/{self._packs[wildcards.pack].table}.parquet"
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a pack, and where and how it may be kept."""
+        """Everything that decides a pack, and where and how it may be kept."""
         return packs.pack_recipe(self._settings, wildcards.pack)
+
+    def threads(self, wildcards: Any, input: Any) -> int:
+        """Cores that packing a table is worth."""
+        return packs.pack_threads(input.faces)
 
     def of_run(self, wildcards: Any) -> list[str]:
         """Descriptors of the pixels a run is trained on."""
         return [self.path(pack) for pack in packs.run_packs(self._settings, wildcards.run)]
 
     def tested(self, wildcards: Any) -> list[str]:
-        """Descriptor of the pixels that a run's classifier predicts; another data set is decoded as it is read."""
+        """Descriptor of the pixels that a run's classifier predicts; other data sets are decoded while being read."""
         pack = packs.tested_pack(self._settings, wildcards.run)
         return [self.path(pack)] if pack.table == wildcards.dataset else []
 
@@ -49,5 +53,5 @@ class Pixels:
         return self.path(packs.annotated_pack(self._settings))
 
     def announced(self) -> list[str]:
-        """Sentences that name the GB that are still to be packed."""
+        """Sentences with the GB that must still be packed."""
         return packs.announced(self._settings)

@@ -27,11 +27,11 @@ class Screening:
         self.magface = self._screening["magface"]
         # No detector declares nothing.
         self.asks = Asks(lambda _: [one.needs_of(self._screening) for one in [self._detector()] if one])
-        # Published networks compute batches side by side; the small one is done before a second thread has started.
+        # Published networks compute batches in parallel; the small network finishes before a second thread has started.
         self.magface_threads = 1 if self.magface["weights"] == "trained_here" else 2
 
     def detector_files(self, wildcards: Any) -> dict[str, str]:
-        """The detector's files, and the landmarks' under the name that the configuration chose."""
+        """The detector's files, and those of the landmarks under the name that the configuration chose."""
         detector = self._detector()
         if detector is None:
             return {}
@@ -48,7 +48,7 @@ class Screening:
         return {"detector_version": detector.version} if detector else {}
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides the screening of a shard."""
+        """Everything that decides the screening of a shard."""
         settings = {key: value for key, value in self._screening.items() if key != "magface"}
         return {"version": version("screening", "screening"), **self._detector_version(), "settings": settings}
 
@@ -57,23 +57,23 @@ class Screening:
         return [f"data/faces/{wildcards.dataset}.landmarks/{part}.parquet" for part in range(self.magface["parts"])]
 
     def landmarks_recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides one part of a data set's landmarks."""
+        """Everything that decides one part of a data set's landmarks."""
         recipe = locating_recipe(self._screening, version("screening", "screening"), wildcards.dataset)
         return {**recipe, **self._detector_version(), "part": int(wildcards.part)}
 
     def weights(self, wildcards: Any) -> dict[str, str]:
-        """The MagFace network that judges quality: a file, and for our own the manifest beside it."""
+        """The files of the MagFace network that judges quality; for our own network also its manifest."""
         if self.magface["weights"] == "trained_here":
             return {"weights": NETWORK, "manifest": "results/screening/magface/model.json"}
         return {"weights": self.magface["weights"] or "models/magface/magface_epoch_00025.pth"}
 
     def magface_files(self, wildcards: Any) -> dict[str, str]:
-        """The MagFace network, and its threshold where that is calibrated."""
+        """The files of the MagFace network, and its threshold if that is calibrated."""
         calibrated = {"calibration": CALIBRATION} if is_calibrated(self.magface) else {}
         return self.weights(wildcards) | calibrated
 
     def training_recipe(self) -> dict[str, Any]:
-        """All that decides the MagFace network trained here."""
+        """Everything that decides the MagFace network trained here."""
         return {
             "version": version("training", "recognition"),
             "seed": self._flow.settings["seed"],
@@ -82,7 +82,7 @@ class Screening:
         }
 
     def quality_recipe(self, *keys: str) -> dict[str, Any]:
-        """All that decides magnitudes, and what ``keys`` name of the rest."""
+        """Everything that decides magnitudes, and further settings named by ``keys``."""
         known = ("backbone", "weights", "batch_size", "precision", *keys)
         return {
             "version": version("screening", "quality"),
@@ -90,7 +90,7 @@ class Screening:
         }
 
     def study_recipe(self) -> dict[str, Any]:
-        """All that decides the study of how the magnitude falls with known degradations."""
+        """Everything that decides the study of how the magnitude falls with known degradations."""
         return {
             **self.quality_recipe("threshold", "study_per_cell"),
             "study": version("audit", "quality_study"),
@@ -99,15 +99,15 @@ class Screening:
         }
 
     def acceptance_recipe(self) -> dict[str, Any]:
-        """All that decides the tables of acceptance by group."""
+        """Everything that decides the tables of acceptance by group."""
         return {"version": version("screening", "acceptance"), "seed": self._flow.settings["seed"]}
 
     def study(self) -> list[str]:
-        """The table of that study, where MagFace judges."""
+        """The table of that study, if MagFace judges."""
         return ["results/audit/quality.csv"] if self.magface["weights"] else []
 
     def quality_tables(self, wildcards: Any) -> list[str]:
-        """MagFace's verdicts on the generated faces, where it judges."""
+        """MagFace's verdicts on the generated faces, if it judges."""
         if not self.magface["weights"]:
             return []
         name = wildcards.generator

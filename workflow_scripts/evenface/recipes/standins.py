@@ -38,23 +38,23 @@ class Standins:
         return {key: f"data/standins/{{standin}}/{file}" for key, file in files.items()}
 
     def files(self, name: str) -> list[str]:
-        """What a reader of a stand-in waits for: its index, and what was really rendered."""
+        """The files that a reader of a stand-in waits for: its index, and what was really rendered."""
         format = part(StandinFormat, self._all[name]["format"], f"standins.{name}.format")
         outputs = self.outputs(format)
         return [path.format(standin=name) for path in dict.fromkeys([next(iter(outputs.values())), outputs["truth"]])]
 
     def asks(self, format: StandinFormat) -> Asks:
-        """What the job that writes a format asks for."""
+        """The needs of the job that writes a format."""
         return Asks(lambda wildcards: [format.needs_of({})])
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a stand-in."""
+        """Everything that decides a stand-in."""
         format = self._all[wildcards.standin]["format"]
         written = part(StandinFormat, format, f"standins.{wildcards.standin}.format").version
         return {**self._rendered(wildcards), "format_version": written}
 
     def part_recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides one part of a stand-in."""
+        """Everything that decides one part of a stand-in."""
         return {**self._rendered(wildcards), "part": int(wildcards.part)}
 
     def _rendered(self, wildcards: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The text-to-face model: faces in parts, and all that decides each stage."""
+"""The text-to-face model: faces in parts, and everything that decides each stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TextToFace:
         self.faces = [f"data/text_to_face/faces/{part}.tar" for part in range(self.settings["parts"])]
 
     def recipe(self, *blocks: str) -> dict[str, Any]:
-        """All that decides what a stage makes: the stages before it are known by their files."""
+        """Everything that decides the result of a stage, except earlier stages, whose files are its inputs."""
         return {
             "version": version("text_to_face", "text_to_face"),
             "seed": self._seed,
@@ -27,7 +27,7 @@ class TextToFace:
         }
 
     def faces_recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a part of the training faces."""
+        """Everything that decides a part of the training faces."""
         return {
             "version": version("text_to_face", "text_to_face"),
             "renderer": self._renderer(),
@@ -37,7 +37,7 @@ class TextToFace:
         }
 
     def export_recipe(self) -> dict[str, Any]:
-        """All that decides the model's folder, its weights aside."""
+        """Everything that decides the model's folder, except its weights."""
         return {**self.recipe("faces", "autoencoder", "decoder", "denoiser"), "renderer": self._renderer()}
 
     def _renderer(self) -> int:

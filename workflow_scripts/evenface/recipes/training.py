@@ -1,4 +1,4 @@
-"""Classifiers: the tables a run is trained on, and all that decides it."""
+"""Classifiers: the tables that a run is trained on, and everything that decides it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Training:
         return [f"data/faces/{table}.parquet" for table in run_tables(self._flow.settings, wildcards.run)]
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
-        """All that decides a classifier, its training tables and files aside."""
+        """Everything that decides a classifier, except its training tables and files."""
         return run_recipe(self._flow.settings, wildcards.run, int(wildcards.seed))
 
     def files(self, wildcards: Any) -> list[str]:
-        """What a classifier is trained from beside faces: initial weights, files of its network and method."""
+        """Files that a classifier needs besides faces: initial weights, files of its network and method."""
         return list(run_files(self._flow.settings, wildcards.run, int(wildcards.seed)))
 
     def prediction_recipe(self) -> dict[str, Any]:
-        """All that decides predictions, model and faces aside."""
+        """Everything that decides predictions, except model and faces."""
         evaluation = self._flow.settings["evaluation"]
         return {
             "version": version("training", "predictions"),

@@ -1,4 +1,4 @@
-"""The report: one HTML page with its figures, contact sheets."""
+"""The report: one HTML page with its figures, and contact sheets."""
 
-#: Raised when the same tables give another page.
+#: Raise a number when the same tables give another page.
 VERSIONS = {"report": 7}

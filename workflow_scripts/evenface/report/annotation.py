@@ -1,4 +1,4 @@
-"""What the report says of the annotators: their agreement, and how they are wrong."""
+"""The report's section on annotators: their agreement and their errors."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from evenface.intervals import wilson
 from evenface.report import figures, svg
 from evenface.taxonomy import DIMENSIONS
 
-#: References by how much they say about a face, best first.
+#: References, the most reliable first.
 _REFERENCES = {"ground_truth": "the generator's own truth", "requested": "what the prompts asked for"}
 
-#: The dimension along which an annotator's errors are drawn; the table has the others.
+#: The dimension by which the figures split an annotator's errors; the table has the others.
 _DRAWN = "ethnicity"
 
 
 def annotation_section(agreement: pd.DataFrame, confusion: pd.DataFrame) -> dict:
-    """Everything the template shows: agreement of pairs, a matrix of kappas, and errors per annotator."""
+    """The template's values: agreement of pairs, a matrix of kappas, and errors per annotator."""
     pairs = list(dict.fromkeys(zip(agreement["annotator_a"], agreement["annotator_b"], strict=True)))
     plot, legend = figures.agreement(agreement, pairs)
     return {
@@ -48,7 +48,7 @@ def kappas(agreement: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> dict:
 
 
 def errors(confusion: pd.DataFrame) -> list[dict]:
-    """Per annotator, against the best reference there is: confusion matrices, and rates by group."""
+    """Per annotator, against its best reference: confusion matrices, and rates by group."""
     found = []
     for annotator in dict.fromkeys(confusion["annotator"]):
         mine = confusion[confusion["annotator"] == annotator]
@@ -89,7 +89,7 @@ def _matrix(table: pd.DataFrame, head: str) -> dict:
 
 
 def _rates_by_group(table: pd.DataFrame) -> pd.DataFrame:
-    """Per head and group: images with a known truth, the share called right with its Wilson interval, no answer."""
+    """Per head and group: images with a known truth, share of right answers with its Wilson interval, missing answers."""
     key = ["head", "grouping", "group"]
     total = table.groupby(key, sort=False)["n"].sum()
     right = table[table["truth"] == table["predicted"]].groupby(key, sort=False)["n"].sum()
@@ -120,7 +120,7 @@ def _by_group(table: pd.DataFrame, annotator: str) -> tuple[Markup, Markup]:
 
 
 def _attributes(table: pd.DataFrame) -> list[dict]:
-    """Per attribute the share of present ones called present and of absent ones called absent, all and by ethnicity."""
+    """Per attribute, over all faces and by ethnicity: the shares of right answers among present and among absent ones."""
     groups = [("all", "all"), *((_DRAWN, level) for level in DIMENSIONS[_DRAWN])]
     right = table[table["truth"] == table["predicted"]].set_index(["head", "truth", "grouping", "group"])["rate"]
     heads = [h for h in dict.fromkeys(table["head"]) if h not in DIMENSIONS]

@@ -1,4 +1,4 @@
-"""One self-contained page: what was generated, rejected, learned, and how far groups are apart."""
+"""Builds the report, one self-contained page: generated faces, rejections, training, and gaps between groups."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from evenface.storage.atomic import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-#: The criterion the report leads with; it needs both error rates and does not reward equal base rates.
+#: The report's leading criterion. It uses both error rates and does not reward equal base rates.
 LEAD = "equalized_odds_difference_mean"
 
-#: Criteria shown as figures and columns, with the names a reader sees.
+#: Criteria shown as figures and columns, with their names in the report.
 SHOWN = {
     LEAD: "equalized odds difference (mean of TPR and FPR)",
     "equal_opportunity_difference": "equal opportunity difference (TPR)",
@@ -112,9 +112,9 @@ class GeneratedSet:
     rejected        CSV: image_id, reason
     agreement       CSV: annotator_a, annotator_b, subject, grouping, group, n, agreement, kappa
     confusion       CSV: reference, annotator, head, grouping, group, truth, predicted, n, rate
-    summary         JSON of the set's faces table, with what validation did
-    differences, quality   CSV files of :mod:`evenface.screening`: whether groups are accepted alike, and their
-                    quality scores; None leaves each out
+    summary         JSON of the set's faces table, with the results of validation
+    differences, quality   CSV files of :mod:`evenface.screening`: differences in acceptance between groups, and
+                    quality scores by group; None leaves each out
     """
 
     contact_sheet: str | os.PathLike
@@ -129,7 +129,7 @@ class GeneratedSet:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Files and facts a report is made of.
+    """Files and facts for a report.
 
     generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
@@ -246,7 +246,7 @@ def _generated(name: str, files: GeneratedSet) -> dict:
 
 
 def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: str) -> list[dict]:
-    """Per grouping and run, means over the attributes that every run has a value for: gap and worst group."""
+    """Per grouping and run: gap and worst group, as means over the attributes for which every run has a value."""
     lead = shown[shown["criterion"] == LEAD]
     worst = gaps[(gaps["criterion"] == "balanced_accuracy_worst_group") & (gaps["status"] != CIRCULAR)]
     rows = []
@@ -263,7 +263,7 @@ def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: s
     return rows
 
 
-#: What a verdict says, in the order of the report.
+#: The meaning of every verdict, in the order of the report.
 VERDICTS = {
     "gap": "a difference larger than the practical threshold",
     "small_gap": "a difference that may be smaller than the threshold",
@@ -284,7 +284,7 @@ def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
 
 
 def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict:
-    """How often the table says that a gap shrank while its worst group lost, and by how much that group did."""
+    """How often a gap became smaller while its worst group got worse, and by how much it got worse."""
     lead = shown[(shown["criterion"] == LEAD) & shown["change"].notna()]
     key = ["run_id", "attribute", "grouping"]
     worst = gaps[gaps["criterion"] == "balanced_accuracy_worst_group"].groupby(key)["value"].mean()
@@ -300,7 +300,7 @@ def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dic
 
 
 def composition(manifests: Mapping[str, dict]) -> list[dict]:
-    """What each classifier was trained on, from its manifest."""
+    """The training data of each classifier, from its manifest."""
     rows = []
     for model, manifest in manifests.items():
         data = manifest.get("data", {})

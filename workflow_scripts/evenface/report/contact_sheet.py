@@ -29,7 +29,7 @@ _GAP, _GROUP_GAP = 6, 22
 
 @dataclass(frozen=True)
 class Cell:
-    """Where a prompt's faces belong: row (ethnicity, age), column (gender, hair)."""
+    """The place of a prompt's faces: row (ethnicity, age) and column (gender, hair)."""
 
     ethnicity: str
     age: str
@@ -49,7 +49,7 @@ class Cell:
 
 
 def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
-    """The first face of each cell, encoded, by the images' names; no other image is read."""
+    """The first face of each cell, encoded; other images are not read."""
     firsts: dict[Cell, tuple[str, str]] = {}
     for path in shards:
         table, recipe = read_rows(path)
@@ -67,21 +67,21 @@ def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
 def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathLike, *, face_width: int = 132) -> None:
     """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour.
 
-    ``face_width`` is in pixels; the height follows the first face. Cells without a face are left gray; where
-    that would be most of them, the faces stand in lines with their cells below them. The sheet says of its
-    origin what its faces say. UserError when no shard has an image.
+    ``face_width`` is in pixels; the height follows the first face. Cells without a face stay gray. If most cells would
+    be gray, the faces stand in lines instead, with their cells' names below. The sheet's metadata follow from its
+    faces. UserError when no shard has an image.
     """
     faces = choose_faces(shards)
     if not faces:
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
     names = {cell: f"{out}, face of {cell}" for cell in faces}
     sheet = draw_sheet({cell: decode_image(data, names[cell]) for cell, data in faces.items()}, face_width)
-    said = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
-    write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=said))
+    sheet_meta = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
+    write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=sheet_meta))
 
 
 def sheet_metadata(faces: Iterable[Metadata | None]) -> Metadata | None:
-    """What a sheet of these faces says of its origin; None where none of them says anything."""
+    """Metadata of a sheet of these faces; None if no face has metadata."""
     known = list(faces)
     return metadata.composed(known, f"evenface {__version__}", "contact sheet") if any(known) else None
 
@@ -128,7 +128,7 @@ def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
 
 
 def _draw_lines(faces: dict[Cell, np.ndarray], face_width: int, per_line: int = 6) -> np.ndarray:
-    """Faces in lines of ``per_line``, each above its cell in two lines of text; uint8 RGB."""
+    """Faces in lines of ``per_line``, with the cell's name below each in two lines of text; uint8 RGB."""
     height, width = next(iter(faces.values())).shape[:2]
     face_height = round(face_width * height / width)
     step_x, step_y = face_width + 40, face_height + 52

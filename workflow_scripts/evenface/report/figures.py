@@ -53,7 +53,7 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
 def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str]) -> list[dict]:
     """Per attribute: a plot per rate over the groups of single dimensions, and one per product.
 
-    Whiskers are intervals where a run has one seed, and run from seed to seed where it has several.
+    With one seed per run, whiskers are intervals; with several, they span the seeds.
     """
     wanted = rates[rates["metric"].isin(RATES)]
     if wanted.groupby("run_id")["model_id"].nunique().max() == 1:
@@ -113,8 +113,8 @@ def _rate_plot(attribute, metric, found, styles, groupings, order, headings=Fals
 def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria: Mapping[str, str]) -> list[dict]:
     """Per criterion: a panel per grouping with a row per attribute and a dot per run.
 
-    Whiskers are the intervals of the gaps (between seeds, their standard deviation); a short stroke
-    marks the null mean.
+    Whiskers are the intervals of the gaps (with several seeds, their standard deviation). A short stroke marks the
+    null mean.
     """
     result = []
     attributes = list(dict.fromkeys(shown["attribute"]))
@@ -155,7 +155,7 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
 
 
 def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str], baseline: str) -> list[dict]:
-    """A panel per grouping: how far the gap of every other run is from the baseline's, with intervals."""
+    """A panel per grouping: the difference between the gap of every other run and the baseline's, with intervals."""
     other = shown[(shown["model"] != baseline) & shown["change"].notna()]
     if not len(other):
         return []
@@ -187,7 +187,7 @@ def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequen
 
 
 def _between(ends: tuple[float | None, float | None]) -> str:
-    """An interval for a reader, or nothing where there is none."""
+    """An interval as text, or an empty text if there is none."""
     low, high = ends
     if low is None or high is None or low != low or high != high:
         return ""
@@ -220,7 +220,7 @@ def acceptance(table: pd.DataFrame, groupings: Sequence[str]) -> Markup:
 
 
 def agreement(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> tuple[Markup, Markup]:
-    """Agreement per subject over all images, and its legend: share and kappa of one pair, kappa of several."""
+    """Agreement per subject over all images, and its legend: share and kappa for one pair, only kappa for several."""
     every = table[table["grouping"] == "all"]
     names = {"agreement": "equal labels", "kappa": "Cohen's kappa"}
     columns = list(names) if len(pairs) == 1 else ["kappa"]
@@ -246,7 +246,7 @@ def agreement(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> tuple[Ma
 
 
 def _points(log: pd.DataFrame, column: str) -> list[tuple[float, float]]:
-    """Defined values over epochs: a small validation set may lack one class and with it a balanced accuracy."""
+    """Defined values over epochs. A small validation set may lack a class, so that balanced accuracy is undefined."""
     if column not in log:
         return []
     return [(float(a), float(b)) for a, b in zip(log["epoch"], log[column], strict=True) if b == b]
@@ -263,7 +263,7 @@ def _mean(values: pd.Series) -> float:
 
 
 def read_out(dots: Sequence[Dot]) -> str:
-    """The plot in words, for those who cannot see it; long plots give their range."""
+    """The plot in words, for people who cannot see it; long plots give their range."""
     defined = [d for d in dots if d.value == d.value]
     if not defined:
         return "no defined value"

@@ -1,4 +1,4 @@
-"""What the report says of the quality filter: whether it treats groups alike, and whether its score means quality."""
+"""The report's section on the quality filter: whether it treats groups equally, and whether its score means quality."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from evenface.report import figures, svg
 from evenface.taxonomy import DIMENSIONS
 
-#: What the levels of a degradation are measured in.
+#: Text for a level of each degradation, with its unit.
 UNITS = {
     "clean": "",
     "yaw": "head turned by {:g}°",
@@ -20,7 +20,7 @@ UNITS = {
 
 
 def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | None) -> dict:
-    """What the template shows of the tables of :mod:`evenface.screening.acceptance`; empty where one is missing."""
+    """The template's values from the tables of :mod:`evenface.screening.acceptance`; empty if one is missing."""
     return {
         "differences": [] if differences is None else _differences(differences),
         "groups": [] if quality is None else quality.to_dict("records"),
@@ -28,13 +28,13 @@ def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | No
 
 
 def study_section(study: pd.DataFrame | None) -> dict:
-    """What the template shows of the table of :mod:`evenface.audit.quality_study`; empty where it is missing."""
+    """The template's values from the table of :mod:`evenface.audit.quality_study`; empty if it is missing."""
     shown = study is not None and len(study) > 0
     return {"rows": _study(study) if shown else [], "figure": _figure(study) if shown else None}
 
 
 def _differences(table: pd.DataFrame) -> list[dict]:
-    """Groupings with at least two groups, how far their shares of accepted images are apart, and p."""
+    """Groupings with at least two groups, the difference between their shares of accepted images, and p."""
     return table[table["groups"] > 1].to_dict("records")
 
 

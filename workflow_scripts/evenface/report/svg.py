@@ -1,4 +1,4 @@
-"""Plots as plain SVG: the same bytes everywhere, sharp in print, no drawing library."""
+"""Plots as plain SVG: the same bytes everywhere, sharp in print, without a drawing library."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-#: Okabe and Ito's colour-blind-safe colours, in the order series use them.
+#: Okabe and Ito's colour-blind-safe colours, in the order of their use.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#5b5f66")
 SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross", "circle")
 
 
 @dataclass(frozen=True)
 class Series:
-    """What a plot calls one run: its name, and the colour and shape that stay its own everywhere."""
+    """A run in plots: its name, and its colour and shape, which are the same in all plots."""
 
     name: str
     colour: str
@@ -29,8 +29,8 @@ def series(names: Sequence[str]) -> list[Series]:
 
 @dataclass(frozen=True)
 class Dot:
-    """A value on a row. ``low`` and ``high`` draw a whisker, ``tick`` a short stroke across the row; a
-    hollow dot rests on little support."""
+    """A value on a row. ``low`` and ``high`` draw a whisker, ``tick`` a short stroke across the row. A hollow
+    dot has low support."""
 
     row: str
     series: Series
@@ -50,7 +50,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def legend(items: Sequence[Series], *, hollow: str = "") -> str:
-    """An HTML list that names every series, and what a hollow mark means if ``hollow`` says so."""
+    """An HTML list that names every series; with ``hollow``, also the meaning of a hollow mark."""
     marks = [(item, f"{escape(item.name)}") for item in items]
     entries = [f"<li>{_icon(item, False)}{text}</li>" for item, text in marks]
     if hollow:
@@ -80,8 +80,8 @@ def dot_plot(
     reference_label: str = "",
     row_height: int = 26,
 ) -> str:
-    """Rows of dots on one axis. ``headings`` are rows that only carry a caption; ``labels`` says what to
-    write for rows whose name is not what a reader should see.
+    """Rows of dots on one axis. ``headings`` are rows that only have a caption. ``labels`` replaces the names of
+    rows in the picture.
 
     ``title`` is the picture's accessible name; ``label`` is written under the axis.
     """
@@ -150,7 +150,7 @@ def line_plot(
     width: int = 420,
     height: int = 240,
 ) -> str:
-    """Curves of (series, points, dashed); ``marks`` are points to point out. Missing points break a curve."""
+    """Curves of (series, points, dashed); ``marks`` are highlighted points. Missing points interrupt a curve."""
     left, right, top, bottom = 46, width - 12, 10, height - 42
     points = [(a, b) for _, line, _ in lines for a, b in line if b == b]
     if not points:

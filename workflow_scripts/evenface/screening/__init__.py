@@ -1,6 +1,6 @@
-"""Screening: from a picture to one framed face, or to the reason why not."""
+"""Screening: finds and frames the one face of every picture, or rejects the picture with a reason."""
 
-#: Raised when the same picture is screened, or its quality judged, otherwise.
+#: Raise a number when screening, or judging quality, gives another result for the same picture.
 VERSIONS = {"screening": 2, "acceptance": 3, "quality": 1}
 
 #: Reasons for rejection, in the order they are tried.

@@ -1,4 +1,4 @@
-"""How many images of each group survive screening: a filter can be unfair too."""
+"""How many images of each group pass screening. A filter can be unfair too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethni
 
 
 def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
-    """Group of every row (:func:`evenface.taxonomy.group_name`); "unknown" where one of its levels is."""
+    """Group of every row (:func:`evenface.taxonomy.group_name`); "unknown" if one of its levels is unknown."""
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
     levels = frame[list(parse_grouping(grouping, "groupings of acceptance"))].fillna(UNKNOWN).astype("str")
@@ -55,10 +55,10 @@ def acceptance(
 
 
 def quality(screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] = GROUPINGS) -> pd.DataFrame:
-    """Quality scores by group: grouping, group, images (scored ones), mean, minimum, q25, median, q75, maximum.
+    """Quality scores by group: grouping, group, images (with a score), mean, minimum, q25, median, q75, maximum.
 
-    ``screening``: image_id, quality (NaN where nothing was scored); ``demographics`` as for
-    :func:`acceptance`. Without any score the table is empty.
+    ``screening``: image_id, quality (NaN without a score); ``demographics`` as for :func:`acceptance`.
+    Without any score the table is empty.
     """
     frame = screening[["image_id", "quality"]].merge(
         demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
@@ -86,10 +86,10 @@ def differences(
 ) -> pd.DataFrame:
     """Whether groups are accepted at different rates, one row per grouping.
 
-    Columns: grouping, groups, images, lowest and highest (group and rate), difference of the two rates, p
-    (permutation test of Pearson's chi-squared statistic: shares of ``permutations`` shuffles of the verdicts
-    that reach it, the observed one counted). Unknown levels are left out; p is NaN for fewer than two groups.
-    Each generated image is a person of its own, so that images may be shuffled.
+    Columns: grouping, groups, images, lowest and highest (group and rate), difference of the two rates, and p from a
+    permutation test of Pearson's chi-squared statistic: the share of ``permutations`` shuffles of the verdicts that
+    reach it, counting the observed one. Unknown levels are left out; p is NaN for fewer than two groups.
+    Each generated image shows another person, so images may be shuffled.
     """
     frame = screening[["image_id", "accepted"]].merge(
         demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
@@ -114,11 +114,11 @@ def differences(
             }
             row |= {"difference": rates[high] - rates[low], "p": np.nan}
         if len(names) > 1:
-            # Shuffled verdicts put accepted images into groups as draws without replacement do.
+            # Shuffling the verdicts is the same as drawing each group's accepted images without replacement.
             drawn = random.multivariate_hypergeometric(totals, int(verdicts.sum()), permutations, method="marginals")
             counts = np.vstack([np.bincount(codes, verdicts, len(names)), drawn])
             statistic = ((counts - totals * verdicts.mean()) ** 2 / totals).sum(1)
-            # A hair's breadth of tolerance: equal tables must count as equal whatever the order of sums.
+            # A tiny tolerance: equal tables must count as equal in any order of summation.
             row["p"] = (statistic >= statistic[0] - 1e-9).mean()
         rows.append(row)
     columns = ["grouping", "groups", "images", "lowest", "lowest_rate", "highest", "highest_rate", "difference", "p"]

@@ -1,4 +1,4 @@
-"""The magnitude below which a face counts as unusable, taken from faces that are known to be usable."""
+"""Calibrates the magnitude below which a face counts as unusable, from faces that are known to be usable."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def calibrate(
     *,
     max_unreadable: float = 0.01,
 ) -> dict[str, Any]:
-    """The ``quantile`` of the magnitudes of a reference set, with where it comes from; written to ``out`` as JSON.
+    """The ``quantile`` of the magnitudes of a reference set, and its origin, written to ``out`` as JSON.
 
     ``landmarks`` is the set's table of :func:`evenface.screening.locating.locate_faces`. Images of the split
-    ``train`` are left out where there are others, since a network trained on them overrates them. Besides
-    ``threshold`` the record has its 95 % interval (order statistics, normal approximation), the number
+    ``train`` are left out if there are others, because a network trained on them overrates them. Besides
+    ``threshold``, the record has its 95 % interval (order statistics, normal approximation), the number
     of images, their quartiles, and the hash of the weights. Raises UserError for fewer than 2 / quantile
-    images, and for more unreadable ones than ``max_unreadable`` allows.
+    images, and if the share of unreadable images exceeds ``max_unreadable``.
     """
     if not 0 < quantile < 1:
         raise UserError(f"screening.magface.quantile is {quantile}; it must be between 0 and 1")

@@ -1,8 +1,8 @@
-"""End-to-end check of published weights: MagFace's sample crops and what its authors' network says of them.
+"""End-to-end check of published weights: MagFace's sample crops, and its authors' results for them.
 
 The repository IrvingMeng/MagFace holds ten aligned crops (``inference/toy_imgs/0.jpg`` to ``9.jpg``) and
-the embeddings of its iResNet-100. Their hashes, magnitudes and first entries are kept here; the
-pictures and the weights are not ours to ship.
+the embeddings of its iResNet-100. This module has their hashes, magnitudes and first entries. We may not
+ship the pictures and the weights.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from evenface.storage.images import decode_image
 
 #: Where the sample crops are published.
 SAMPLES_SOURCE = "github.com/IrvingMeng/MagFace, folder inference/toy_imgs"
-#: The network the published answers are of.
+#: The network that gave the published answers.
 NETWORK = "magface-iresnet100"
-#: Largest difference that other JPEG decoders explain: in the magnitude, and in an entry of the embedding.
+#: Largest difference that another JPEG decoder can cause, in the magnitude and in an entry of the embedding.
 TOLERANCE = 0.05
 
 
@@ -52,7 +52,7 @@ ANSWERS: tuple[Answer, ...] = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What the weights at hand say of one sample crop, beside what was published."""
+    """The answer of the user's weights for one sample crop, and the published answer."""
 
     answer: Answer
     magnitude: float
@@ -72,10 +72,10 @@ class Finding:
 
 
 def missing(weights: str | os.PathLike, folder: str | os.PathLike, answers: Sequence[Answer] = ANSWERS) -> list[str]:
-    """What the check needs and does not find, one sentence each."""
+    """What the check needs but does not find, one sentence each."""
     needs = []
     if not Path(weights).is_file():
-        needs.append(f"{weights}: no such file; it is the checkpoint of iResNet-100 that MagFace's README links to")
+        needs.append(f"{weights} does not exist; it is the checkpoint of iResNet-100 that MagFace's README links to")
     absent = [a.file for a in answers if not (Path(folder) / a.file).is_file()]
     if absent:
         needs.append(f"{folder}: no sample crop {', '.join(absent)}; they are in {SAMPLES_SOURCE}")
@@ -89,9 +89,9 @@ def compare(
     network: str = NETWORK,
     answers: Sequence[Answer] = ANSWERS,
 ) -> list[Finding]:
-    """What the weights say of the sample crops in ``folder``, in order, beside what was published.
+    """The answers of the weights for the sample crops in ``folder``, in order, with the published answers.
 
-    The crops must be the published files to the byte. Raises UserError naming what is missing, a crop
+    The crops must be the published files, byte for byte. Raises UserError naming what is missing, a crop
     that is another file, or weights that do not fit the network.
     """
     needs = missing(weights, folder, answers)

@@ -1,4 +1,4 @@
-"""Landmarks of a data set's faces, and the recognition crops they give."""
+"""Landmarks of a data set's faces, and recognition crops made with them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def locate_faces(
     train: bool = True,
     weights: dict[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Write and return the screening table of a faces table: where each image's face is, or why it has none.
+    """Write and return the screening table of a faces table: where each image's face is, or why none was found.
 
-    ``settings`` is the configuration's ``screening`` section; the largest of several faces counts, however
-    small, and no quality is judged. Of the rows, those of ``part`` (0 to ``parts`` - 1) are looked at: as many
-    in each part, in the order of the table. Without ``train`` that split is left out where there are others.
+    ``settings`` is the configuration's ``screening`` section. The largest of several faces counts, of any size, and
+    quality is not judged. Only the rows of ``part`` (0 to ``parts`` - 1) are used; parts are equally large and follow
+    the order of the table. If ``train`` is false, that split is left out if there are others.
     """
     located = {"many_faces": "largest", "min_face": 1, "quality": {}, "framing": "magface"}
     screener = Screener(settings_of({**settings, **located}), weights)
@@ -55,7 +55,7 @@ def locate_faces(
 
 
 def gather_landmarks(parts: Sequence[str | os.PathLike], out: str | os.PathLike) -> None:
-    """Write the parts of :func:`locate_faces` as one table, in their order; it has the bytes that one part would have."""
+    """Write the parts of :func:`locate_faces` as one table, in order, with the same bytes as if there were one part."""
     _write(pd.concat([read_table(path) for path in parts], ignore_index=True), out, table_meta(parts[0])["source"])
 
 
@@ -64,7 +64,7 @@ def _write(frame: pd.DataFrame, out: str | os.PathLike, label: str) -> None:
 
 
 def unseen_of(faces: pd.DataFrame) -> pd.DataFrame:
-    """The rows that no network was trained on: without the split train, where there are others."""
+    """The rows that no network was trained on: all but the split train, if there are others."""
     unseen = faces["split"] != "train"
     return faces[unseen].reset_index(drop=True) if unseen.any() else faces
 
@@ -75,7 +75,7 @@ def landmarks_of(table: pd.DataFrame) -> np.ndarray:
 
 
 def located(faces: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of ``faces`` in whose image a face was found, and its landmarks float32 (n, 5, 2)."""
+    """The rows of ``faces`` with a found face, and the landmarks float32 (n, 5, 2)."""
     found = table[table["accepted"]]
     landmarks = dict(zip(found["image_id"], landmarks_of(found), strict=True))
     kept = faces[faces["image_id"].isin(found["image_id"])].reset_index(drop=True)
@@ -84,7 +84,7 @@ def located(faces: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, np.
 
 
 def check_readable(faces: pd.DataFrame, table: pd.DataFrame, share: float, label: str) -> list[dict[str, Any]]:
-    """``check_unreadable`` of the images of ``faces`` that ``table``, their screening table, calls unreadable."""
+    """Run ``check_unreadable`` for the images of ``faces`` that their screening table ``table`` calls unreadable."""
     bad = table.loc[table["reason"] == "unreadable", ["image_id", "detail"]]
     bad = faces[["image_id", "image"]].merge(bad, on="image_id")
     return check_unreadable(faces, bad, share, key="screening.magface.max_unreadable", label=label)

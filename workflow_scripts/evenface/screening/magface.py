@@ -1,4 +1,4 @@
-"""MagFace as a judge of quality: embeddings of aligned crops, whose length says how usable a face is."""
+"""Quality by MagFace: the length of an aligned crop's embedding says how usable the face is."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ Item = TypeVar("Item")
 class MagFace:
     """A MagFace network that embeds 112x112 crops.
 
-    ``weights``: a published checkpoint of ``backbone``, or a network trained here (safetensors with its
-    manifest beside it, which says its shape). ``precision`` is float32, bfloat16 or auto (bfloat16 where
-    the processor computes in it). ``sha256`` identifies the weights. Raises UserError for files that
-    are missing or do not fit.
+    ``weights``: a published checkpoint of ``backbone``, or a network trained here (safetensors, and a
+    manifest with its shape). ``precision`` is float32, bfloat16 or auto (bfloat16 if the processor computes
+    in it). ``sha256`` identifies the weights. Raises UserError for files that are missing or do not fit.
     """
 
     name = "magface"
@@ -68,10 +67,10 @@ class MagFace:
     def embed_all(
         self, items: Iterable[Item], crop_of: Callable[[Item], np.ndarray] | None = None
     ) -> Iterator[np.ndarray]:
-        """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order, a batch per thread at a time.
+        """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order; each thread computes a batch.
 
-        ``items`` are crops, or what ``crop_of`` makes one of; the threads call it, so one decodes
-        while another computes.
+        ``items`` are crops, or ``crop_of`` turns them into crops. The threads call it, so one thread decodes while
+        another computes.
         """
 
         def embed(batch: list[Item]) -> np.ndarray:
@@ -94,7 +93,7 @@ class MagFace:
 def from_settings(
     settings: Mapping[str, Any], weights: str | os.PathLike, gpu: int | bool = False, threads: int = 1
 ) -> MagFace:
-    """The network of the configuration's ``screening.magface``, whose weights lie at ``weights``."""
+    """The network of the configuration's ``screening.magface``, with the weights in the file ``weights``."""
     return MagFace(
         weights,
         backbone=settings["backbone"],
@@ -123,7 +122,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: Mapping[str, Any] | None) -> float:
-    """The magnitude below which faces are rejected: a number in ``settings["threshold"]``, or what was calibrated.
+    """The magnitude below which faces are rejected: the number ``settings["threshold"]``, or the calibrated one.
 
     ``calibration`` is the record of :func:`evenface.screening.calibration.calibrate`. Raises UserError
     when it belongs to other weights, or is needed and missing.

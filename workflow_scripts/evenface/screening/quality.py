@@ -1,8 +1,8 @@
-"""Quality scores of recognition crops that need no network: one protocol, a registry by name.
+"""Quality scores of recognition crops that do not need a network: one protocol, and scorers by name.
 
-A scorer sees 112x112 crops (:func:`evenface.faces.alignment.align_112`) in batches and returns
-one number each, higher for better. MagFace judges after screening, many shards at a time
-(:mod:`evenface.screening.scoring`): its network is loaded once for all of them.
+A scorer gets batches of 112x112 crops (:func:`evenface.faces.alignment.align_112`) and returns one number
+each; higher is better. MagFace judges after screening (:mod:`evenface.screening.scoring`). It loads its network
+once for many shards.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ class Scorer(Protocol):
     name: str
 
     def score(self, crops: np.ndarray) -> np.ndarray:
-        """Quality of RGB uint8 crops (n, 112, 112, 3), float32 (n,); NaN where there is none."""
+        """Quality of RGB uint8 crops (n, 112, 112, 3), float32 (n,); NaN without a score."""
         ...
 
 
 class NoScore:
-    """No quality network: every score is NaN and no image is rejected for quality."""
+    """Scores nothing: every score is NaN, and images are never rejected for quality."""
 
     name = "none"
 
@@ -61,7 +61,7 @@ SCORERS: dict[str, Callable[[dict[str, Any]], Scorer]] = {"none": NoScore, "shar
 
 
 def create(name: str, settings: dict[str, Any]) -> Scorer:
-    """The scorer called ``name``; raises UserError listing the known names."""
+    """The scorer called ``name``; UserError for an unknown name, listing all names."""
     check_names("screening.quality.scorer", [name], SCORERS)
     return SCORERS[name](settings)
 

@@ -1,4 +1,4 @@
-"""Quality of the screened faces of several shards by MagFace: one table of magnitudes and embeddings."""
+"""Scores the screened faces of several shards by MagFace: one table of magnitudes and embeddings."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def score_shards(
 ) -> pd.DataFrame:
     """Write and return the quality table of the images that screening accepted.
 
-    ``shards`` and ``tables`` (their screening tables) are in one order; ``settings`` is the
-    configuration's ``screening.magface``; ``calibration`` the file of a calibrated threshold. Columns:
+    ``shards`` and ``tables`` (their screening tables) have the same order. ``settings`` is the
+    configuration's ``screening.magface``; ``calibration`` is the file of a calibrated threshold. Columns:
     image_id, magnitude (float32), accepted (magnitude at least the threshold), detail (why not), and
     embedding (list of float32, not normalised).
     """
@@ -60,7 +60,7 @@ def score_shards(
     total = sum(int(read_table(t, required=("accepted",))["accepted"].sum()) for t in tables)
     embeddings = list(progress(scorer.embed_all(faces(), _crop), total, "quality"))
     lengths = magnitudes(np.stack(embeddings)) if embeddings else np.zeros(0, np.float32)
-    # Written so that a magnitude that is not a number is rejected.
+    # Written in this way, so that a NaN magnitude is rejected.
     accepted = lengths >= threshold
     frame = pd.DataFrame(
         {
@@ -92,7 +92,7 @@ def _crop(face: tuple[bytes, str, np.ndarray]) -> np.ndarray:
 
 
 def threshold_in(settings: Mapping[str, Any], scorer: MagFace, calibration: str | os.PathLike | None) -> float:
-    """The threshold of ``settings``, read from the file ``calibration`` where it is calibrated."""
+    """The threshold of ``settings``; if it is calibrated, it is read from the file ``calibration``."""
     return threshold_of(settings, scorer.sha256, _read_json(calibration) if calibration else None)
 
 

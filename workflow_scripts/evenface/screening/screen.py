@@ -1,4 +1,4 @@
-"""Screening: find the one face, frame it, score it, and say why not when not.
+"""Screening: find the one face of an image, frame it and score it; or say why this is not possible.
 
 Every image keeps its row; a rejected image has ``accepted`` false and a reason.
 """
@@ -42,7 +42,7 @@ _BATCH = 64
 def settings_of(config: dict[str, Any] | None) -> dict[str, Any]:
     """Complete screening settings: ``config`` with its defaults. Raises UserError naming the key.
 
-    The section's ``magface`` is left out: it judges afterwards (:mod:`evenface.screening.scoring`).
+    The section's ``magface`` is left out, because it judges afterwards (:mod:`evenface.screening.scoring`).
     """
     settings = ScreeningSettings.filled(config or {}, "screening")
     del settings["magface"]
@@ -75,7 +75,7 @@ class Screener:
         cv2.setNumThreads(1)
 
     def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
-        """One row of the screening table and the landmarks, or None without a face; quality is not judged."""
+        """One row of the screening table, and the landmarks (None without a face); quality is not judged."""
         if isinstance(image, ImageError):
             fields, points = {"reason": "unreadable", "detail": image.detail}, None
         else:
@@ -130,7 +130,7 @@ class Screener:
         if crops:
             for row, score in zip(scored, self.scorer.score(np.stack(crops)).tolist(), strict=True):
                 row["quality"] = score
-                # Written so that a NaN score is kept when no threshold is set and dropped when one is.
+                # Written in this way, so that a NaN score is kept without a threshold, and rejected with one.
                 if self.threshold is not None and not score >= self.threshold:
                     row |= {"reason": "low_quality", "detail": f"{self.scorer.name} {score:.2f} < {self.threshold:g}"}
         for row, image, points, crop in rows:
@@ -147,7 +147,7 @@ class Screener:
 
 
 def screening_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types, null where there is no number."""
+    """Rows of :meth:`Screener.screen` as the screening table: fixed columns and types, null for missing numbers."""
     types = {c: pa.float32() for c in ("detection_score", "face_size", "quality", *LANDMARK_COLUMNS)}
     types |= {"accepted": pa.bool_(), "n_faces": pa.int16()}
     return table_of(rows, pa.schema([(c, types.get(c, pa.string())) for c in COLUMNS]))
@@ -159,7 +159,7 @@ def screening_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _origin(data: bytes, reference: str) -> Metadata | None:
-    """What an image says of its origin, for its crop to say as well; None, with a warning, where that is damaged."""
+    """An image's metadata, to be repeated in its crop; None, with a warning, if they are damaged."""
     try:
         return metadata.read(data, reference)
     except UserError as error:
@@ -177,9 +177,9 @@ def screen_shard(
 ) -> pa.Table:
     """Screen one image shard; write the screening table and a shard of framed crops; return the table.
 
-    The crop shard holds the accepted images only, as JPEG, with the table (``image_id``,
-    ``member``); what an image says of its origin its crop says too. Equal input and settings give equal bytes.
-    What was said of the same image with the same settings for another shard beside this one is copied.
+    The crop shard holds only the accepted images, as JPEG, with the table (``image_id``, ``member``). Crops repeat
+    the metadata of their images. Equal input and settings give equal bytes. If another shard beside this one has the
+    same image, screened with the same settings, the result is copied.
     """
     screener = Screener(settings_of(settings), weights)
     settings = screener.settings
@@ -231,18 +231,18 @@ def screen_shard(
 def screened_before(
     source: Shard, members: Mapping[str, str], meta: Mapping[str, Any], since: int
 ) -> dict[str, tuple[dict[str, Any], bytes | None]]:
-    """Row and encoded crop, or None, of images that other shards beside ``source`` have too, by image_id.
+    """image_id -> row and encoded crop (or None), of images that other shards beside ``source`` have too.
 
-    They count if the image is the same to the last byte, the settings in ``meta`` are, and the row is no older than
-    ``since``, in nanoseconds, when the detector's files were last changed.
+    They count if the image has the same bytes and was screened with the settings in ``meta``, not before ``since``
+    (nanoseconds), the time when the detector's files last changed.
     """
     known: dict[str, tuple[dict[str, Any], bytes | None]] = {}
     for path in shards_with(source.path, {recipe_digest(draw) for draw in draws_of(source.recipe)}):
         tables, crops = (path.with_name(path.stem + ending) for ending in (SCREENED, ALIGNED))
         try:
             dates = [file.stat().st_mtime_ns for file in (path, tables, crops)]
-            told = table_meta(tables)
-            if min(dates[1:]) < max(since, dates[0]) or any(told.get(k) != meta[k] for k in meta if k != "source"):
+            stored = table_meta(tables)
+            if min(dates[1:]) < max(since, dates[0]) or any(stored.get(k) != meta[k] for k in meta if k != "source"):
                 continue
             with read_shard(path) as images, read_shard(crops) as framed:
                 names = {row["image_id"]: row["member"] for row in images.rows()}

@@ -1,4 +1,4 @@
-"""Settings of ``screening``, and what its block ``magface`` means, without loading anything."""
+"""Settings of ``screening``, and what follows from its block ``magface``. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TRAINED_HERE = "trained_here"
 
 
 def locating_recipe(screening: Mapping[str, Any], version: int, dataset: str) -> dict[str, Any]:
-    """All that decides where the faces of a data set are found: how, in how many jobs, and in which images.
+    """Everything that decides where the faces of a data set are found: how, in how many jobs, in which images.
 
-    ``screening`` is the configuration's section. MagFace's training shows its network the split train and
-    verifies it on the others; a calibration alone looks at the others only, so that then ``train`` is False.
+    ``screening`` is the configuration's section. MagFace's training uses the split train, and verifies its network on
+    the other splits. A calibration alone uses only the other splits; then ``train`` is False.
     """
     magface = screening["magface"]
     trained = magface["weights"] == TRAINED_HERE and magface["trained_here"]["dataset"] == dataset

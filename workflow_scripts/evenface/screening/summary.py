@@ -1,4 +1,4 @@
-"""The screening of a whole generated set: acceptance and quality by group, and who was rejected and why."""
+"""Summarises the screening of a whole generated set: acceptance and quality by group, and rejections with reasons."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def write_acceptance(
 ) -> None:
     """Write four CSV files: acceptance, quality and differences (see :mod:`evenface.screening.acceptance`), and rejected.
 
-    ``shards`` and ``tables`` are in one order; ``quality_tables`` are those of MagFace, if it judged;
-    groups are those the prompts asked for. ``seed`` is that of the permutations.
+    ``shards`` and ``tables`` have the same order. ``quality_tables`` are those of MagFace, if it judged. Groups are
+    those that the prompts asked for. ``seed`` is the seed of the permutations.
     """
     demographics = shard_demographics(shards)
     screening = read_tables(tables, columns=["image_id", "accepted", "reason", "detail", "quality"])

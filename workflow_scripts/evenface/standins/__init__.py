@@ -1,4 +1,4 @@
-"""Stand-ins: rendered data sets in the published formats of those that cannot be shipped."""
+"""Stand-ins: rendered data sets in the published formats of data sets that cannot be shipped."""
 
-#: Raised when the same declaration gives other files.
+#: Raise a number when the same declaration gives other files.
 VERSIONS = {"standins": 3}

@@ -1,4 +1,4 @@
-"""What the stand-in formats share: rows of the rendered parts, pictures on disk, the table of truth, the note."""
+"""Functions that stand-in formats share: rows of rendered parts, pictures on disk, the table of truth, the note."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_images(table: pd.DataFrame, folder: Path) -> None:
 
 
 def truth_table(table: pd.DataFrame, truths: list[dict[str, Any]]) -> pd.DataFrame:
-    """What was really rendered, one row a picture."""
+    """What was really rendered, one row per picture."""
     columns: dict[str, Any] = {"image": table["name"], "identity": table["identity_name"].astype(str)}
     for dimension in DIMENSIONS:
         columns[dimension] = [t[dimension] for t in truths]
@@ -64,5 +64,5 @@ def truth_table(table: pd.DataFrame, truths: list[dict[str, Any]]) -> pd.DataFra
 def assemble(
     name: str, config: Mapping[str, Any], seed: int, parts: Sequence[str | os.PathLike], outputs: Mapping[str, str]
 ) -> None:
-    """Assemble a stand-in in the format its configuration names."""
+    """Assemble a stand-in in the format that its configuration names."""
     part(StandinFormat, config["format"], f"standins.{name}.format").load()(name, config, seed, parts, outputs)

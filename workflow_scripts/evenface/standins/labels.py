@@ -16,11 +16,11 @@ def _draws(seed: int, name: str, image: str, count: int) -> np.random.Generator:
 
 
 def celeba_row(truth: Mapping[str, Any], noise: float, seed: int, name: str, image: str) -> dict[str, int]:
-    """The 40 labels in {+1, -1}; CelebA knows no undefined label.
+    """The 40 labels in {+1, -1}; CelebA does not have undefined labels.
 
-    Where the truth is undefined the annotator decides: a hair colour in a zone of disagreement is
-    drawn with its probability (one colour at most); what is never shown (jewellery) or subjective
-    (Attractive) is absent. Then each label is flipped with probability ``noise``.
+    Where the truth is undefined, the annotator decides. A hair colour in a zone of disagreement is drawn with
+    its probability (one colour at most). Attributes that are never shown (jewellery) or subjective (Attractive)
+    are absent. Then each label is flipped with probability ``noise``.
     """
     random = _draws(seed, name, image, 40)
     labels = {a: int(truth["attributes"][a]) or -1 for a in CELEBA_ATTRIBUTES}
@@ -39,8 +39,8 @@ def maad_row(
 ) -> dict[str, int]:
     """The 47 labels in {+1, -1, 0}: the truth, flipped with probability ``noise``, undefined with ``undefined``.
 
-    Demographic columns are never made undefined, and never flipped one by one: MAAD-Face groups by
-    them, and a face with two ethnicities would belong to none.
+    Demographic columns are never made undefined and never flipped one by one, because MAAD-Face's groups come from
+    them. A face with two ethnicities would belong to no group.
     """
     random = _draws(seed, name, image, 47)
     flips, holes = random.random((2, len(MAAD_ATTRIBUTES)))

@@ -1,4 +1,4 @@
-"""Who is in a stand-in: people and pictures drawn from the shares its configuration declares."""
+"""The people of a stand-in, and their pictures, drawn from the shares in its configuration."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def _equal(names) -> dict[str, float]:
 class StandinSettings:
     """Declaration of a stand-in (one entry of ``standins`` in the configuration).
 
-    Shares are weights and need not sum to 1. ``label_noise`` is the share of labels that are
-    flipped, ``undefined_rate`` the share that MAAD-Face would leave undefined, ``parts`` the number
-    of jobs that share the rendering (it changes no picture).
+    Shares are weights and need not sum to 1. ``label_noise`` is the share of labels that are flipped,
+    ``undefined_rate`` the share that MAAD-Face would leave undefined, and ``parts`` the number of rendering
+    jobs (it does not change any picture).
     """
 
     format: str
@@ -90,14 +90,14 @@ class Member:
 
 
 def _in_order(shares: Mapping[str, float], levels) -> dict[str, float]:
-    """Shares in the vocabulary's order; the order of keys in a configuration changes nothing."""
+    """Shares in the vocabulary's order, so that the order of keys in a configuration has no effect."""
     return {level: shares[level] for level in levels if level in shares}
 
 
 def _deal(shares: Mapping[str, float], count: int) -> list[str]:
-    """``count`` levels in the declared shares: any stretch of the list meets them to within about one.
+    """``count`` levels in the declared shares. Any stretch of the list meets the shares to within about one.
 
-    Each place goes to the level that lags its share most, the first of them on a tie (Webster's
+    Each place goes to the level that is furthest behind its share; ties go to the first (Webster's
     apportionment, one seat at a time).
     """
     names = [n for n in shares if shares[n] > 0]
@@ -114,15 +114,15 @@ def _deal(shares: Mapping[str, float], count: int) -> list[str]:
 def members(name: str, settings: StandinSettings, seed: int) -> list[Member]:
     """The identities of a stand-in, in the order of their numbers.
 
-    Shares are exact up to rounding, not only in expectation. They also hold within strata: hair colour within
-    each ethnicity, then age, gender and the CelebA format's splits (80/10/10) within what was drawn
-    before. Products of dimensions are therefore as balanced as their factors.
+    Shares are exact up to rounding, not only on average. They also hold within strata: hair colour within each
+    ethnicity, then age, gender and the CelebA format's splits (80/10/10) within the strata drawn before. Products of
+    dimensions are therefore as balanced as their factors.
     """
     everyone = range(settings.identities)
     traits: dict[str, list[str]] = {}
 
     def deal(trait: str, shares: Mapping[str, float], among: Iterable[int] = everyone) -> None:
-        """Deal a trait among people in order of the traits they have, by lot where these are the same."""
+        """Deal a trait to people in order of the traits they have; those with the same traits are in random order."""
         among = sorted(among, key=lambda i: ([t[i] for t in traits.values()], seed_from(seed, name, trait, i)))
         column = traits.get(trait, [""] * len(everyone))
         for i, level in zip(among, _deal(shares, len(among)), strict=True):

@@ -1,4 +1,4 @@
-"""The pictures of a stand-in, in parts that several jobs can render."""
+"""Renders the pictures of a stand-in, in parts for several jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from evenface.taxonomy import HAIR_COLOURS
 
 
 def picture(settings: StandinSettings, member: Member, index: int) -> tuple[Face, int]:
-    """Description of picture ``index`` of an identity, and the seed of its camera."""
+    """The description of picture ``index`` of an identity, and the seed of its camera."""
     identity = sampling.sample_identity(member.demographics, {HAIR_COLOURS[member.hair]: 1}, member.seed)
     seed = seed_from(member.seed, "picture", index)
     loose = part(StandinFormat, settings.format, "standins.*.format").loose

@@ -1,4 +1,4 @@
-"""Members of tar files, read by their position."""
+"""Reads members of tar files by their position."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import tarfile
 
 
 class Archive:
-    """An open tar file and where its members lie. Threads may read from it at once.
+    """An open tar file and the positions of its members. Several threads may read from it.
 
-    The file is closed when the last reference to the object goes. Nobody can then read from a descriptor that
-    by now belongs to another file. ``index`` (member name -> position and size in bytes, regular files only)
-    is that of an earlier opening, or is found by reading all headers. Raises OSError, and tarfile.TarError
-    for a file that is no tar or ends inside a member.
+    The file is closed when the last reference to the object is dropped, so no thread can read from a descriptor
+    that meanwhile belongs to another file. ``index`` (member name -> position and size in bytes, only regular
+    files) comes from an earlier opening, or is made by reading all headers. Raises OSError, and tarfile.TarError
+    for a file that is not a tar or ends inside a member.
     """
 
     def __init__(self, path: str | os.PathLike, index: dict[str, tuple[int, int]] | None = None):
@@ -30,7 +30,7 @@ class Archive:
             self._file.close()
 
     def read(self, member: str) -> bytes:
-        """The bytes of a member of ``index``. Raises OSError, and tarfile.ReadError where the file ends inside it."""
+        """The bytes of a member of ``index``. Raises OSError, and tarfile.ReadError if the file ends inside it."""
         position, size = self.index[member]
         parts = []
         while size:

@@ -1,7 +1,7 @@
-"""Files and folders that are either complete or absent: written beside their place, then renamed.
+"""Files and folders that are either complete or absent: they are written beside their place, then renamed.
 
-Two processes may write the same file: each has a temporary name of its own, and the last one that completes
-wins. What a killed process leaves behind is removed by :func:`sweep`.
+Two processes may write the same file. Each uses its own temporary name, and the last one to finish wins.
+:func:`sweep` removes the temporary files of killed processes.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import Any
 
 from evenface.errors import UserError
 
-#: Seconds without a change after which the file of a writer that cannot be asked about (another machine's) is abandoned.
+#: A file whose writer cannot be checked (it runs on another machine) counts as abandoned after this many seconds
+#: without a change.
 ABANDONED_AFTER = 7 * 86400
 
-#: The start of a process that the machine does not tell.
+#: Stands for the start of a process if the machine does not tell it.
 _UNKNOWN = "0"
 
 #: A temporary name: the target's, machine, process, its start, and a random number.
@@ -36,8 +37,8 @@ _TEMPORARY = re.compile(r"\..*\.([0-9a-f]{8})-(\d+)-(\d+)-[0-9a-f]{8}\.partial(\
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path`` with its suffix; rename it there on success.
 
-    Parents are created. On any exception the temporary file is removed and ``path`` is left as
-    it was. A full disk or a missing right becomes a UserError that names ``path``.
+    Parents are created. On any exception the temporary file is removed, and ``path`` does not change.
+    A full disk or a missing permission becomes a UserError that names ``path``.
     """
     path = Path(path)
     with _temporary(path) as temporary:
@@ -52,9 +53,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield an empty temporary folder; on success it takes the place of ``path``, a folder or nothing, as a whole.
+    """Yield an empty temporary folder; on success it replaces the folder ``path`` as a whole, if there is one.
 
-    Otherwise as :func:`atomic_path`.
+    Errors are handled as in :func:`atomic_path`.
     """
     path = Path(path)
     with _temporary(path) as temporary:
@@ -75,7 +76,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
-    """Yield a new name beside ``path``; on leaving, nothing has it."""
+    """Yield a new name beside ``path``; afterwards, remove what still has this name."""
     temporary = path.with_name(f".{path.stem[:40]}.{_me()}-{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def _remove(path: Path) -> None:
 
 
 def sweep(*folders: str | os.PathLike) -> int:
-    """Remove what killed processes left unfinished in ``folders`` and below; returns how many files and folders."""
+    """Remove unfinished files of killed processes in ``folders`` and below; returns the number of files and folders."""
     removed = 0
     for folder in folders:
         for place, inner, files in os.walk(folder):
@@ -112,7 +113,7 @@ def sweep(*folders: str | os.PathLike) -> int:
 
 
 def _is_gone(owner: re.Match[str], changed: float) -> bool:
-    """Whether the writer of a temporary file that was last ``changed`` then has ended."""
+    """Whether the writer of a temporary file has ended; ``changed`` is the time of the file's last change."""
     machine, process, start, _ = owner.groups()
     if machine == _machine():
         return _started(int(process)) not in (start, _UNKNOWN)
@@ -125,7 +126,7 @@ def _me() -> str:
 
 @cache
 def _machine() -> str:
-    """What tells apart the places in which a process number means one process: machine, its start, container."""
+    """Identifies where a process number is unique: the machine, its start, and the container."""
     known = [socket.gethostname()]
     with suppress(OSError):
         known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
@@ -133,7 +134,7 @@ def _machine() -> str:
 
 
 def _started(process: int) -> str:
-    """When a process started, in ticks of its machine, since numbers are used again; empty if there is none."""
+    """When a process started, in ticks of its machine (process numbers are reused); empty if it does not exist."""
     try:
         state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         return "" if state in "ZX" else fields[18]
@@ -149,7 +150,7 @@ def _started(process: int) -> str:
 
 
 def check_writable(*folders: str | os.PathLike) -> None:
-    """Raise UserError naming the first folder that cannot be made or written to; makes none."""
+    """Raise UserError naming the first folder that cannot be created or written to; creates none."""
     for folder in folders:
         place = Path(folder)
         while not place.exists():

@@ -1,4 +1,4 @@
-"""The CSV files of the workflow: one format, and the same bytes for the same table."""
+"""Writes the CSV files of the workflow: one format, and the same bytes for the same table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images by reference, decoded within bounds.
+"""Reads images by reference, and decodes them within bounds.
 
 A reference is a path (``data/celeba/img_align_celeba/000001.jpg``) or a member of an image
 shard (``data/synthetic/parametric/x.tar::images/0.png``).
@@ -22,18 +22,18 @@ from evenface.errors import UserError, raise_if_machine
 from evenface.storage.archives import Archive
 from evenface.storage.metadata import Metadata
 
-#: Largest image that is decoded, in pixels; a photograph of 40 megapixels is already extreme here.
+#: Largest image that is decoded, in pixels; even a photograph of 40 megapixels is unusual.
 MAX_PIXELS = 40_000_000
 #: Largest encoded image that is read, in bytes.
 MAX_BYTES = 64 * 1024 * 1024
-#: Archives an ImageReader keeps open; a process may usually have 1,024 open files.
+#: Number of archives that an ImageReader keeps open; a process may usually have 1,024 open files.
 MAX_OPEN = 64
-#: Members of archives whose positions an ImageReader remembers, some 250 bytes each.
+#: Number of archive members whose positions an ImageReader remembers, about 250 bytes each.
 MAX_MEMBERS = 400_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
-#: EXIF orientation -> what turns the stored pixels upright.
+#: EXIF orientation -> operation that turns the stored pixels upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ _UPRIGHT = {
 
 
 class ImageError(UserError):
-    """One image cannot be used. ``reason`` is a short code: missing, corrupt or too_large."""
+    """An image cannot be used. ``reason`` is a short code: missing, corrupt or too_large."""
 
     def __init__(self, reference: str, reason: str, detail: str):
         super().__init__(f"{reference}: {detail}")
@@ -56,12 +56,12 @@ class ImageError(UserError):
 
 
 def _said(error: Exception) -> str:
-    """The system's words without the path, which the message names already."""
+    """The system's error text without the path, which the message already names."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF says. EXIF that is damaged, here or in another field, costs no image."""
+    """The image turned as its EXIF says. Damaged EXIF is ignored."""
     image.load()
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
@@ -100,12 +100,12 @@ def decode_picture(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS)
     """Decode bytes to a Pillow image in mode RGB, EXIF orientation applied, alpha over mid-gray.
 
     Samples of 16 bits keep their upper eight; CMYK is converted without its colour profile. Raises
-    ImageError for data that is no image, truncated, of 32 bits a sample, or larger than ``max_pixels``; the
-    size is checked before any pixel is decoded.
+    ImageError for data that is not an image, is truncated, has 32 bits per sample, or is larger than
+    ``max_pixels``. The size is checked before any pixel is decoded.
     """
     try:
-        # Pillow warns of large images and of damaged EXIF on its own; what is used is decided here. The filter
-        # names Pillow alone, since threads that decode at once may leave it behind.
+        # Pillow itself warns of large images and damaged EXIF, but this function decides what is used. The filter
+        # names only Pillow, because threads that decode at the same time may leave it behind.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             return _rgb(data, reference, max_pixels)
@@ -114,7 +114,7 @@ def decode_picture(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS)
     except Image.DecompressionBombError as error:
         raise ImageError(reference, "too_large", str(error)) from error
     except UnidentifiedImageError as error:
-        # Pillow's own text names a memory address, which would differ from run to run.
+        # Pillow's own text contains a memory address, which differs from run to run.
         raise ImageError(reference, "corrupt", "no image format that is read here") from error
     except Exception as error:  # a damaged file fails in any way
         raise_if_machine(error, reference)
@@ -124,12 +124,12 @@ def decode_picture(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS)
 class ImageReader:
     """Reads images by reference; threads may share it. Use as a context manager.
 
-    At most :data:`MAX_OPEN` archives are open at a time, those that were used last. An archive that is opened
-    again is not scanned again, as long as the members of all known archives are no more than ``MAX_MEMBERS``.
+    At most :data:`MAX_OPEN` archives, the most recently used ones, are open at a time. An archive that is opened
+    again is not scanned again, as long as all known archives together have at most ``MAX_MEMBERS`` members.
 
-    A reading raises ImageError where there is no such image, or its content is damaged or too large. It raises
-    MachineError where the machine failed (too many open files, a broken disk, no right to read), which says
-    nothing about the image and must not be taken for a bad one.
+    Reading raises ImageError if the image does not exist, or if its content is damaged or too large. It raises
+    MachineError if the machine failed (too many open files, a broken disk, no permission). This says nothing about
+    the image, so it must not count as a bad image.
     """
 
     def __init__(self, *, max_pixels: int = MAX_PIXELS):
@@ -207,7 +207,7 @@ def encode_png(image: np.ndarray, *, metadata: Metadata | None = None) -> bytes:
 
     OpenCV with one filter and run lengths takes an eighth of the time of Pillow's usual settings, for 16 % more bytes.
     """
-    import cv2  # not at the top: most programs that read images write none
+    import cv2  # not at the top: most programs that read images do not write any
 
     ordered = np.ascontiguousarray(image)
     ordered = cv2.cvtColor(ordered, cv2.COLOR_RGB2BGR) if image.ndim == 3 else ordered
@@ -224,7 +224,7 @@ def encode_png(image: np.ndarray, *, metadata: Metadata | None = None) -> bytes:
     return b"".join([data[:_PNG_HEADER], *chunks, data[_PNG_HEADER:]])
 
 
-#: Bytes of a PNG file's signature and first chunk, which says its size.
+#: Length, in bytes, of a PNG file's signature and its first chunk, which holds the image's size.
 _PNG_HEADER = 33
 
 

@@ -1,10 +1,9 @@
-"""Where an image comes from, written into the image: an XMP packet that other programs read too.
+"""Metadata on the origin of an image, written into the image as an XMP packet that other programs can read.
 
-Properties of standards are used where there are any: IPTC's digital source type and, for pictures
-drawn by networks, its properties of 2025 for the system, its version and the prompt (IPTC Photo
-Metadata Standard 2025.1); Dublin Core's description; XMP's creator tool. The rest stands in a
-namespace of this project. docs/generators.md lists them all. The packet is read again without
-decoding a pixel, from PNG, JPEG and WebP.
+Standard properties are used where they exist: IPTC's digital source type and, for pictures drawn by
+networks, its properties of 2025 for the system, its version and the prompt (IPTC Photo Metadata Standard
+2025.1); Dublin Core's description; XMP's creator tool. The rest is in a namespace of this project.
+docs/generators.md lists them all. Packets are read from PNG, JPEG and WebP without decoding pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from xml.sax.saxutils import escape
 
 from evenface.errors import UserError
 
-#: IPTC's vocabulary of digital source types; the codes that are given here, and their meaning there in short.
+#: IPTC's vocabulary of digital source types; below are the used codes and, in short, their meaning.
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 #: Purely by an algorithm, not based on sampled training data.
 ALGORITHMIC = VOCABULARY + "algorithmicMedia"
@@ -31,11 +30,11 @@ EDITED = VOCABULARY + "compositeWithTrainedAlgorithmicMedia"
 COMPOSITE_SYNTHETIC = VOCABULARY + "compositeSynthetic"
 #: Several elements, whatever they are.
 COMPOSITE = VOCABULARY + "composite"
-#: What a part says of the pictures it makes -> their digital source type.
+#: ``source_type`` of a part -> digital source type of its pictures.
 OF_PARTS = {"algorithmic": ALGORITHMIC, "trained": TRAINED, "edited": EDITED}
 SOURCE_TYPES = (ALGORITHMIC, TRAINED, EDITED, COMPOSITE_SYNTHETIC, COMPOSITE)
 
-#: Namespaces by the prefix they are written with. Ours is an identifier only; nothing is to be found there.
+#: Prefix -> namespace. Ours is only an identifier, not a web page.
 NAMESPACES = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "dc": "http://purl.org/dc/elements/1.1/",
@@ -44,10 +43,11 @@ NAMESPACES = {
     "evenface": "urn:uuid:2cc91e5e-379c-4591-a53b-cf4e9dbdbc74#",
 }
 
-#: Longest packet in bytes that is written, and that is read: a JPEG file takes 65,502. The gap is room for steps.
+#: Longest packet, in bytes, that is written, and that is read. A JPEG file has room for 65,502. The difference leaves
+#: room for further steps.
 WRITTEN, READ = 64_000, 65_502
 
-#: What XML 1.0 has no way to write.
+#: Characters that XML 1.0 cannot hold.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PNG, _JPEG, _PNG_KEY = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"XML:com.adobe.xmp\0"
 _JPEG_KEY = b"http://ns.adobe.com/xap/1.0/\0"
@@ -56,12 +56,12 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an image says about itself; all but ``source_type`` may be empty.
+    """An image's metadata; all fields but ``source_type`` may be empty.
 
-    ``source_type`` is an address of IPTC's vocabulary; ``tool`` the program; ``prompt`` what was asked
-    for; ``model`` the weights'
-    name where a network drew; ``seed`` a number as text; ``recipe`` the digest of its prompt's recipe; ``image_id`` that of the
-    shard's table; ``provenance`` JSON of the generator; ``steps`` what was done to the picture since.
+    ``source_type`` is an address of IPTC's vocabulary; ``tool`` is the program; ``prompt`` is what was asked for;
+    ``model`` is the name of the weights, if a network drew the picture; ``seed`` is a number as text; ``recipe`` is
+    the digest of its prompt's recipe; ``image_id`` is that of the shard's table; ``provenance`` is JSON from the
+    generator; ``steps`` says what was done to the picture afterwards.
     """
 
     source_type: str
@@ -78,11 +78,11 @@ class Metadata:
     steps: tuple[str, ...] = ()
 
     def after(self, step: str) -> Metadata:
-        """The same image after one more step, such as ``framed celeba``."""
+        """The metadata after one more step, such as ``framed celeba``."""
         return replace(self, steps=(*self.steps, step))
 
     def text(self) -> dict[str, str]:
-        """The chief fields by the keywords of PNG text chunks, for programs that read no XMP."""
+        """The main fields by keywords of PNG text chunks, for programs that do not read XMP."""
         chunks = {
             "DigitalSourceType": self.source_type,
             "Software": self.tool,
@@ -93,9 +93,9 @@ class Metadata:
         return {key: value for key, value in chunks.items() if value}
 
     def packet(self) -> bytes:
-        """The XMP packet, UTF-8. UserError for characters no XML can hold, and for more than 64,000 bytes.
+        """The XMP packet, UTF-8. UserError for characters that XML cannot hold, and for more than 64,000 bytes.
 
-        ``provenance`` is left out where the packet would be too long with it: the shard's table has it.
+        ``provenance`` is left out if the packet would be too long with it; the shard's table has it.
         """
         for field in fields(self):
             value = getattr(self, field.name)
@@ -164,7 +164,7 @@ def _escape(text: str) -> str:
 
 
 def source_type(code: str) -> str:
-    """The address of a digital source type that generators may claim, given by it or by its last part."""
+    """The address of a digital source type that generators may use, given by the address or its last part."""
     address = code if code.startswith(VOCABULARY) else VOCABULARY + code
     if address not in SOURCE_TYPES:
         raise ValueError(f"digital source type {code!r} is not one of {', '.join(SOURCE_TYPES)}")
@@ -172,10 +172,10 @@ def source_type(code: str) -> str:
 
 
 def composed(parts: Iterable[Metadata | None], tool: str, step: str) -> Metadata:
-    """Metadata of a picture that shows several others, such as a contact sheet; None for parts that say nothing.
+    """Metadata of a picture that shows several others, such as a contact sheet. ``parts`` may contain None.
 
-    Generator, model and negative prompt are kept where all parts agree. Pictures by algorithms alone make
-    a picture of that kind; one picture from a network makes it a composite with synthetic elements.
+    Generator, model and negative prompt are kept if all parts agree. If all parts are by algorithms alone, so is the
+    whole; with one picture from a network, it is a composite with synthetic elements.
     """
     known = [part or Metadata("") for part in parts]
 
@@ -193,11 +193,10 @@ def composed(parts: Iterable[Metadata | None], tool: str, step: str) -> Metadata
 
 
 def read(data: bytes, reference: str = "image") -> Metadata | None:
-    """What an encoded image says about itself; None for one that states no digital source type.
+    """The metadata of an encoded image; None if it does not state a digital source type.
 
-    No pixel is decoded. A packet longer than 65,502 bytes, one with a document type (and so with any
-    entity), one nested deeper than 32 elements and one that is no XML are refused with a UserError
-    naming ``reference``.
+    Pixels are not decoded. A UserError naming ``reference`` refuses a packet that is longer than 65,502 bytes,
+    has a document type (and with it possibly entities), is nested deeper than 32 elements, or is not XML.
     """
     try:
         packet = find_packet(data)
@@ -212,7 +211,7 @@ def read(data: bytes, reference: str = "image") -> Metadata | None:
 
 
 def shown(said: Metadata) -> dict[str, str]:
-    """The fields that say something, as text for a terminal: what cannot be printed is written as its code."""
+    """The fields that are not empty, as text for a terminal; unprintable characters are written as codes."""
     values = {f.name: getattr(said, f.name) for f in fields(said)}
     texts = {name: "; ".join(value) if isinstance(value, tuple) else value for name, value in values.items()}
     return {
@@ -223,7 +222,7 @@ def shown(said: Metadata) -> dict[str, str]:
 
 
 def find_packet(data: bytes) -> bytes | None:
-    """The first XMP packet of a PNG, JPEG or WebP file; None where there is none. ValueError when it is too long."""
+    """The first XMP packet of a PNG, JPEG or WebP file, or None. ValueError when it is too long."""
     if data.startswith(_PNG):
         packet = _of_png(data)
     elif data.startswith(_JPEG):

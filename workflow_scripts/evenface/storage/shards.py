@@ -1,7 +1,7 @@
 """Image shards: one tar file with the recipe that made it, its images, and one row each.
 
 Members in order: ``recipe.json``, ``images/<name>`` ..., ``table.parquet``. Times, owners and
-modes are fixed, so that equal content gives equal bytes.
+modes are fixed, so equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _NO_ROWS = pa.schema([("image_id", pa.string()), ("member", pa.string())])
 
-#: Python's types of a row's values as those of a table's columns.
+#: Python type of a row's values -> type of the table's column.
 _TYPES = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
 
 
@@ -55,9 +55,9 @@ def write_shard(
 ) -> None:
     """Write a shard atomically.
 
-    ``images`` yields (file name, encoded bytes) and may be a generator that is consumed while the
-    file grows. The table has the columns ``image_id`` and ``member`` (the file name), also where there
-    is no image, plus provenance; pass either ``table``, or ``rows``, a list the generator fills as it goes.
+    ``images`` yields (file name, encoded bytes); a generator is consumed while the file grows. The table has
+    the columns ``image_id`` and ``member`` (the file name), even without images, and provenance. Pass either
+    ``table``, or ``rows``, a list that the generator fills meanwhile.
     """
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.GNU_FORMAT) as archive:
         _add(archive, "recipe.json", json.dumps(recipe or {}, indent=1).encode() + b"\n")
@@ -148,16 +148,16 @@ def _table(archive: Archive, path: str | os.PathLike, **options: Any) -> pa.Tabl
 def read_rows(
     path: str | os.PathLike, columns: Sequence[str] = (), optional: Sequence[str] = ()
 ) -> tuple[pa.Table, dict[str, Any]]:
-    """A shard's recipe, and image_id, member, ``columns`` and, where there, ``optional`` of its table.
+    """A shard's recipe, and image_id, member, ``columns`` and existing ``optional`` columns of its table.
 
-    It takes a third of the time of :func:`read_shard`. Raises UserError as that does.
+    It takes a third of the time of :func:`read_shard`. Raises UserError in the same cases.
     """
     archive, recipe = _opened(path)
     return _table(archive, path, columns=("image_id", "member", *columns), optional=optional), recipe
 
 
 def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
-    """A shard's recipe, which is all that is read of it. Raises UserError as :func:`read_shard` does."""
+    """A shard's recipe; nothing else is read. Raises UserError as :func:`read_shard` does."""
     try:
         with tarfile.open(path, "r:") as archive:
             first = archive.next()
@@ -182,5 +182,5 @@ def reference_of(path: str | os.PathLike, name: str) -> str:
 
 
 def read_shard(path: str | os.PathLike) -> Shard:
-    """Open a shard; raises UserError naming the file when it is no complete shard."""
+    """Open a shard; UserError naming the file when it is not a complete shard."""
     return Shard(path)

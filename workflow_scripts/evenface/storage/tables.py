@@ -1,4 +1,4 @@
-"""Parquet tables that say what they are: a kind, a schema version and where they came from."""
+"""Parquet tables that state their kind, their schema version and their origin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evenface.storage.atomic import atomic_path
 if TYPE_CHECKING:
     import pandas as pd  # imported by those who use frames: it takes longer than all the rest of a small job
 
-#: Raised whenever a reader of an older table would misread it.
+#: Version of the tables; raise it whenever an older table would be misread.
 SCHEMA_VERSION = 1
 
 _KEY = b"evenface"
@@ -31,9 +31,9 @@ def _encode(frame: pd.DataFrame | pa.Table, kind: str, meta: dict[str, Any] | No
 
 
 def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows of plain values as a table; NaN, and what a row lacks, become null.
+    """Rows of plain values as a table; NaN and missing values become null.
 
-    Through JSON, since the first array that pyarrow makes of Python's values imports pandas.
+    It goes through JSON, because pyarrow imports pandas when it first makes an array of Python values.
     """
     if not rows:
         return schema.empty_table()
@@ -69,10 +69,10 @@ def read_arrow(
     required: Iterable[str] = (),
     optional: Sequence[str] = (),
 ) -> pa.Table:
-    """Read a Parquet table (a path or a binary file object): ``columns``, by default all, and ``optional`` where there.
+    """Read ``columns`` (by default all) and existing ``optional`` columns of a Parquet table: a path or a binary file.
 
-    Raises UserError naming the file when it is missing, is no Parquet file, or lacks a column of
-    ``columns`` or ``required``; MachineError where it could not be read.
+    Raises UserError naming the file when it is missing, is not a Parquet file, or lacks a column of
+    ``columns`` or ``required``; MachineError if it could not be read.
     """
     name = path if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "table")
     try:
@@ -97,17 +97,17 @@ def read_table(
 
 
 def read_tables(paths: Iterable[str | os.PathLike], *, columns: list[str] | None = None) -> pd.DataFrame:
-    """Several tables of the same columns, one after the other. Many small ones take a sixth of the time of read_table."""
+    """Several tables of the same columns, concatenated. For many small tables, six times as fast as read_table."""
     return concat_arrow([read_arrow(path, columns=columns) for path in paths])
 
 
 def concat_arrow(tables: Sequence[pa.Table]) -> pd.DataFrame:
-    """Tables of the same columns, one after the other, as a frame."""
+    """Tables of the same columns, concatenated, as a frame."""
     return pa.concat_tables(tables, promote_options="permissive").to_pandas()
 
 
 def table_meta(path: str | os.PathLike) -> dict[str, Any]:
-    """The header written by :func:`write_table` ({} for a Parquet file of other origin)."""
+    """The header written by :func:`write_table`; {} for other Parquet files."""
     return json.loads(_schema(path)[1].get(_KEY, b"{}"))
 
 

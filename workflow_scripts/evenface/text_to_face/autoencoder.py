@@ -1,4 +1,4 @@
-"""The autoencoder: faces to a small grid of latents of unit variance, and back."""
+"""The autoencoder: from faces to a small grid of latents with unit variance, and back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from evenface.training.session import Session, write_history
 from evenface.training.settings import resolve
 from evenface.training.steps import StepBatch, StepMethod
 
-#: The settings that are the network's shape.
+#: Settings that decide the network's shape.
 SHAPE = ("channels", "latent_channels", "layers")
 
-#: Faces over which the spread of the latents is measured.
+#: Number of faces on which the spread of the latents is measured.
 _MEASURED = 2048
 
 
@@ -45,14 +45,14 @@ def divergence(mean: Tensor, logvar: Tensor) -> Tensor:
 
 
 def mirrored(pixels: np.ndarray, generator: torch.Generator) -> np.ndarray:
-    """``pixels`` (N, H, W, 3) with about half of the pictures turned over."""
+    """``pixels`` (N, H, W, 3) with about half of the pictures mirrored."""
     turned = torch.rand(len(pixels), generator=generator).numpy() < 0.5
     pixels[turned] = pixels[turned, :, ::-1]
     return pixels
 
 
 class Autoencoding(StepMethod):
-    """Faces to latents and back: likeness of the pictures, and how far latents are from a standard normal."""
+    """Faces to latents and back. The loss is the likeness of the pictures, and the latents' distance from N(0, 1)."""
 
     def __init__(self, session: Session, network: nn.Module, pictures: Pictures, settings: AutoencoderSettings):
         super().__init__(session, {"autoencoder": network}, np.flatnonzero(~pictures.held_out), settings)
@@ -89,7 +89,7 @@ def train_autoencoder(
     """Train on the pictures that are not held out, and write the averaged weights (safetensors) to ``out``.
 
     The written network's latents have mean 0 and variance 1 per channel. The folder ``out`` with suffix
-    ``.partial`` holds the state of the training, which goes on when it is called again for more steps.
+    ``.partial`` holds the state of the training, which continues when it is called again for more steps.
     """
     settings = resolve(AutoencoderSettings, settings, "text_to_face.autoencoder")
     session = Session(out, settings, seed=seed, threads=threads, device=device, label="autoencoder")
@@ -125,8 +125,8 @@ def decode(network: nn.Module, latents: Tensor, device: str = "cpu", *, batch_si
 def standardise(network: nn.Module, pixels: np.ndarray, device: str = "cpu") -> None:
     """Give the latents of ``pixels`` mean 0 and variance 1 per channel, without changing what they decode to.
 
-    The shift and the scale are taken into the 1x1 convolutions on either side of the latents, since a
-    Stable Diffusion pipeline knows only one factor for all channels.
+    The 1x1 convolutions on either side of the latents take the shift and the scale, because a Stable Diffusion
+    pipeline has only one factor for all channels.
     """
     latents = encode(network, pixels, device)
     mean = latents.mean((0, 2, 3)).to(device)

@@ -1,8 +1,8 @@
-"""Captions of training faces: what is true of a face, in the words of prompts.
+"""Captions of training faces: the truth about a face, in the words of prompts.
 
-Most captions follow the project's own template. The others say the same in other orders and words, which teaches
-the model words instead of positions. Everything a caption says is true of its face. Captions leave out what is
-undefined (such as hair between two colours), and sometimes what is known.
+Most captions follow the project's own template. The others say the same in other orders and words, which teaches the
+model words instead of positions. Everything that a caption says is true. Captions leave out what is undefined (such as
+hair between two colours), and sometimes what is known.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from evenface.taxonomy import HAIR_COLOURS, UNKNOWN
 
-#: Words for a level, the template's own first.
+#: Words for a level; the template's own comes first.
 LEVEL_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "gender": {"female": ("woman", "lady", "female person"), "male": ("man", "gentleman", "male person")},
     "age": {"young": ("young", "youthful"), "middle_aged": ("middle-aged",), "senior": ("elderly", "senior", "old")},
@@ -25,12 +25,12 @@ LEVEL_WORDS: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
-#: Hair colours as adjectives, the template's own first.
+#: Hair colours as adjectives; the template's own comes first.
 HAIR_WORDS: dict[str, tuple[str, ...]] = {
     "black": ("black",), "blond": ("blond", "blonde"), "brown": ("brown",), "gray": ("gray", "grey"),
 }  # fmt: skip
 
-#: Phrases for an attribute that is present, the template's own first.
+#: Phrases for an attribute that is present; the template's own comes first.
 TRAIT_PHRASES: dict[str, tuple[str, ...]] = {
     "Smiling": ("smiling", "a smile"),
     "Eyeglasses": ("eyeglasses", "glasses"),
@@ -61,17 +61,17 @@ TRAIT_PHRASES: dict[str, tuple[str, ...]] = {
     "Sideburns": ("sideburns",),
 }
 
-#: Attributes that go without saying of the other gender.
+#: Attributes that captions do not mention for the other gender.
 _SAID_OF = {"No_Beard": "male", "Receding_Hairline": "male"}
 
-#: Words about the photograph; faces and photographs do not differ in them, so that they come to mean nothing.
+#: Words about the photograph. They are used for all faces alike, so the model learns to ignore them.
 STYLE_WORDS: tuple[str, ...] = (
     "high quality", "highly detailed", "sharp focus", "studio lighting", "natural light", "soft light", "8k", "4k", "hd",
     "realistic", "photorealistic", "professional photography", "plain background", "blurred background", "looking at camera",
     "front view", "centered", "color photo", "raw photo", "dslr", "bokeh", "cinematic", "beautiful", "neutral expression",
 )  # fmt: skip
 
-#: What negative prompts ask to avoid; as words about the photograph, they come to mean nothing.
+#: Words that negative prompts use. As words about the photograph, the model learns to ignore them.
 NEGATIVE_WORDS: tuple[str, ...] = (
     "deformed", "disfigured", "drawing", "cartoon", "cgi", "render", "blurry", "3d", "sketch", "painting", "illustration",
     "anime", "low quality", "worst quality", "bad anatomy", "ugly", "distorted", "mutated", "extra limbs", "watermark",
@@ -81,7 +81,7 @@ NEGATIVE_WORDS: tuple[str, ...] = (
 
 #: Shares: a fact is left out; a trait that is present is mentioned; words of style are added.
 FORGOTTEN, MENTIONED, STYLED = 0.06, 0.8, 0.15
-#: At most so many traits in one caption.
+#: Largest number of traits in one caption.
 _MOST_TRAITS = 3
 
 
@@ -93,7 +93,7 @@ def _one(random: np.random.Generator, choices: Sequence[str], first: float = 0.6
 
 
 def facts(truth: Mapping[str, Any]) -> tuple[dict[str, str], str, list[str]]:
-    """What a caption may say: levels that are known, the hair colour ("" if undefined), traits that are present."""
+    """What a caption may say: known levels, the hair colour ("" if undefined), and traits that are present."""
     labels = truth["attributes"]
     levels = {d: truth[d] for d in LEVEL_WORDS if truth[d] != UNKNOWN}
     colours = [colour for colour, name in HAIR_COLOURS.items() if labels[name] == 1]
@@ -108,9 +108,9 @@ def caption(truth: Mapping[str, Any], random: np.random.Generator) -> str:
     levels, colour, traits = facts(truth)
     words = {d: _one(random, LEVEL_WORDS[d][level]) for d, level in levels.items() if random.random() >= FORGOTTEN}
     hair = _one(random, HAIR_WORDS[colour]) if colour and random.random() >= FORGOTTEN else ""
-    said = [name for name in traits if random.random() < MENTIONED]
-    order = random.permutation(len(said))[:_MOST_TRAITS]
-    phrases = [_one(random, TRAIT_PHRASES[said[i]]) for i in order]
+    mentioned = [name for name in traits if random.random() < MENTIONED]
+    order = random.permutation(len(mentioned))[:_MOST_TRAITS]
+    phrases = [_one(random, TRAIT_PHRASES[mentioned[i]]) for i in order]
     if random.random() < STYLED:
         phrases += [STYLE_WORDS[i] for i in random.permutation(len(STYLE_WORDS))[: 1 + int(random.integers(3))]]
     form = _template if random.random() < 0.5 else _FORMS[int(random.integers(len(_FORMS)))]
@@ -118,7 +118,7 @@ def caption(truth: Mapping[str, Any], random: np.random.Generator) -> str:
 
 
 def neutral_text(random: np.random.Generator) -> str:
-    """Text that says nothing of a face, for the steps in which the model learns to draw any: often none at all."""
+    """Text that says nothing about a face (often empty), for steps in which the model learns to draw any face."""
     if random.random() < 0.6:
         return ""
     pool = NEGATIVE_WORDS if random.random() < 0.8 else STYLE_WORDS
@@ -174,14 +174,14 @@ _FORMS: tuple[Callable[[_Words, str, Sequence[str]], str], ...] = (_photo, _hair
 
 
 def words_of_captions() -> list[str]:
-    """Every word that captions and neutral texts use, lower case, sorted: what the tokenizer must know."""
+    """Every word of captions and neutral texts, in lower case and sorted. The tokenizer must know them."""
     texts = [*STYLE_WORDS, *NEGATIVE_WORDS, *_FIXED]
     texts += [word for levels in LEVEL_WORDS.values() for choices in levels.values() for word in choices]
     texts += [word for choices in (*HAIR_WORDS.values(), *TRAIT_PHRASES.values()) for word in choices]
     return sorted({word for text in texts for word in text.lower().split()})
 
 
-#: The words of the forms themselves, and of their neighbours in prompts that people write.
+#: Words of the captions' forms, and similar words in prompts that people write.
 _FIXED: tuple[str, ...] = (
     "portrait photo of a an with hair haired and person people face close-up headshot photograph picture image the in on "
     "wearing having his her who is has full beard hat bald girl boy adult skin eyes nose mouth lips smile happy serious sad "

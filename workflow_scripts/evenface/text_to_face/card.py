@@ -1,4 +1,4 @@
-"""The model's card: what it is, what it was trained on, how it was made, what it must not be used for."""
+"""The model card: what the model is, what it was trained on, how it was made, and what not to use it for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ workflow works; conclusions about real faces do not follow from its pictures.
 
 
 def write_card(recipe: Mapping[str, Any], parameters: int) -> str:
-    """The card of a model trained by ``recipe`` with so many ``parameters``."""
+    """The card of a model that was trained by ``recipe`` and has ``parameters`` parameters."""
     settings = recipe["settings"]
     denoiser = settings["denoiser"]
     return _TEXT.format(

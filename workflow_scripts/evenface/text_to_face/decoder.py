@@ -1,4 +1,4 @@
-"""The decoder, trained on after the latents are fixed: it may take its time while the denoiser learns."""
+"""The decoder, which is trained further after the latents are fixed, independently of the denoiser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from evenface.training.steps import StepBatch, StepMethod
 
 
 class Decoding(StepMethod):
-    """Latents, with a little noise since the denoiser's are never exact, to pictures."""
+    """Latents to pictures. A little noise is added, because the denoiser's latents are never exact."""
 
     def __init__(
         self, session: Session, network: nn.Module, pictures: Pictures, latents: Latents, settings: DecoderSettings
@@ -63,9 +63,9 @@ def train_decoder(
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Train the decoder of the autoencoder ``weights`` on, and write the whole autoencoder to ``out``.
+    """Train the decoder of the autoencoder ``weights`` further, and write the whole autoencoder to ``out``.
 
-    ``latents`` are those of ``pictures``, row by row, and ``digest`` is theirs. The encoder stays as it is.
+    ``latents`` are those of ``pictures``, row by row; ``digest`` is the latents' digest. The encoder does not change.
     """
     if len(latents.values) != len(pictures.pixels):
         raise UserError(

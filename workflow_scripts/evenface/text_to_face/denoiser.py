@@ -1,4 +1,4 @@
-"""The denoiser and its text encoder, trained together from nothing."""
+"""The denoiser and its text encoder, trained together from scratch."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
 
 
 class Denoising(StepMethod):
-    """Velocity of noisy latents, with a caption for most faces."""
+    """Predicts the velocity of noisy latents, with a caption for most faces."""
 
     def __init__(
         self, session: Session, networks: Mapping[str, nn.Module], tokenizer: CLIPTokenizer, latents: Latents,
@@ -71,12 +71,12 @@ class Denoising(StepMethod):
         return mixed, velocity, times, weights_of(self.shares[times], self.loop.gamma), ids
 
     def loss_of(self, batch: StepBatch) -> tuple[Tensor, dict[str, float]]:
-        """Weighted mean squared error of the velocities; ``velocity`` is the plain one."""
+        """Weighted mean squared error of the velocities; ``velocity`` is the unweighted error."""
         mixed, velocity, times, weights, ids = (part.to(self.session.device) for part in batch.content)
         with autocast(self.session.device, self.session.precision):
-            told = self.networks["text_encoder"](ids).last_hidden_state
+            states = self.networks["text_encoder"](ids).last_hidden_state
             mixed = mixed.contiguous(memory_format=torch.channels_last)
-            answer = self.networks["unet"](mixed, times, told).sample
+            answer = self.networks["unet"](mixed, times, states).sample
         errors = (answer.float() - velocity).square().mean((1, 2, 3))
         return (weights * errors).mean(), {"velocity": float(errors.detach().mean())}
 

@@ -1,4 +1,4 @@
-"""The noise process: velocity prediction with a last step that is nothing but noise."""
+"""The noise process: velocity prediction, with a last step of pure noise."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: As a scheduler of diffusers takes them. Signal is 0 at the last step, so that sampling from pure noise is what was
-#: trained (Lin et al., WACV 2024); "trailing" spacing starts there.
+#: Settings of diffusers' scheduler. The signal is 0 at the last step, so training includes sampling from pure noise
+#: (Lin et al., WACV 2024); "trailing" spacing starts there.
 NOISE: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -29,7 +29,7 @@ def signal_shares() -> Tensor:
 
 
 def spread_steps(count: int, generator: torch.Generator) -> Tensor:
-    """Steps int64 (count,) spread evenly over the process from a random start: less noise in the loss than by lot."""
+    """Steps int64 (count,), spread evenly from a random start; the loss is less noisy than with independent steps."""
     places = (torch.arange(count) + torch.rand(1, generator=generator)) / count
     return (places * NOISE["num_train_timesteps"]).long()
 
@@ -43,8 +43,8 @@ def noisy(latents: Tensor, noise: Tensor, shares: Tensor) -> tuple[Tensor, Tenso
 def weights_of(shares: Tensor, gamma: float) -> Tensor:
     """Weight (N,) of the squared velocity error: 1 while the signal is weak, falling where its ratio passes ``gamma``.
 
-    Min-SNR weighting (Hang et al., ICCV 2023) with 1 added to the clipped ratio: without it the last
-    steps, whose ratio is 0, would not be trained at all.
+    Min-SNR weighting (Hang et al., ICCV 2023), with 1 added to the clipped ratio. Without this, the last steps, whose
+    ratio is 0, would not be trained at all.
     """
     ratio = shares / (1 - shares).clamp(min=1e-8)
     return (ratio.clamp(max=gamma) + 1) / (ratio + 1)

@@ -1,4 +1,4 @@
-"""Does the text-to-face model obey its prompts? Read by the annotator trained here, and a sheet to look at."""
+"""Measures whether the text-to-face model obeys its prompts, by the annotator trained here; and a contact sheet."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ CATALOGUE: dict[str, Any] = {
 }  # fmt: skip
 
 
-#: Faces drawn together at most.
+#: Largest number of faces that are drawn together.
 _BATCH = 12
 
 
 def wanted_hair(prompt: Prompt) -> str:
-    """The hair colour a prompt of the catalogue asks for."""
+    """The hair colour that a prompt of the catalogue asks for."""
     return next(colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1)
 
 
 def as_annotated(picture: np.ndarray) -> np.ndarray:
-    """A picture of the model framed as aligned CelebA, uint8 (218, 178, 3): it draws the eyes where it was taught."""
+    """A picture of the model, framed as aligned CelebA, uint8 (218, 178, 3); the model draws the eyes at fixed places."""
     taught = framing(picture.shape[0])
     half = taught.eye_distance / 2
     eyes = np.array([[taught.eye_x - half, taught.eye_y], [taught.eye_x + half, taught.eye_y]])
@@ -61,10 +61,10 @@ def as_annotated(picture: np.ndarray) -> np.ndarray:
 
 
 def obedience(prompts: Sequence[Prompt], answers: pd.DataFrame) -> pd.DataFrame:
-    """How often the annotator sees what was asked for: a row per dimension and level, ``all`` for its whole.
+    """How often the annotator sees what was asked for: a row per dimension and level; ``all`` is the whole dimension.
 
-    ``obeyed`` is the share whose level, or label of the hair colour, is the one asked for; ``best`` (hair
-    only) the share in which the colour asked for scores highest.
+    ``obeyed`` is the share of faces whose level, or hair colour label, is the requested one. ``best`` (only for hair)
+    is the share in which the requested colour has the highest score.
     """
     colours = list(HAIR_COLOURS)
     scores = answers[[f"score_{HAIR_COLOURS[c]}" for c in colours]].to_numpy()
@@ -103,7 +103,7 @@ def evaluate(
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Draw ``images`` faces over the catalogue, and write what the annotator reads (CSV) and a contact sheet (JPEG).
+    """Draw ``images`` faces over the catalogue; write the annotator's results (CSV) and a contact sheet (JPEG).
 
     ``settings`` has ``images``, ``steps`` and ``guidance``; ``annotator`` is the model of ``trained_here``.
     """
@@ -115,7 +115,7 @@ def evaluate(
             f"{annotator}: this annotator does not read {unread[0]}; add it to annotation.trained_here.attributes"
         )
     catalogue = factorial(CATALOGUE, seed=seed)
-    # One prompt after the other: what is drawn together has one prompt.
+    # One prompt after the other: faces that are drawn together have the same prompt.
     prompts = sorted((catalogue[i % len(catalogue)] for i in range(settings["images"])), key=catalogue.index)
     together = min(max(settings["images"] // len(catalogue), 1), _BATCH)
     how = {key: settings[key] for key in ("steps", "guidance")}
@@ -142,5 +142,5 @@ def evaluate(
         cell = Cell(levels["ethnicity"], levels["age"], levels["gender"], wanted_hair(prompt))
         faces.setdefault(cell, picture)
     write_csv(numbers, table)
-    said = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
-    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=said))
+    sheet_meta = sheet_metadata([Metadata(TRAINED, generator="text_to_face")])
+    write_bytes(sheet, encode_jpeg(draw_sheet(faces, 132), quality=88, subsampling=0, metadata=sheet_meta))

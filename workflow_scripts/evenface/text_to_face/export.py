@@ -26,7 +26,7 @@ from evenface.training.settings import resolve
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
 
-#: The largest folder that may go into the repository, in bytes.
+#: Size limit, in bytes, for a folder in the repository.
 LARGEST = 40_000_000
 
 
@@ -69,7 +69,7 @@ def export_pipeline(
     denoiser_weights: str | os.PathLike,
     out: str | os.PathLike,
 ) -> None:
-    """Write the folder ``out``: what diffusers loads, in float16, and the card as ``README.md``.
+    """Write the folder ``out``, which diffusers can load: float16 weights, and the card as ``README.md``.
 
     ``recipe`` has ``seed``, ``renderer`` and ``settings``. The folder appears as a whole.
     UserError when it is larger than ``LARGEST``.
@@ -89,7 +89,7 @@ def export_pipeline(
 
 
 def _forget_origins(folder: Path) -> None:
-    """Take out of the configurations where on this machine their parts were loaded from."""
+    """Remove the machine's paths from which parts were loaded from the configurations."""
     for path in sorted(folder.rglob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and "_name_or_path" in content:

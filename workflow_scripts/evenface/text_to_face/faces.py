@@ -1,8 +1,8 @@
-"""The training faces: who is drawn, how they are framed, and the shards they are kept in.
+"""The training faces: who is drawn, how faces are framed, and the shards that hold them.
 
-Every cell of ethnicity, gender, age and hair colour has the same number of faces. Beyond its cell a
-face varies as the renderer's population does, and often shows one or two traits of the prompt
-vocabulary on purpose, because by chance alone most of them are rare.
+Every cell of ethnicity, gender, age and hair colour has the same number of faces. Within a cell, faces vary like the
+renderer's population. Many faces get one or two traits of the prompt vocabulary on purpose, because most traits are
+rare by chance.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 
-#: The demographic cells, in the order in which faces are dealt to them.
+#: The demographic cells, in the order in which faces are assigned to them.
 CELLS: tuple[tuple[str, str, str, str], ...] = tuple(
     itertools.product(DIMENSIONS["ethnicity"], DIMENSIONS["gender"], DIMENSIONS["age"], HAIR_COLOURS)
 )
 
-#: Side of the square that is drawn, in pixels of aligned CelebA, and where the eyes fall in it (share of its
-#: height from the top): close to the face, with room for high and long hair.
+#: Side of the drawn square, in pixels of aligned CelebA, and the place of the eyes in it (share of its height from the
+#: top): close to the face, with room for high and long hair.
 FIELD, EYE_HEIGHT = 180.0, 0.54
 
-#: Traits of the face that are asked for on purpose, and how often among them.
+#: Traits of the face that are added on purpose, with their relative frequencies.
 FACE_TRAITS: dict[str, float] = {
     "Smiling": 1.5, "Eyeglasses": 1.5, "Mouth_Slightly_Open": 1.0, "High_Cheekbones": 1.0, "Pointy_Nose": 1.0,
     "Big_Lips": 1.0, "Chubby": 1.0, "Narrow_Eyes": 1.0, "Big_Nose": 0.5, "Oval_Face": 0.5, "Double_Chin": 0.4,
     "Bags_Under_Eyes": 0.4, "Bushy_Eyebrows": 0.5, "Arched_Eyebrows": 0.5, "Rosy_Cheeks": 0.4, "Pale_Skin": 0.4,
 }  # fmt: skip
 
-#: The same for hair, beard and make-up, which not every gender wears here.
+#: The same for hair, beard and make-up, by gender.
 STYLE_TRAITS: dict[str, dict[str, float]] = {
     "female": {"Bangs": 1, "Straight_Hair": 1, "Wavy_Hair": 1, "Wearing_Lipstick": 0.7, "Heavy_Makeup": 0.7},
     "male": {
@@ -53,7 +53,7 @@ STYLE_TRAITS: dict[str, dict[str, float]] = {
     },
 }  # fmt: skip
 
-#: Shares of faces with a trait of each kind.
+#: Shares of faces that get a trait of each kind.
 FACE_TRAIT_SHARE, STYLE_TRAIT_SHARE = 0.6, 0.4
 
 
@@ -68,11 +68,11 @@ class Wanted:
 
 
 def wanted(index: int, seed: int) -> Wanted:
-    """Face ``index`` of the endless series of ``seed``; any 72 in a row have one face of each cell."""
+    """Face ``index`` of the endless series of ``seed``; any 72 in a row contain one face of each cell."""
     ethnicity, gender, age, hair = CELLS[index % len(CELLS)]
     own = seed_from(seed, "text to face", index)
     random = np.random.Generator(np.random.PCG64(seed_from(own, "traits")))
-    # A hat would hide the hair, whose colour is the first thing a prompt asks for.
+    # A hat would hide the hair, and every prompt asks for its colour.
     attributes = {HAIR_COLOURS[hair]: 1, "Wearing_Hat": -1}
     kinds = ((FACE_TRAITS, FACE_TRAIT_SHARE), (STYLE_TRAITS[gender], STYLE_TRAIT_SHARE))
     for weights, share in kinds:
@@ -139,7 +139,7 @@ def render_faces(
                     "truth": json.dumps(kept, sort_keys=True),
                 }
             )
-            said = Metadata(
+            metadata = Metadata(
                 ALGORITHMIC,
                 tool=f"evenface {__version__}, training face of the text-to-face model",
                 generator="parametric",
@@ -147,7 +147,7 @@ def render_faces(
                 seed=str(request.seed),
                 image_id=f"text_to_face/{index}",
             )
-            yield member, encode_jpeg(image, 95, subsampling=0, metadata=said)
+            yield member, encode_jpeg(image, 95, subsampling=0, metadata=metadata)
 
     recipe = {"seed": seed, "part": part, "settings": dict(settings)}
     write_shard(out, images(), recipe=recipe, rows=rows)

@@ -1,4 +1,4 @@
-"""The training faces as latents, computed once: what the denoiser is trained on."""
+"""The training faces as latents, which are computed once; the denoiser is trained on them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def encode_pictures(
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Write the latents of all pictures (safetensors) to ``out``, and what is true of each (Parquet) to ``table``."""
+    """Write the latents of all pictures (safetensors) to ``out``, and the truth about each (Parquet) to ``table``."""
     import torch
     from safetensors.torch import save
 

@@ -17,9 +17,9 @@ from evenface.storage.shards import read_shard
 
 @dataclass(frozen=True)
 class Pictures:
-    """Faces in the order of their index: ``pixels`` uint8 (N, size, size, 3), and what is true of each.
+    """Faces in the order of their index: ``pixels`` uint8 (N, size, size, 3), and the truth about each.
 
-    ``held_out`` marks those no stage is trained on; ``sha256`` is taken over the pixels.
+    ``held_out`` marks faces that no stage is trained on; ``sha256`` is the hash over the pixels.
     """
 
     pixels: np.ndarray
@@ -28,7 +28,7 @@ class Pictures:
     sha256: str
 
 
-#: One face in so many is held out, in runs of a whole round of cells.
+#: One face in this many is held out, in runs of a whole round of cells.
 HELD_OUT_EVERY = 40
 
 

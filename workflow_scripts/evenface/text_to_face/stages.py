@@ -1,4 +1,4 @@
-"""The stages of the training, from the files of one to the files of the next."""
+"""The stages of the training; each reads the files of the stage before."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def encoding_stage(
     threads: int,
     device: str,
 ) -> None:
-    """Shards and the autoencoder's weights to latents, and the table of what is true of them."""
+    """Shards and the autoencoder's weights to latents, and a table of the truth about them."""
     encode_pictures(
         _pictures(recipe, shards), recipe["settings"]["autoencoder"], weights, latents, table, threads=threads,
         device=runtime.choose_device(device),

@@ -1,7 +1,7 @@
-"""The model's tokenizer: CLIP's way of cutting text, with merges of its own few hundred words.
+"""The model's tokenizer: it cuts text as CLIP does, with merges for a few hundred words.
 
-Words of captions are one token each. Any other text becomes several tokens, down to its bytes; a
-prompt may use any word.
+Words of captions are one token each. Other text becomes several tokens, down to its bytes, so prompts may use any
+word.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
 def learn_merges(words: Iterable[str]) -> list[tuple[str, str]]:
     """Byte-pair merges that make each of ``words`` (ASCII, lower case) one token (Sennrich et al., 2016).
 
-    The most frequent pair first, the alphabetically first of equals; every word counts once.
+    The most frequent pair comes first; ties are in alphabetical order. Every word counts once.
     """
     pieces = sorted({piece for word in words for piece in _PIECE.findall(word)})
     split = [[*piece[:-1], piece[-1] + _LAST] for piece in pieces]
@@ -55,7 +55,7 @@ def _merged(symbols: Sequence[str], pair: tuple[str, str]) -> list[str]:
 
 
 def build_tokenizer(words: Iterable[str], tokens: int) -> CLIPTokenizer:
-    """A CLIPTokenizer that knows ``words``; texts are at most ``tokens`` long, the two marks included."""
+    """A CLIPTokenizer that knows ``words``; texts have at most ``tokens`` tokens, both marks included."""
     from transformers import CLIPTokenizer
 
     merges = learn_merges(words)
@@ -67,7 +67,7 @@ def build_tokenizer(words: Iterable[str], tokens: int) -> CLIPTokenizer:
 
 
 def save_tokenizer(words: Iterable[str], tokens: int, folder: str | os.PathLike) -> None:
-    """Write the tokenizer so that ``CLIPTokenizer.from_pretrained`` finds it, in the older form of two files too."""
+    """Write the tokenizer for ``CLIPTokenizer.from_pretrained``, also in the older form of two files."""
     words, folder = list(words), Path(folder)
     tokenizer = build_tokenizer(words, tokens)
     tokenizer.save_pretrained(folder)

@@ -13,7 +13,7 @@ from evenface.storage.atomic import write_bytes
 
 
 def save_weights(path: str | os.PathLike, parts: Mapping[str, nn.Module]) -> None:
-    """Write the weights of ``parts``, each tensor's name after its part's, as one safetensors file."""
+    """Write the weights of ``parts`` as one safetensors file; each tensor's name begins with its part's name."""
     from safetensors.torch import save
 
     state = nn.ModuleDict(parts).state_dict()
@@ -21,6 +21,6 @@ def save_weights(path: str | os.PathLike, parts: Mapping[str, nn.Module]) -> Non
 
 
 def load_weights(path: str | os.PathLike, parts: Mapping[str, nn.Module]) -> None:
-    """Read what :func:`save_weights` wrote into parts of the same shape, on the CPU; UserError naming what does not fit."""
+    """Load a file of :func:`save_weights` into parts of the same shapes, on the CPU; UserError naming what does not fit."""
     together = nn.ModuleDict(parts)
     fit(lambda: together, read_published(path), path)

@@ -1,8 +1,8 @@
 """Training of attribute classifiers and their predictions.
 
-``compose`` puts a run's training frame together, ``train`` fits and writes a classifier,
-``predict`` scores a faces table with it.
-Importing this package does not import torch; ``train`` and ``predict`` do when they are first used.
+``compose`` makes a run's training frame, ``train`` fits and writes a classifier, and ``predict``
+scores a faces table with it. Importing this package does not import torch; using ``train`` and
+``predict`` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compose", "predict", "train"]
 
-#: Raised when the same faces and settings give other classifiers, predictions, or MagFace networks.
+#: Raise a number when the same faces and settings give other classifiers, predictions, or MagFace networks.
 VERSIONS = {"training": 2, "predictions": 2, "recognition": 2}
 
 _HOME = {"compose": "composition", "predict": "prediction", "train": "fitting"}

@@ -1,4 +1,4 @@
-"""Training images changed by chance, and pixels as a network's input."""
+"""Random changes of training images, and pixels as a network's input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from evenface.networks.normalisation import normalise
 
 @dataclass(frozen=True)
 class Batch:
-    """Pixels uint8 (n, height, width, 3) of ``rows``, and what multiplies and shifts their channels on the device."""
+    """Pixels uint8 (n, height, width, 3) of ``rows``, and gains and offsets for their channels, applied on the device."""
 
     rows: np.ndarray
     pixels: np.ndarray
@@ -24,14 +24,14 @@ class Batch:
     offset: np.ndarray | None
 
 
-#: Changes one image, uint8 (rows, columns, 3), by chance.
+#: A random change of one image, uint8 (rows, columns, 3).
 Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def augment(
     pixels: np.ndarray, rows: np.ndarray, settings: Mapping[str, Any], seed: int, degrade: Degrade | None = None
 ) -> Batch:
-    """``pixels`` of ``rows`` mirrored, shifted, degraded and with a colour change as ``settings`` and ``seed`` say.
+    """``pixels`` of ``rows``, randomly mirrored, shifted, degraded and changed in colour, by ``settings`` and ``seed``.
 
     ``settings``: flip, shift and colour_jitter of ``EpochSettings``. ``pixels`` is overwritten.
     """

@@ -1,7 +1,7 @@
-"""MagFace: the class layer and loss that make the length of an embedding tell its quality.
+"""MagFace: the class layer and the loss. With them, the length of an embedding says how good the face is.
 
 Meng et al., MagFace, CVPR 2021. Own-class angles get a margin that grows with the embedding's length,
-and a regulariser pulls lengths up. Embeddings of faces that are easy to recognise become long.
+and a regulariser increases lengths. Embeddings of faces that are easy to recognise become long.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MagFaceLayer(nn.Module):
         if self.margin.kind == "cos":
             return cosines - self.margin.of(lengths)
         angle = self.margin.of(lengths)
-        # The floor spares an infinite slope where the cosine is exactly 1; float32 has none between.
+        # The floor avoids an infinite slope if the cosine is exactly 1; float32 has no values in between.
         sines = (1 - cosines**2).clamp(min=1e-12).sqrt()
         moved = cosines * angle.cos() - sines * angle.sin()
         if self.margin.easy:

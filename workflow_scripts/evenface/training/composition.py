@@ -1,4 +1,4 @@
-"""What a run is trained on: real faces, generated faces, or both in a declared ratio."""
+"""Composes the training set of a run: real faces, generated faces, or both in a given ratio."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from evenface.seeds import seed_from
 
 log = logging.getLogger("evenface")
 
-#: Shortfall of generated faces that is accepted: screening rejects some of what was planned.
+#: Accepted shortage of generated faces, as a share; screening rejects some of the planned ones.
 _TOLERANCE = 0.1
 
-#: Columns every faces table has beside its attributes.
+#: Columns that every faces table has besides its attributes.
 _COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", "gender", "age", "ethnicity")
 
 
 def draw_balanced(faces: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """``count`` rows of ``faces``, as equally many of every cell as possible, without replacement.
+    """``count`` rows of ``faces``, drawn without replacement; cells get numbers as equal as possible.
 
-    A cell with too few rows gives all of them, and the others give more. The rows of a cell come
-    in one random order that depends on the seed and the cell only. A larger draw therefore contains
-    a smaller one, up to rounding.
+    If a cell has too few rows, all of them are drawn, and the other cells give more. The rows of a cell have one
+    random order, which depends only on the seed and the cell. A larger draw therefore contains a smaller one, up to
+    rounding.
     """
     if count >= len(faces):
         return faces
@@ -35,7 +35,7 @@ def draw_balanced(faces: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     for cell, rows in faces.groupby(cell_of(faces)):
         random = np.random.Generator(np.random.PCG64(seed_from(seed, "draw", cell)))
         groups[str(cell)] = rows.sort_values("image_id").index.to_numpy()[random.permutation(len(rows))]
-    # Who gets one more when the count does not divide evenly is drawn too.
+    # When the count does not divide evenly, the cells that give one more are drawn too.
     cells = np.random.Generator(np.random.PCG64(seed_from(seed, "draw"))).permutation(sorted(groups))
     taken = dict.fromkeys(cells, 0)
     left = count
@@ -53,12 +53,12 @@ def draw_balanced(faces: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 def compose(faces_tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], seed: int) -> pd.DataFrame:
     """Training frame of one run: rows with split ``train`` and ``val``, and a column ``origin``.
 
-    ``faces_tables`` holds the faces tables ``real`` and ``synthetic`` as far as the run uses them;
-    ``run`` may set ``synthetic_per_real``, generated training faces per real one (None: all of
-    them), drawn balanced over cells. Validation rows are real where the run has real faces, so that
-    runs are compared on the same ones. A label one table does not define is undefined (0) there.
-    Raises UserError for a table without training or validation rows, repeated image ids, or more
-    generated faces asked for than there are.
+    ``faces_tables`` holds the faces tables ``real`` and ``synthetic``, if the run uses them. ``run`` may
+    set ``synthetic_per_real``, the number of generated training faces per real one (None: all of them);
+    they are drawn balanced over cells. Validation rows are real if the run has real faces, so that runs
+    are compared on the same faces. A label that one table does not have is undefined (0) there. Raises
+    UserError for a table without training or validation rows, for repeated image ids, and if more generated
+    faces are asked for than exist.
     """
     if not faces_tables:
         raise UserError("a run needs real faces, generated faces, or both; set real or synthetic in its entry of runs")

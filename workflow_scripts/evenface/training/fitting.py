@@ -1,4 +1,4 @@
-"""Train one attribute classifier and write it with all that is needed to use and to repeat it."""
+"""Trains one attribute classifier and writes it, with everything needed to use it and to repeat the training."""
 
 from __future__ import annotations
 
@@ -125,14 +125,14 @@ def train(
     """Train a classifier of ``attributes`` on the rows of ``faces`` with split ``train``, judged on ``val``.
 
     ``faces`` is a faces table (see ``compose``); ``settings`` has keys of ``ClassifierSettings``. Writes
-    ``model_path`` (safetensors), the manifest beside it (``.json``) and ``log_path`` (CSV, one line per
-    epoch), and returns the manifest; ``origin`` is copied into it (run name, table hashes). The
-    pixels come from ``packs`` (see :func:`evenface.pixels.faces.load_faces`), without them from the pictures. An interrupted training
-    goes on when it is called again with the same data and settings (see :class:`evenface.training.session.Session`).
-    The same faces, settings, seed and threads give the same bytes on the same machine.
+    ``model_path`` (safetensors), the manifest (``.json``) and ``log_path`` (CSV, one row per epoch), and returns the
+    manifest. ``origin`` is copied into it (run name, table hashes). The pixels come from ``packs`` (see
+    :func:`evenface.pixels.faces.load_faces`), or without packs from the pictures. An interrupted training continues
+    when it is called again with the same data and settings (see :class:`evenface.training.session.Session`). The same
+    faces, settings, seed and threads give the same bytes on the same machine.
 
-    Raises UserError for unknown settings, missing or miscoded labels, an attribute without any defined
-    training label, empty splits, unreadable images, initial weights of another network, and divergence.
+    Raises UserError for unknown settings, missing or wrongly coded labels, an attribute without any defined
+    training label, empty splits, too many unreadable images, initial weights of another network, and divergence.
     """
     settings = resolve(ClassifierSettings, settings, "training")
     kind, network_settings = choose(Network, settings.network, "training.network")
@@ -198,9 +198,9 @@ def train(
 def new_network(
     session: Session, kind: Network, settings: Settings, outputs: int, weights: str | None, *names: object
 ) -> nn.Module:
-    """The network with its initial weights: drawn, or those of the file ``weights``.
+    """The network with its initial weights: random, or those of the file ``weights``.
 
-    The layers whose shape depends on the number of outputs are drawn where the file has them in another shape.
+    Layers whose shape depends on the number of outputs stay random if they have another shape in the file.
     """
     network = session.draw(lambda: kind.load()(outputs, settings), *names)
     if not weights:
@@ -218,7 +218,7 @@ def new_network(
 
 
 def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> dict[str, dict[str, int]]:
-    """Training labels of every attribute; UserError when one has none."""
+    """Numbers of training labels of every attribute; UserError for an attribute without any."""
     counts = {}
     for name, values in zip(attributes, labels.T):
         counts[name] = {k: int((values == v).sum()) for k, v in (("positive", 1), ("negative", -1), ("undefined", 0))}
@@ -236,7 +236,7 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
 def _judge(
     outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Thresholds and validation metrics of outputs (n, a), computed in the precision predictions are made in."""
+    """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions."""
     from evenface.training.tasks import attribute_metrics, best_thresholds
 
     scores = outputs.sigmoid().numpy()

@@ -1,4 +1,4 @@
-"""Networks computing: precision, and outputs for images without augmentation."""
+"""Computing with networks: precision, and outputs for images without augmentation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outputs_of(
     precision: str = "float32",
     normalisation: Normalisation = CENTRED,
 ) -> Tensor:
-    """What ``network``, in evaluation mode, or its ``features`` give for ``pixels[rows]``: float32 (n, k) on the CPU."""
+    """Outputs, or ``features``, of ``network`` in evaluation mode for ``pixels[rows]``: float32 (n, k) on the CPU."""
     batches = (pixels[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
     with torch.inference_mode(), autocast(device, precision):
         parts = [network(normalisation(to_input(batch, device))).float().cpu() for batch in prefetch(batches)]

@@ -1,9 +1,9 @@
-"""The one training loop: any method, its selected weights, and a state from which a killed training continues.
+"""The one training loop, for every method. A killed training continues from its saved state.
 
-A method (:class:`evenface.training.method.Method`) says what is trained, on which batches and by which loss; the
-loop takes the steps, saves and restores, reports, judges after every round of steps, and keeps the weights that the
-method's own numbers select. Every random choice is drawn from a seed made of names (round and step). A
-training that was killed and started again therefore takes the same steps as one that was not.
+A method (:class:`evenface.training.method.Method`) says what is trained, on which batches and with which loss. The
+loop takes the steps, saves and restores the state, reports progress, judges after every round of steps, and keeps the
+weights that the method's own numbers select. Every random choice comes from a seed made of names (round and step). A
+training that was killed and started again therefore takes the same steps as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = logging.getLogger("evenface")
 
 #: Seconds between two progress lines.
 _REPORT_EVERY = 5.0
-#: Key that marks a NumPy array among what a method keeps.
+#: Key that marks a NumPy array among the values that a method keeps.
 _ARRAY = "numpy array"
 
 
@@ -43,8 +43,8 @@ class Fitted:
     """A finished training; its method's networks hold the selected weights, in evaluation mode.
 
     ``history`` has a row per round of steps: epoch (or step), learning_rate, and the loss and further numbers as
-    means over its images, those of the validation as ``validation_<name>``. ``best_epoch`` is the round (from 1) whose
-    weights were selected.
+    means over its images; numbers of the validation are called ``validation_<name>``. ``best_epoch`` is the round
+    (from 1) whose weights were selected.
     """
 
     history: list[dict[str, float]]
@@ -59,10 +59,10 @@ def fit(
     state_path: Path | None = None,
     label: str = "training",
 ) -> Fitted:
-    """Take the steps of ``method`` that are left, and give its networks the weights that it selects.
+    """Take the remaining steps of ``method``, and give its networks the selected weights.
 
-    With ``state_path`` the training writes its state there from time to time, and goes on from it when it finds one
-    with the same ``digest``. Raises UserError when the loss is no longer finite, or nothing is to be trained.
+    With ``state_path``, the training regularly writes its state there. If it finds a state with the same ``digest``, it
+    continues from it. Raises UserError when the loss is no longer finite, or if there is nothing to train.
     """
     state = _State(method, device, digest, state_path)
     if not state.parameters:
@@ -115,7 +115,7 @@ def _step(state: _State, batch: Any, label: str) -> None:
 
 
 def _end_round(state: _State, label: str) -> None:
-    """Judge the weights, keep them when they are the best so far, and begin the next round."""
+    """Judge the weights, keep them if they are the best so far, and begin the next round."""
     method = state.method
     with state.averaged():
         for network in method.networks.values():
@@ -130,7 +130,7 @@ def _end_round(state: _State, label: str) -> None:
     state.history.append(
         {
             method.unit: state.step // method.round if by_epoch else state.step,
-            # Not the optimiser's own rate: a training that goes on from the end of a round takes no step in it.
+            # Not the optimiser's own rate: a training that continues from the end of a round takes no step in that round.
             "learning_rate": method.rate(state.step - 1),
             **{f"train_{name}" if by_epoch else name: value for name, value in means.items()},
             **{f"validation_{name}": value for name, value in numbers.items()},
@@ -191,7 +191,7 @@ class _State:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """The networks have their averaged weights meanwhile, where averages are kept."""
+        """In the block, the networks have their averaged weights, if averages are kept."""
         own = [p.detach().clone() for p in self.parameters] if self.average and self.method.selects else []
         if own:
             self._take(self.average)
@@ -223,13 +223,13 @@ class _State:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.startswith("cuda") else None,
         }
-        # Through memory: on a full disk PyTorch's own writer fails with a RuntimeError that names no file.
+        # Written through memory, because on a full disk PyTorch's own writer raises a RuntimeError without the file's name.
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(self.path, buffer.getvalue())
 
     def restore(self) -> bool:
-        """Take over the state on disk; False when there is none, or it is another training's."""
+        """Load the state on disk; False if there is none, or if it belongs to another training."""
         if self.path is None or not self.path.is_file():
             return False
         try:
@@ -253,7 +253,7 @@ class _State:
 
 
 def _packed(value: Any, where: str) -> Any:
-    """What a method keeps, as the state's reader understands it; TypeError naming what it would not."""
+    """What a method keeps, in types that the reader of states understands; TypeError naming another type."""
     if isinstance(value, Mapping):
         return {key: _packed(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):

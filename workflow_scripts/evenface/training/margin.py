@@ -1,4 +1,4 @@
-"""Parameters of the MagFace loss (Meng et al., CVPR 2021), and what makes them sensible."""
+"""Parameters of the MagFace loss (Meng et al., CVPR 2021), and their checks."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ KINDS = ("arc", "cos")
 class Margin:
     """Parameters of the loss; the defaults are the published MagFace recipe.
 
-    ``l_a`` and ``u_a`` bound the lengths that count, ``l_m`` and ``u_m`` are the margins there (radians
-    for kind "arc", a share of cosine for kind "cos", which is Mag-CosFace), ``s`` scales the logits and
-    ``lambda_g`` weights the regulariser. ``easy`` leaves own-class cosines of 0 or less without a
-    margin, as the published training does; otherwise they get ArcFace's linear continuation.
+    ``l_a`` and ``u_a`` bound the lengths that count. ``l_m`` and ``u_m`` are the margins there (radians for
+    kind "arc", a share of cosine for kind "cos", which is Mag-CosFace). ``s`` scales the logits, and
+    ``lambda_g`` weights the regulariser. With ``easy``, own-class cosines of 0 or less do not get a margin, as
+    in the published training; otherwise they get ArcFace's linear continuation.
     """
 
     l_a: float = 10.0
@@ -33,10 +33,10 @@ class Margin:
 
     @property
     def smallest_lambda_g(self) -> float:
-        """The weight from which on even the shortest embedding gains by growing, whatever its margin costs it.
+        """The smallest weight with which even the shortest embedding gains by growing, at any cost of its margin.
 
-        Below it the penalty's slope at ``l_a`` is flatter than the steepest the margin can be, and lengths
-        may all settle there. The published trainers print this number.
+        Below it, the penalty's slope at ``l_a`` is flatter than the steepest slope of the margin, and all lengths
+        may stay at ``l_a``. The published trainers print this number.
         """
         slope = (self.u_m - self.l_m) / (self.u_a - self.l_a)
         return self.s * slope * self.u_a**2 * self.l_a**2 / (self.u_a**2 - self.l_a**2)

@@ -1,8 +1,8 @@
-"""What the loop is told of a training: its networks, parameters, batches, loss, state, and what selects the weights.
+"""Methods: a training's networks, parameters, batches, loss and state, and the number that selects its weights.
 
-:class:`Method` is all the loop knows. :class:`ImageMethod` passes over labelled images in augmented batches, and
-:class:`Classification` learns binary attributes of them: plain training as it stands, and what most methods start
-from. A method for the configuration is a :class:`evenface.parts.Method` whose code makes one from a :class:`Problem`::
+:class:`Method` is all that the loop knows. :class:`ImageMethod` passes over labelled images in augmented batches.
+:class:`Classification` learns binary attributes of images: this is plain training, and most methods are subclasses of
+it. A method for the configuration is a :class:`evenface.parts.Method`; its code makes a method from a :class:`Problem`::
 
     class OnlyTheWorst(Classification):
         def loss(self, outputs, features, rows):
@@ -41,31 +41,32 @@ if TYPE_CHECKING:
 
 
 class Method:
-    """One training, as the loop sees it. ``loop``, ``networks``, ``steps``, ``round``, ``rate``, ``batch`` and ``loss_of`` are needed.
+    """One training, as the loop sees it.
 
-    Everything random comes from seeds made of names, and torch's global generator only in :meth:`loss_of`.
+    A subclass needs ``loop``, ``networks``, ``steps``, ``round``, ``rate``, ``batch`` and ``loss_of``. Take everything
+    random from seeds made of names; only :meth:`loss_of` may use torch's global generator.
     """
 
     #: Optimiser, precision, and how often the state is saved.
     loop: LoopSettings
     #: Everything with weights, by name: moved to the device, switched between training and evaluation, saved.
     networks: dict[str, nn.Module]
-    #: Steps of the whole training, and of a round, after which the weights are judged.
+    #: Steps of the whole training, and of a round; weights are judged after every round.
     steps: int
     round: int
     #: Whether the log counts rounds, as epochs, or steps.
     unit: Literal["epoch", "step"] = "epoch"
-    #: Which number of :meth:`validate` selects the weights, and whether low or high is good; None takes the last ones.
+    #: The number of :meth:`validate` that selects the weights, and whether "min" or "max" is best; None: the last weights.
     selects: tuple[str, Literal["min", "max"]] | None = ("loss", "min")
     #: Rounds without better weights before stopping; 0 never stops early.
     patience: int = 0
-    #: Whether batches are made ahead by another thread; False where they depend on what the method keeps.
+    #: Whether another thread prepares batches ahead; set it to False if they depend on what the method keeps.
     ahead: bool = True
     #: Attributes that change while training and are saved: tensors, arrays, numbers, texts, lists and mappings of them.
     keeps: tuple[str, ...] = ()
 
     def parameters(self) -> Iterable[dict[str, Any]]:
-        """Groups for the optimiser: ``params``, and what differs: ``weight_decay``, or ``rate_factor`` times the rate."""
+        """Groups for the optimiser: ``params`` and, if they differ, ``weight_decay``, or ``rate_factor`` (times the rate)."""
         return [{"params": [p for n in self.networks.values() for p in n.parameters() if p.requires_grad]}]
 
     def train_mode(self) -> None:
@@ -78,7 +79,7 @@ class Method:
         raise NotImplementedError
 
     def batch(self, step: int) -> Any:
-        """The batch of a step (from 0): anything with ``rows`` (n,), the same whenever it is asked for."""
+        """The batch of a step (from 0): any object with ``rows`` (n,); the same step always gives the same batch."""
         raise NotImplementedError
 
     def loss_of(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -95,31 +96,31 @@ class Method:
         return numbers[name] < best[name] if direction == "min" else numbers[name] > best[name]
 
     def state(self) -> dict[str, Any]:
-        """What must be saved beside networks and optimiser."""
+        """State that must be saved besides networks and optimiser."""
         return {name: getattr(self, name) for name in self.keeps}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state` gave; tensors go where the present ones are."""
+        """Load what :meth:`state` returned; tensors go to the device of the present ones."""
         for name, value in state.items():
             now = getattr(self, name, None)
             setattr(self, name, value.to(now.device) if isinstance(now, Tensor) else value)
 
     def run(self, session: Session) -> Fitted:
-        """The whole training. A method of several stages fits each with its own name, and returns the last.
+        """The whole training. A method of several stages fits each stage under its own name, and returns the last.
 
-        The networks of what is fitted last are those of ``self``: ``networks["network"]`` is written.
+        The last stage must use the networks of ``self``, because ``networks["network"]`` is written.
         """
         return session.fit(self)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method may look at.
+    """The data and tools of a method.
 
-    ``pixels`` is uint8 (N, rows, columns, 3), in memory or on disk; ``faces`` has a row for each with demographics,
-    ``origin`` (real or synthetic) and ``split``; ``labels`` is int8 (N, a) in {+1, -1, 0} in the order of ``attributes``.
-    ``train_rows`` and ``validation_rows`` are positions. ``draw`` makes a network with the initial weights of this seed,
-    or of another draw with a name. ``degrade`` changes every training image.
+    ``pixels`` is uint8 (N, rows, columns, 3), in memory or on disk. ``faces`` has a row for each image, with
+    demographics, ``origin`` (real or synthetic) and ``split``. ``labels`` is int8 (N, a) in {+1, -1, 0}, in the order
+    of ``attributes``. ``train_rows`` and ``validation_rows`` are positions. ``draw`` makes a network with the initial
+    weights of this seed; with a name, it makes other random weights. ``degrade`` changes every training image.
     """
 
     session: Session
@@ -135,7 +136,7 @@ class Problem:
     degrade: Degrade | None = None
 
     def but(self, *, settings: Mapping[str, Any] | None = None, **changes: Any) -> Problem:
-        """The same with other rows or networks, or with some settings changed: for a stage of a method."""
+        """A copy with other rows, networks or settings, for a stage of a method."""
         return replace(self, settings=self.settings.model_copy(update=dict(settings or {})), **changes)
 
     def groups(self, dimensions: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -145,9 +146,9 @@ class Problem:
         return names.map({name: i for i, name in enumerate(found)}).to_numpy(np.int64, copy=True), found
 
     def outputs(self, network: Callable[[Tensor], Tensor], rows: np.ndarray, precision: str | None = None) -> Tensor:
-        """What ``network``, in evaluation mode, or its ``features`` give for images as they are: float32 (n, k) on the CPU.
+        """Outputs, or ``features``, of ``network`` in evaluation mode for unchanged images: float32 (n, k) on the CPU.
 
-        ``precision`` is the training's own where it is None.
+        If ``precision`` is None, it is that of the training.
         """
         return outputs_of(
             network, self.pixels, rows, batch_size=self.settings.batch_size, device=self.session.device,
@@ -156,7 +157,7 @@ class Problem:
 
 
 class ImageMethod(Method):
-    """Passes over the training images in a new order each time; ``loss`` and ``judge`` say what is learnt.
+    """Passes over the training images in a new order each time; ``loss`` and ``judge`` say what is learned.
 
     Override :meth:`order` for another sampler, :meth:`batch` for other batches.
     """
@@ -189,7 +190,7 @@ class ImageMethod(Method):
         return self.round * self.problem.settings.epochs
 
     def rate(self, step: int) -> float:
-        """Constant, or a rise over 5 % of the steps and a half cosine to zero."""
+        """Constant; or rising over 5 % of the steps, then a half cosine to zero."""
         rate = self.problem.settings.learning_rate
         if self.problem.settings.schedule == "constant":
             return rate
@@ -199,7 +200,7 @@ class ImageMethod(Method):
         return rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
 
     def order(self, epoch: int) -> np.ndarray:
-        """Rows of an epoch (from 1) in the order they are shown: as many in every epoch."""
+        """Rows of an epoch (from 1), in the order of training; every epoch must have the same number of rows."""
         rows = self.problem.train_rows
         random = np.random.Generator(np.random.PCG64(seed_from(self._seed, "order", epoch)))
         return rows[epoch_order(len(rows), self.problem.settings.order, random)]
@@ -213,7 +214,7 @@ class ImageMethod(Method):
         return self.augmented(self._order[1][step * size : (step + 1) * size], "augment", epoch, step)
 
     def augmented(self, rows: np.ndarray, *names: object) -> Batch:
-        """The images of ``rows``, changed by chance as the settings say; ``names`` seed the draw."""
+        """The images of ``rows``, randomly changed as the settings say; ``names`` seed the random changes."""
         seed = seed_from(self._seed, *names)
         return augment(self.problem.pixels[rows], rows, self._augmentation, seed, self.problem.degrade)
 
@@ -243,7 +244,7 @@ class ImageMethod(Method):
         raise NotImplementedError
 
     def validate(self) -> dict[str, float]:
-        """What :meth:`judge` says of the outputs for the validation images."""
+        """The numbers of :meth:`judge` for the validation images."""
         rows = self.problem.validation_rows
         return self.judge(self.problem.outputs(self.networks["network"], rows), rows)
 
@@ -253,14 +254,14 @@ class ImageMethod(Method):
 
 
 class Classification(ImageMethod):
-    """Attributes as independent binary decisions; labels 0 are undefined and take part in nothing."""
+    """Attributes as independent binary decisions. Labels 0 are undefined and are ignored."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None):
         super().__init__(problem, settings)
         self.labels = torch.tensor(problem.labels)
 
     def losses(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
-        """Binary cross entropy (n, a) of every decision; without meaning where the label is undefined."""
+        """Binary cross entropy (n, a) of every decision; it is meaningless where the label is undefined."""
         positive = (self.labels[rows] > 0).to(outputs)
         return functional.binary_cross_entropy_with_logits(outputs, positive, reduction="none")
 

@@ -1,4 +1,4 @@
-"""Which pixels a configuration needs packed. Imports little: the workflow is read in every job."""
+"""The packed pixels that a configuration needs. It imports little, because every job reads the workflow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from evenface.pixels.plan import PackName, gigabytes
 from evenface.plan.generators import generators_of
 from evenface.training.settings import ANNOTATOR_SIZE, ClassifierSettings, input_size, resolve, run_settings
 
+#: Pictures from which another core shortens packing by more than it takes to start: some five seconds of decoding.
+PICTURES_PER_CORE = 10_000
+
 
 def run_tables(settings: Mapping[str, Any], run: str) -> list[str]:
-    """Names of the faces tables a run is trained on, the real one first."""
+    """Names of the faces tables that a run is trained on, the real one first."""
     chosen = settings["runs"][run]
     tables = [chosen["real"]] if chosen["real"] else []
     if chosen["synthetic"]:
@@ -24,26 +27,26 @@ def run_tables(settings: Mapping[str, Any], run: str) -> list[str]:
 
 
 def network_size(settings: Mapping[str, Any], run: str) -> tuple[int, int]:
-    """Width and height of what a run's classifier is shown."""
+    """Width and height of the input of a run's classifier."""
     chosen = resolve(ClassifierSettings, run_settings(settings, run, 0), f"runs.{run}")
     height, width = input_size(chosen, f"runs.{run}")
     return width, height
 
 
 def run_packs(settings: Mapping[str, Any], run: str) -> list[PackName]:
-    """The pixels a run is trained on."""
+    """The packs that a run is trained on."""
     size, crop = network_size(settings, run), settings["training"]["crop"]
     return [PackName(table, "train", size, crop) for table in run_tables(settings, run)]
 
 
 def tested_pack(settings: Mapping[str, Any], run: str) -> PackName:
-    """The pixels that a run's classifier predicts."""
+    """The pack that a run's classifier predicts."""
     evaluation = settings["evaluation"]
     return PackName(evaluation["dataset"], "test", network_size(settings, run), evaluation["crop"])
 
 
 def annotated_pack(settings: Mapping[str, Any]) -> PackName:
-    """The pixels the annotator is trained on."""
+    """The pack that the annotator is trained on."""
     return PackName(settings["annotation"]["trained_here"]["dataset"], "all", tuple(reversed(ANNOTATOR_SIZE)))
 
 
@@ -54,18 +57,29 @@ def packs(settings: Mapping[str, Any]) -> dict[str, PackName]:
 
 
 def pack_path(settings: Mapping[str, Any], pack: PackName | str) -> str:
-    """The descriptor of a pack, beside which its pixels lie."""
+    """Path of the descriptor of a pack; the pixels lie beside it."""
     return f"{settings['pixels']['folder']}/{pack}.json"
 
 
 def pack_recipe(settings: Mapping[str, Any], pack: str) -> dict[str, Any]:
-    """All that decides a pack, and where and how it may be kept."""
+    """Everything that decides a pack, and where and how it may be kept."""
     chosen = settings["pixels"]
     return packs(settings)[pack].recipe(version("pixels", "pixels"), chosen["store"], chosen["reserve_gb"])
 
 
+def pack_threads(faces: str | os.PathLike) -> int:
+    """Cores that packing the pictures of a faces table is worth; 1 where the table is still to be made.
+
+    A small table does not wait until several cores are free. Beyond 16 the disk is the limit.
+    """
+    import pyarrow.parquet as pq
+
+    pictures = pq.read_metadata(faces).num_rows if Path(faces).is_file() else 0
+    return min(1 + pictures // PICTURES_PER_CORE, 16)
+
+
 def announced(settings: Mapping[str, Any]) -> list[str]:
-    """Sentences that name the GB of pixels that are still to be packed, as far as the data sets have been read."""
+    """Sentences with the GB of pixels that must still be packed, for data sets that have been read."""
     import pyarrow.parquet as pq
 
     known, unknown = 0, set()
@@ -82,15 +96,17 @@ def announced(settings: Mapping[str, Any]) -> list[str]:
         folder = folder.parent
     disk = os.statvfs(folder)
     free = gigabytes(max(disk.f_bavail * disk.f_frsize - settings["pixels"]["reserve_gb"] * 1e9, 0))
-    said = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
+    messages = [f"Pixels to be packed: at most {gigabytes(known)}; {free} may be used."] if known else []
     if unknown:
         names = ", ".join(sorted(unknown))
-        said.append(f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used.")
-    return said
+        messages.append(
+            f"The GB of pixels of {names} are known when these data sets have been read; {free} may be used."
+        )
+    return messages
 
 
 def stale_files(settings: Mapping[str, Any]) -> list[Path]:
-    """Files in the folder of packed pixels, unfinished ones included, that the configuration no longer asks for."""
+    """Files in the folder of packed pixels, also unfinished ones, that the configuration no longer uses."""
     folder, names = Path(settings["pixels"]["folder"]), packs(settings)
     suffixes = (".pixels.partial", ".pixels.journal", ".pixels", ".json")
     stale = []

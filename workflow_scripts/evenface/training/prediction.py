@@ -1,4 +1,4 @@
-"""Scores of a trained classifier for every image of a faces table."""
+"""Scores every image of a faces table with a trained classifier."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def predict(
 ) -> pd.DataFrame:
     """Score the faces with the model and write the predictions table to ``out``; returns it too.
 
-    ``attributes`` (default: all the model knows that the table labels) must be known to both;
-    ``split`` keeps only rows of that split; ``crop`` is explained at ``fit_picture``; pixels
-    come from ``packs`` where they have the model's size and this crop, else from the pictures. Columns: image_id,
-    identity_id, gender, age, ethnicity, then per attribute ``score_<name>`` float32 in [0, 1] and
-    ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata holds the model's thresholds, the hash
-    of its weights, and the rows whose image could not be read, counted by cell too. Computed in float32,
-    whatever the training used. Raises UserError when an attribute is unknown, no row is left, or more images
-    than ``max_unreadable`` allows cannot be read (:func:`evenface.datasets.unreadable.check_unreadable`).
+    ``attributes`` (default: all attributes of the model that the table labels) must be in both. ``split`` keeps
+    only rows of that split. ``crop`` is explained at ``fit_picture``. Pixels come from ``packs`` if these have the
+    model's size and this crop, else from the pictures. Columns: image_id, identity_id, gender, age, ethnicity, then
+    per attribute ``score_<name>`` float32 in [0, 1] and ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata
+    hold the model's thresholds, the hash of its weights, and the rows whose image could not be read, also counted by
+    cell. Predictions are computed in float32, even if the training used another precision. Raises UserError when an
+    attribute is unknown, when no row is left, or when more images are unreadable than ``max_unreadable`` allows
+    (:func:`evenface.datasets.unreadable.check_unreadable`).
     """
     runtime.prepare(threads)
     device = runtime.choose_device(device)

@@ -1,7 +1,7 @@
-"""Training a MagFace network on the identities of a data set, for data sets no published network knows.
+"""Trains a MagFace network on the identities of a data set, for faces that no published network was trained on.
 
-It is small, and made to judge quality: some training faces are blurred, reduced or covered. It learns no
-quality labels, only that such faces are harder to tell apart.
+The network is small, and made to judge quality: some training faces are blurred, reduced or covered. It does not
+learn quality labels; it finds such faces harder to tell apart.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from evenface.training.settings import resolve
 
 log = logging.getLogger("evenface")
 
-#: The network that a processor trains in half a minute; "small" in the configuration.
+#: The network "small" of the configuration, which a processor trains in half a minute.
 SMALL: dict[str, Any] = {
     "blocks": [1, 1, 1, 1], "widths": [16, 32, 64, 128], "embedding": 128, "stem": 16, "stem_stride": 2, "momentum": 0.1,
 }  # fmt: skip
 
 _BATCH = 64
-#: Images a verification looks at, at most: pairs grow with the square.
+#: Largest number of images in a verification, because the number of pairs grows with its square.
 _VERIFIED = 2000
 
 
@@ -62,7 +62,7 @@ class Recogniser(nn.Module):
         self.backbone, self.classes = backbone, classes
 
     def features(self, x: Tensor) -> Tensor:
-        """Embeddings; published backbones are shown blue first."""
+        """Embeddings; published backbones take the channels in the order blue, green, red."""
         return self.backbone(x.flip(1))
 
     def classify(self, features: Tensor) -> Tensor:
@@ -74,9 +74,9 @@ class Recogniser(nn.Module):
 
 
 class Recognition(ImageMethod):
-    """The MagFace loss over training identities, and verification of others by cosine.
+    """The MagFace loss over training identities, and verification of other identities by cosine.
 
-    ``classes`` int64 (N,) are class numbers, -1 for images of no class; ``identities`` (N,) name everyone.
+    ``classes`` int64 (N,) are class numbers, -1 for images without a class; ``identities`` (N,) are all images' people.
     """
 
     def __init__(self, problem: Problem, classes: np.ndarray, identities: np.ndarray):
@@ -88,13 +88,13 @@ class Recognition(ImageMethod):
         return self.networks["network"].classes(outputs, self.classes[rows].to(outputs.device)).total
 
     def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
-        """``loss`` is the share of pairs in the wrong order, 1 - AUC; and the mean magnitude."""
+        """``loss``, which is the share of pairs in the wrong order, 1 - AUC; and the mean magnitude."""
         auc = verification_auc(outputs.numpy(), self.identities[rows])["auc"]
         return {"loss": 1 - auc, "auc": auc, "magnitude": float(outputs.norm(dim=1).mean())}
 
 
 def verification_auc(embeddings: np.ndarray, identities: np.ndarray) -> dict[str, float]:
-    """How well cosines tell pairs of one person from pairs of two: area under the ROC curve.
+    """How well cosines distinguish pairs of one person from pairs of two people: the area under the ROC curve.
 
     ``embeddings`` (n, d), ``identities`` (n,); the first 2000 images in order of identity are paired.
     Returns auc, same and different (numbers of pairs). NaN without pairs of either kind.
@@ -113,9 +113,9 @@ def verification_auc(embeddings: np.ndarray, identities: np.ndarray) -> dict[str
 
 
 def degrade(share: float):
-    """A function (crop, random) -> crop that worsens ``share`` of the crops in one way each.
+    """A function (crop, random) -> crop that degrades ``share`` of the crops, each in one way.
 
-    They are blurred, reduced, covered, or squeezed and enlarged as the alignment of a turned head does.
+    They are blurred, reduced, covered, or squeezed and enlarged, as the alignment does with a turned head.
     """
 
     def change(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -145,14 +145,14 @@ def train_recognition(
     device: str = "auto",
     label: str = "MagFace",
 ) -> dict[str, Any]:
-    """Train a MagFace network on the split ``train``, verify it on the people of ``val`` and ``test``, write it.
+    """Train a MagFace network on the split ``train``, verify it on the people of ``val`` and ``test``, and write it.
 
     ``landmarks`` is the table of :func:`evenface.screening.locating.locate_faces` for ``faces``. Writes
-    ``model_path`` (safetensors; the backbone alone, manifest beside it) and ``log_path`` (CSV per epoch), and
-    returns the manifest. The weights of the best validation AUC are kept. An interrupted training goes
-    on, as a classifier's does; the same faces, settings, seed and threads give the same bytes on the
-    same machine. Raises UserError for too many unreadable images, too few people, identities that sit in two splits,
-    and when the validation AUC is below ``min_verification_auc``; then nothing is written.
+    ``model_path`` (safetensors with only the backbone, and a manifest) and ``log_path`` (CSV, one row per epoch), and
+    returns the manifest. The weights with the best validation AUC are kept. An interrupted training continues where
+    it stopped. The same faces, settings, seed and threads give the same bytes on the same machine. Raises UserError
+    for too many unreadable images, for too few people, for identities in two splits, and when the validation AUC is
+    below ``min_verification_auc``; then nothing is written.
     """
     where = "screening.magface.trained_here"
     settings = resolve(MagFaceTrainingSettings, settings, where)

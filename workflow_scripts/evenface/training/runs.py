@@ -1,4 +1,4 @@
-"""One run of the configuration: compose its training set, train, write."""
+"""One run of the configuration: composes its training set, trains and writes the classifier."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def train_run(
 ) -> dict[str, Any]:
     """Train the classifier of one run and seed; returns its manifest.
 
-    ``tables`` maps real and synthetic, as far as the run uses them, to faces tables; ``recipe`` holds
-    ``run``, ``seed``, ``synthetic_per_real``, ``attributes`` and ``settings`` (see
-    :func:`evenface.training.train`); ``packs`` hold the pixels. The manifest records which faces the run was trained on.
+    ``tables`` maps real and synthetic to faces tables, if the run uses them. ``recipe`` holds ``run``, ``seed``,
+    ``synthetic_per_real``, ``attributes`` and ``settings`` (see :func:`evenface.training.train`). ``packs`` hold the
+    pixels. The manifest records which faces the run was trained on.
     """
     frame = compose({k: read_table(v) for k, v in tables.items()}, recipe, recipe["seed"])
     origin = {
@@ -41,6 +41,6 @@ def train_run(
 
 
 def tables_of(paths: Sequence[str], recipe: Mapping[str, Any]) -> dict[str, str]:
-    """The run's faces tables by origin: the real one first where the run has real faces."""
+    """The run's faces tables by origin; if the run has real faces, their table comes first."""
     origins = ["real"] * bool(recipe["real"]) + ["synthetic"] * bool(recipe["synthetic"])
     return dict(zip(origins, paths, strict=True))

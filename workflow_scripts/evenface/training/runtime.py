@@ -1,4 +1,4 @@
-"""How torch runs here: threads, memory, determinism, device and precision."""
+"""Settings of torch: threads, memory and determinism."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> None:
     """Let glibc reuse freed blocks of any size instead of returning them to the kernel.
 
-    Activations of some 100 MB are allocated and freed in every step. By default each is a fresh
-    mapping whose pages are faulted in again, which costs more than the arithmetic: training of
-    Slim-CNN was measured twice as fast with this. No effect on other systems.
+    Activations of about 100 MB are allocated and freed in every step. By default each is a new mapping whose
+    pages must be faulted in again, which costs more than the arithmetic. We measured training of Slim-CNN to be
+    twice as fast with this. It has no effect on other systems.
     """
     if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -32,10 +32,10 @@ def keep_freed_memory() -> None:
 def prepare(threads: int) -> None:
     """Set torch's thread count, memory reuse and deterministic algorithms for this process.
 
-    Sums are split over threads, so the number of threads changes the last bits of a result: pass a
-    number from the configuration, not the number of cores at hand.
+    Sums are split over threads, so the number of threads changes the last bits of a result. Pass a number from
+    the configuration, not the machine's number of cores.
     """
-    # Threads that wait must sleep: spinning ones take the processor from whatever else runs.
+    # Waiting threads must sleep; spinning, they would slow down everything else.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
     import torch
@@ -46,7 +46,7 @@ def prepare(threads: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers a training gives."""
+    """Versions of the software that decides a training's numbers."""
     from evenface import __version__
 
     names = ("torch", "numpy", "pillow", "safetensors")

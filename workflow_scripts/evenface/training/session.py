@@ -1,4 +1,4 @@
-"""What every training does around its method: device, seed, states, and the model with its manifest and log."""
+"""What every training does besides its method: device, seed, states, and writing model, manifest and log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def digest_of(*parts: Any) -> str:
 
 
 def text_digest(values: pd.Series) -> str:
-    """SHA-256 over the values of a column, one a line, in order."""
+    """SHA-256 over the values of a column, one per line, in order."""
     return hashlib.sha256("\n".join(values.astype(str)).encode()).hexdigest()
 
 
@@ -45,11 +45,11 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 class Session:
-    """One training from its settings to the files it writes.
+    """One training, from its settings to the files it writes.
 
-    ``out`` is the model; the folder of that name with suffix ``.partial`` holds the states of an unfinished training,
-    from which the next one with the same settings, data, seed and threads goes on. ``settings.pace`` names the settings that do
-    not matter for that.
+    ``out`` is the model. The folder of that name with the suffix ``.partial`` holds the states of an unfinished
+    training. The next training with the same settings, data, seed and threads continues from them. ``settings.pace``
+    names the settings that may differ.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Session:
 
     @property
     def environment(self) -> dict[str, Any]:
-        """What decides the last bits of the weights beside settings and data, for the manifest."""
+        """What else decides the last bits of the weights, besides settings and data; for the manifest."""
         return {
             "device": self.device,
             "precision": self.precision,
@@ -80,19 +80,19 @@ class Session:
         }
 
     def identify(self, *data: Any) -> None:
-        """Say what the training rests on beside its settings: a state of something else is not continued."""
+        """State what the training depends on besides its settings. A state with another identity is not continued."""
         settings = self.settings.model_dump(mode="json", exclude=set(self.settings.pace))
         self.digest = digest_of(data, settings, self.seed, self.environment)
 
     def draw(self, build: Callable[[], nn.Module], *names: object) -> nn.Module:
-        """A network with the initial weights of this seed; ``names`` make another draw."""
+        """A network with the initial weights of this seed; with ``names``, other random weights."""
         import torch
 
         torch.manual_seed(seed_from(self.seed, "initial weights", *names))
         return build()
 
     def fit(self, method: Method, name: str = "") -> Fitted:
-        """Run the loop over one stage; a stage that was finished before is not trained again."""
+        """Run the loop for one stage; a finished stage is not trained again."""
         from evenface.training.loop import fit
 
         return fit(

@@ -24,7 +24,7 @@ ANNOTATOR_SIZE: tuple[int, int] = (112, 92)
 class LoopSettings(Settings):
     """What the loop reads, whatever is trained."""
 
-    #: Keys that change no step already taken: a training is continued when one of them was edited.
+    #: Keys that do not change steps already taken; when one of them is edited, a training continues.
     pace: ClassVar[tuple[str, ...]] = ("save_seconds",)
 
     optimiser: Literal["adam", "adamw", "sgd"] = Field(
@@ -77,7 +77,7 @@ class EpochSettings(LoopSettings):
 
 
 class StepSettings(LoopSettings):
-    """A training of so many steps, as generative models are trained: a slow start, and a running mean is kept."""
+    """A training of a fixed number of steps, for generative models: a slow start, and a running mean is kept."""
 
     pace: ClassVar[tuple[str, ...]] = ("save_seconds", "steps", "decay", "log_every")
 
@@ -141,7 +141,7 @@ class TrainingSettings(ClassifierSettings):
     )
 
 
-#: Keys of ``training`` that a run may set for itself; not those that all runs share, or that change no result.
+#: Keys of ``training`` that a run may change. Keys that all runs share, or that do not change results, are not among them.
 OVERRIDES: tuple[str, ...] = tuple(
     key for key in ClassifierSettings.model_fields if key not in ("cache_mb", "save_seconds", "max_unreadable", "crop")
 )
@@ -190,7 +190,7 @@ def renamed_problems(config: Mapping[str, Any]) -> list[str]:
 
 
 def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
-    """All that decides a classifier, its training tables and the content of :func:`run_files` aside."""
+    """Everything that decides a classifier, except its training tables and the content of :func:`run_files`."""
     entry, settings = config["runs"][run], run_settings(config, run, seed)
     return {
         "version": version("training", "training"),
@@ -205,9 +205,9 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
 
 
 def run_files(config: Mapping[str, Any], run: str, seed: int) -> dict[str, str]:
-    """What a run's classifier is trained from beside faces: path -> the key of the configuration that asks for it.
+    """Files that a run's classifier needs besides faces: path -> the configuration key that needs it.
 
-    These are initial weights, and the files of its network and method.
+    These are initial weights, and files of its network and method.
     """
     settings, files = run_settings(config, run, seed), {}
     if settings["initial_weights"]:
@@ -231,7 +231,7 @@ def run_needs(config: Mapping[str, Any], run: str, *keys: str) -> list[Needs]:
 
 
 def run_settings(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
-    """Settings of a run's classifier: those of ``training``, and the run's own over them; see ``ClassifierSettings``."""
+    """Settings of a run's classifier: those of ``training``, overridden by the run's own; see ``ClassifierSettings``."""
     settings = _of_run(config["training"], config["runs"][run])
     if settings["initial_weights"]:
         settings["initial_weights"] = settings["initial_weights"].replace("{seed}", str(seed))
@@ -274,7 +274,7 @@ def choose(kind: type[P], value: Choice, where: str) -> tuple[P, Settings]:
 
 
 def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[int, int]:
-    """(rows, columns) of the images its network is shown; UserError when they are too small for the network."""
+    """(rows, columns) of the network's input; UserError when they are too small for the network."""
     network, _ = choose(Network, settings.network, f"{where}.network")
     size = settings.image_size or network.size
     if size[0] < network.smallest[0] or size[1] < network.smallest[1]:
@@ -286,7 +286,7 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
 
 
 def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """What is wrong with the networks and methods that the configuration names, a sentence each."""
+    """Mistakes in the networks and methods that the configuration names, a sentence each."""
     problems = _problems(training, {}, "training")
     problems = problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
     return problems or [one for name in runs if (one := _circle(training, runs, name))]

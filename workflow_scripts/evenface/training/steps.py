@@ -1,4 +1,4 @@
-"""A training of so many steps, as generative models are trained: no epochs, no judging, the averaged weights are kept."""
+"""Training for a fixed number of steps, for generative models: no epochs, no judging; averaged weights are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from evenface.training.settings import StepSettings
 
 @dataclass(frozen=True)
 class StepBatch:
-    """``rows`` int64 (n,) of one step, what belongs to them, and the generator of all that is random in the step."""
+    """``rows`` int64 (n,) of one step, their content, and the random number generator of the step."""
 
     rows: np.ndarray
     content: Any
@@ -26,7 +26,7 @@ class StepBatch:
 
 
 class StepMethod(Method):
-    """Passes over ``rows`` int64 (n,) in batches, in a new order each time; :meth:`content` and ``loss_of`` say the rest."""
+    """Passes over ``rows`` int64 (n,) in batches, in a new order each time; define :meth:`content` and ``loss_of``."""
 
     unit = "step"
     selects = None
@@ -58,11 +58,11 @@ class StepMethod(Method):
         return random.permutation(len(self.shown))
 
     def batch(self, step: int) -> StepBatch:
-        """The step's rows, their content, and a generator of its own."""
+        """The step's rows, their content, and its own random number generator."""
         generator = torch.Generator().manual_seed(seed_from(self.session.seed, "step", step))
         rows = self.rows(step)
         return StepBatch(rows, self.content(rows, step, generator), generator)
 
     def content(self, rows: np.ndarray, step: int, generator: torch.Generator) -> Any:
-        """What is shown of the rows; drawn from ``generator`` before the loss draws from it."""
+        """The content of the rows; it may draw from ``generator``, before the loss does."""
         raise NotImplementedError

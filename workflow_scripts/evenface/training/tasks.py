@@ -1,4 +1,4 @@
-"""What networks learn here: binary attributes whose labels may be undefined."""
+"""Loss and metrics of binary attributes whose labels may be undefined."""
 
 from __future__ import annotations
 

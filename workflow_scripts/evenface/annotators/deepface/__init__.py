@@ -8,7 +8,7 @@ from evenface.taxonomy import DIMENSIONS
 PART = Annotator(
     name="deepface",
     version=1,
-    summary="The published DeepFace models: age, gender, race and emotion, and no attributes.",
+    summary="The published DeepFace models: age, gender, race and emotion. It does not label attributes.",
     code="evenface.annotators.deepface.annotator:create",
     settings=DeepFaceSettings,
     dimensions=tuple(DIMENSIONS),

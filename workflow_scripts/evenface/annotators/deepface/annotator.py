@@ -1,8 +1,8 @@
 """DeepFace: apparent age, gender, race and emotion of the largest face of a picture.
 
-The pipeline of ``DeepFace.analyze`` (serengil/deepface): a detector's face, turned level by its eyes, put
-into a black square; one network per question, each optional. A whole year is the answer for age, the
-most probable class for the others.
+The pipeline of ``DeepFace.analyze`` (serengil/deepface): a detector finds the face, which is turned so that the
+eyes are level and put into a black square. Each question has one network, and each is optional. The answer for age
+is a whole number of years; for the others it is the most probable class.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "race": tuple(DEEPFACE_RACE),
     "emotion": DEEPFACE_EMOTION,
 }
-#: Head -> dimension it answers.
+#: Head -> dimension that it labels.
 _DIMENSIONS = {"gender": "gender", "age": "age", "race": "ethnicity"}
 _VOCABULARIES = {"gender": DEEPFACE_GENDER, "race": DEEPFACE_RACE}
 _AGE_LEVELS = np.array([age_level(years) for years in range(101)], object)
@@ -53,12 +53,12 @@ Find = Callable[[np.ndarray], Found]
 
 
 class DeepFace(Runner):
-    """Apparent age, gender, race and emotion, each if its network is there.
+    """Apparent age, gender, race and emotion, each if its network is given.
 
     Probabilities: ``p_gender_<class>``, ``p_race_<class>``, ``p_emotion_<class>`` in DeepFace's own classes, as shares
-    of 1 (DeepFace prints percent). Extras: ``apparent_age`` in years, the expected value, of which
-    DeepFace reports the whole years; ``n_faces`` and ``face_score`` of the detector, NaN with the detector ``skip``.
-    Failures: ``no_face``; ``too_small`` for a face of which the picture holds no whole pixel.
+    of 1 (DeepFace prints percent). Extras: ``apparent_age`` in years, the expected value (DeepFace reports its whole
+    years); ``n_faces`` and ``face_score`` of the detector, NaN with the detector ``skip``.
+    Failures: ``no_face``; ``too_small`` for a face without a whole pixel inside the picture.
     """
 
     name = "deepface"
@@ -76,7 +76,7 @@ class DeepFace(Runner):
         self.find = find
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
+        """One row per RGB uint8 image, of any size; ``rows`` are not used."""
         answers = self.answers(images)
         failed = answers["failure"] != ""
         nothing = np.full(len(images), np.nan, np.float32)
@@ -179,9 +179,9 @@ def _whole(image: np.ndarray) -> Found:
 def create(settings: Mapping[str, Any]) -> DeepFace:
     """The annotator from the settings of ``annotation.deepface``, ``device`` and ``threads``.
 
-    ``files`` maps ``weights.<head>``, the networks of MTCNN and dlib's ``landmarks`` to paths, over those of the
-    settings. A head without a path is left out. UserError for an unknown key or value, no head at all,
-    and weights that are missing or do not fit.
+    ``files`` maps ``weights.<head>``, the networks of MTCNN and dlib's ``landmarks`` to paths, which replace those of
+    the settings. A head without a path is left out. UserError for an unknown key or value, if no head is left,
+    and for weights that are missing or do not fit.
     """
     settings, files, machine = take_settings("deepface", settings, DeepFaceSettings)
     paths = {head: files.get(f"weights.{head}", path) for head, path in settings["weights"].items() if path}

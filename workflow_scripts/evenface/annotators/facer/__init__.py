@@ -1,4 +1,4 @@
-"""Facer: RetinaFace finds the face, FaRL reads the forty CelebA attributes off it."""
+"""Facer: RetinaFace finds the face, and FaRL labels the forty CelebA attributes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _files(settings: Mapping[str, Any]) -> dict[str, str]:
 PART = Annotator(
     name="facer",
     version=1,
-    summary="The published Facer: forty attributes and no demographics.",
+    summary="The published Facer: forty attributes. It does not label demographics.",
     code="evenface.annotators.facer.annotator:create",
     settings=FacerSettings,
     labels_attributes=True,

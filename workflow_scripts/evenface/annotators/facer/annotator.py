@@ -1,8 +1,8 @@
-"""Facer: RetinaFace finds the face, FaRL reads the forty CelebA attributes off it.
+"""Facer: RetinaFace finds the face, and FaRL labels the forty CelebA attributes.
 
-The pipeline of the Facer toolkit (github.com/FacePerceiver/facer): the best-scoring face of a picture,
-aligned by its five landmarks, sigmoid strictly above 0.5. It answers no demographic dimension; "Male"
-and "Young" are attributes like the others.
+The pipeline of the Facer toolkit (github.com/FacePerceiver/facer): the face with the best score is aligned by its
+five landmarks; an attribute is present if its sigmoid is strictly above 0.5. It does not label demographic
+dimensions; "Male" and "Young" are attributes like the others.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _HALF_PIXEL = 0.5
 class Facer(Runner):
     """Forty attributes of the best-scoring face of a picture.
 
-    ``extras``: ``n_faces`` found and ``face_score`` of the one that was read, NaN where screening's landmarks
-    are used. Failures: ``no_face``, which landmarks that determine no alignment count as too.
+    ``extras``: ``n_faces``, the number of faces found, and ``face_score`` of the chosen face; both NaN if
+    screening's landmarks are used. Failures: ``no_face``, also for landmarks that do not determine an alignment.
     """
 
     name = "facer"
@@ -48,17 +48,17 @@ class Facer(Runner):
     reads = "images"
 
     def __init__(self, network: nn.Module, finder: RetinaFaceFinder | None, **machine: Any):
-        """``network`` takes aligned faces; without a ``finder`` the landmarks come with the rows."""
+        """``network`` takes aligned faces. Without a ``finder``, the rows hold the landmarks."""
         super().__init__(**machine)
         self.network = network.to(self.device).eval()
         self.finder = finder
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
+        """One row per RGB uint8 image, of any size. ``rows`` hold screening's landmarks if these are used."""
         return self._read(images, None if self.finder is not None else _screened_points(rows, len(images)))
 
     def read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None]) -> pd.DataFrame:
-        """The same for faces found elsewhere, at ``points`` (5, 2) in pixels where pixel i spans [i, i + 1]; None: no face."""
+        """The same for faces found elsewhere: ``points`` (5, 2) in pixels (pixel i spans [i, i + 1]); None: no face."""
         return self._read(images, points)
 
     def _read(self, images: Sequence[np.ndarray], points: Sequence[np.ndarray | None] | None) -> pd.DataFrame:
@@ -107,7 +107,7 @@ def _aligned(image: np.ndarray, five: np.ndarray | None) -> Tensor | None:
 
 
 def _screened_points(rows: pd.DataFrame | None, count: int) -> list[np.ndarray | None]:
-    """Landmarks of screening in the frame of the alignment, None where it found no face."""
+    """Screening's landmarks in the pixel frame of the alignment; None if it found no face."""
     if rows is None or any(column not in rows for column in LANDMARK_COLUMNS):
         raise UserError(
             "annotation.facer.detector: landmarks needs the five points of screening, and there are none; set "
@@ -120,7 +120,7 @@ def _screened_points(rows: pd.DataFrame | None, count: int) -> list[np.ndarray |
 def create(settings: Mapping[str, Any]) -> Facer:
     """The annotator from the settings of ``annotation.facer``, ``device`` and ``threads``.
 
-    ``files`` maps ``weights`` and ``detector_weights`` to paths, over those of the settings. UserError for an
+    ``files`` maps ``weights`` and ``detector_weights`` to paths, which replace those of the settings. UserError for an
     unknown key or value, and for weights that are missing or do not fit.
     """
     settings, files, machine = take_settings("facer", settings, FacerSettings)

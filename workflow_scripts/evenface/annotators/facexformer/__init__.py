@@ -1,4 +1,4 @@
-"""FaceXFormer: the published network that reads attributes, age, gender and race off a face."""
+"""FaceXFormer: the published network for attributes, age, gender and race of a face."""
 
 from evenface.annotators.facexformer.settings import FaceXFormerSettings
 from evenface.faces.files import detector_files, weights_of

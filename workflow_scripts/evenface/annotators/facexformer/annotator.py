@@ -1,8 +1,8 @@
 """FaceXFormer: forty CelebA attributes, gender, age and race of the largest face of a picture.
 
-The pipeline of the published ``inference.py`` (Narayan et al., arXiv:2403.12960): MTCNN's largest face, not
-its most certain one, enlarged by a quarter of its sides, squeezed to 224 x 224; an attribute is present
-from a probability of 0.5 on, the most probable class of each other head is the answer.
+The pipeline of the published ``inference.py`` (Narayan et al., arXiv:2403.12960): MTCNN's largest face (not its
+most certain one) is enlarged by a quarter of its sides and squeezed to 224 x 224. An attribute is present
+from a probability of 0.5 on. For every other head, the most probable class is the answer.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class FaceXFormerAnnotator(Runner):
     """Attributes and demographics of the largest face of a picture, or of a crop as it is.
 
     Probabilities: ``p_gender_<class>``, ``p_age_<class>``, ``p_race_<class>`` in the network's own classes. Extras:
-    ``n_faces`` found and ``face_score``, the detector's probability of the one that was read (both NaN for
-    crops). Failures: ``no_face``; ``too_small`` for a picture in which the detector cannot look for one (short
-    side below 20 pixels) and for a face of which the picture holds no whole pixel.
+    ``n_faces``, the number of faces found, and ``face_score``, the detector's probability of the chosen face (both
+    NaN for crops). Failures: ``no_face``; ``too_small`` for a picture that is too small for the detector (short
+    side below 20 pixels) and for a face without a whole pixel inside the picture.
     """
 
     name = "facexformer"
@@ -52,14 +52,14 @@ class FaceXFormerAnnotator(Runner):
     extras = ("n_faces", "face_score")
 
     def __init__(self, network: nn.Module, detector: MTCNN | None, **machine: Any):
-        """``network`` is :class:`evenface.networks.facexformer.FaceXFormer`; without ``detector`` images are crops."""
+        """``network`` is :class:`evenface.networks.facexformer.FaceXFormer`. Without ``detector``, images are crops."""
         super().__init__(**machine)
         self.network = network.to(self.device).eval()
         self.detector = detector
         self.reads = "crops" if detector is None else "images"
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per RGB uint8 image, of any size; ``rows`` are not looked at."""
+        """One row per RGB uint8 image, of any size; ``rows`` are not used."""
         answers = self.answers(images)
         demographics, probabilities = {}, {}
         for head, (dimension, classes) in _HEADS.items():
@@ -102,7 +102,7 @@ class FaceXFormerAnnotator(Runner):
         return answers
 
     def _largest(self, image: np.ndarray, answers: dict[str, np.ndarray], place: int) -> tuple[np.ndarray, str]:
-        """The largest face of ``image`` and why there is none; notes what was found in ``answers``."""
+        """The largest face of ``image``, or why there is none; writes what was found into ``answers``."""
         faces = self.detector.detect(image)
         answers["n_faces"][place] = len(faces)
         if not len(faces):

@@ -1,7 +1,7 @@
 """FairFace: race, gender and age of a face, by the networks and the framing its authors publish.
 
-Kärkkäinen and Joo, WACV 2021. Seven races, gender and age come from one network, four races from
-another that may be left out. No CelebA attribute is answered.
+Kärkkäinen and Joo, WACV 2021. One network gives seven races, gender and age. Another one, which may be left
+out, gives four races. FairFace does not label CelebA attributes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFAC
 
 __all__ = ["FairFace", "create", "predict_csv"]
 
-#: Dimension -> (head that answers it, class -> level).
+#: Dimension -> (head that labels it, class -> level).
 _DIMENSIONS: dict[str, tuple[str, Mapping[str, str]]] = {
     "gender": ("gender", FAIRFACE_GENDER),
     "age": ("age", FAIRFACE_AGE),
@@ -32,11 +32,11 @@ _DIMENSIONS: dict[str, tuple[str, Mapping[str, str]]] = {
 
 
 class FairFace:
-    """The annotator. One face per picture: that of the largest box the detector finds.
+    """The annotator. It labels one face per picture, the one with the detector's largest box.
 
-    With ``chip_maker`` it finds the face itself; without one, chips are framed by the landmarks of
-    screening. Failures: ``no_face``, and ``too_small`` for a picture too narrow to resize. ``n_faces`` is
-    the number found, NaN where screening looked.
+    With ``chip_maker`` it finds the face itself; without, screening's landmarks frame the chip. Failures:
+    ``no_face``, and ``too_small`` for a picture too narrow to resize. ``n_faces`` is the number of faces found,
+    NaN with screening's landmarks.
     """
 
     name = "fairface"
@@ -51,7 +51,7 @@ class FairFace:
         self.probabilities = tuple(f"p_{head}_{name}" for head, classes in reader.heads.items() for name in classes)
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """One row per RGB uint8 image, of any size; ``rows`` with screening's landmarks where these are used."""
+        """One row per RGB uint8 image, of any size. ``rows`` hold screening's landmarks if these are used."""
         faces = np.full(len(images), np.nan, np.float32)
         failures = np.full(len(images), "", object)
         landmarks = None if self._maker is not None else _landmarks(rows, len(images))

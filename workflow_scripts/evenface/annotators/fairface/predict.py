@@ -33,7 +33,7 @@ _COLUMNS = ["img_path", "face_name_align", "reason", "detail", "left", "top", "r
 
 @dataclass
 class _Face:
-    """One row of the table of pictures; without a reason, a face, and what gives its chip."""
+    """One row of the table of pictures. Without a ``reason`` it is a face, and ``chip`` returns its chip."""
 
     img_path: str
     face_name_align: str = ""
@@ -57,35 +57,37 @@ def predict_csv(
     device: str = "cpu",
     threads: int = 1,
 ) -> pd.DataFrame:
-    """What FairFace's ``predict.py`` does: a CSV with the column ``img_path`` in, its result table ``out``.
+    """Does what FairFace's ``predict.py`` does: reads a CSV with the column ``img_path``, writes the result table ``out``.
 
     All faces of every picture get a row (see :func:`write_predictions_csv`), in the order of the list and, within
-    a picture, of the detector; the original's order is that of a folder. ``detector``: ``mmod``, as published;
-    ``hog``; or ``none`` for pictures that are chips already, one face each. ``jpeg_roundtrip`` None compresses
+    a picture, of the detector. (The original uses the order of a folder.) ``detector``: ``mmod``, as published;
+    ``hog``; or ``none`` for pictures that are chips already, one face each. ``jpeg_roundtrip``: None compresses
     the chips of ``.jpg`` and ``.jpeg`` files only, as the original does. ``files``: ``landmarks`` and ``mmod``.
-    ``precision``: see :class:`FaceReader`; in the default the table equals the original's byte for byte where the
+    ``precision``: see :class:`FaceReader`. With the default, the table equals the original's byte for byte if the
     chips do.
 
-    Beside ``out``, ``<stem>.images.csv`` says what became of every picture: one row per face (img_path,
-    face_name_align, left, top, right, bottom: the box in pixels of the picture), and one per picture
-    without, with ``reason`` (missing, corrupt, too_large, too_small, no_face) and ``detail``. That table is
-    returned. Paths are relative to the current folder, as in the original; a path listed twice is
-    read once. Raises UserError for a list that cannot be read and for files that do not fit.
+    ``<stem>.images.csv``, beside ``out``, has one row per face (img_path, face_name_align, and left, top, right,
+    bottom: the box in pixels of the picture) and one row per picture without a face, with ``reason`` (missing,
+    corrupt, too_large, too_small, no_face) and ``detail``. That table is returned. As in the original, paths are
+    relative to the current folder. A path listed twice is read once. Raises UserError for a list that cannot be
+    read and for files that do not fit.
     """
     check_names("face detector", [detector], DETECTORS)
     paths = _listed(images)
     reader = FaceReader(weights, weights_4, batch_size=batch_size, precision=precision, device=device, threads=threads)
     maker = None if detector == "none" else face_chips.ChipMaker(detector, {**DLIB_FILES, **(files or {})})
-    fate: list[_Face] = []
+    results: list[_Face] = []
     rows = []
-    for face, answer in reader.read(_faces(paths, maker, jpeg_roundtrip, fate), lambda face: face.chip()):
+    for face, answer in reader.read(_faces(paths, maker, jpeg_roundtrip, results), lambda face: face.chip()):
         if isinstance(answer, ImageError):
             face.face_name_align, face.reason, face.detail = "", answer.reason, answer.detail
         else:
             rows.append({"face_name_align": face.face_name_align, **_cells(answer)})
         face.chip = None
     write_predictions_csv(rows, out)
-    table = pd.DataFrame([(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in fate], columns=_COLUMNS)
+    table = pd.DataFrame(
+        [(f.img_path, f.face_name_align, f.reason, f.detail, *f.box) for f in results], columns=_COLUMNS
+    )
     write_csv(table, f"{os.path.splitext(out)[0]}.images.csv")
     for reason, count in table["reason"][table["reason"] != ""].value_counts().items():
         log.warning("%s: %d of %d pictures without a row: %s", out, count, len(paths), reason)
@@ -97,7 +99,7 @@ def _listed(path: str | os.PathLike) -> list[str]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             if "img_path" not in (reader.fieldnames or []):
-                raise UserError(f"{path}: no column 'img_path'; the list of pictures needs one")
+                raise UserError(f"{path}: column 'img_path' is missing; the list of pictures needs it")
             listed = [row["img_path"] or "" for row in reader]
     except OSError as error:
         raise_if_machine(error, path)
@@ -108,18 +110,18 @@ def _listed(path: str | os.PathLike) -> list[str]:
 
 
 def _faces(
-    paths: Sequence[str], maker: face_chips.ChipMaker | None, jpeg: bool | None, fate: list[_Face]
+    paths: Sequence[str], maker: face_chips.ChipMaker | None, jpeg: bool | None, results: list[_Face]
 ) -> Iterator[_Face]:
-    """The faces of the pictures; ``fate`` gets these and the pictures without, in order."""
+    """The faces of the pictures. They are also added to ``results``, in order with the pictures without a face."""
     names = ChipNames()
     with ImageReader() as images:
         for path in progress(paths, len(paths), "reading faces"):
             try:
                 found = list(_faces_of(path, images, maker, jpeg, names))
             except (ImageError, face_chips.NoChipError) as error:
-                fate.append(_Face(path, reason=error.reason, detail=error.detail))
+                results.append(_Face(path, reason=error.reason, detail=error.detail))
                 continue
-            fate += found
+            results += found
             yield from found
 
 

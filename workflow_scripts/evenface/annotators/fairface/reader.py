@@ -18,19 +18,19 @@ from evenface.training import runtime
 
 Item = TypeVar("Item")
 
-#: What the networks say of one face: head -> shares float32 (classes,) in the order of ``HEADS``, and the largest's name.
+#: The networks' answer for one face: head -> shares float32 (classes,) in the order of ``HEADS``, and the top class.
 Answer = dict[str, tuple[np.ndarray, str]]
 
 
 class FaceReader:
-    """The networks of FairFace, made ready once for many chips.
+    """The networks of FairFace, prepared once for many chips.
 
-    ``weights`` is the file of seven races, gender and age, ``weights_4`` that of four races or None.
-    ``precision`` is ``float32``, in which outputs agree with the original's to 1e-5 of the largest (1e-6 as a
-    rule); ``bfloat16``: to 1e-2 of the largest, which moves a probability by up to 0.01; ``auto``: bfloat16 where the
-    processor has it; or ``published``: the networks as they are, a chip at a time, for the original's digits to
-    the last on the same machine. ``threads`` batches of ``batch_size`` chips are computed at a time; the
-    threads change no answer, the batches none by more than rounding.
+    ``weights`` is the file of seven races, gender and age; ``weights_4`` is that of four races, or None.
+    ``precision`` is one of: ``float32``, where outputs agree with the original's to 1e-5 of the largest (usually
+    1e-6); ``bfloat16``, where they agree to 1e-2 of the largest, and probabilities differ by up to 0.01; ``auto``,
+    which is bfloat16 if the processor has it; ``published``, which runs the networks unchanged, a chip at a time, and
+    gives the original's digits on the same machine. ``threads`` batches of ``batch_size`` chips are computed at a
+    time. The number of threads does not change any answer; the batch size changes only the rounding.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class FaceReader:
     ) -> Iterator[tuple[Item, Answer | ImageError]]:
         """Every item with its answer, in order. ``chip_of`` gives the chip, RGB uint8 (H, W, 3), normally 300 x 300.
 
-        It is called where the networks run, on several threads at a time, so that decoding takes part in
-        the parallel work; an ImageError it raises becomes that item's answer.
+        ``chip_of`` runs in the threads of the networks, so decoding is parallel too. If it raises an ImageError, the
+        error is that item's answer.
         """
         items = iter(items)
         batches = iter(lambda: list(islice(items, self.batch_size)), [])

@@ -38,9 +38,9 @@ _PRINTING = {
 def write_predictions_csv(rows: Iterable[Mapping[str, Any]], path: str | os.PathLike) -> None:
     """Write ``rows`` as ``predict.py`` writes them, atomically.
 
-    Each row maps every name of :data:`COLUMNS` to a text, or for scores to a float32 vector. Where the
-    four-race network was left out, ``race4`` is the empty text and its scores are None: empty cells, which the
-    original never has.
+    Each row maps every name of :data:`COLUMNS` to a text, or for scores to a float32 vector. Without the
+    four-race network, ``race4`` is the empty text and its scores are None. Their cells are empty, which never
+    happens in the original.
     """
     rows = list(rows)
     with np.printoptions(**_PRINTING):
@@ -53,9 +53,9 @@ def write_predictions_csv(rows: Iterable[Mapping[str, Any]], path: str | os.Path
 class ChipNames:
     """Names of chips as the published script gives them, ``detected_faces/<stem>_face<k>.<ext>``.
 
-    The stem ends at the first dot of the file's name, the extension begins after the last. Two pictures of
-    one name in different folders share their chips' names there, and the later overwrite the earlier; here
-    the later picture's stem gets ``-2``, ``-3`` and so on.
+    The stem ends at the first dot of the file's name, and the extension begins after the last. In the original,
+    pictures of the same name in different folders overwrite each other's chips. Here the later picture's stem
+    gets ``-2``, ``-3`` and so on.
     """
 
     def __init__(self, folder: str = "detected_faces"):
@@ -63,7 +63,7 @@ class ChipNames:
         self._taken: set[tuple[str, str]] = set()
 
     def prefix(self, image: str) -> tuple[str, str]:
-        """What the names of the chips of one picture begin and end with; every call is another picture."""
+        """Beginning and end of the names of one picture's chips; every call counts as another picture."""
         name = Path(image).name
         stem, extension = name.split(".")[0], name.rpartition(".")[2]
         unique, count = stem, 1

@@ -1,4 +1,4 @@
-"""The truth that a generator records of its own faces."""
+"""The truth that a generator records about its own faces."""
 
 from evenface.parts import Annotator, Needs
 from evenface.taxonomy import DIMENSIONS

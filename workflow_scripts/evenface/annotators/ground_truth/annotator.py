@@ -1,4 +1,4 @@
-"""The generator's own truth: labels of faces whose description is known, read from the shard's rows."""
+"""The generator's own truth about its faces, read from the shard's rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 
 class GroundTruth:
-    """Labels the generator recorded in the column ``truth``: certain where defined.
+    """Labels that the generator recorded in the column ``truth``; they are certain, or undefined.
 
     ``truth`` is JSON with ``attributes``, CelebA names in {+1, -1, 0}, and a level for each demographic
-    dimension. An attribute the generator says nothing about is undefined.
+    dimension. An attribute that ``truth`` lacks is undefined.
     """
 
     name = "ground_truth"
@@ -31,7 +31,7 @@ class GroundTruth:
     reads = "record"
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Read the labels off ``rows``; ``images`` are not looked at. UserError where no truth is recorded."""
+        """Read the labels from ``rows``; ``images`` are not used. UserError if no truth is recorded."""
         if rows is None or "truth" not in rows:
             raise UserError("ground_truth needs shards with a truth column; this generator does not record it, so take it out "
                             "of annotation.annotators")  # fmt: skip

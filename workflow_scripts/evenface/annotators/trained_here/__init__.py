@@ -1,10 +1,10 @@
-"""The annotator that the workflow trains itself, on a data set of known truth."""
+"""The annotator that the workflow trains itself, on a data set with known truth."""
 
 from evenface.annotators.trained_here.settings import TrainedHereSettings
 from evenface.parts import Annotator, Needs
 from evenface.taxonomy import DIMENSIONS
 
-#: The network as its rule writes it.
+#: The network's file, written by the rule train_annotator.
 MODEL = "results/annotators/trained_here/model.safetensors"
 
 PART = Annotator(

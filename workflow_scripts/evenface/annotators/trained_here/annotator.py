@@ -104,12 +104,12 @@ def train_annotator(
 ) -> dict[str, Any]:
     """Train the annotator on a faces table with splits, check it, and write it.
 
-    Writes ``model_path`` (safetensors, manifest beside it), ``confusion_path`` (CSV, see :func:`evenface.annotators.confusion.confusion`,
-    with a column ``split``: validation rows decide the gate, test rows took no part in anything) and
-    ``log_path`` (CSV per epoch); returns the manifest. An interrupted training goes on, as a
-    classifier's does. An attribute or dimension whose validation accuracy is below
-    ``min_validation_accuracy`` is withheld (its labels are undefined) where ``may_withhold`` lists it;
-    otherwise a UserError says so and nothing is written.
+    Writes ``model_path`` (safetensors, and a manifest), ``log_path`` (CSV, one row per epoch) and ``confusion_path``
+    (CSV, see :func:`evenface.annotators.confusion.confusion`). The last has a column ``split``: validation rows
+    decide whether the annotator is accepted; test rows are used for nothing else. Returns the manifest. An
+    interrupted training continues where it stopped. An attribute or dimension may have a validation accuracy below
+    ``min_validation_accuracy``. If ``may_withhold`` lists it, it is withheld: its labels are undefined. Otherwise a
+    UserError says so, and nothing is written.
     """
     settings = resolve(TrainedHereSettings, settings, "annotation.trained_here")
     session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
@@ -217,7 +217,7 @@ def _number(value: float) -> float | None:
 def _gate(
     heads: Mapping[str, Mapping[str, float | int | None]], minimum: float, may_withhold: Sequence[str], label: str
 ) -> list[str]:
-    """Heads that are withheld; UserError when a head that may not be withheld is below the minimum."""
+    """Names of withheld heads; UserError when a head that may not be withheld is below the minimum."""
     text = ", ".join(f"{name} {h['accuracy'] if h['accuracy'] is not None else 'unknown'}" for name, h in heads.items())
     log.info("%s: validation accuracy: %s", label, text)
     below = [(n, h["accuracy"], h["n"]) for n, h in heads.items() if h["accuracy"] is None or h["accuracy"] < minimum]
@@ -238,7 +238,7 @@ def _gate(
 
 
 class TrainedHere:
-    """The trained network as an annotator. Images are resized; they should be framed as it was trained."""
+    """The trained network as an annotator. Images are resized; they should be framed like its training images."""
 
     name = "trained_here"
     version = PART.version

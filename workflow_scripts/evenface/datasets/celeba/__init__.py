@@ -1,4 +1,4 @@
-"""CelebA in the files as published."""
+"""CelebA, in its published files."""
 
 from evenface.datasets.settings import DatasetSettings
 from evenface.parts import Needs, Reader

@@ -29,12 +29,11 @@ _CHUNK = 20_000
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces, rejected rows and a summary.
 
-    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding``
-    of the attribute file; ``verify_images`` true, false or sample; ``allow_missing_images`` records
-    rows without a file instead of refusing them; ``demographics`` table (ethnicity is not in
-    CelebA); ``threads`` for decoding. Gender comes from Male; age is young where Young is set and
-    unknown elsewhere. Without an identity file every image is its own identity. Raises UserError
-    naming file and row.
+    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding`` of the attribute file;
+    ``verify_images`` true, false or sample; ``allow_missing_images``: rows without a file are recorded instead
+    of refused; ``demographics`` table (CelebA does not label ethnicity); ``threads`` for decoding. Gender comes
+    from Male. Age is young if Young is set, else unknown. Without an identity file every image is its own
+    identity. Raises UserError naming file and row.
     """
     values = table.take_settings("celeba", settings, DatasetSettings)
     root, dataset = Path(values["root"]), values["name"]

@@ -1,4 +1,4 @@
-"""MAAD-Face's attribute labels of VGGFace2's images, in the files as published."""
+"""MAAD-Face's attribute labels of VGGFace2's images, in its published files."""
 
 from evenface.datasets.maad_face.settings import MAADFaceSettings
 from evenface.parts import Needs, Reader

@@ -2,7 +2,7 @@
 
 The folder holds identity folders (below ``test/`` or ``val/``, or directly) and ``MAAD_Face.csv``
 (also ``MAAD-Face.csv``) with ``Filename``, ``Identity`` and 47 attribute columns in any order.
-The file has 3.3 million rows; it is streamed, and only rows of images on disk are kept.
+The file has 3.3 million rows. It is streamed, and only rows of images on disk are kept.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ CSV_NAMES = ("MAAD_Face.csv", "MAAD-Face.csv")
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Faces (all of split test), rejected rows and a summary.
 
-    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding``; ``verify_images`` true, false or sample; ``demographics``
-    table replacing the columns' own; ``allow_missing_images`` false refuses rows without an image
-    (the file lists all of VGGFace2, so that a part on disk is the usual case); ``threads`` for
-    decoding. Ethnicity and age are the one of
-    their three columns that is set; none or several give unknown. The identity is the image's
-    folder. Images on disk without a row are rejected. Raises UserError naming file and row.
+    Settings: ``root`` folder; ``name`` of the data set in ids; ``label_coding``; ``verify_images`` true, false or
+    sample; ``demographics`` table, which replaces the file's own columns; ``allow_missing_images``: if false, rows
+    without an image are refused (the file lists all of VGGFace2, and most copies hold only a part); ``threads`` for
+    decoding. Ethnicity and age follow from the one of their three columns that is set; with none or several they are
+    unknown. The identity is the image's folder. Images on disk without a row are rejected. Raises UserError naming
+    file and row.
     """
     values = table.take_settings("maad_face", settings, MAADFaceSettings)
     root, dataset = Path(values["root"]), values["name"]
@@ -115,7 +115,7 @@ def _digits(text: str) -> int | str:
 
 
 def _exclusive(columns: Mapping[str, np.ndarray], levels: Mapping[str, str]) -> np.ndarray:
-    """The level of the only column that is +1; unknown for none or several."""
+    """The level of the only column that is +1; unknown if none or several are."""
     positive = np.column_stack([columns[c] == 1 for c in levels])
     names = np.array([*levels.values(), UNKNOWN], dtype=object)
     return names[np.where(positive.sum(1) == 1, positive.argmax(1), len(levels))]

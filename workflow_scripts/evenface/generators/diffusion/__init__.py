@@ -1,10 +1,10 @@
-"""Faces from text-to-image models, through diffusers: from a prompt, or from an image and a prompt."""
+"""Faces by text-to-image models of diffusers: from a prompt, or from an image and a prompt."""
 
 from evenface.generators.diffusion.files import model_files
 from evenface.generators.diffusion.settings import DiffusionSettings
 from evenface.parts import Generator, Needs
 
-#: What jobs with diffusion models ask for, the size of the model aside.
+#: What jobs with diffusion models ask for; memory for the model is added to it.
 NEEDS = Needs(gpu=1, mem_mb=2500, runtime=480, conda="diffusion")
 
 PART = Generator(

@@ -1,4 +1,4 @@
-"""Batches of one size each, halved when memory runs out."""
+"""Batches of one fixed size, which is halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 class Batches:
     """Hands out items in batches of exactly ``size``; the size stays halved once memory has run out.
 
-    A short batch is filled up with its last item, whose further copies are thrown away: kernels choose their way of
-    adding by the shape of a batch, so that an image drawn in a batch of another size differs in its
-    last bits, but not one drawn beside other images.
+    A short batch is filled up with copies of its last item, which are thrown away. Kernels choose their order of
+    adding by the shape of a batch. An image therefore differs in its last bits in a batch of another size, but not
+    beside other images.
     """
 
     def __init__(self, size: int, free: Callable[[], None] = lambda: None):
         self.size, self._free = size, free
 
     def run(self, items: Sequence[Item], draw: Callable[[Sequence[Item]], Sequence[Drawn]]) -> Iterator[Drawn]:
-        """Results of ``draw`` in order of ``items``. UserError when memory does not suffice for a single item."""
+        """Results of ``draw`` in the order of ``items``. UserError if memory is too small for a single item."""
         done = 0
         while done < len(items):
             batch = list(items[done : done + self.size])
@@ -59,12 +59,12 @@ class Batches:
                 raise
             if self.size == 1:
                 raise UserError(
-                    "memory does not suffice for a single image; give the rule more mem_mb, or set a smaller size, "
+                    "there is too little memory for a single image; give the rule more mem_mb, or set a smaller size, "
                     "attention_slicing, offload or precision: float16"
                 ) from error
-            said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         # Outside of the except clause: its traceback would keep the failed batch's tensors.
-        log.warning("out of memory with %d images at a time, going on with %d (%s)", self.size, self.size // 2, said)
+        log.warning("out of memory with %d images at a time, going on with %d (%s)", self.size, self.size // 2, reason)
         self.size //= 2
         self._free()
         return None

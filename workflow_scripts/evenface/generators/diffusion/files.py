@@ -1,4 +1,4 @@
-"""Which files a diffusion model is made of, from its settings alone."""
+"""The files of a diffusion model, found from its settings alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenface.assets.places import made_here
 
 
 def model_files(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Files of the model and of what is named beside it; what the workflow itself makes stands as a whole."""
+    """File key -> path of the model, its VAE and its configuration; a folder that the workflow makes is one entry."""
     files = {}
     for key in ("model", "vae", "config"):
         if settings.get(key):

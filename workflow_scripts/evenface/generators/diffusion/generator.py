@@ -1,4 +1,4 @@
-"""Requests to faces with any diffusers pipeline: loaded once, one seed per image, batches of one shape."""
+"""Draws faces with any diffusers pipeline: the model is loaded once, every image has its own seed."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("evenface")
 
 _MACHINE = ("device", "threads", "files")
-#: Seeds are those of requests: 63 bits, which every generator of random numbers takes, though PyTorch's on the CPU
-#: reads the lower 32 alone.
+#: Seeds have 63 bits, as those of requests. PyTorch's random number generator on the CPU reads only the lower 32.
 _SEEDS = 1 << 63
 
 
 class DiffusionGenerator:
     """Draws requests with a text-to-image model, or changes their initial images with it.
 
-    ``settings`` are those of :class:`DiffusionSettings` and ``files`` (key -> path), ``device`` and ``threads``. The model is loaded at
-    the first call of :meth:`generate`, and every request is checked before the first image. An image depends on its
-    request, the settings and the libraries: equal bytes whatever is drawn beside it, before or after, unless memory ran
-    out and batches became smaller, which its provenance tells.
+    ``settings`` are those of :class:`DiffusionSettings`, with ``files`` (key -> path), ``device`` and ``threads``.
+    The first call of :meth:`generate` loads the model and checks every request before the first image. An image
+    depends on its request, the settings and the libraries, but not on other images. Only if memory runs out and batches
+    become smaller, its bytes change; its provenance holds the batch size.
     """
 
     name = "diffusion"
@@ -71,8 +70,8 @@ class DiffusionGenerator:
     def _check_settings(self) -> None:
         settings, key = self.settings, self.key
         if self.task == "image" and int(settings["steps"] * settings["strength"]) < 1:
-            raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} are no step at all, "
-                            "which gives back the noisy initial image; raise one of them")  # fmt: skip
+            raise UserError(f"{key}: {settings['steps']} steps with strength {settings['strength']} take not even one "
+                            "step, so the initial image would only become noisy; raise one of them")  # fmt: skip
 
     # The model.
 
@@ -99,7 +98,7 @@ class DiffusionGenerator:
 
         torch.set_num_threads(self.threads)
         if self.device.startswith("cuda") and not torch.cuda.is_available():
-            log.warning("no GPU that PyTorch can use: drawing on the processor")
+            log.warning("PyTorch finds no GPU that it can use: drawing on the processor")
             self.device = "cpu"
         with ThreadPoolExecutor(1) as pool:
             hashes = pool.submit(lambda: {name: sha256_of(path) for name, path in self._weights()})
@@ -111,12 +110,12 @@ class DiffusionGenerator:
         return pipeline
 
     def _weights(self) -> list[tuple[str, str]]:
-        """Key and path of every file of weights; a folder that the workflow made is named as a whole."""
+        """Key and path of every file of weights, also of those in folders that the workflow made."""
         files = [pair for key, path in self.files.items() for pair in files_of(path, key).items()]
         return [(key, path) for key, path in files if path.endswith(SINGLE_FILES)]
 
     def _place(self, pipeline: DiffusionPipeline) -> None:
-        """To the device, in the layout that convolutions like, with what saves memory."""
+        """Move the pipeline to its device, in the layout that is fast for convolutions, and set up memory saving."""
         import torch
 
         if self.settings["attention_slicing"]:
@@ -139,7 +138,7 @@ class DiffusionGenerator:
             ) from error
 
     def _described(self, pipeline: DiffusionPipeline, hashes: Mapping[str, str]) -> dict[str, Any]:
-        """What is the same for every image: everything that decided its pixels but seed, texts and initial image."""
+        """The provenance that all images share: what decides pixels, except seed, texts and initial image."""
         import diffusers
         import torch
         import transformers
@@ -166,8 +165,8 @@ class DiffusionGenerator:
     def generate(self, requests: Iterable[Request]) -> Iterator[GeneratedFace]:
         """One face per request, in order.
 
-        Raises UserError before the first image for a text that is empty, too long or weighted against the settings, a
-        seed out of range, or an initial image that cannot be read.
+        Before the first image, raises UserError for a text that is empty, too long, or weighted although the settings
+        refuse weights; for a seed out of range; and for an initial image that cannot be read.
         """
         wanted = list(requests)
         for request in wanted:
@@ -180,37 +179,41 @@ class DiffusionGenerator:
                     read_initial(reader, request, (8, 8))
             texts = self._texts(wanted)
             batches = Batches(self.settings["batch_size"], self._free)
-            for alike in _runs(wanted):
-                if 3 * (spare := -len(alike) % batches.size) > len(alike):
-                    log.warning("%d images fill %d places: let images_per_prompt be a multiple of batch_size, or lower it",
-                                len(alike), len(alike) + spare)  # fmt: skip
-                drawn = batches.run(alike, lambda batch: self._draw(batch, texts, reader))
-                for request, (image, provenance) in zip(alike, drawn, strict=True):
+            for run in _runs(wanted):
+                if 3 * (spare := -len(run) % batches.size) > len(run):
+                    log.warning(
+                        "%d images are drawn in batches with room for %d: make images_per_prompt a multiple of "
+                        "batch_size, or lower batch_size",
+                        len(run),
+                        len(run) + spare,
+                    )
+                drawn = batches.run(run, lambda batch: self._draw(batch, texts, reader))
+                for request, (image, provenance) in zip(run, drawn, strict=True):
                     yield GeneratedFace(request, image, {**provenance, "batch_size": batches.size})
 
     def text_of(self, request: Request) -> tuple[str, str]:
-        """What the model is told for a request, and what it is called in messages."""
+        """The text that the model gets for a request, and what messages call it."""
         return request.prompt, "prompt"
 
     def _texts(self, requests: Sequence[Request]) -> dict[tuple[str, str], Prompt]:
-        """Every different text of the requests, as it is passed on; by (text, kind)."""
+        """(text, kind) -> the text as the model gets it, for every different text of the requests."""
         wanted = dict.fromkeys(self.text_of(request) for request in requests)
         wanted |= dict.fromkeys((request.negative_prompt, "negative prompt") for request in requests)
         weights = self.settings["prompt_weights"]
         texts = {(t, what): read_prompt(t, what, self.pipeline, weights) for t, what in wanted}
         if not self._takes_negative() and any(request.negative_prompt for request in requests):
-            log.warning("%s uses no negative prompt with these settings", type(self.pipeline).__name__)
+            log.warning("%s ignores the negative prompt with these settings", type(self.pipeline).__name__)
         return texts
 
     def _takes_negative(self) -> bool:
-        """Whether a negative prompt has any effect: models distilled to need no guidance ignore it."""
+        """Whether a negative prompt has any effect. Models that were distilled to need no guidance ignore it."""
         parameters = self._parameters()
         if "true_cfg_scale" in parameters and not self._guides_by_true_cfg():
-            return False  # distilled (FLUX): what is told as guidance_scale looks at the prompt alone
+            return False  # distilled (FLUX): its guidance_scale concerns the prompt alone
         return "negative_prompt" in parameters and self.settings["guidance"] > 1
 
     def _guides_by_true_cfg(self) -> bool:
-        """Whether the guidance is called ``true_cfg_scale``, as Qwen-Image and its kin do."""
+        """Whether the pipeline calls its guidance ``true_cfg_scale``, as Qwen-Image does."""
         parameters = self._parameters()
         true = parameters.get("true_cfg_scale")
         return true is not None and (true.default > 1 or "guidance_scale" not in parameters)
@@ -221,13 +224,13 @@ class DiffusionGenerator:
     def _draw(
         self, batch: Sequence[Request], texts: Mapping[tuple[str, str], Prompt], reader: ImageReader
     ) -> list[tuple[np.ndarray, dict[str, Any]]]:
-        """Images of a batch with what is particular to each."""
+        """Images of a batch, each with its provenance."""
         import torch
 
         prompts = [texts[self.text_of(request)] for request in batch]
         negatives = [texts[request.negative_prompt, "negative prompt"] for request in batch]
-        arguments = self._told(prompts, negatives) | self._how()
-        # On the CPU whatever the device, so that the same seed is the same noise everywhere.
+        arguments = self._text_arguments(prompts, negatives) | self._step_arguments()
+        # Always on the CPU: the same seed then gives the same noise on every device.
         arguments["generator"] = [torch.Generator("cpu").manual_seed(request.seed) for request in batch]
         own: list[dict[str, Any]] = [{} for _ in batch]
         if self.task == "text" and self.settings["size"]:
@@ -249,37 +252,39 @@ class DiffusionGenerator:
         made = []
         for image, mine, flag, request in zip(result.images, own, flagged, batch, strict=True):
             if not np.isfinite(image).all():
-                raise UserError(f"{self.key}: the model gave no numbers for {request.request_id}; its weights overflow "
-                                f"in {self._made_with['precision']}: set precision to float32 or bfloat16")  # fmt: skip
+                raise UserError(
+                    f"{self.key}: the image of {request.request_id} has pixels that are not numbers; the model "
+                    f"overflows in {self._made_with['precision']}: set precision to float32 or bfloat16"
+                )
             pixels = (image * 255).round().astype(np.uint8)
             seen = {"safety_flagged": None if flag is None else bool(flag), "size": [pixels.shape[1], pixels.shape[0]]}
             if flag:
-                log.warning("the safety checker blackened %s", request.request_id)
-            made.append((pixels, {**self._made_with, **self._asked(request), **mine, **seen}))
+                log.warning("the safety checker made %s black", request.request_id)
+            made.append((pixels, {**self._made_with, **self._request_provenance(request), **mine, **seen}))
         return made
 
-    def _asked(self, request: Request) -> dict[str, Any]:
-        """What a face's provenance tells of its request beyond the shard's own columns."""
+    def _request_provenance(self, request: Request) -> dict[str, Any]:
+        """What a face's provenance says of its request, beyond the shard's own columns."""
         used = bool(request.negative_prompt) and self._takes_negative()
         return {"negative_prompt_used": used} | (
             {"strength": self.settings["strength"]} if self.task == "image" else {}
         )
 
-    def _told(self, prompts: Sequence[Prompt], negatives: Sequence[Prompt]) -> dict[str, Any]:
-        """The texts as arguments: plain ones as text, and embeddings where any is weighted."""
+    def _text_arguments(self, prompts: Sequence[Prompt], negatives: Sequence[Prompt]) -> dict[str, Any]:
+        """Arguments for the texts: the texts themselves, or embeddings if any of them has weights."""
         negative = self._takes_negative()
         if any(prompt.spans for prompt in (*prompts, *(negatives if negative else ()))):
             given = embeddings(self.pipeline, prompts, negatives)
             return {name: value for name, value in given.items() if name in self._parameters()}
-        told: dict[str, Any] = {"prompt": [prompt.text for prompt in prompts]}
-        # Pipelines with a true_cfg_scale are not guided at all unless they are given a negative prompt, be it a blank.
+        arguments: dict[str, Any] = {"prompt": [prompt.text for prompt in prompts]}
+        # Pipelines with a true_cfg_scale guide only when they get a negative prompt; a blank is enough.
         blank = " " if self._guides_by_true_cfg() else ""
         if negative and (blank or any(prompt.text for prompt in negatives)):
-            told["negative_prompt"] = [prompt.text or blank for prompt in negatives]
-        return told
+            arguments["negative_prompt"] = [prompt.text or blank for prompt in negatives]
+        return arguments
 
-    def _how(self) -> dict[str, Any]:
-        """Steps, guidance and strength under the names this pipeline has for them."""
+    def _step_arguments(self) -> dict[str, Any]:
+        """Steps, guidance and strength, under the names that this pipeline uses."""
         parameters, settings = self._parameters(), self.settings
         guidance = "true_cfg_scale" if self._guides_by_true_cfg() else "guidance_scale"
         wanted = {"num_inference_steps": settings["steps"], guidance: settings["guidance"]}
@@ -288,7 +293,7 @@ class DiffusionGenerator:
         return {name: value for name, value in wanted.items() if name in parameters}
 
     def _size(self) -> tuple[int, int]:
-        """Width and height that initial images are brought to."""
+        """Width and height to which initial images are scaled."""
         if self.settings["size"]:
             return tuple(self.settings["size"])
         return own_size(self.pipeline)
@@ -304,14 +309,14 @@ class DiffusionGenerator:
 
 
 def check_seed(request: Request) -> None:
-    """UserError for a seed that is no whole number of 63 bits."""
+    """UserError unless the request's seed is a whole number of 63 bits."""
     if isinstance(request.seed, bool) or not isinstance(request.seed, int) or not 0 <= request.seed < _SEEDS:
         raise UserError(f"request {request.request_id} has the seed {request.seed!r}; it must be a whole number from 0 to "
                         f"{_SEEDS - 1}")  # fmt: skip
 
 
 def own_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
-    """The width and height a pipeline draws when it is told none."""
+    """The width and height that a pipeline draws by default."""
     factor = getattr(pipeline, "vae_scale_factor", 8)
     unet = getattr(pipeline, "unet", None)
     side = unet.config.sample_size if unet is not None else getattr(pipeline, "default_sample_size", None)
@@ -322,7 +327,7 @@ def own_size(pipeline: DiffusionPipeline) -> tuple[int, int]:
 
 
 def json_able(value: Any) -> Any:
-    """Plain values; whatever else a configuration holds as text."""
+    """``value`` for JSON: plain values stay, anything else becomes text."""
     if isinstance(value, Mapping):
         return {str(key): json_able(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -331,7 +336,7 @@ def json_able(value: Any) -> Any:
 
 
 def _runs(requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Neighbours with the same texts together: encoders pad a batch to its longest text."""
+    """Runs of neighbours with the same texts. Texts are not mixed, because encoders pad a batch to its longest text."""
     run: list[Request] = []
     for request in requests:
         if run and (request.prompt, request.negative_prompt) != (run[0].prompt, run[0].negative_prompt):

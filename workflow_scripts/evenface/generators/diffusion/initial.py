@@ -1,4 +1,4 @@
-"""The pictures that image-to-image starts from, as a pipeline takes them."""
+"""The pictures that image-to-image starts from."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def read_initial(reader: ImageReader, request: Request, size: tuple[int, int]) -> tuple[Image.Image, str]:
     """The initial image of a request at ``size`` (width, height), and the SHA-256 of its file or member.
 
-    The largest part of that shape around the middle is taken, and enlarged or reduced (Lanczos): models draw faces
-    badly at other sizes than they were trained at. UserError when the image does not exist.
+    The result is the largest part of that shape around the middle, scaled (Lanczos), because models draw faces badly at
+    sizes that they were not trained at. UserError when the image cannot be read.
     """
     reference = request.initial_image
     if not reference:

@@ -1,4 +1,4 @@
-"""Diffusion pipelines from local files: folders and single files, never from a network and never unpickled."""
+"""Loads diffusion pipelines from local folders and single files. Nothing is downloaded, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("evenface")
 
-#: What a pipeline starts from: a text, an image it is strengthened away from, or an image and an instruction.
+#: What a pipeline starts from: a text, an image and a text (with a strength), or an image and an instruction.
 Task = Literal["text", "image", "instruction"]
 
-#: The largest pickle that is opened; single files of whole models have up to 12 GB.
+#: Size limit of pickles in bytes; single files of whole models have up to 12 GB.
 MAX_BYTES = 16 << 30
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DIFFUSERS_DISABLE_REMOTE_CODE")
 
@@ -49,10 +49,10 @@ def load_pipeline(
 ) -> tuple[DiffusionPipeline, Facts]:
     """The pipeline of ``settings`` (``model``, ``vae``, ``config``, ``variant``, ``safety_checker``) for ``task``.
 
-    It lies on the CPU in ``dtype``. ``key`` is the configuration block, for messages. UserError for whatever is missing,
-    damaged, does not fit together, or draws in another way than ``task`` wants.
+    It lies on the CPU in ``dtype``. ``key`` is the configuration block, for messages. UserError for files that are
+    missing or damaged, for parts that do not fit together, and for a model that cannot do ``task``.
     """
-    for name in _OFFLINE:  # read when diffusers is imported; local_files_only alone is not obeyed everywhere
+    for name in _OFFLINE:  # diffusers reads them at import; it does not obey local_files_only everywhere
         os.environ[name] = "1"
     if Path(settings["model"]).is_dir() or Path(settings["model"]).suffix.lower() == ".safetensors":
         look_at_model(settings["model"], key, **{k: settings[k] for k in ("variant", "vae", "config")})
@@ -61,11 +61,11 @@ def load_pipeline(
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    # What its warnings tell of (cuts of long texts, slow loading) is refused here, or no concern.
+    # Its warnings are not needed: long texts are refused here, and slow loading is harmless.
     diffusers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="evenface-") as scratch:
         folder = Path(scratch)
-        # Pickles become safetensors once, whatever reads them afterwards.
+        # Pickles are rewritten as safetensors once, before anything reads them.
         converted = _without_pickles(settings["model"], folder / "model", settings["variant"])
         plain = {**settings, "model": converted, "named": settings["model"]}
         try:
@@ -96,7 +96,7 @@ def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None 
     index = read_json(source / "model_index.json") if (source / "model_index.json").is_file() else {}
     wanted = {name for name in components_of(index) if (source / name).is_dir()}
     pickles = [p for name in sorted(wanted) for p in _pickles_of(source / name, variant)]
-    # A class that newer transformers lack, in the index of the first published folders.
+    # The first published folders name a class that newer transformers do not have.
     outdated = index.get("feature_extractor") == ["transformers", "CLIPFeatureExtractor"]
     gone = {
         name for name in components_of(index) if name not in wanted and name in ("safety_checker", "feature_extractor")
@@ -125,7 +125,7 @@ def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None 
 
 
 def _pickles_of(folder: Path, variant: str | None) -> list[Path]:
-    """The pickled weights of a component that would be read, for want of safetensors."""
+    """The pickled weights of a component that would be read, because it has no safetensors."""
     kinds = weights_of(folder)
     wanted = variant if variant in {v for v, _ in kinds} else None
     if (wanted, "safetensors") in kinds:
@@ -136,8 +136,8 @@ def _pickles_of(folder: Path, variant: str | None) -> list[Path]:
 
 
 @contextmanager
-def _told(what: str, remedy: str) -> Iterator[None]:
-    """Turn whatever a library says of files it cannot use into one sentence."""
+def _as_user_error(what: str, remedy: str) -> Iterator[None]:
+    """Raise a library's error about files that it cannot use as a UserError of one sentence."""
     try:
         yield
     except (UserError, MemoryError):
@@ -153,7 +153,7 @@ def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch
 
     folder = settings["model"]
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
-    # Memory for two copies while loading, where the package that avoids it is missing.
+    # Without the package accelerate, loading needs memory for two copies.
     options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
     if settings["variant"]:
         options["variant"] = settings["variant"]
@@ -163,7 +163,8 @@ def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch
     options |= {name: None for name, value in index.items() if value == [None, None] and name not in options}
     if "safety_checker" in index and (not settings["safety_checker"] or index["safety_checker"][0] is None):
         options |= {"safety_checker": None, "requires_safety_checker": False}
-    with _told(f"{key}.model: {folder}", "get the folder again, or one of a diffusers version up to the installed one"):
+    remedy = "get the folder again, or one made by a diffusers version up to the installed one"
+    with _as_user_error(f"{key}.model: {folder}", remedy):
         name = index["_class_name"]
         if not isinstance(getattr(diffusers, name, None), type):
             raise UserError(f"{key}.model: {folder} is of the class {name!r}, which the installed diffusers "
@@ -173,27 +174,27 @@ def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch
 
 
 def _suited(pipeline: DiffusionPipeline, what: str, task: Task) -> DiffusionPipeline:
-    """The pipeline, or the one of the same components whose call takes what ``task`` gives it."""
+    """The pipeline, or another one of the same components that accepts the arguments of ``task``."""
     import diffusers
 
     auto = {"text": diffusers.AutoPipelineForText2Image, "image": diffusers.AutoPipelineForImage2Image}
     if task in auto and ("strength" in _parameters(pipeline)) != (task == "image"):
-        with suppress(ValueError):  # the Auto classes know of no such pipeline
+        with suppress(ValueError):  # raised when the Auto classes do not have such a pipeline
             pipeline = auto[task].from_pipe(pipeline)
     name, parameters = type(pipeline).__name__, _parameters(pipeline)
     edits = "image" in parameters and "strength" not in parameters
     needs_image = "InstructPix2Pix" in name or "Edit" in name
     if "prompt" not in parameters or "generator" not in parameters:
-        raise UserError(f"{what} is a {name}, which takes no prompt or no seed; name a text-to-image model")
+        raise UserError(f"{what} is a {name}, which does not accept a prompt and a seed; name a text-to-image model")
     if task == "text" and (needs_image or "strength" in parameters):
-        raise UserError(f"{what} is a {name}, which changes pictures and draws none from text; name a text-to-image "
-                        "model, or use the generator instruct_pix2pix")  # fmt: skip
+        raise UserError(f"{what} is a {name}, which changes pictures and cannot draw from text alone; name a "
+                        "text-to-image model, or use the generator instruct_pix2pix")  # fmt: skip
     if task == "image" and "strength" not in parameters:
-        raise UserError(f"{what} is a {name}, for which diffusers has no image-to-image pipeline with a strength; "
-                        "remove the key initial, or use the generator instruct_pix2pix")  # fmt: skip
+        raise UserError(f"{what} is a {name}; diffusers has no image-to-image pipeline with a strength for it. "
+                        "Remove the key initial, or use the generator instruct_pix2pix")  # fmt: skip
     if task == "instruction" and not edits:
-        raise UserError(f"{what} is a {name}, which takes no instruction for a picture; name an editing model, or use "
-                        "the generator diffusion with the key initial")  # fmt: skip
+        raise UserError(f"{what} is a {name}, which cannot change a picture by an instruction; name an editing model, or "
+                        "use the generator diffusion with the key initial")  # fmt: skip
     return pipeline
 
 
@@ -217,26 +218,28 @@ def _from_single_file(
     name = read_json(Path(config) / "model_index.json").get("_class_name")
     cls = getattr(diffusers, str(name), None)
     if not hasattr(cls, "from_single_file"):
-        raise UserError(f"{key}.config: {config} is of the class {name!r}, which is not made from single files; use a "
-                        "diffusers folder")  # fmt: skip
+        raise UserError(f"{key}.config: {config} is of the class {name!r}, which cannot be loaded from a single file; use "
+                        "a diffusers folder")  # fmt: skip
     options: dict[str, Any] = {"config": str(config), "local_files_only": True, "dtype": dtype}
     if vae is not None:
         options["vae"] = vae
     if "safety_checker" in cls._optional_components:
         options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    with _told(f"{key}.model: {settings['named']}", "name the configuration of this very model in the key config"):
+    with _as_user_error(
+        f"{key}.model: {settings['named']}", "name the configuration of this very model in the key config"
+    ):
         pipeline = cls.from_single_file(str(path), **options)
     return _suited(pipeline, f"{key}.model: {settings['named']}", task)
 
 
 def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.dtype, facts: Facts) -> Any:
-    """The VAE that is named apart from the model, or None."""
+    """The VAE of the key ``vae``, or None if the key is not set."""
     if not settings["vae"]:
         return None
     from diffusers import AutoencoderKL
 
     path = Path(settings["vae"])
-    with _told(f"{key}.vae: {path}", "name the VAE that the model's card recommends"):
+    with _as_user_error(f"{key}.vae: {path}", "name the VAE that the model's card recommends"):
         if path.is_dir():
             copy = folder / "vae"
             if pickles := _pickles_of(path, None):
@@ -272,7 +275,7 @@ def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.
 
 
 def _check_latents(pipeline: DiffusionPipeline, settings: Mapping[str, Any], key: str, task: Task) -> None:
-    """What :func:`look_at_model` could not see in pickles: the VAE's latents against the denoiser's."""
+    """Check that VAE and denoiser fit each other; :func:`look_at_model` cannot see this in pickles."""
     vae, unet = getattr(pipeline, "vae", None), getattr(pipeline, "unet", None)
     if vae is None or unet is None:
         return
@@ -281,6 +284,6 @@ def _check_latents(pipeline: DiffusionPipeline, settings: Mapping[str, Any], key
     if inputs != wanted:
         named = f"{key}.vae: {settings['vae']}" if settings["vae"] else f"the VAE of {settings['model']}"
         raise UserError(
-            f"{named} makes latents of {latents} channels, for which the denoiser would take {wanted}, but it takes "
-            f"{inputs}; use the VAE and the kind of model that belong together"
+            f"{named} makes latents of {latents} channels, so the denoiser should take {wanted} channels, but it takes "
+            f"{inputs}; use a VAE and a model that belong together"
         )

@@ -1,4 +1,4 @@
-"""Samplers by the names their users know, as diffusers' schedulers."""
+"""Common names of samplers, and the diffusers schedulers that they stand for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evenface.errors import UserError, check_names
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
-#: Name in the configuration -> class of diffusers and what is set in it (diffusers' overview of schedulers).
+#: Name in the configuration -> class of diffusers and its settings (from diffusers' overview of schedulers).
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
@@ -25,7 +25,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
         "DPMSolverMultistepScheduler",
         {"algorithm_type": "sde-dpmsolver++", "use_karras_sigmas": True},
     ),
-    # Close to what web interfaces call DPM++ SDE Karras, and not equal to it.
+    # Close to what web interfaces call DPM++ SDE Karras, but not equal to it.
     "dpm++_sde_karras": ("DPMSolverSinglestepScheduler", {"use_karras_sigmas": True}),
     "flow_euler": ("FlowMatchEulerDiscreteScheduler", {}),
     "flow_heun": ("FlowMatchHeunDiscreteScheduler", {}),
@@ -33,10 +33,10 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def set_scheduler(pipeline: DiffusionPipeline, name: str | None, key: str) -> None:
-    """Give the pipeline the sampler ``name``, with the model's own noise schedule; None leaves the model's own.
+    """Give the pipeline the sampler ``name``, with the model's own noise schedule; None keeps the model's sampler.
 
-    Raises UserError for an unknown name, and for one that does not suit the model: samplers of flow matching and of
-    denoising are not exchangeable, their networks predict other things.
+    Raises UserError for an unknown name, and for a sampler that does not suit the model: networks for flow matching and
+    for denoising predict different things, so their samplers cannot replace each other.
     """
     if name is None:
         return

@@ -1,4 +1,4 @@
-"""Configurations of the published architectures that single files come in, so that no hub is asked for them.
+"""Configurations of the published architectures of single files; with them, diffusers needs no download.
 
 The numbers are those of the published models: Stable Diffusion 1.x (Rombach et al., 2022, latent-diffusion's
 ``v1-inference.yaml``) and SDXL base (Podell et al., 2023, ``sd_xl_base.yaml``), in diffusers' words.
@@ -136,9 +136,9 @@ def component_configs(family: str, inputs: int) -> dict[str, dict[str, Any]]:
 
 
 def write_config_folder(family: str, inputs: int, merges: str | os.PathLike, folder: str | os.PathLike) -> None:
-    """Write what ``from_single_file`` needs beside the weights: ``model_index.json``, configurations, tokenizers.
+    """Write what ``from_single_file`` needs besides the weights: ``model_index.json``, configurations, tokenizers.
 
-    ``family`` is "sd15" or "sdxl"; ``merges`` CLIP's list of merges, gzipped, as open_clip carries it.
+    ``family`` is "sd15" or "sdxl"; ``merges`` is the path of CLIP's list of merges, gzipped, as open_clip ships it.
     """
     folder, edits = Path(folder), inputs == 8
     parts = component_configs(family, inputs)

@@ -1,4 +1,4 @@
-"""What a pipeline's text encoders take of a prompt: how long it may be, and weights of its terms."""
+"""Prompts for a pipeline's text encoders: their largest length, and weights of their terms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNBOUNDED = 100_000
 
 @dataclass(frozen=True)
 class Limit:
-    """A tokenizer of the pipeline and the most tokens its encoder is given, marks included."""
+    """A tokenizer of the pipeline, and the most tokens that its encoder takes, start and end marks included."""
 
     name: str
     tokenizer: Any
@@ -28,14 +28,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text as it is passed on, and the weights of its parts (empty where all weigh 1)."""
+    """A text as the pipeline gets it, and the weights of its parts (empty if all weigh 1)."""
 
     text: str
     spans: tuple[Span, ...] = ()
 
 
 def limits(pipeline: DiffusionPipeline) -> list[Limit]:
-    """The pipeline's tokenizers with the lengths they are cut to; those without a bound are left out."""
+    """The pipeline's tokenizers with their largest lengths; tokenizers without a limit are left out."""
     default = inspect.signature(type(pipeline).__call__).parameters.get("max_sequence_length")
     found = []
     for name, tokenizer in sorted(pipeline.components.items()):
@@ -54,7 +54,7 @@ def _is_clip(tokenizer: Any) -> bool:
 
 
 def understands_weights(pipeline: DiffusionPipeline) -> bool:
-    """Whether it is a pipeline of Stable Diffusion's kind with CLIP's text encoders, whose tokens can be weighted."""
+    """Whether the pipeline can weight tokens: it has a UNet and only CLIP text encoders, as Stable Diffusion has."""
     tokenizers = [c for n, c in pipeline.components.items() if n.startswith("tokenizer") and c is not None]
     encoders = [c for n, c in pipeline.components.items() if n.startswith("text_encoder") and c is not None]
     clip = all(type(encoder).__name__.startswith("CLIPTextModel") for encoder in encoders)
@@ -63,10 +63,10 @@ def understands_weights(pipeline: DiffusionPipeline) -> bool:
 
 
 def read_prompt(text: str, what: str, pipeline: DiffusionPipeline, weights: str) -> Prompt:
-    """``text`` as the pipeline will be given it; ``what`` names it in messages ("prompt", "instruction").
+    """``text`` as the pipeline gets it; ``what`` names it in messages ("prompt", "instruction").
 
-    ``weights`` is ``understand`` or ``refuse``. Raises UserError for an empty text, for weights that are refused or that
-    this pipeline's encoders cannot be given, and for a text beyond the limit, with the part that would be cut.
+    ``weights`` is ``understand`` or ``refuse``. Raises UserError for an empty text, for weights that are refused or
+    not supported, and for a text that is too long; the message shows the part that would be cut.
     """
     if what != "negative prompt" and not text.strip():
         raise UserError(f"the {what} is empty; write what the picture should show")
@@ -76,9 +76,9 @@ def read_prompt(text: str, what: str, pipeline: DiffusionPipeline, weights: str)
         raise UserError(f"the {what} {_shown(text)} has brackets, which weigh its terms; prompt_weights is 'refuse': "
                         "write \\( for a plain bracket, or set it to 'understand'")  # fmt: skip
     elif not understands_weights(pipeline):
-        raise UserError(f"the {what} {_shown(text)} weighs terms, which the text encoders of "
-                        f"{type(pipeline).__name__} do not understand; write it without (...:1.4), or \\( for a plain "
-                        "bracket")  # fmt: skip
+        raise UserError(f"the {what} {_shown(text)} weighs terms, but the text encoders of "
+                        f"{type(pipeline).__name__} do not understand weights; write it without (...:1.4), or \\( for "
+                        "a plain bracket")  # fmt: skip
     else:
         plain, spans = read_weights(text)
         prompt = Prompt(plain, tuple(spans) if any(span.weight != 1 for span in spans) else ())
@@ -91,7 +91,7 @@ def _shown(text: str) -> str:
 
 
 def _check_length(text: str, what: str, known: Sequence[Limit]) -> None:
-    """Refuse a text that no encoder takes whole; the one that takes most decides."""
+    """UserError if the text is too long for every encoder; the one with the longest limit decides."""
     cuts = []
     for limit in known:
         encoded = limit.tokenizer(text, truncation=False, verbose=False)
@@ -110,10 +110,10 @@ def _check_length(text: str, what: str, known: Sequence[Limit]) -> None:
 def embeddings(
     pipeline: DiffusionPipeline, prompts: Sequence[Prompt], negatives: Sequence[Prompt]
 ) -> dict[str, torch.Tensor]:
-    """Arguments of the call in place of ``prompt`` and ``negative_prompt``, for prompts with weights.
+    """Arguments that replace ``prompt`` and ``negative_prompt`` in the call, for prompts with weights.
 
-    A token of weight w gets e0 + w (e - e0), where e is its embedding and e0 that of the same place of the empty
-    prompt, as ComfyUI does: with weight 1 it is the pipeline's own. Pooled embeddings are not weighted.
+    A token of weight w becomes e0 + w (e - e0), as in ComfyUI. Here e is its embedding, and e0 the empty prompt's
+    embedding at the same place. Weight 1 gives the pipeline's own embedding. Pooled embeddings are not weighted.
     """
     import torch
 
@@ -138,7 +138,7 @@ def embeddings(
 
 
 def _encode(pipeline: DiffusionPipeline, text: str, two: bool) -> tuple[torch.Tensor, ...]:
-    """Embeddings (1, tokens, width) of a text, and of a second encoder the pooled one (1, width)."""
+    """Embeddings (1, tokens, width) of a text; with two encoders also the second one's pooled embedding (1, width)."""
     device = pipeline._execution_device
     if two:
         done = pipeline.encode_prompt(text, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False)

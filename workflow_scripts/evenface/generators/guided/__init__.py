@@ -1,4 +1,4 @@
-"""Guided faces: latents of another generator, walked to what a prompt asks for."""
+"""Guided faces: latents of another generator, changed step by step until they fit the prompt."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def _base(settings: Mapping[str, Any]) -> Generator:
 
 
 def _files(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the latent generator reads, and the directions fitted on it (``plan.directions.guided_settings``)."""
+    """The files of the latent generator, and the directions fitted on it (``plan.directions.guided_settings``)."""
     base = _base(settings)
     return {"directions": f"results/latent/{base.name}/directions.npz", **base.files(settings["base"])}
 
 
 def _needs(settings: Mapping[str, Any]) -> Needs:
-    """What drawing with the latent generator asks for, and time for the walks."""
+    """The needs of the latent generator, with more time, for the walks."""
     return replace(_base(settings).needs_of(settings.get("base", {})), runtime=480, conda="latent")
 
 

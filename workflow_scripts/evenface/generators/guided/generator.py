@@ -1,10 +1,9 @@
-"""A latent generator guided to what a request asks for.
+"""A latent generator, guided to what a request asks for.
 
-For every request latents are drawn and walked until the fitted scorers call each wanted level likely enough
-(:mod:`evenface.generators.walks`), or the tries are used up; then the face that came nearest is
-given all the same, with ``met`` false. The scorers that guide never decide whether the face shows what
-was asked for: that is for an annotator that did not guide (``annotation.validate``, and the rule
-``balance_latents``).
+For every request, random latents are drawn. Each is walked until the fitted scorers give each wanted level enough
+probability (:mod:`evenface.generators.walks`). When the tries are used up, the nearest face is returned, with ``met``
+false. The scorers that guide never decide whether the face shows what was asked for. An annotator that did not guide
+decides this (``annotation.validate``, and the rule ``balance_latents``).
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ from evenface.taxonomy import HAIR_COLOURS, UNKNOWN
 
 log = logging.getLogger("evenface")
 
-#: What ``plan.directions.guided_settings`` adds to the block of the configuration: ``generator`` draws with the settings
-#: ``base``; ``fitted`` says how the directions were fitted, so that the plan knows when they change.
+#: Keys that ``plan.directions.guided_settings`` adds to the block of the configuration: ``generator`` draws with the
+#: settings ``base``; ``fitted`` says how the directions were fitted, so the plan notices when they change.
 _BASE = ("generator", "base", "fitted")
 
 #: Levels of the factor of an attribute.
@@ -44,7 +43,7 @@ _BATCH = 8
 
 
 def wanted_levels(demographics: Mapping[str, str], attributes: Mapping[str, int]) -> dict[str, str]:
-    """Factor -> level of a request: known demographic levels, the hair colour, and every other attribute."""
+    """Factor -> level that a request asks for: known demographic levels, the hair colour, and every other attribute."""
     wanted = {dimension: level for dimension, level in demographics.items() if level != UNKNOWN}
     names = {attribute: colour for colour, attribute in HAIR_COLOURS.items()}
     for name, value in attributes.items():
@@ -57,8 +56,8 @@ def wanted_levels(demographics: Mapping[str, str], attributes: Mapping[str, int]
 
 
 def nearest(tries: Sequence[tuple[Walk, np.ndarray]]) -> tuple[Walk, np.ndarray]:
-    """The walk, with its start, that met every target, or else came nearest to all of them together."""
-    return max(tries, key=lambda one: (one[0].met, one[0].objective))
+    """The walk, with its start, that met every target; if none did, the one with the highest objective."""
+    return max(tries, key=lambda attempt: (attempt[0].met, attempt[0].objective))
 
 
 class GuidedGenerator:
@@ -73,7 +72,7 @@ class GuidedGenerator:
         self.settings = GuidedSettings.filled(own, "generation.settings.guided") | base
         files = dict(settings.get("files") or {})
         if "directions" not in files:
-            raise UserError("the guided generator needs a file of directions; the rule fit_directions makes it")
+            raise UserError("the guided generator needs a directions file; the rule fit_directions makes it")
         path = Path(files.pop("directions"))
         self.directions = read_directions(path)
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""InstructPix2Pix: changes pictures that exist as an instruction says."""
+"""InstructPix2Pix: changes existing pictures by an instruction."""
 
 from evenface.generators.diffusion import NEEDS
 from evenface.generators.diffusion.files import model_files

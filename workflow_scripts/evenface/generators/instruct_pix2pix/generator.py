@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class InstructPix2PixGenerator(DiffusionGenerator):
-    """Changes the initial image of every request as an instruction made from it says (Brooks et al., 2023).
+    """Changes the initial image of every request by an instruction (Brooks et al., 2023).
 
-    The instruction is filled in for each request; the catalogue's prompt is not shown to the model.
+    The instruction's template is filled in for each request. The model sees the catalogue's prompt only where the
+    template has ``{prompt}``.
     """
 
     name = "instruct_pix2pix"
@@ -33,20 +34,20 @@ class InstructPix2PixGenerator(DiffusionGenerator):
     def _check_settings(self) -> None:
         super()._check_settings()
         if not self.settings["initial"]:
-            raise UserError(f"{self.key}.initial is not set; name the generator or the list of files whose images are "
-                            "to be changed")  # fmt: skip
+            raise UserError(f"{self.key}.initial is not set; name the generator, or the list of files, whose images it "
+                            "shall change")  # fmt: skip
 
     def text_of(self, request: Request) -> tuple[str, str]:
         """The instruction for a request."""
         template = self.settings["instruction"]
         return instruction(template, request.prompt, request.demographics, request.attributes), "instruction"
 
-    def _asked(self, request: Request) -> dict[str, Any]:
-        return super()._asked(request) | {
+    def _request_provenance(self, request: Request) -> dict[str, Any]:
+        return super()._request_provenance(request) | {
             "instruction": self.text_of(request)[0],
             "image_guidance": self.settings["image_guidance"],
         }
 
-    def _how(self) -> dict[str, Any]:
+    def _step_arguments(self) -> dict[str, Any]:
         wanted = {"image_guidance_scale": self.settings["image_guidance"]}
-        return super()._how() | {name: value for name, value in wanted.items() if name in self._parameters()}
+        return super()._step_arguments() | {name: value for name, value in wanted.items() if name in self._parameters()}

@@ -1,9 +1,9 @@
-"""Parametric faces: rendered from MakeHuman's morphable head, with everything about them known."""
+"""Parametric faces: rendered from MakeHuman's morphable head. Everything about them is known."""
 
 from evenface.generators.parametric.settings import ParametricSettings
 from evenface.parts import Generator, Needs
 
-#: Of the distilled MakeHuman data; raised when the same packages give another file.
+#: Version of the distilled MakeHuman data; raise it when the same packages give another file.
 ASSETS_VERSION = 3
 ASSETS = f"models/makehuman/face-assets-v{ASSETS_VERSION}.npz"
 

@@ -1,9 +1,9 @@
-"""How a face ages: amounts of every sign of age as functions of the years alone.
+"""How a face ages: the amount of every sign of age, as a function of the years alone.
 
-Every curve is continuous and rises with the years, so that two ages of one person differ in ageing
-alone. Ages at which a sign appears follow the order described in facial anatomy (fine lines and eye
-bags in the thirties, folds in the forties, loss of volume, spots and sagging later); the amounts
-were chosen by eye, so that the bands of ``sampling.AGES`` can be told apart in a small picture.
+Every curve is continuous and rises with the years. Two ages of one person therefore differ only in
+ageing. Signs appear in the order described in facial anatomy: fine lines and eye bags in the thirties,
+folds in the forties, loss of volume, spots and sagging later. We chose the amounts by eye, so that the
+bands of ``sampling.AGES`` can be distinguished in a small picture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PERSONAL_SPREAD = 0.12
 
 
 def amount(sign: str, age: float) -> float:
-    """How far ``sign`` (a key of the curves above) has come at an age in years: 0 none, near 1 at 75."""
+    """Amount of ``sign`` (a key of the curves above) at an age in years: 0 is none, near 1 at 75."""
     return float(np.interp(age, *_CURVES[sign]))
 
 
@@ -48,7 +48,7 @@ def youth(age: float) -> float:
 def eye_bags(face: Face) -> float:
     """How visible the bags under the eyes are: half from age, the rest the person's trait; 0..1.4."""
     trait = face.person.traits.get("eye_bags", 0.0)
-    # Traits as people happen to have them move little; one asked for (``sampling``) counts in full.
+    # A trait that was drawn changes little; a trait that was asked for (``sampling``) counts in full.
     trait *= min(abs(trait) / (0.6 if trait > 0 else 0.3), 1.0)
     return min(max(0.5 * amount("folds", face.age) + trait, 0.0), 1.4)
 
@@ -63,7 +63,7 @@ def crease_amounts(face: Face, zones: dict[str, np.ndarray], darkness: float) ->
     random = np.random.Generator(np.random.PCG64(seed_from(face.person.shape_seed, "creases")))
     personal = np.exp(np.clip(random.standard_normal((2, len(zones))), -1.8, 1.8) * PERSONAL_SPREAD)
     smile, raised = face.expression.smile, max(face.expression.brow_raise, 0.0)
-    # Shadows show less on dark skin: creases are deeper there, so that age reads alike on every tone.
+    # Shadows show less on dark skin. Creases are deeper there, so age is equally visible on every tone.
     gain = 1 + 0.35 * min(max(darkness, 0.0), 1.0)
     folds, lines = gain * amount("folds", face.age), gain * amount("lines", face.age)
     deeper = {

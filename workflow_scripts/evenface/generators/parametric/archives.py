@@ -18,7 +18,7 @@ import numpy as np
 from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
 
-#: No single member and no sum of members larger than this is accepted (bytes).
+#: Largest size, in bytes, of a single member and of all read members together.
 MEMBER_LIMIT = 64 * 2**20
 TOTAL_LIMIT = 512 * 2**20
 
@@ -30,7 +30,7 @@ def _account(path: Path, name: str, size: int, total: int) -> int:
 
 
 def read_zip_members(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Contents of the members of a zip archive whose name is ``wanted``."""
+    """Contents of the members of a zip archive whose names satisfy ``wanted``."""
     out, total = {}, 0
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
@@ -41,7 +41,7 @@ def read_zip_members(path: Path, wanted: Callable[[str], bool]) -> dict[str, byt
 
 
 def read_tar_members(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Contents of the regular files of a gzipped tar archive whose name is ``wanted``, in one pass."""
+    """Contents of the regular files of a gzipped tar archive whose names satisfy ``wanted``, in one pass."""
     out, total = {}, 0
     try:
         with tarfile.open(path, "r|gz") as archive:

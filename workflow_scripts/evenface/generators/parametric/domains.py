@@ -69,7 +69,7 @@ DomainName = Literal[tuple(DOMAINS)]
 
 
 def domain(name: str) -> Domain:
-    """The domain called ``name``; UserError listing the known ones."""
+    """The domain called ``name``; UserError listing all domains if there is none of this name."""
     if name not in DOMAINS:
         raise UserError(unknown_name("domain", name, DOMAINS))
     return DOMAINS[name]

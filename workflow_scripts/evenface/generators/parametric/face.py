@@ -1,4 +1,4 @@
-"""The description of one parametric face: everything that decides its pixels, and nothing else.
+"""The description of one parametric face: exactly what decides its pixels.
 
 A :class:`Face` is plain data. ``render.Renderer`` turns it into an image, ``sampling`` draws
 one from demographics and a seed, ``truth`` reads the annotation labels off it. Because the
@@ -44,8 +44,8 @@ class Person:
     #: ``nose_point``, ``cheekbones``, ``chubbiness``, ``double_chin``, ``eye_narrowness``,
     #: ``face_oval``, ``brow_thickness``, ``brow_arch``, ``eye_bags``.
     traits: dict[str, float] = field(default_factory=dict)
-    #: Coordinates of the head's shape, about standard normal each: they take the place of the draws of
-    #: ``shape_seed`` where given, so that heads can turn into each other (``latent``).
+    #: Coordinates of the head's shape, about standard normal each. If given, they replace the draws of
+    #: ``shape_seed``, so that one head can change continuously into another (``latent``).
     shape: tuple[float, ...] = ()
 
 
@@ -161,7 +161,7 @@ class Face:
     light: Light = Light()
     backdrop: Backdrop = Backdrop()
     framing: Framing = Framing()
-    #: Seeds fine detail that is nobody's factor (pores, strands, sensor-free noise).
+    #: Seed of fine detail that belongs to no factor (pores, strands, noise other than the sensor's).
     detail_seed: int = 0
 
     def to_dict(self) -> dict:

@@ -1,4 +1,4 @@
-"""Parametric faces: rendered from MakeHuman's morphable head, with everything about them known."""
+"""Parametric faces: rendered from MakeHuman's morphable head. Everything about them is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What grows and sits on the head: brows, lashes, hair, hats, glasses; and the pieces scenes are made of."""
+"""Brows, lashes, hair, hats and glasses; and the pieces that scenes are made of."""
 
 from __future__ import annotations
 

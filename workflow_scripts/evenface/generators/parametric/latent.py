@@ -1,16 +1,15 @@
 """A latent space of parametric faces: a standard normal vector that decides a face completely.
 
-It stands in for the latent spaces of trained generators where the answer must be known. As there,
-a factor is no coordinate of the vector: the factors' own coordinates are a fixed rotation of it,
-drawn once from a seed. As there, groups are unequal and factors hang together (``MIXED``): hair
-turns gray with the years, and fair hair goes with the white level. Unlike there, all of it is linear
-and known, so that :meth:`ParametricLatent.known_directions` can say what a method should have found.
-What is easier than in a trained generator follows from that: results on this space are an upper
-bound for methods that look for linear directions.
+It replaces the latent space of a trained generator where the right answer must be known. As in trained
+generators, factors are not single coordinates of the vector: the factors' own coordinates are a fixed
+rotation of it, drawn once from a seed. Groups are unequal, and factors are correlated (``MIXED``): hair
+turns gray with the years, and fair hair goes with the white level. Unlike in trained generators, all
+relations are linear and known: :meth:`ParametricLatent.known_directions` says what a method should find.
+Methods that look for linear directions therefore have an easier task here; their results are an upper bound.
 
-Continuous factors move continuously. Hair style, clothes, glasses, hats, kinds of beard and make-up
-and the backdrop's kind switch at fixed values of their coordinates, and what is nobody's factor
-(pores, strands, the pattern of creases, the camera's noise) at those of one coordinate, ``marks``.
+Continuous factors change continuously. Hair style, clothes, glasses, hats, kinds of beard, make-up and
+the kind of backdrop switch at fixed values of their coordinates. Details that belong to no factor
+(pores, strands, the pattern of creases, the camera's noise) switch at fixed values of the coordinate ``marks``.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _TRAITS = tuple(sorted({trait for trait, _ in TRAIT_ATTRIBUTES.values()}))
 #: Coordinates of the head's shape (``Person.shape``).
 SHAPE_COORDINATES = 32
 
-#: What each coordinate of the rotated vector decides.
+#: The coordinates of the rotated vector, named by what they decide.
 COORDINATES: tuple[str, ...] = (
     "gender", "age", *DIMENSIONS["ethnicity"], "lightness", "gray",
     "hair_style", "hair_warmth", "beard_kind", "beard_amount", "receding",
@@ -53,14 +52,14 @@ COORDINATES: tuple[str, ...] = (
     "backdrop_kind", "backdrop_a", "backdrop_a_warmth", "backdrop_b", "backdrop_b_warmth", "marks",
 )  # fmt: skip
 
-#: How much of another factor is mixed into a coordinate; the rest is its own, so that its variance stays 1.
+#: How much of another factor is mixed into a coordinate. The rest is its own value, scaled so that the variance is 1.
 #: ``whiteness`` is (2 white - asian - black) / sqrt(6).
 MIXED: dict[str, tuple[str, float]] = {"gray": ("age", 0.6), "lightness": ("whiteness", 0.6)}
 
-#: Values of ``marks`` are told apart in this many steps of equal probability.
+#: ``marks`` switches in this many steps of equal probability.
 MARKS = 16
 
-#: How sharply the gender and ethnicity coordinates part their levels.
+#: How sharply the gender and ethnicity coordinates separate their levels.
 _GENDER_SLOPE, _ETHNICITY_SLOPE = 10.0, 7.0
 
 
@@ -75,7 +74,7 @@ def rotation() -> np.ndarray:
     rows: list[list[float]] = []
     for start in random.standard_normal((count, count)).tolist():
         row = start
-        for _ in range(2):  # the second pass takes out what rounding left of the first
+        for _ in range(2):  # the second pass removes rounding errors of the first
             for other in rows:
                 along = _dot(row, other)
                 row = [a - along * b for a, b in zip(row, other)]
@@ -101,7 +100,7 @@ def _mixed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def coordinates(latent: np.ndarray) -> dict[str, float]:
-    """Coordinate -> value of a latent (d,), standard normal each where the latent is.
+    """Coordinate -> value of a latent (d,). Each is standard normal if the latent is.
 
     Rounded to six decimals: the last bits of a sum may depend on the processor.
     """
@@ -116,12 +115,12 @@ def _share(value: float) -> float:
 
 
 def _between(value: float, *points: tuple[float, float]) -> float:
-    """A coordinate's share of the population mapped through ``points`` (share, amount), linear between, 4 decimals."""
+    """Amount at a coordinate's share of the population: linear between ``points`` (share, amount), 4 decimals."""
     return round(float(np.interp(_share(value), *zip(*points))), 4)
 
 
 def _choice(value: float, weights: Mapping[str, float]) -> str:
-    """The entry in whose part of the weights the coordinate's share of the population falls."""
+    """The entry chosen by a coordinate: its share of the population, compared with the cumulative weights."""
     total, place = sum(weights.values()), _share(value)
     reached = 0.0
     for name, weight in weights.items():
@@ -281,7 +280,7 @@ def _backdrop(u: Mapping[str, float]) -> Backdrop:
 
 
 class ParametricLatent:
-    """The parametric renderer behind a latent vector; settings are those of the parametric generator."""
+    """The parametric renderer, driven by a latent vector; settings are those of the parametric generator."""
 
     name = "parametric"
     spaces: tuple[str, ...] = (SPACE,)
@@ -322,7 +321,7 @@ class ParametricLatent:
             yield describe(latent, self.settings)
 
     def truths(self, latents: np.ndarray, space: str) -> Iterator[dict[str, Any]]:
-        """What is true of the face of each row (:func:`evenface.generators.parametric.truth.truth_of`)."""
+        """The truth about the face of each row (:func:`evenface.generators.parametric.truth.truth_of`)."""
         return map(truth.truth_of, self.describe(latents, space))
 
     def draw(self, latents: np.ndarray, space: str) -> Iterator[np.ndarray]:
@@ -334,9 +333,9 @@ class ParametricLatent:
             yield camera.compress(image, quality)
 
     def known_directions(self, space: str) -> dict[tuple[str, str], np.ndarray]:
-        """(factor, level) -> unit vector of the latent along which the level becomes likelier, where there is one.
+        """(factor, level) -> unit vector of the latent along which the level becomes likelier.
 
-        Middle age and brown hair lie between two other levels: no direction leads to them.
+        Middle age and brown hair are missing: they lie between two other levels, so no direction leads to them.
         """
         self.dimension(space)
         rows = _mixed(dict(zip(COORDINATES, rotation(), strict=True)))

@@ -23,7 +23,7 @@ class Mesh:
 
 @dataclass
 class Proxy:
-    """A mesh bound to the base mesh: vertex i is sum_j weight[i,j] * base[ref[i,j]] + offset[i] * scale."""
+    """A mesh bound to the base mesh: vertex i = sum_j weight[i,j] * base[ref[i,j]] + offset[i] * scale."""
 
     mesh: Mesh
     ref: np.ndarray  # (n, 3) int32

@@ -42,7 +42,7 @@ _OPPOSITES = (
     ("compress", "uncompress"),
 )
 
-#: Axes that move the head as a whole, or that other parameters own.
+#: Axes that are not drawn: they move the head as a whole, or other parameters control them.
 _NOT_IDENTITY = (
     "head/head-age",
     "head/head-trans",
@@ -302,7 +302,7 @@ def _three(value: float, name: str) -> dict[str, float]:
     }
 
 
-#: Signs of age that MakeHuman's old head shows too little of: axis -> amount at the age of 70.
+#: Signs of age that MakeHuman's old head shows too weakly: axis -> amount at the age of 70.
 SAGGING = {
     "head/head-age": 0.70,
     "eyes/eye-bag": 0.45,

@@ -71,7 +71,7 @@ class Sky:
         self.kept: tuple[Occluder, list[np.ndarray]] | None = None
 
     def bake(self, always: Occluder, covers: Sequence[Occluder], wanted: Sequence[Points]) -> list[np.ndarray]:
-        """Openness of all ``wanted`` points among the occluder ``always``, which is kept, and ``covers``."""
+        """Openness of all ``wanted`` points among the occluders ``always`` (whose maps are kept) and ``covers``."""
         bases = [(direction, light_basis(direction)) for direction in sphere_directions(DIRECTIONS)]
         if self.kept is None or self.kept[0] is not always:
             empty = np.full((MAP_SIZE, MAP_SIZE), -1e9, np.float32)

@@ -145,7 +145,7 @@ class Library:
         rows = np.clip(((1 - corners[:, 1]) * h).astype(int), 0, h - 1)
         columns = np.clip((corners[:, 0] * w).astype(int), 0, w - 1)
         red, green, blue = image[rows, columns].astype(np.float64).T ** 2
-        # Rounded, so that the order in which a processor sums leaves no trace.
+        # Rounded, because the last bits depend on the order in which a processor sums.
         return max(round(float((0.3 * red + 0.59 * green + 0.11 * blue).mean()), 6), 0.01)
 
     def beanie(self) -> tuple[np.ndarray, np.ndarray]:

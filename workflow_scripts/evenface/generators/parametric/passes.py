@@ -29,8 +29,8 @@ from .shading import (
 )
 from .strands import hair_albedo
 
-#: What is blended must be nearer than what is there by this factor. The solid part of a hair triangle
-#: is at its own depth: without a margin, rounding would decide where it is drawn a second time.
+#: A blended triangle must be nearer than the surface behind it by this factor. The solid part of a hair
+#: triangle has the same depth as the triangle; without a margin, rounding would decide where it is drawn twice.
 NEARER = 1.00002
 
 

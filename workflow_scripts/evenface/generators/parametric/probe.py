@@ -20,8 +20,7 @@ _WANTED = (
 def check_assets(path: str | os.PathLike) -> None:
     """Render two faces with the assets at ``path``; UserError when a picture comes out empty.
 
-    Run once after distilling, it also leaves the renderer's compiled kernels on disk, so that the
-    jobs that follow do not all compile them.
+    This also stores the renderer's compiled kernels on disk, so the following jobs need not compile them.
     """
     renderer = Renderer(path)
     for seed, (demographics, attributes) in enumerate(_WANTED):

@@ -1,6 +1,6 @@
 """Deterministic rasterisation kernels: triangle setup, depth, alpha, shadow maps, textures.
 
-Everything is compiled without ``fastmath``: the same bytes come out whatever process or order.
+Everything is compiled without ``fastmath``, so every process gives the same bytes.
 Depth is 1/distance (linear in screen space, larger is nearer, 0 is empty).
 """
 

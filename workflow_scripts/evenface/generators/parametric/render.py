@@ -1,12 +1,12 @@
-"""Renders a described face: same description, same bytes, in any process, in any order, on any x86-64 processor.
+"""Renders a described face. The same description gives the same bytes in any process, on any x86-64 processor.
 
-What processors do differently is kept out: compiled kernels neither reorder nor fuse operations,
-single-precision functions of NumPy and OpenCV are avoided (double precision, rounded once, hides
-their last bits), sums that BLAS would order are written out. ``tests/unit/test_processors.py`` proves it with
-emulated instruction sets. Were all vertices off by their last bit, as another mathematical library
-might have it, one pixel of a clean picture in 30,000 would change by more than one grey level (48
-pictures; the largest change 31, where an edge moves by a sample); after JPEG, which spreads one level
-over its 8 x 8 block, one in 800 (largest 23).
+Operations on which processors differ are avoided. Compiled kernels neither reorder nor fuse operations.
+Instead of single-precision functions of NumPy and OpenCV, we use double precision and round once, which
+hides the last bits. Sums that BLAS would order are written out. ``tests/unit/test_processors.py`` proves
+this with emulated instruction sets. We also measured what another mathematical library might change: with
+all vertices off by their last bit, one pixel of a clean picture in 30,000 changed by more than one grey level
+(48 pictures; the largest change was 31, where an edge moved by a sample). After JPEG, which spreads one level
+over its 8 x 8 block, it was one pixel in 800 (largest change 23).
 
 Pipeline: morph the head, fit and pose the parts, project, find the nearest triangle of every
 sample, shade what is visible (once per output pixel and part), blend hair wisps, lashes and
@@ -80,7 +80,7 @@ def _develop(image, cover, behind, ss, curve, limit, out, mask):
 
 
 class Renderer:
-    """Renders faces from one asset file; holds about 150 MB, is not thread-safe.
+    """Renders faces from one asset file. It needs about 150 MB of memory and is not thread-safe.
 
     Raises UserError when the asset file is missing, damaged or of another version.
     """
@@ -186,12 +186,12 @@ class Renderer:
         left, right = scene.landmarks[0].astype(np.float64), scene.landmarks[1].astype(np.float64)
         middle = (left + right) / 2
         apart = right - left
-        # A head turned away is not brought closer than half as much again.
+        # A head turned away is enlarged at most 1.5 times.
         full = math.sqrt(float((apart * apart).sum()))
         seen = max(math.sqrt(float(apart[0] ** 2 + apart[1] ** 2)), full / 1.5)
         distance = focal * seen / frame.eye_distance
         camera = np.array([middle[0], middle[1], middle[2] + distance], np.float32)
-        # With one eye nearer than the other, perspective shifts their midpoint: take it out.
+        # If one eye is nearer than the other, perspective shifts their midpoint. Correct this.
         xs = [(p[0] - middle[0]) * focal / (camera[2] - p[2]) for p in (left, right)]
         ys = [(p[1] - middle[1]) * focal / (camera[2] - p[2]) for p in (left, right)]
         return camera, focal, frame.eye_x - (xs[0] + xs[1]) / 2, frame.eye_y + (ys[0] + ys[1]) / 2

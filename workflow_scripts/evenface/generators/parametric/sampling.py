@@ -32,7 +32,7 @@ from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
-#: Ages in years that an age band is drawn from.
+#: Ages in years from which a face of an age band is drawn.
 AGES: dict[str, tuple[float, float]] = {"young": (17.0, 27.0), "middle_aged": (35.0, 47.0), "senior": (58.0, 79.0)}
 
 #: Lightness range of each pigmented colour; the ends lie in the zones where annotators disagree.
@@ -67,7 +67,7 @@ def _pick(random: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
-    """Demographics with unknown dimensions drawn uniformly from their levels."""
+    """``demographics`` with unknown dimensions drawn uniformly from their levels."""
     done = {}
     for dimension, levels in DIMENSIONS.items():
         value = demographics.get(dimension, UNKNOWN)
@@ -77,7 +77,7 @@ def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
 
 
 def check_attributes(attributes: Mapping[str, int]) -> None:
-    """Raise UserError for a requested attribute the renderer cannot show."""
+    """Raise UserError for a requested attribute that the renderer cannot show."""
     for name in attributes:
         if name not in _SETTABLE:
             raise UserError(f"the parametric generator cannot show {name}; it can show {', '.join(sorted(_SETTABLE))}")
@@ -134,7 +134,7 @@ def sample_identity(
 
 
 def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, int]) -> dict[str, str]:
-    """Demographics with what ``Male`` and ``Young`` say of an open dimension; UserError where they disagree."""
+    """``demographics``, with open dimensions filled from ``Male`` and ``Young``; UserError if they contradict."""
     asked = dict(demographics)
     if "Male" in attributes:
         gender = "male" if attributes["Male"] == 1 else "female"
@@ -152,7 +152,7 @@ def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, in
 
 
 def _ages(band: str, young: int) -> tuple[float, float]:
-    """Years to draw from; ``Young`` requested on a middle-aged face keeps clear of 40, where it turns."""
+    """Range of years in a band; if ``Young`` is requested, it keeps away from 40, where ``Young`` changes."""
     low, high = AGES[band]
     return (low, min(high, 36.9)) if young == 1 else (max(low, 43.1), high) if young == -1 else (low, high)
 
@@ -176,7 +176,7 @@ def _sample_hair(
     if colour == "gray":
         gray = float(random.uniform(0.48, 1.0))
     else:
-        # Some strands turn with the years, without the hair being called gray.
+        # Some strands turn gray with the years, even if the hair is not called gray.
         gray = float(random.uniform(0.4, 1.0) * np.interp(age, (34, 47, 60, 80), (0.0, 0.08, 0.14, 0.20)))
     style = _sample_style(person, attributes, seed)
     beard = _random(seed, "beard")
@@ -221,7 +221,7 @@ def _sample_hair(
     )  # fmt: skip
 
 
-#: What may not grow where a kind of facial hair is asked to be absent; a full beard shows every kind.
+#: Styles that are excluded when a kind of facial hair is asked to be absent; a full beard shows every kind.
 _WITHOUT = {
     "Goatee": ("goatee", "beard"), "Mustache": ("moustache", "beard"), "Sideburns": ("sideburns", "beard"),
     "5_o_Clock_Shadow": ("stubble",),
@@ -229,7 +229,7 @@ _WITHOUT = {
 
 
 def _some_beard(attributes: Mapping[str, int]) -> dict[str, float]:
-    """A full beard, or the fullest facial hair that the other requests leave."""
+    """A full beard, or the fullest facial hair that the other requests permit."""
     for names, amounts in (
         (("Goatee", "Mustache", "Sideburns"), {"beard": 0.85, "moustache": 0.8}),
         (("Goatee",), {"goatee": 0.85}),
@@ -406,7 +406,7 @@ def sample(
     """A new person in a new scene, for one request.
 
     ``settings``: ``domain`` (name, default studio) and ``size`` (width, height in pixels; the eyes
-    stay where aligned CelebA has them). Raises UserError for what cannot be drawn.
+    stay at their relative place in aligned CelebA). Raises UserError for requests that cannot be drawn.
     """
     settings = settings or {}
     identity = sample_identity(demographics, attributes, seed_from(seed, "identity"))

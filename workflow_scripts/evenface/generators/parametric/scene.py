@@ -96,7 +96,7 @@ class SceneBuilder(HeadDress):
         asset = self.style.asset if self.style else ""
         occlusion = lib.body_occlusion(asset, look.hat)
         if hair.receding > 0 and look.hat == "none":
-            # The baked shade of hair that has gone from the forehead goes with it.
+            # Where hair has receded from the forehead, its baked shade is removed too.
             relative = lib.rest - lib.eyes
             open_front = smoothstep(0.30, 0.45, relative[:, 1]) * smoothstep(0.75, 0.35, -relative[:, 2])
             share = (min(1.5 * hair.receding, 1.0) * open_front).astype(np.float32)
@@ -170,7 +170,7 @@ class SceneBuilder(HeadDress):
         front = smoothstep(0.75, 0.35, -relative[:, 2])
         height = self.library.region["hairline"] - self._recession(x) * front
         amount = 0.95 if self.style.asset == "" else 0.85
-        # Hair that recedes thins before it goes: the edge of a receding hairline is wide.
+        # Receding hair becomes thin before it disappears, so the edge of the hairline is wide.
         soft = 0.14 * self.face.hair.receding * front
         return (amount * smoothstep(-0.07 - soft, 0.10 + soft, height)).astype(np.float32)
 
@@ -219,7 +219,7 @@ class SceneBuilder(HeadDress):
     def _teeth(self) -> Piece:
         part = self.library.part("Teeth_Base")
         material = material_row(COLOUR=(1.15, 1.13, 1.08), SPECULAR=0.8, GLOSS=60.0, KEEP_COLOUR=0.85)
-        # As modelled they hang back, and a dark gap shows under a smiling lip.
+        # The modelled teeth are too far back: a dark gap would show under a smiling lip.
         points = self._fit(part.name) + np.array([0, -0.015, 0.03], np.float32) * np.float32(self.scale)
         return Piece(
             "teeth",

@@ -1,8 +1,8 @@
 """Named choices a parametric face can wear: hair, clothes, hats, glasses, brows, irises.
 
-The names are part of a :class:`~evenface.generators.parametric.face.Face`; what each looks like
-is decided by the assets. Flags such as ``bangs`` or ``wavy`` are what a person would say on
-seeing the style, so annotation labels can be read off them.
+The names are part of a :class:`~evenface.generators.parametric.face.Face`; the assets decide how they
+look. Flags such as ``bangs`` or ``wavy`` are what a person would say of the style, so annotation labels
+follow from them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ class HairStyle:
 
     ``asset`` is the MakeHuman hair mesh ("" means painted on the scalp only); ``genders`` the
     genders it is usual for; ``length`` is buzz, short, medium or long; ``volume`` says it stands
-    well off the head (a hat cannot sit on it). ``wave`` (0..1) bends the strands of the asset,
-    ``inflate`` scales its distance to the skull, ``trim`` is the height below the eyes, in units
-    of the eye distance, where it is cut (``None``: as modelled); ``fringe`` is the height above the
-    eyes (decimetres on the rest head) where strands before the face end, ``sweep`` draws them aside.
-    ``weight`` is how common the
-    style is among the styles of a gender (relative frequency for sampling); ``textures`` lists
-    the hair textures (levels of ethnicity) for which it is plausible.
+    well off the head (a hat cannot sit on it). ``wave`` (0..1) bends the strands of the asset.
+    ``inflate`` scales its distance to the skull. ``trim`` is the height below the eyes, in units of the
+    eye distance, where it is cut (``None``: as modelled). ``fringe`` is the height above the eyes
+    (decimetres on the rest head) where strands before the face end; ``sweep`` draws them aside.
+    ``weight`` is how common the style is among the styles of a gender (relative frequency for sampling).
+    ``textures`` lists the hair textures (levels of ethnicity) for which it is plausible.
     """
 
     asset: str

@@ -4,8 +4,8 @@ Colours are kept as the square root of linear light in 8 bits (decoding is one m
 skins are kept as ratios to their own mean tone (see :func:`skin_ratio`), hair as strand shade,
 strand noise and alpha (:func:`hair_channels`). Every texture is packed with its mip levels.
 
-Every processor must find the same bytes: filters, powers and angles are computed in double
-precision and rounded to single, which hides the last bits in which processors differ.
+Every processor must give the same bytes. Filters, powers and angles are therefore computed in double
+precision and rounded to single, which hides the last bits, where processors differ.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def power(base: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def weighted_sum(rgb: np.ndarray) -> np.ndarray:
-    """Luma (h, w) of (h, w, 3); written out, since a matrix product sums as the processor likes."""
+    """Luma (h, w) of (h, w, 3). Written out: the order in which a matrix product sums depends on the processor."""
     return rgb[..., 0] * np.float32(0.3) + rgb[..., 1] * np.float32(0.59) + rgb[..., 2] * np.float32(0.11)
 
 
@@ -81,7 +81,7 @@ def masked_blur(image: np.ndarray, mask: np.ndarray, sigma: float) -> np.ndarray
 
 
 def bleed(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Carry colours into transparent texels, so that filtering at edges mixes no background in."""
+    """Carry colours into transparent texels, so that filtering at edges does not mix in the background."""
     out = rgb.copy()
     solid = (alpha > 0.5).astype(np.float32)
     mean = (rgb * solid[..., None]).sum((0, 1)) / max(float(solid.sum()), 1.0)
@@ -243,7 +243,7 @@ class TexturePacker:
         self.chains.append(self.pool.submit(lambda: mip_chain(paint(*arguments))))
 
     def pack(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Texels, table and names; raises what a painter raised."""
+        """Texels, table and names; raises the error of a painter that failed."""
         chunks, table, size = [], [], 0
         with self.pool:
             for chain in self.chains:

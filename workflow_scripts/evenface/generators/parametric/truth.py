@@ -1,8 +1,8 @@
-"""What is true of a face, in the words of CelebA and MAAD-Face.
+"""The truth about a face, as CelebA's and MAAD-Face's attributes.
 
-Labels are read off the description, as an annotator would read them off the picture: hair colour
-is cut from the continuum, the zone in which annotators disagree is undefined (0), and what the
-renderer does not show or nobody can say objectively (Attractive) is undefined too.
+Labels follow from the description, as an annotator would read them from the picture. The continuum of hair
+colour is cut into labels, and the zone in which annotators disagree is undefined (0). Attributes that the
+renderer does not show, or that nobody can judge objectively (Attractive), are undefined too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from evenface.generators.parametric.pigment import hair_colour_probabilities
 from evenface.generators.parametric.styles import BALD, HAIR_STYLES
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS, MAAD_ATTRIBUTES, UNKNOWN, age_level
 
-#: A label is given when its probability is beyond this or its complement.
+#: A label is +1 when its probability is above this, -1 when it is below the complement, else undefined.
 CERTAIN = 0.75
 #: The same for MAAD-Face's hair colours: its labels are kept only where their source was sure (one in
 #: five is undefined there).
@@ -21,7 +21,7 @@ MAAD_CERTAIN = 0.9
 #: Amount from which a shape trait (-1..1) is called present, and below which absent.
 TRAIT_PRESENT, TRAIT_ABSENT = 0.45, 0.15
 
-#: CelebA names decided by a shape trait, and the sign that makes them present.
+#: CelebA attributes that a shape trait decides, and the sign that makes them present.
 TRAIT_ATTRIBUTES: dict[str, tuple[str, float]] = {
     "Big_Lips": ("lips", 1),
     "Big_Nose": ("nose_size", 1),

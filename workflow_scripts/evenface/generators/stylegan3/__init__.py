@@ -1,4 +1,4 @@
-"""StyleGAN3: the published network, from its pickle, read without executing anything."""
+"""StyleGAN3: the published network. Nothing in its pickle is executed."""
 
 from evenface.generators.stylegan3.settings import StyleGAN3Settings
 from evenface.parts import Generator, Needs

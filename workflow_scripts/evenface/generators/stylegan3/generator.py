@@ -1,7 +1,7 @@
-"""Faces by StyleGAN3: random people, whom no prompt reaches.
+"""Faces by StyleGAN3: random people; prompts have no effect.
 
-A published network draws what its training set looked like. The plan decides how many faces there are, and each
-request's seed which; gender, age, ethnicity and hair are for an annotator to tell.
+A published network draws faces like those of its training set. The plan decides how many faces there are, and each
+request's seed decides which face it gets. An annotator must say gender, age, ethnicity and hair.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def latent_of(seed: int, size: int) -> np.ndarray:
 
 
 def published_seed(seed: int) -> int:
-    """The 32 bits of a request's seed that the published programs can be given as theirs."""
+    """The lower 32 bits of a request's seed, which the published programs accept as a seed."""
     return seed & 0xFFFFFFFF
 
 
@@ -46,9 +46,9 @@ def published_latent(seed: int, size: int) -> np.ndarray:
 class StyleGAN3Generator:
     """Draws requests by their seeds alone; also a latent generator of the spaces z and w.
 
-    ``settings``: those of :class:`StyleGAN3Settings`, with ``files`` (``network``: a published pickle or what it was converted to),
-    ``device`` and ``threads``. The network is loaded here. Raises UserError for unknown settings, a file that
-    is not a StyleGAN3 network, and for a label or cut-off that the network does not have.
+    ``settings`` are those of :class:`StyleGAN3Settings`, with ``files`` (``network``: a published pickle, or the file
+    it was converted to), ``device`` and ``threads``. The network is loaded here. Raises UserError for unknown settings,
+    for a file that is not a StyleGAN3 network, and for a label or cut-off that the network does not have.
     """
 
     name = NAME
@@ -81,7 +81,7 @@ class StyleGAN3Generator:
         }
 
     def _check(self) -> None:
-        """What only the network can tell of the settings."""
+        """Check the settings that depend on the network."""
         classes, label, cutoff = self.network.c_dim, self.settings["label"], self.settings["truncation_cutoff"]
         if classes and label is None:
             raise UserError(f"{_KEY}.label is missing: the network {self.path} draws one of {classes} classes, 0 to "
@@ -116,7 +116,7 @@ class StyleGAN3Generator:
     def sample(self, count: int, seed: int, space: str) -> np.ndarray:
         """Latents of ``count`` random faces, float32 (count, dimension); row i depends on (seed, i) alone.
 
-        Those of w are the mapped ones of z, before truncation, which is applied when they are drawn.
+        Latents of w are mapped from those of z. They are not truncated; truncation is applied when they are drawn.
         """
         self._known(space)
         z = np.empty((count, self.network.z_dim), np.float32)
@@ -142,7 +142,7 @@ class StyleGAN3Generator:
             raise UserError(f"{NAME} has the latent spaces {', '.join(self.spaces)}, not {space!r}")
 
     def _mapped(self, z: np.ndarray) -> torch.Tensor:
-        """w (1, w_dim) of one z (1, z_dim): one by one, as sums in another order differ in the last bit."""
+        """w (1, w_dim) of one z (1, z_dim). Rows are mapped one by one: in batches, sums differ in the last bit."""
         import torch
 
         labels = None
@@ -153,8 +153,8 @@ class StyleGAN3Generator:
             return self.network.mapping(torch.from_numpy(z).to(self.device), labels)
 
     def _draw(self, latents: Iterable[np.ndarray], space: str) -> Iterator[np.ndarray]:
-        """Pictures of latents. A processor draws them one by one, which is as fast; a GPU in whole batches, the last one
-        filled up, so that a picture is always computed in company of the same size."""
+        """Pictures of latents. A processor draws them one by one, which is as fast. A GPU draws whole batches; the last
+        one is filled up, so that every picture is computed in a batch of the same size."""
         import torch
 
         from evenface.networks.stylegan3 import to_uint8

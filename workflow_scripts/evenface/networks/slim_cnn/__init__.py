@@ -1,4 +1,4 @@
-"""Slim-CNN: small, and made for many attributes at once."""
+"""Slim-CNN: a small network for many attributes at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Slim-CNN, a small convolutional network for many face attributes at once.
 
 Sharma and Foroosh, arXiv:1907.02157 (2019). Layout, tensor names and initialisation follow the
-public PyTorch model whose weights are distributed; its state dictionary loads by name.
+public PyTorch model, so its published state dictionary loads by name.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class SlimCNN(nn.Module):
     ``initial_conv`` is (filters, kernel side, stride) of the unpadded first convolution and
     ``filters`` the squeeze widths of the four slim modules. Input: float (N, 3, H, W) in [-1, 1],
     R, G, B, both sides at least ``minimum_side`` (131 by default). Output: float (N, num_attributes).
-    Raises ValueError for inputs that the five poolings would reduce to nothing.
+    Raises ValueError for inputs that are too small for the five poolings.
     """
 
     def __init__(
@@ -111,14 +111,14 @@ class SlimCNN(nn.Module):
         return (side - 1) * stride + kernel
 
     def features(self, x: Tensor) -> Tensor:
-        """Embeddings (N, 192 by default): what the last linear layer decides by."""
+        """Embeddings (N, 192 by default), the input of the last linear layer."""
         if min(x.shape[-2:]) < self.minimum_side:
             raise ValueError(
                 f"input of {x.shape[-2]} x {x.shape[-1]} pixels: Slim-CNN needs both sides to be at least "
                 f"{self.minimum_side}"
             )
         if self.training:
-            # The maximum commutes with ReLU, gradients included: a quarter of the elements to rectify.
+            # The maximum commutes with ReLU (and its gradient), so pooling first leaves a quarter of the elements.
             x = self.conv1[2](self.max_pool1(self.conv1[:2](x)))
         else:
             x = self.max_pool1(self.conv1(x))
@@ -137,7 +137,7 @@ class SlimCNN(nn.Module):
 
 
 def create(outputs: int, settings: SlimCNNSettings) -> SlimCNN:
-    """The network as the configuration asks for it."""
+    """The network with the configuration's settings."""
     return SlimCNN(outputs, filters=settings.filters)
 
 

@@ -11,6 +11,8 @@ from evenface.errors import UserError
 from evenface.prompts.catalogue import review_catalogue
 from evenface.prompts.contextual import KEY, Review, writing_task, written_file
 from evenface.prompts.findings import CHECKS
+from evenface.prompts.prompt import Prompt
+from evenface.prompts.reading import read_prompt
 from evenface.prompts.tables import read_table, rows_digest, written
 from evenface.prompts.writers.writing import write_catalogue
 from evenface.storage.atomic import write_text
@@ -47,6 +49,11 @@ def check(settings: Mapping[str, Any]) -> tuple[str, bool]:
         stop, note = (sum(one.check == name for one in found) for found in (review.findings, review.notes))
         if stop or note:
             lines.append(f"{name:14} {stop} stop, {note} noted: {meaning}")
+    if settings["generation"]["prompts"]["file"]:
+        told = {d: sum(case.prompt.demographics[d] != UNKNOWN for case in review.cases) for d in DIMENSIONS}
+        lines.append(
+            f"known from words or columns: {', '.join(f'{d} of {n}' for d, n in told.items())} prompts; else unknown"
+        )
     if review.tests:
         lines.append(f"association: {review.tests} tests that could find something")
     verdict = "cannot be used" if review.findings else "can be used"
@@ -78,17 +85,27 @@ def export(settings: Mapping[str, Any], out: str | os.PathLike) -> str:
         raise UserError(f"{out}: a prompt table is a CSV file; give a name that ends in .csv")
     if out.exists():
         raise UserError(f"{out} exists; delete it or give another name")
-    prompts = [case.prompt for case in _review(settings).cases]
-    attributes = [name for name in CELEBA_ATTRIBUTES if any(prompt.attributes.get(name) for prompt in prompts)]
-    columns = ["cell", "prompt", *DIMENSIONS, *attributes]
-    rows = []
-    for prompt in prompts:
-        row = {"cell": prompt.cell, "prompt": prompt.text}
-        row |= {d: level for d, level in prompt.demographics.items() if level != UNKNOWN}
-        row |= {name: str(value) for name, value in prompt.attributes.items() if value}
-        rows.append(row)
+    rows = [_row(case.prompt) for case in _review(settings).cases]
+    columns = ["cell", "prompt", *DIMENSIONS, *(name for name in CELEBA_ATTRIBUTES if any(name in row for row in rows))]
     write_text(out, written(columns, rows))
     return f"{out}: {len(rows)} prompts; use them with generation.prompts: {{factorial: null, contextual: null, file: {out}}}"
+
+
+def _row(prompt: Prompt) -> dict[str, str]:
+    """A prompt as a row that is read as the same prompt; what is open although words seem to say it is written down."""
+    read = read_prompt(prompt.text)
+    disputed = {name for conflict in read.conflicts for name in conflict.names}
+    levels = {
+        dimension: level
+        for dimension, level in prompt.demographics.items()
+        if level != UNKNOWN or read.demographics[dimension] != UNKNOWN or dimension in disputed
+    }
+    labels = {
+        name: str(prompt.attributes.get(name, 0))
+        for name in CELEBA_ATTRIBUTES
+        if prompt.attributes.get(name) or name in read.attributes or name in disputed
+    }
+    return {"cell": prompt.cell, "prompt": prompt.text, **levels, **labels}
 
 
 def _table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 from evenface.errors import UserError
 from evenface.prompts.contextual import without_person
 from evenface.prompts.findings import Rules, context_findings, contradictions
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, read_prompt
+from evenface.prompts.reading import read_prompt
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least
 from evenface.prompts.writers.instructions import contexts_instruction, parse_answer, prompts_instruction, reminder
 from evenface.prompts.writers.protocol import LanguageModel
 from evenface.seeds import seed_from
@@ -69,12 +70,12 @@ class ModelWriter:
 
     def _row_reason(self, text: str, context: str, most: int, person: str | None) -> str:
         """Why a line cannot be taken, or ""."""
-        own = read_prompt(person)[0] if person else None
+        own = read_prompt(person).demographics if person else None
         if found := context_findings("", context, self._rules, own):
             return found[0].text
         if any(sign in text for sign in "()[]{}<>\\"):
             return "brackets are signs to some generators; leave them out"
-        if conflicts := contradictions(text, read_prompt(text)[1]):
+        if conflicts := contradictions(text, read_prompt(text).attributes):
             return conflicts[0]
         tokens = clip_tokens_at_least(text)
         return f"at least {tokens} tokens, {most} fit; shorten it" if tokens > most else ""

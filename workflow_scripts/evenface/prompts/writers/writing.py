@@ -11,7 +11,7 @@ from typing import Any
 from evenface.errors import UserError
 from evenface.parts import Writer, part
 from evenface.prompts.contextual import KEY
-from evenface.prompts.tables import rows_digest, written
+from evenface.prompts.tables import lines_of, rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
 from evenface.storage.atomic import write_text
@@ -71,7 +71,7 @@ class _Progress:
         self._path = path
         self.known: dict[str, list[str]] = {}
         if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in lines_of(path.read_text(encoding="utf-8", errors="replace")):
                 try:
                     cell, text = json.loads(line)
                 except (ValueError, TypeError):  # the line a crash cut off

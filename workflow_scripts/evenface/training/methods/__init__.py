@@ -1,1 +1,1 @@
-"""Ways to train a classifier, the plain one and those that reduce bias: one module each."""
+"""Training methods: plain training, and methods that reduce bias. Each is one module."""

@@ -1,4 +1,4 @@
-"""Reweighting: labels count the more, the rarer their class, group, or class within a group is."""
+"""Reweighting: labels count more if their class, their group, or their class within a group is rare."""
 
 from __future__ import annotations
 
