@@ -10,6 +10,7 @@ import itertools
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from evenface.prompts.findings import (
     contradictions,
     defects,
 )
-from evenface.prompts.prompt import Prompt
+from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.tables import read_table, read_utf8
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, read_prompt
 from evenface.seeds import seed_from
@@ -192,11 +193,18 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _cell_of(demographics: dict[str, str], attributes: dict[str, int], text: str) -> str:
+def _cell_of(prompt: Prompt) -> str:
     """Readable and independent of position: the stated levels, and a digest of the text."""
-    hair = [colour for colour, name in HAIR_COLOURS.items() if attributes.get(name) == 1]
-    known = [demographics[d] for d in ("ethnicity", "gender", "age") if demographics[d] != UNKNOWN]
-    return "-".join([*known, *hair, f"{seed_from('cell', text) & 0xFFFFFF:06x}"])
+    hair = [colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1]
+    stated = [prompt.demographics[d] for d in ("ethnicity", "gender", "age")]
+    known = [level for level in stated if level != UNKNOWN]
+    return "-".join([*known, *hair, f"{seed_from('cell', prompt.text) & 0xFFFFFF:06x}"])
+
+
+def _with_cells(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Prompts of a file; those without a cell get one."""
+    named = iter(told_apart(replace(prompt, cell=_cell_of(prompt)) for prompt in prompts if not prompt.cell))
+    return [prompt if prompt.cell else next(named) for prompt in prompts]
 
 
 def read_text(path: Path) -> list[Prompt]:
@@ -206,9 +214,8 @@ def read_text(path: Path) -> list[Prompt]:
         text = line.strip()
         if text:
             demographics, attributes, _ = read_prompt(text)
-            cell = _cell_of(demographics, attributes, text)
-            prompts.append(Prompt(cell, text, demographics, attributes, f"{path} line {number}"))
-    return prompts
+            prompts.append(Prompt("", text, demographics, attributes, f"{path} line {number}"))
+    return _with_cells(prompts)
 
 
 def read_csv(path: Path) -> list[Prompt]:
@@ -234,9 +241,8 @@ def read_csv(path: Path) -> list[Prompt]:
                 raise UserError(f"{place}: {name} is {value!r}; write 1, -1 or leave it empty")
             if value in ("1", "-1"):
                 attributes[name] = int(value)
-        cell = _slug(row.get("cell") or "") or _cell_of(demographics, attributes, text)
-        prompts.append(Prompt(cell, text, demographics, attributes, place))
-    return prompts
+        prompts.append(Prompt(_slug(row.get("cell") or ""), text, demographics, attributes, place))
+    return _with_cells(prompts)
 
 
 def check(prompts: Sequence[Prompt], max_tokens: int = CLIP_PROMPT_TOKENS) -> None:
