@@ -369,7 +369,7 @@ class Flat:
             yield GeneratedFace(request, image, {"identity": request.request_id}, truth)
 
 
-def made_up(folder: Path, flow, generator: str) -> None:
+def made_up(flow, generator: str) -> None:
     """Every shard of the plan, screened, judged and annotated, as its rules write them."""
     import numpy as np
     import pandas as pd
@@ -377,6 +377,7 @@ def made_up(folder: Path, flow, generator: str) -> None:
     from evenface.annotators import create
     from evenface.annotators.annotating import annotate_shards
     from evenface.generators import shards
+    from evenface.generators.earlier import note_earlier
     from evenface.plan import paths
     from evenface.screening.screen import screening_table
     from evenface.storage.images import encode_jpeg
@@ -384,6 +385,7 @@ def made_up(folder: Path, flow, generator: str) -> None:
     from evenface.storage.tables import write_table
 
     shards.create = Flat
+    note_earlier(generator, flow.plans[generator].shards)
     random, crop = np.random.default_rng(0), encode_jpeg(np.zeros((32, 26, 3), np.uint8), 90)
     found = {}
     for name, recipe in flow.plans[generator].shards.items():
@@ -445,7 +447,7 @@ def gather(arguments):
 
     flow = open_flow(config, ROOT)
     with timed("making all this up"):
-        made_up(folder, flow, of.generator)
+        made_up(flow, of.generator)
     images, aligned, screening = (flow.generation.shards(e)(of) for e in (paths.IMAGES, paths.ALIGNED, paths.SCREENING))
     quality, recipe = flow.screening.quality_tables(of), flow.datasets.synthetic_recipe(of)
     with timed("read_synthetic"):
