@@ -1,17 +1,20 @@
-"""The overhead of a shard's jobs beyond drawing and screening: starting, metadata, PNG encoding, the table and the files.
+"""What a shard's jobs cost beyond drawing and screening: starting, metadata, PNG encoding, the table and the files.
 
 python benchmarks/generation_overhead.py [images] [rounds]
-python benchmarks/generation_overhead.py jobs [images ...]
+python benchmarks/generation_overhead.py jobs [images of a shard ...]
 
-There are two generators: the parametric renderer, and diffusion with the shipped text-to-face model (96 x 96 pixels, 12
-steps, batches of 5). That model is small and fast, so overhead matters most. The calls of the pipeline, or of the renderer,
-are timed inside a whole ``generate_shard``. The overhead is the rest of the job as a share of the calls; loading is not
-counted. A second core reduces wall time, because encoding runs beside drawing; processor time counts all threads. The last
-lines are the cost of starting a job.
+Two generators: diffusion with the shipped text-to-face model (96 x 96 pixels, 12 steps, batches of 5), as small
+and quick as models come, so that the rest weighs most, and the parametric renderer. The calls of the pipeline,
+or of the renderer, are timed inside a whole ``generate_shard``; the overhead is the rest of the job as a share of
+the calls. Loading comes before. Wall time gains from a second core, where encoding runs beside drawing; processor
+time counts all threads. Last, what starting a job costs.
 
-``jobs`` compares the processor time of whole processes, from Python's start to its end, that draw and screen a shard with
-the parametric renderer, with the time of the work itself inside them: rendering, finding and framing faces, and encoding
-and decoding pictures.
+With ``jobs``: the processor time of whole processes that do what the jobs of a shard do, from Python's start to its
+end, against that of the work itself inside them. Drawing and screening a shard with the parametric renderer: rendering,
+finding and framing faces, encoding and decoding pictures. Annotating two shards by what the generator recorded and by the
+network trained here, and scoring them by the MagFace network trained here: decoding and aligning pictures, the networks'
+answers (their weights are random), reading records. By default 360 images a shard, which config.yaml has, and 3125, which
+50,000 images in all give.
 """
 
 from __future__ import annotations
@@ -46,19 +49,20 @@ ASSETS = ROOT / FACE_ASSETS
 
 
 class Clock:
-    """Wall seconds, and processor seconds of this thread, spent inside what it wraps."""
+    """Wall seconds, and processor seconds of this thread (or by another clock), spent inside what it wraps."""
 
-    def __init__(self):
+    def __init__(self, clock: Callable[[], float] = time.thread_time):
         self.wall = self.processor = 0.0
+        self.clock = clock
 
     def timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*arguments: Any, **options: Any) -> Any:
-            wall, processor = time.perf_counter(), time.thread_time()
+            wall, processor = time.perf_counter(), self.clock()
             try:
                 return work(*arguments, **options)
             finally:
                 self.wall += time.perf_counter() - wall
-                self.processor += time.thread_time() - processor
+                self.processor += self.clock() - processor
 
         return run
 
@@ -110,16 +114,47 @@ def recipe(name: str, count: int) -> dict[str, Any]:
     return {**shared, "draws": draws}
 
 
+#: What the jobs of a shard are called here, and how many shards one of them handles.
+JOBS = {"generate": 1, "screen": 1, "annotate by ground_truth": 2, "annotate by trained_here": 2, "score_quality": 2}
+
+
+def networks_trained_here(folder: Path) -> dict[str, Path]:
+    """An annotator and a recognition network of the shipped shapes, of random weights."""
+    from evenface import networks
+    from evenface.checkpoints import save_model
+    from evenface.training.recognition import SMALL
+    from evenface.training.settings import ANNOTATOR_SIZE
+
+    shapes = {
+        "multi_task": {"attributes": 4, "levels": {name: len(levels) for name, levels in DIMENSIONS.items()}},
+        "iresnet": SMALL,
+    }
+    manifest = {
+        "attributes": list(HAIR_COLOURS.values()),
+        "dimensions": {name: list(levels) for name, levels in DIMENSIONS.items()},
+        "input": dict(zip(("rows", "columns"), ANNOTATOR_SIZE, strict=True)),
+        "settings": {"crop": None},
+        "withheld": [],
+    }
+    paths = {name: folder / f"{name}.safetensors" for name in shapes}
+    for name, shape in shapes.items():
+        network = {"network": {"name": name, "settings": shape}}
+        save_model(paths[name], networks.build(name, shape).state_dict(), manifest | network)
+    return paths
+
+
 def job(rule: str, count: int, folder: Path) -> None:
     """What the script of ``rule`` does, in this process; prints the processor seconds of the calls that do the work."""
     from snakemake.script import Snakemake  # noqa: F401 - as the workflow's scripts do first
 
     clock, shard = Clock(), folder / "0000000000.tar"
+    table, crops = folder / "0.screen.parquet", folder / "0.aligned.tar"
+    two = [[path] * 2 for path in (shard, table, crops)]
     if rule == "generate":
         shards.create = lambda *_: Rendered(clock)
         shards.encode_png = clock.timed(shards.encode_png)
         shards.generate_shard(recipe("parametric", count), shard, {})
-    else:
+    elif rule == "screen":
         from evenface.screening import screen
 
         screener = screen.Screener
@@ -127,29 +162,67 @@ def job(rule: str, count: int, folder: Path) -> None:
             setattr(screener, name, clock.method(getattr(screener, name)))
         screen.decode_image = clock.timed(screen.decode_image)
         screen.encode_jpeg = clock.timed(screen.encode_jpeg)
-        outputs = folder / "0.screen.parquet", folder / "0.aligned.tar"
-        screen.screen_shard(shard, {}, *outputs, weights={"dlib5": str(LANDMARKS)})
+        screen.screen_shard(shard, {}, table, crops, weights={"dlib5": str(LANDMARKS)})
+    elif rule == "score_quality":
+        from evenface.screening import magface, scoring
+
+        settings = {"backbone": "iresnet100", "batch_size": 16, "precision": "float32", "weights": "x", "threshold": 20}
+        scorer = magface.from_settings(settings, folder / "iresnet.safetensors")
+        scorer._embed, scoring._crop = clock.timed(scorer._embed), clock.timed(scoring._crop)
+        scoring.score_shards(two[0], two[1], scorer, settings, folder / "quality.parquet")
+    else:
+        from evenface import annotators
+        from evenface.annotators.annotating import annotate_shards
+        from evenface.storage import shards as stored
+
+        clock.clock = time.process_time  # one thing after the other, in torch's threads too
+        name = rule.rpartition(" ")[2]
+        files = {"files": {"model": folder / "multi_task.safetensors"}, "threads": 1, "device": "cpu"}
+        annotator = annotators.create(name, files if name == "trained_here" else {})
+        annotator.annotate = clock.timed(annotator.annotate)
+        stored.decode_image = clock.timed(stored.decode_image)
+        out = folder / f"{name}.parquet"
+        annotate_shards(annotator, two[0], out, screening_paths=two[1], aligned_paths=two[2])
     print(clock.processor)
 
 
 def jobs(counts: list[int]) -> None:
-    """Print the overhead of drawing and of screening shards of ``counts`` images."""
-    for count in counts:
+    """Print the overhead of the jobs of shards of ``counts`` images: each, drawing and screening, and all."""
+    with tempfile.TemporaryDirectory() as compiled:
+        # Modules are compiled once and not by every job, whatever this environment says of byte code.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        _jobs([10, *counts], environment | {"PYTHONPYCACHEPREFIX": compiled})
+
+
+def _jobs(counts: list[int], environment: dict[str, str]) -> None:
+    for number, count in enumerate(counts):
         with tempfile.TemporaryDirectory() as folder:
+            networks_trained_here(Path(folder))
             total = work = 0.0
-            for rule in ("generate", "screen"):
+            for rule, members in JOBS.items():
                 before = os.times()
                 call = [sys.executable, __file__, "job", rule, str(count), folder]
-                calls = float(subprocess.run(call, check=True, text=True, stdout=subprocess.PIPE).stdout.split()[-1])
+                done = subprocess.run(call, check=True, text=True, stdout=subprocess.PIPE, env=environment)
+                calls = float(done.stdout.split()[-1])
                 after = os.times()
                 used = after.children_user + after.children_system - before.children_user - before.children_system
-                print(
-                    f"{count:5} images, {rule:9} job {used:6.2f} s, calls {calls:6.2f} s, overhead {used / calls - 1:6.1%}"
-                )
-                total, work = total + used, work + calls
-            print(
-                f"{count:5} images, both      job {total:6.2f} s, calls {work:6.2f} s, overhead {total / work - 1:6.1%}"
-            )
+                if not number:  # the first compiles
+                    continue
+                show(count, rule, used, calls, members * count)
+                total, work = total + used / members, work + calls / members
+                if rule == "screen":
+                    show(count, "drawing and screening", total, work, count)
+            if number:
+                show(count, "all", total, work, count)
+
+
+def show(count: int, what: str, used: float, calls: float, images: int) -> None:
+    """A line: seconds of jobs that handle ``images``, those of their work, and the share that comes on top."""
+    print(
+        f"shards of {count:5} images, {what:24} job {used:7.2f} s, calls {calls:7.2f} s ({1e3 * calls / images:5.1f} ms an "
+        f"image), overhead {used / calls - 1:7.1%}",
+        flush=True,
+    )
 
 
 def measure(name: str, generator: Any, clock: Clock, count: int, rounds: int) -> None:
@@ -194,7 +267,7 @@ def main() -> None:
     if sys.argv[1:2] == ["job"]:
         return job(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
     if sys.argv[1:2] == ["jobs"]:
-        return jobs([int(n) for n in sys.argv[2:]] or [10, 360, 1400])
+        return jobs([int(n) for n in sys.argv[2:]] or [360, 3125])
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 24
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     clock = Clock()

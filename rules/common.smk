@@ -45,6 +45,8 @@ resource_scopes:
 
 
 onstart:
+    from evenface.generators.earlier import note_earlier  # takes pyarrow, which a dry run does without
+
     try:
         FLOW.check_before_jobs(
             workflow.dag_settings.targets,
@@ -62,6 +64,8 @@ onstart:
     except UserError as error:
         raise WorkflowError(str(error)) from None
     sweep(*OWN_FOLDERS, FLOW.pixels.folder)
+    for generator, plan in FLOW.plans.items():
+        note_earlier(paths.set_name(generator), plan.shards)
     for sentence in FLOW.pixels.announced():
         logger.info(sentence)
 

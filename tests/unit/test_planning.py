@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evenface.errors import UserError
 from evenface.plan.shards import (
+    COMMON,
     Plan,
     build_plans,
     draws_of,
@@ -203,7 +204,7 @@ def test_planning_fifty_thousand_prompts_is_quick_and_needs_no_torch(root, tmp_p
         "from evenface.configuration import check_config\n"
         "from evenface.plan.shards import build_plans\n"
         "config = check_config(yaml.safe_load(open('config.yaml')))\n"
-        "open('PATH', 'w').write('cell,prompt\\n' + ''.join(f'c{i},portrait number {i}\\n' for i in range(50000)))\n"
+        "open('PATH', 'w').write('prompt\\n' + ''.join(f'portrait number {i}\\n' for i in range(50000)))\n"
         "config['generation'].update(images_per_prompt=2, images_per_shard=10, prompts={'file': 'PATH'})\n"
         "start = time.process_time(); (plan, *_) = build_plans(config).values(); seconds = time.process_time() - start\n"
         "assert 10000 < len(plan.shards) < 20000 and len(plan) == 100000, len(plan.shards)\n"
@@ -212,6 +213,34 @@ def test_planning_fifty_thousand_prompts_is_quick_and_needs_no_torch(root, tmp_p
     ).replace("PATH", str(tmp_path / "prompts.csv"))
     out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert float(out.stdout) < 30
+
+
+def test_many_prompts_without_a_cell_get_different_ones_in_any_order(config, tmp_path):
+    """Six hexadecimal digits name a cell; texts that share them get longer names, and nothing else changes."""
+
+    def cells(numbers):
+        lines = [f"portrait number {i}" for i in numbers]
+        (tmp_path / "prompts.txt").write_text("\n".join(lines))
+        settings = {**config["generation"]["prompts"], "factorial": None, "file": "prompts.txt"}
+        return {prompt.text: prompt.cell for prompt in build_catalogue(settings, seed=1, base=tmp_path)}
+
+    many = cells(range(30000))
+    assert cells(reversed(range(30000))) == many and len(set(many.values())) == len(many)
+    longer = {text: cell for text, cell in many.items() if len(cell) > 6}
+    assert 0 < len(longer) < 200 and {len(cell) for cell in longer.values()} == {23}
+    few = cells(range(100))
+    assert few.items() <= many.items() and {len(cell) for cell in few.values()} == {6}
+
+
+def test_shards_with_the_same_digest_are_both_kept():
+    """Two of 1.3 million have the same ten digits; found by trying."""
+    shared = dict.fromkeys(COMMON, 1)
+    recipes = {f"{text}-0000000000": {**shared, "prompt": text, "count": 1} for text in ("598206", "952678")}
+    made = shards_of(recipes, 1, {})
+    assert sorted(shard["draws"][0]["prompt"] for shard in made.values()) == sorted(
+        r["prompt"] for r in recipes.values()
+    )
+    assert "4dfee982d7" in made and list(made) == list(shards_of(recipes, 1, {}))
 
 
 def some_shards(config):

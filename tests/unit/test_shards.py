@@ -3,16 +3,19 @@
 import json
 import os
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from drawing import Noise, kill_while_drawing
-from evenface.generators import shards
+from evenface.generators import earlier, shards
+from evenface.generators.earlier import note_earlier
 from evenface.plan import paths
+from evenface.plan.paths import set_file
 from evenface.plan.shards import draws_of, recipe_digest
 from evenface.screening import screen
-from evenface.storage.shards import read_shard, write_shard
+from evenface.storage.shards import read_recipe, read_shard, write_shard
 from plans import build_plan
 
 
@@ -274,3 +277,30 @@ def test_files_that_belong_together_are_paired_by_what_their_paths_say():
     for wrong in (logs[::-1], logs[:1]):
         with pytest.raises(ValueError):
             paths.by_name(marks, wrong)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_with_a_note_jobs_look_into_few_files_and_find_the_same(monkeypatch, small, tmp_path, change):
+    """Before the first job it is noted which files have something for which shard."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path(set_file(small["generation"]["generator"], ""))
+    draw_all(monkeypatch, small, folder)
+    CHANGES[change](small)
+    planned = build_plan(small).shards
+    note_earlier(folder.name, planned)
+    looked = []
+    monkeypatch.setattr(earlier, "read_recipe", lambda path: looked.append(path) or read_recipe(path))
+    after, drawn = draw_all(monkeypatch, small, folder)
+    assert len(drawn) == DRAWN.get(change, 0)
+    assert not {path.stem for path in looked} & set(planned)
+    assert same(after, monkeypatch, small, tmp_path / "b")
+
+
+def test_a_note_leaves_room_for_what_a_killed_job_has_drawn(monkeypatch, small, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(set_file(small["generation"]["generator"], ""))
+    name, recipe = next(iter(build_plan(small).shards.items()))
+    note_earlier(folder.name, {name: recipe})
+    draw(monkeypatch, recipe, folder / f"{name}.1-0.drawn.tar")
+    assert draw(monkeypatch, recipe, folder / f"{name}.tar") == []
+    assert [path.name for path in folder.iterdir()] == [f"{name}.tar"]

@@ -196,40 +196,34 @@ def _annotate_groups(
     members = dict(zip(source.table["image_id"], source.table["member"]))
     counts = [draw.get("count", len(rows)) for draw in draws_of(shard.recipe)]
     ends = np.cumsum(counts if sum(counts) == len(rows) else [len(rows)])
-    parts = [
-        _annotate_images(annotator, source, rows.iloc[first : min(first + _SHOWN, end)], members, accepted)
-        for start, end in zip([0, *ends[:-1]], ends)
-        for first in range(start, end, _SHOWN)
-    ]
-    nothing = _annotate_images(annotator, source, rows.iloc[:0], members, accepted)
-    return pd.concat(parts, ignore_index=True) if parts else nothing
-
-
-def _annotate_images(
-    annotator: Annotator, source: Shard, rows: pd.DataFrame, members: Mapping[str, str], accepted: set[str]
-) -> pd.DataFrame:
     failures = np.full(len(rows), "", object)
-    images: list[np.ndarray] = []
-    for position, image_id in enumerate(rows["image_id"]):
-        if image_id not in accepted or image_id not in members:
-            failures[position] = "not_accepted"
-            continue
-        try:
-            images.append(source.image(members[image_id]))
-        except ImageError as error:
-            failures[position] = error.reason
+    answers = []
+    for start, end in zip([0, *ends[:-1]], ends):
+        for first in range(start, end, _SHOWN):
+            positions, images = [], []
+            for position in range(first, min(first + _SHOWN, end)):
+                image_id = rows["image_id"].iat[position]
+                if image_id not in accepted or image_id not in members:
+                    failures[position] = "not_accepted"
+                    continue
+                try:
+                    images.append(source.image(members[image_id]))
+                    positions.append(position)
+                except ImageError as error:
+                    failures[position] = error.reason
+            if images:
+                answers.append(annotator.annotate(images, rows.iloc[positions].reset_index(drop=True)))
+                if len(answers[-1]) != len(images):
+                    raise ValueError(
+                        f"annotator {annotator.name} gave {len(answers[-1])} rows for {len(images)} images"
+                    )
     table = undefined_frame(annotator, failures)
-    readable = np.flatnonzero(failures == "")
-    if len(readable):
-        answers = annotator.annotate(images, rows.iloc[readable].reset_index(drop=True))
-        missing = [c for c in table if c not in answers]
-        if missing or len(answers) != len(readable):
-            what = (
-                f"gave no column {missing[0]!r}" if missing else f"gave {len(answers)} rows for {len(readable)} images"
-            )
-            raise ValueError(f"annotator {annotator.name} {what}")
+    if answers:
+        readable, answered = np.flatnonzero(failures == ""), pd.concat(answers, ignore_index=True)
+        if missing := [c for c in table if c not in answered]:
+            raise ValueError(f"annotator {annotator.name} gave no column {missing[0]!r}")
         for column in table:
             values = table[column].to_numpy(copy=True)
-            values[readable] = answers[column].to_numpy()
+            values[readable] = answered[column].to_numpy()
             table[column] = values
     return table

@@ -32,11 +32,8 @@ def write_comparison(
     :mod:`evenface.annotators.confusion`. Both files compare ``attributes`` and the demographic dimensions, on
     images that screening accepted, grouped by what was asked for.
     """
-    annotations = {}
-    for name, paths in tables.items():
-        table = read_tables(paths)
-        unwanted = [c for c in table if c.startswith("label_") and c.removeprefix("label_") not in attributes]
-        annotations[name] = table.drop(columns=unwanted)
+    columns, labels = ["image_id", *DIMENSIONS, "failure"], [f"label_{name}" for name in attributes]
+    annotations = {name: read_tables(paths, columns=columns, optional=labels) for name, paths in tables.items()}
     requested = shard_demographics(shards)
     write_csv(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
     write_csv(confusions(annotations, requested, attributes), confusion_path)

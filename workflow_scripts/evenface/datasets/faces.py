@@ -37,12 +37,12 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 #: Number of images that ``verify_images: sample`` decodes.
 SAMPLE_SIZE = 200
 
-_ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
+ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
 
 
 def attribute_columns(frame: pd.DataFrame) -> list[str]:
     """Attribute names among the columns, in the order of the table."""
-    known = set(_ATTRIBUTES)
+    known = set(ATTRIBUTES)
     return [c for c in frame.columns if c in known]
 
 

@@ -16,7 +16,7 @@ from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError, check_names
 from evenface.plan.generators import REQUESTED
 from evenface.storage.shards import read_rows, reference_of
-from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables
+from evenface.storage.tables import concat_arrow, read_arrow, read_tables
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 DEFAULTS: dict[str, Any] = {
@@ -189,16 +189,15 @@ def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
     """Labels (and demographics with their probabilities) of one annotator by image_id, from all its tables."""
     levels = (*DIMENSIONS, *(f"{d}_score" for d in DIMENSIONS))
     required = ["image_id", *(levels if demographics else ())]
-    parts = []
-    for path in paths:
-        part = read_table(path, required=required)
-        parts.append(part[[c for c in part if c in required or c.startswith("label_")]].assign(path=path))
-    tables = pd.concat(parts, ignore_index=True)
-    repeated = tables["image_id"].duplicated()
+    labels = [f"label_{name}" for name in table.ATTRIBUTES]
+    parts = [read_arrow(path, columns=required, optional=labels) for path in paths]
+    tables = concat_arrow(parts)
+    repeated = tables["image_id"].duplicated().to_numpy()
     if repeated.any():
-        first = tables[repeated].iloc[0]
-        raise UserError(f"{first['path']}: image {first['image_id']!r} occurs twice; delete it and run again")
-    return tables.drop(columns="path").set_index("image_id")
+        first = repeated.argmax()
+        path = paths[np.searchsorted(np.cumsum([len(part) for part in parts]), first, "right")]
+        raise UserError(f"{path}: image {tables['image_id'][first]!r} occurs twice; delete it and run again")
+    return tables.set_index("image_id")
 
 
 def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, Any]:

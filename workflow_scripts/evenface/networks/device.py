@@ -34,3 +34,14 @@ def choose_precision(precision: str, device: str) -> str:
         getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
     return "bfloat16" if native else "float32"
+
+
+def deterministic() -> None:
+    """Let torch compute by algorithms that give the same bits every time, and warn where it has none.
+
+    As ``torch.use_deterministic_algorithms(True, warn_only=True)``, which besides imports torch's compiler: seconds that
+    every job would pay.
+    """
+    import torch
+
+    torch.set_deterministic_debug_mode("warn")

@@ -33,6 +33,11 @@ def set_file(name: str, file: str) -> str:
     return f"{GENERATED}/{name}/{file}"
 
 
+def noted_file(name: str) -> str:
+    """What a run notes of a set before its first job, see :mod:`evenface.generators.earlier`."""
+    return f".snakemake/evenface/earlier/{name}.json"
+
+
 def shard_file(name: str, shard: str, ending: str) -> str:
     """A file of a shard of a set."""
     return set_file(name, f"{shard}{ending}")

@@ -11,6 +11,7 @@ import itertools
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from evenface.prompts.findings import (
     defects,
     unsure_findings,
 )
-from evenface.prompts.prompt import Prompt
+from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.syntax import prompt_of_line
 from evenface.prompts.tables import lines_of, read_table, read_utf8
@@ -206,11 +207,18 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _cell_of(demographics: dict[str, str], attributes: dict[str, int], text: str) -> str:
+def _cell_of(prompt: Prompt) -> str:
     """Readable and independent of position: the stated levels, and a digest of the text."""
-    hair = [colour for colour, name in HAIR_COLOURS.items() if attributes.get(name) == 1]
-    known = [demographics[d] for d in ("ethnicity", "gender", "age") if demographics[d] != UNKNOWN]
-    return "-".join([*known, *hair, f"{seed_from('cell', text) & 0xFFFFFF:06x}"])
+    hair = [colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1]
+    stated = [prompt.demographics[d] for d in ("ethnicity", "gender", "age")]
+    known = [level for level in stated if level != UNKNOWN]
+    return "-".join([*known, *hair, f"{seed_from('cell', prompt.text) & 0xFFFFFF:06x}"])
+
+
+def _with_cells(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Prompts of a file; those without a cell get one."""
+    named = iter(told_apart(replace(prompt, cell=_cell_of(prompt)) for prompt in prompts if not prompt.cell))
+    return [prompt if prompt.cell else next(named) for prompt in prompts]
 
 
 def read_text(path: Path) -> list[Prompt]:
@@ -220,9 +228,8 @@ def read_text(path: Path) -> list[Prompt]:
         text, column = prompt_of_line(line)
         if text:
             demographics, attributes, _, _ = read_prompt(text)
-            cell = _cell_of(demographics, attributes, text)
-            prompts.append(Prompt(cell, text, demographics, attributes, f"{path} line {number}", column=column))
-    return prompts
+            prompts.append(Prompt("", text, demographics, attributes, f"{path} line {number}", column=column))
+    return _with_cells(prompts)
 
 
 def read_rows(path: Path) -> list[Prompt]:
@@ -248,9 +255,9 @@ def read_rows(path: Path) -> list[Prompt]:
             if labels.get(one) == 1 and other not in labels and attributes.get(other) == 1:
                 del attributes[other]
         attributes = {name: value for name, value in {**attributes, **labels}.items() if value}
-        cell = _slug(row.get("cell") or "") or _cell_of(demographics, attributes, text)
+        cell = _slug(row.get("cell") or "")
         prompts.append(Prompt(cell, text, demographics, attributes, place, stated=frozenset((*levels, *labels))))
-    return prompts
+    return _with_cells(prompts)
 
 
 def _stated(row: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[str, int]]:

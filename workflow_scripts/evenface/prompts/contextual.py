@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from evenface.prompts.findings import (
 )
 from evenface.prompts.grammar import Grammar, text_of
 from evenface.prompts.groups import Group, axes_of, groups_of, protected_attributes
-from evenface.prompts.prompt import Prompt
+from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.tables import Table, read_table
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
@@ -135,7 +135,9 @@ def contextual(
         if settings["ask"] == "prompts" or settings["design"] == "independent":
             tied, tests = association_findings(cases)
             found += tied
-    found = collapsed([*found, *defects((case.prompt for case in cases), max_tokens)])
+    prompts = told_apart(case.prompt for case in cases)
+    cases = [replace(case, prompt=prompt) for case, prompt in zip(cases, prompts, strict=True)]
+    found = collapsed([*found, *defects(prompts, max_tokens)])
     accepted = set(settings["accept"])
     return Review(
         cases,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+
+from evenface.seeds import seed_from
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,14 @@ class Remark(NamedTuple):
 
     names: tuple[str, ...]
     text: str
+
+
+def told_apart(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """The same prompts; those of different texts whose cells got the same name get longer names.
+
+    Names end in 24 or 32 bits of a digest, which is too short for many thousands of prompts. The longer ones end in 63
+    bits. They do not depend on the order of the prompts.
+    """
+    prompts, texts = list(prompts), {}
+    shared = {p.cell for p in prompts if texts.setdefault(p.cell, p.text) != p.text}
+    return [replace(p, cell=f"{p.cell}-{seed_from('cell', p.text):016x}") if p.cell in shared else p for p in prompts]

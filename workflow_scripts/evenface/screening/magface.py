@@ -15,7 +15,7 @@ import torch
 
 from evenface.checkpoints import load_model, load_network, manifest_path
 from evenface.errors import UserError, check_names
-from evenface.networks.device import choose_device, choose_precision
+from evenface.networks.device import choose_device, choose_precision, deterministic
 from evenface.networks.folded_iresnet import FoldedIResNet
 from evenface.networks.inference import map_batches
 from evenface.networks.iresnet import to_input
@@ -45,7 +45,7 @@ class MagFace:
         threads: int = 1,
     ):
         check_names("screening.magface.backbone", [backbone], BACKBONES)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministic()
         self.batch_size, self.threads = batch_size, threads
         self.device = choose_device(device)
         if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():

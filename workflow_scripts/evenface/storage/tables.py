@@ -96,9 +96,11 @@ def read_table(
     return read_arrow(path, columns=columns, required=required).to_pandas()
 
 
-def read_tables(paths: Iterable[str | os.PathLike], *, columns: list[str] | None = None) -> pd.DataFrame:
+def read_tables(
+    paths: Iterable[str | os.PathLike], *, columns: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> pd.DataFrame:
     """Several tables of the same columns, concatenated. For many small tables, six times as fast as read_table."""
-    return concat_arrow([read_arrow(path, columns=columns) for path in paths])
+    return concat_arrow([read_arrow(path, columns=columns, optional=optional) for path in paths])
 
 
 def concat_arrow(tables: Sequence[pa.Table]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 
-from evenface.networks.device import choose_device, choose_precision
+from evenface.networks.device import choose_device, choose_precision, deterministic
 
 __all__ = ["choose_device", "choose_precision", "keep_freed_memory", "prepare", "versions"]
 
@@ -41,7 +41,7 @@ def prepare(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    deterministic()
     torch.backends.cudnn.benchmark = False
 
 

@@ -266,10 +266,11 @@ class TrainedHere:
         pixels = np.stack([fit_image(image, self.size, self.crop) for image in images])
         outputs = outputs_of(self.network, pixels, np.arange(len(pixels)), batch_size=_BATCH, device=self.device)
         table = _answers(outputs, self.network, self.attributes)
-        nothing = undefined_frame(self, [""] * len(table))
-        for head in self.manifest["withheld"]:
-            columns = [head, f"{head}_score"] if head in DIMENSIONS else [f"score_{head}", f"label_{head}"]
-            table[columns] = nothing[columns]
+        if withheld := self.manifest["withheld"]:
+            nothing = undefined_frame(self, [""] * len(table))
+            for head in withheld:
+                columns = [head, f"{head}_score"] if head in DIMENSIONS else [f"score_{head}", f"label_{head}"]
+                table[columns] = nothing[columns]
         return table
 
 
