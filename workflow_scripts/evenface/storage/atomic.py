@@ -6,6 +6,7 @@ Two processes may write the same file. Each uses its own temporary name, and the
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -68,10 +69,10 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
                 try:
                     os.rename(temporary, path)
                     return
-                except OSError:
-                    if not path.exists():
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                         raise
-                    # Another process was quicker: its folder is complete, but older than this one.
+                    # Another process was quicker: what it wrote is complete, but older than this folder.
 
 
 @contextmanager
