@@ -324,3 +324,11 @@ def test_spans_are_words():
         "12 min",
         "2 h 5 min",
     ]
+
+
+def test_items_of_several_images_are_counted_as_images(caplog):
+    with caplog.at_level(logging.INFO, "evenface"):
+        assert sum(progress([3, 3, 1], 7, "predicting", every=0, count=lambda n: n)) == 7
+    assert [re.search(r"predicting: (\d of 7 images), ", line)[1] for line in caplog.messages] == [
+        "3 of 7 images", "6 of 7 images", "7 of 7 images",
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar
@@ -69,14 +69,23 @@ def _fail(sentence: str, terminal: int, details: str = "") -> NoReturn:
 
 
 def progress(
-    items: Iterable[Item], total: int, label: str, *, unit: str = "images", every: float = 5.0
+    items: Iterable[Item],
+    total: int,
+    label: str,
+    *,
+    unit: str = "images",
+    every: float = 5.0,
+    count: Callable[[Item], int] = lambda item: 1,
 ) -> Iterator[Item]:
-    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end; ``unit`` is their plural."""
+    """Yield ``items`` and log count, rate and time left every ``every`` seconds and at the end.
+
+    ``unit`` is the plural of what is counted; an item holds ``count(item)`` of them, and all items hold ``total``.
+    """
     start = last = time.monotonic()
     done = 0
     for item in items:
         yield item
-        done += 1
+        done += count(item)
         now = time.monotonic()
         if now - last >= every or done == total:
             rate = done / max(now - start, 1e-9)

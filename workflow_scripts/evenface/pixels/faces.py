@@ -166,8 +166,8 @@ def held(pixels: Pixels, budget: int, label: str) -> np.ndarray | Pixels:
         log.info("%s: %s of pixels are read as they are needed, since cache_mb allows less", label, gigabytes(size))
         return pixels
     array = np.empty(pixels.shape, np.uint8)
-    parts = list(chunks(len(pixels), 256))
-    for part in progress(parts, len(parts), f"{label} {gigabytes(size)}, 256 pictures each"):
+    label = f"{label}: reading {gigabytes(size)} of pixels"
+    for part in progress(chunks(len(pixels), 256), len(pixels), label, count=lambda part: part.stop - part.start):
         pixels.read(np.arange(part.start, part.stop), array[part])
     return array
 

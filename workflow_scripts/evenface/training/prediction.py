@@ -41,8 +41,8 @@ def _batches(
         return
     images = packed_faces(faces, opened)
     yield [], np.empty(0, np.uint8), [ImageError(r.image, r.reason, r.detail) for r in images.rejected.itertuples()]
-    parts = list(chunks(len(images.rows), _BATCH))
-    for part in progress(parts, len(parts), f"{label}, batches of {_BATCH}"):
+    parts = chunks(len(images.rows), _BATCH)
+    for part in progress(parts, len(images.rows), label, count=lambda part: part.stop - part.start):
         yield images.rows[part], images.pixels[np.arange(part.start, part.stop)], []
 
 
