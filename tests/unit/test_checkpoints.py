@@ -22,6 +22,7 @@ from checkpoint_files import (
     Calls,
     keras_state,
     pnet_state,
+    random_state,
     safetensors_bytes,
     safetensors_parts,
     with_pickle,
@@ -822,3 +823,47 @@ def test_what_is_not_needed_is_not_read(root, tmp_path, state):
     outcomes = [line.split() for line in done.stdout.splitlines()]
     assert [outcome for outcome, _ in outcomes] == ["SlimCNN", "SlimCNN", "UserError"]
     assert max(int(megabytes) for _, megabytes in outcomes) < 60
+
+
+# Files with the same tensors and another meaning.
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "says"),
+    [
+        ("fairface-7", "fairface_alldata_4race_20191111.pt", "4race"),
+        ("fairface-7", "res34_fair_align_multi_4_20190809.pt", "multi_4"),
+        ("fairface-7", "ALLDATA_4race (1).PT", "4race"),
+        ("fairface-4", "res34_fair_align_multi_7_20190809.pt", "multi_7"),
+        ("fairface-4", "fairface_alldata_20191111.pt", "alldata_20"),
+        ("magface-iresnet18", "arcface_r18.pth", "arcface"),
+    ],
+)
+def test_a_network_of_the_same_tensors_is_told_by_its_name(tmp_path, network, name, says):
+    path = tmp_path / name
+    saved(path, random_state(network))
+    with pytest.raises(UserError, match=rf"(?i){says}' in its name says that it is not '{network}', .*rename this one"):
+        load_network(network, path)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "warned"),
+    [
+        ("fairface-7", "res34_fair_align_multi_7_20190809.pt", False),
+        ("fairface-7", "fairface_alldata_20191111.pt", False),
+        ("fairface-4", "fairface_alldata_4race_20191111.pt", False),
+        ("fairface-7", "weights.pt", True),
+    ],
+)
+def test_a_name_that_does_not_tell_is_warned_of(tmp_path, caplog, network, name, warned):
+    load_network(network, saved(tmp_path / name, random_state(network)))
+    assert ("name does not tell which" in caplog.text) == warned
+
+
+def test_a_converted_file_remembers_what_it_was(tmp_path, caplog):
+    source = saved(tmp_path / "4race.pt", random_state("fairface-4"))
+    convert_to_safetensors("fairface-4", source, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="its manifest says that it is 'fairface-4', not 'fairface-7'"):
+        load_network("fairface-7", tmp_path / "x.safetensors")
+    load_network("fairface-4", tmp_path / "x.safetensors")
+    assert caplog.text == ""

@@ -301,11 +301,12 @@ def test_a_damaged_component_of_a_single_file_is_refused(models, state, tmp_path
 
 
 @pytest.mark.parametrize("component", PREFIXES)
-def test_every_tensor_of_a_single_file_is_missed(models, state, component):
+def test_tensors_of_every_kind_of_layer_are_missed_in_a_single_file(models, state, component):
     """Also those that diffusers' tables reach by ``get``."""
     stored = read_published(models / "sd.safetensors")
     remedy = {"remedy": "get it again", "wider": ""}
-    for name in [name for name in state if name.startswith(PREFIXES[component])]:
+    names = [name for name in state if name.startswith(PREFIXES[component])]
+    for name in {*names[:: len(names) // 12], *[n for n in names if re.search(r"(op|sample\.conv)\.bias$", n)][::2]}:
         rest = {other: tensor for other, tensor in stored.items() if other != name}
         single = SingleFile(rest, "m", models / "config", torch.float32, **remedy)
         others = dict.fromkeys({*PREFIXES} - {component})
