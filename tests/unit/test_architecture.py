@@ -17,7 +17,18 @@ ALLOWED = {
     "parts": {"errors"},
     "intervals": set(),
     "fields": {"taxonomy"},
-    "prompts": {"prompts", "taxonomy", "errors", "seeds", "storage", "joblog", "parts", "fields", "http"},
+    "prompts": {
+        "prompts",
+        "taxonomy",
+        "errors",
+        "seeds",
+        "storage",
+        "checkpoints",
+        "joblog",
+        "parts",
+        "fields",
+        "http",
+    },
     "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
     "storage": {"storage", "errors", ""},
     "networks": {"networks", "errors", "parts"},
@@ -27,9 +38,8 @@ ALLOWED = {
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
     "errors", "seeds", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
-    "storage", "prompts", "plan",
-    "configuration", "assets",
-    "networks", "checkpoints", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
+    "storage", "networks", "checkpoints", "prompts", "plan",
+    "configuration", "assets", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",
 ]  # fmt: skip
 

@@ -22,6 +22,7 @@ from checkpoint_files import (
     Calls,
     keras_state,
     pnet_state,
+    random_state,
     safetensors_bytes,
     safetensors_parts,
     with_pickle,
@@ -444,8 +445,8 @@ def header_of(state):
         (lambda h: h["conv1.bias"].update(shape=[-10]), "no short list of sizes"),
         (lambda h: h["conv1.bias"].update(shape=[1] * 40), "no short list of sizes"),
         (lambda h: h["conv1.bias"].update(shape=[10.0]), "no short list of sizes"),
-        (lambda h: h["conv1.bias"].update(data_offsets=[0, 1 << 40]), "lies outside the file"),
-        (lambda h: h["conv1.bias"].update(data_offsets=[40, 0]), "lies outside the file"),
+        (lambda h: h["conv1.bias"].update(data_offsets=[0, 1 << 40]), "1099511627776 bytes, its shape"),
+        (lambda h: h["conv1.bias"].update(data_offsets=[40, 0]), "-40 bytes, its shape"),
         (lambda h: h["conv1.bias"].update(data_offsets=[0]), "no pair of positions"),
         (lambda h: h["conv1.bias"].update(data_offsets=h["conv2.bias"]["data_offsets"]), "64 bytes, its shape"),
         (lambda h: h["conv4_1.bias"].update(data_offsets=[0, 8]), "overlaps another|leaves a gap"),
@@ -476,7 +477,7 @@ def test_safetensors_files_that_are_none(tmp_path, state):
         (safetensors_bytes(b"{" + text, body), "not a JSON text"),
         (safetensors_bytes(b'{"a":' + b"[" * 300_000, body), "not a JSON text"),
         (safetensors_bytes(b'{"a":"' + b"x" * (2 << 20) + b'"}', body), "no checkpoint needs more"),
-        (safetensors_bytes(text, body)[:-1], "lies outside the file; it is damaged or cut short"),
+        (safetensors_bytes(text, body)[:-1], r"cut short \(it has \d+ of \d+ bytes\), get it again"),
         (safetensors_bytes(text, body + b"x"), "1 bytes of its data belong to no tensor"),
         (safetensors_bytes(b"{}", b""), "tensor 'conv1.weight' is missing"),
     ):
@@ -822,3 +823,47 @@ def test_what_is_not_needed_is_not_read(root, tmp_path, state):
     outcomes = [line.split() for line in done.stdout.splitlines()]
     assert [outcome for outcome, _ in outcomes] == ["SlimCNN", "SlimCNN", "UserError"]
     assert max(int(megabytes) for _, megabytes in outcomes) < 60
+
+
+# Files with the same tensors and another meaning.
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "says"),
+    [
+        ("fairface-7", "fairface_alldata_4race_20191111.pt", "4race"),
+        ("fairface-7", "res34_fair_align_multi_4_20190809.pt", "multi_4"),
+        ("fairface-7", "ALLDATA_4race (1).PT", "4race"),
+        ("fairface-4", "res34_fair_align_multi_7_20190809.pt", "multi_7"),
+        ("fairface-4", "fairface_alldata_20191111.pt", "alldata_20"),
+        ("magface-iresnet18", "arcface_r18.pth", "arcface"),
+    ],
+)
+def test_a_network_of_the_same_tensors_is_told_by_its_name(tmp_path, network, name, says):
+    path = tmp_path / name
+    saved(path, random_state(network))
+    with pytest.raises(UserError, match=rf"(?i){says}' in its name says that it is not '{network}', .*rename this one"):
+        load_network(network, path)
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "warned"),
+    [
+        ("fairface-7", "res34_fair_align_multi_7_20190809.pt", False),
+        ("fairface-7", "fairface_alldata_20191111.pt", False),
+        ("fairface-4", "fairface_alldata_4race_20191111.pt", False),
+        ("fairface-7", "weights.pt", True),
+    ],
+)
+def test_a_name_that_does_not_tell_is_warned_of(tmp_path, caplog, network, name, warned):
+    load_network(network, saved(tmp_path / name, random_state(network)))
+    assert ("name does not tell which" in caplog.text) == warned
+
+
+def test_a_converted_file_remembers_what_it_was(tmp_path, caplog):
+    source = saved(tmp_path / "4race.pt", random_state("fairface-4"))
+    convert_to_safetensors("fairface-4", source, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match="its manifest says that it is 'fairface-4', not 'fairface-7'"):
+        load_network("fairface-7", tmp_path / "x.safetensors")
+    load_network("fairface-4", tmp_path / "x.safetensors")
+    assert caplog.text == ""

@@ -691,8 +691,8 @@ def damaged(models, tmp_path, change):
     ("change", "message"),
     [
         (lambda p: shutil.rmtree(p / "text_encoder"), "lacks the component 'text_encoder'"),
-        (lambda p: (p / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"version https://git-lfs"), "cannot be loaded"),
-        (lambda p: make.edit_json(p / "unet/config.json", cross_attention_dim=64), "cannot be loaded"),
+        (lambda p: (p / "unet/diffusion_pytorch_model.safetensors").write_bytes(b"version https://git-lfs"), "not a readable safetensors file"),
+        (lambda p: make.edit_json(p / "unet/config.json", cross_attention_dim=64), r"component 'unet': tensor '.*attn2.to_k.weight' has shape \(32, 32\), the network .* needs"),
         (lambda p: make.edit_json(p / "model_index.json", _class_name="NewestPipeline"), "'NewestPipeline', which the installed"),
         (lambda p: make.edit_json(p / "model_index.json", _class_name="AudioLDM2Pipeline"), "cannot be loaded"),
         (lambda p: (p / "scheduler/scheduler_config.json").write_text("{"), "cannot be loaded"),
@@ -722,7 +722,7 @@ def test_a_single_file_without_its_parts_is_refused(diffusion_models, tmp_path):
         drawn(diffusion_models, "without_vae.ckpt", config=config)
     with pytest.raises(UserError, match=r"set generation.settings.diffusion.config to a folder"):
         drawn(diffusion_models, "sd.safetensors")
-    with pytest.raises(UserError, match=r"cannot be loaded: .*; name the configuration of this very model"):
+    with pytest.raises(UserError, match=r"has shape .*, or name the configuration of this very model in .*config"):
         drawn(diffusion_models, "sd.safetensors", config=diffusion_models / "instruct-config")
 
 
@@ -760,10 +760,17 @@ def test_settings_that_cannot_be_are_refused(diffusion_models, settings, message
         drawn(diffusion_models, **settings)
 
 
-def test_weights_that_overflow_are_noticed(diffusion_models, monkeypatch):
-    ready = generator(diffusion_models)
+@pytest.mark.parametrize(
+    ("precision", "remedy"),
+    [
+        ("float32", "its weights are finite: set another .*scheduler"),
+        ("bfloat16", "in bfloat16: set .*precision to float32$"),
+    ],
+)
+def test_a_model_that_overflows_is_noticed(diffusion_models, precision, remedy):
+    ready = generator(diffusion_models, precision=precision)
     torch.nn.init.constant_(ready.pipeline.vae.decoder.conv_out.bias, float("nan"))
-    with pytest.raises(UserError, match="x-00000 has pixels that are not numbers; the model overflows in float32"):
+    with pytest.raises(UserError, match=f"x-00000 has pixels that are not numbers; the model overflows .*{remedy}"):
         next(ready.generate(requests(1)))
 
 

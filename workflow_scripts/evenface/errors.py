@@ -16,6 +16,10 @@ class MachineError(UserError):
     """The machine failed to read or write. This says nothing about a file's content; it stops the job."""
 
 
+class Malformed(Exception):
+    """A file is not what it claims to be. The message does not name the file; the caller adds its name."""
+
+
 #: The only system errors that are about the file: a file of that name does not exist.
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 

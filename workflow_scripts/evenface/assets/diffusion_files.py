@@ -10,29 +10,40 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evenface.errors import UserError
+from evenface.storage.safetensors import checked_header, files_of_network
 
 #: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
 #: Endings of single files. The first are safetensors; the others are pickles, which only evenface's own reader opens.
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 #: Components that hold no weights.
-_WEIGHTLESS = re.compile(r"scheduler|tokenizer(_\d)?|feature_extractor|(image_)?processor")
-_OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+WEIGHTLESS = re.compile(r"scheduler|tokenizer(_\d)?|feature_extractor|(image_)?processor")
+OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
 #: Names of files of weights, as diffusers and transformers write them.
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>(?!safetensors|bin)[\w-]+?))?"
     r"(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)"
 )
 _MAX_JSON = 16 << 20
+#: First bytes of files of torch.save.
+_PICKLES = (b"PK\x03\x04", b"\x80")
 _UNET_IN = "model.diffusion_model.input_blocks.0.0.weight"
+_VAE_IN = "decoder.conv_in.weight"
+#: What stands before a VAE's tensors in a whole model.
+VAE_PREFIXES = ("first_stage_model.", "vae.")
 _CROSS = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+_T = TypeVar("_T")
+#: Tensor name -> shape.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -71,27 +82,27 @@ def files_of(path: str | os.PathLike, key: str) -> dict[str, str]:
 
 def _is_read(path: Path, folder: Path) -> bool:
     within = path.relative_to(folder).parts
-    return not any(part.startswith(".") for part in within) and path.suffix in (
+    return not any(part.startswith(".") for part in within) and path.suffix.lower() in (
         ".json", ".txt", ".safetensors", ".bin", ".model", ".jinja",
     )  # fmt: skip
 
 
 def look_at_model(path: str | os.PathLike, key: str, *, variant: str | None = None, vae: str | None = None,
-                  config: str | None = None) -> Facts:  # fmt: skip
+                  config: str | None = None, shapes: Shapes | None = None, vae_shapes: Shapes | None = None) -> Facts:  # fmt: skip
     """Facts of the model at ``path``; ``key`` is the configuration block that names it, for messages.
 
     Raises UserError for a missing or damaged part, for weights that do not exist in the ``variant``, for a VAE of
     another latent size, for a single file without VAE if ``vae`` is not given, and for one of an unknown family if
-    ``config`` is not given. Pickles can only be checked by loading them, which is left to the job.
+    ``config`` is not given. Only the job reads pickles; it gives the ``shapes`` of their tensors.
     """
     path = Path(path)
     if path.is_dir():
         facts = _folder(path, key, variant, vae)
     elif path.is_file():
-        facts = _single(path, key, vae, config)
+        facts = _single(path, key, vae, config, shapes)
     else:
         raise UserError(f"{key}.model: {path} is neither a folder nor a file; see `python -m evenface assets check`")
-    latents = look_at_vae(vae, key) if vae else facts.latents
+    latents = look_at_vae(vae, key, vae_shapes) if vae else facts.latents
     check_latents(latents, facts.inputs, f"{key}.vae: {vae}" if vae else f"{path}/vae", path)
     return Facts(facts.pipeline, facts.family, facts.inputs, latents, facts.tokens, facts.files, facts.has_vae)
 
@@ -143,16 +154,16 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
         )
     variants: dict[str, set[str | None]] = {}
     for name, (library, _) in components_of(index).items():
-        if name in _OPTIONAL and not (folder / name).is_dir():
+        if name in OPTIONAL and not (folder / name).is_dir():
             continue
         if not (folder / name).is_dir():
             if name == "vae" and vae:
                 continue
             remedy = "or name one in the key vae" if name == "vae" else "or take it from a copy that is whole"
             raise UserError(f"{key}.model: {folder} lacks the component {name!r}; get the folder again, {remedy}")
-        if _WEIGHTLESS.fullmatch(name):
+        if WEIGHTLESS.fullmatch(name):
             continue
-        if library not in ("diffusers", "transformers") and name not in _OPTIONAL:
+        if library not in ("diffusers", "transformers") and name not in OPTIONAL:
             raise UserError(f"{index_path}: {name!r} is of the library {library!r}; only diffusers and transformers are "
                             "used; code that a model brings is not run")  # fmt: skip
         kinds = weights_of(folder / name)
@@ -169,6 +180,8 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
         if only:
             raise UserError(f"{key}.variant is null, but {folder / only[0]} has the variant {' and '.join(known)} only; "
                             f"set {key}.variant to it")  # fmt: skip
+    for name, found in variants.items():
+        files_of_network(folder / name, variant if variant in found else None)
     inputs = latents = None
     if (folder / "unet/config.json").is_file():
         inputs = _count(read_json(folder / "unet/config.json").get("in_channels"))
@@ -204,7 +217,7 @@ def weights_of(folder: Path) -> set[tuple[str | None, str]]:
     return {(match["variant"], match["kind"]) for match in found if match}
 
 
-def _single(path: Path, key: str, vae: str | None, config: str | None) -> Facts:
+def _single(path: Path, key: str, vae: str | None, config: str | None, shapes: Shapes | None) -> Facts:
     files = {"model": str(path)}
     if config:
         files |= files_of(config, "config")
@@ -212,13 +225,14 @@ def _single(path: Path, key: str, vae: str | None, config: str | None) -> Facts:
     else:
         files["clip"] = CLIP_MERGES
     tokens = _token_limit(Path(config)) if config else 77
-    shapes = header_shapes(path)
+    shapes = shapes or header_shapes(path)
     if shapes is None:
         return Facts(None, None, None, None, tokens, files)
+    shapes = inner_names(shapes)
     if _UNET_IN not in shapes:
         raise UserError(f"{key}.model: {path} has no tensor {_UNET_IN!r}: it is not a complete Stable Diffusion "
                         "model; name a complete one, or a diffusers folder")  # fmt: skip
-    has_vae = any(name.startswith(("first_stage_model.", "vae.")) for name in shapes)
+    has_vae = any(name.startswith(VAE_PREFIXES) for name in shapes)
     if not has_vae and not vae:
         raise UserError(f"{key}.model: {path} has no VAE; name one in {key}.vae (for Stable Diffusion 1.5 models "
                         "vae-ft-mse-840000-ema-pruned.safetensors)")  # fmt: skip
@@ -228,6 +242,12 @@ def _single(path: Path, key: str, vae: str | None, config: str | None) -> Facts:
                         f"{key}.config to a folder with its configuration files, or use a diffusers folder")  # fmt: skip
     latents = _latents(shapes) if not vae else None
     return Facts(None, family, shapes[_UNET_IN][1], latents, tokens, files, has_vae)
+
+
+def inner_names(tensors: Mapping[str, _T]) -> dict[str, _T]:
+    """The tensors of a single file, without what a trainer put before every name (``module.``)."""
+    outer = next((name.removesuffix(_UNET_IN) for name in tensors if name.endswith(f".{_UNET_IN}")), "")
+    return {name.removeprefix(outer): tensor for name, tensor in tensors.items()}
 
 
 def family_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -247,11 +267,11 @@ def _check_config_folder(folder: Path, key: str) -> None:
         raise UserError(f"{key}.config: {folder} has no model_index.json; name a folder with the configuration files "
                         "of the model's diffusers form")  # fmt: skip
     for name in components_of(read_json(folder / "model_index.json")):
-        if name not in _OPTIONAL and not (folder / name).is_dir():
+        if name not in OPTIONAL and not (folder / name).is_dir():
             raise UserError(f"{key}.config: {folder} lacks the folder {name!r} with its configuration")
 
 
-def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
+def look_at_vae(path: str | os.PathLike, key: str, shapes: Shapes | None = None) -> int | None:
     """Channels of the latents of a VAE: a diffusers folder or a file; None for a pickle, which is not opened here."""
     path = Path(path)
     if path.is_dir():
@@ -260,10 +280,11 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
             raise UserError(f"{key}.vae: {path} has no config.json; it is not a VAE in diffusers' form{hint}")
         if not weights_of(path):
             raise UserError(f"{key}.vae: {path} has no weights (.safetensors or .bin); get the folder again")
+        files_of_network(path, vae_variant(path))
         return _count(read_json(path / "config.json").get("latent_channels"))
     if not path.is_file():
         raise UserError(f"{key}.vae: {path} is neither a folder nor a file; see `python -m evenface assets check`")
-    shapes = header_shapes(path)
+    shapes = shapes or header_shapes(path)
     if shapes is None:
         return None
     latents = _latents(shapes)
@@ -272,12 +293,21 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
     return latents
 
 
-def _latents(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    for prefix in ("", "first_stage_model.", "vae."):
-        shape = shapes.get(f"{prefix}decoder.conv_in.weight")
-        if shape:
-            return shape[1]
-    return None
+def vae_variant(folder: Path) -> str | None:
+    """The variant of a VAE's folder that is read: none if it has the plain weights, else the first."""
+    variants = {variant for variant, _ in weights_of(folder)}
+    return None if None in variants else min(v for v in variants if v)
+
+
+def vae_prefix(names: Iterable[str]) -> str | None:
+    """What stands before the names of a VAE's tensors in a file; None if it has no VAE."""
+    found = {name.removesuffix(_VAE_IN) for name in names if name == _VAE_IN or name.endswith(f".{_VAE_IN}")}
+    return next((prefix for prefix in (*VAE_PREFIXES, "", *sorted(found)) if prefix in found), None)
+
+
+def _latents(shapes: Shapes) -> int | None:
+    prefix = vae_prefix(shapes)
+    return None if prefix is None else shapes[prefix + _VAE_IN][1]
 
 
 def header_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]] | None:
@@ -291,20 +321,8 @@ def header_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]] | None:
 def _header_shapes(path: str, size: int, _mtime: int) -> dict[str, tuple[int, ...]] | None:
     with open(path, "rb") as file:
         start = file.read(9)
-        if start[8:9] != b"{":
-            if path.endswith(".safetensors"):
-                raise UserError(f"{path}: not a safetensors file; the download went wrong, get it again")
-            return None
-        length = int.from_bytes(start[:8], "little")
-        if not 2 <= length <= min(size - 8, _MAX_JSON):
-            raise UserError(f"{path}: its header claims {length} bytes; the file is damaged or cut short, get it again")
-        text = b"{" + file.read(length - 1)
-    try:
-        header = json.loads(text)
-        return {n: tuple(e["shape"]) for n, e in _entries(header)}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{path}: its header cannot be read; the file is damaged, get it again") from error
-
-
-def _entries(header: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield from ((name, entry) for name, entry in header.items() if name != "__metadata__")
+    if start[8:9] != b"{":
+        if path.lower().endswith(".safetensors") and not start.startswith(_PICKLES):
+            raise UserError(f"{path}: not a safetensors file; the download went wrong, get it again")
+        return None
+    return {name: entry.shape for name, entry in checked_header(Path(path)).items()}

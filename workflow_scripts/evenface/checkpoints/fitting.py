@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evenface.checkpoints.stored import Malformed, StoredTensor
+from evenface.checkpoints.stored import Malformed, MemoryTensor, StoredTensor
 from evenface.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,18 +54,23 @@ def shapes(build: Build) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in skeleton(build).state_dict().items()}
 
 
+#: Tensors of a file by the network's names.
+Stored = Mapping[str, StoredTensor] | Mapping[str, MemoryTensor]
+
+
 def fit(
     build: Build,
-    stored: Mapping[str, StoredTensor],
+    stored: Stored,
     path: str | os.PathLike,
-    hint: Callable[[Mapping[str, StoredTensor]], str] | None = None,
+    hint: Callable[[Stored], str] | None = None,
+    wider: str = "",
 ) -> torch.nn.Module:
     """The network with the ``stored`` tensors, on the CPU.
 
-    ``stored`` must hold exactly the network's tensors, each with its shape. Numbers stored as float16,
-    bfloat16 or float64 are rounded to the network's float32 and must then be finite. Integers must have
+    ``stored`` must hold exactly the network's tensors, each with its shape. Numbers stored as other floats
+    are rounded to the network's type and must then be finite. Integers must have
     the network's type. Raises UserError naming the file, the first tensor that does not fit, and a remedy;
-    ``hint`` may add what the file is instead.
+    ``hint`` may add what the file is instead, and ``wider`` how to get a type for larger numbers.
     """
     import torch
 
@@ -75,7 +80,7 @@ def fit(
     if problem:
         other = hint(stored) if hint else ""
         raise UserError(f"{path}: {problem}; {other or _REMEDY}")
-    state = {name: _read(name, stored[name], like, path) for name, like in expected.items()}
+    state = {name: _read(name, stored[name], like, path, wider) for name, like in expected.items()}
     constants = [n for n, t in expected.items() if not _is_float(t) and not n.endswith("num_batches_tracked")]
     computed = without_drawing(build).state_dict() if constants else {}
     for name in constants:
@@ -105,13 +110,13 @@ def start_from(
     return kept
 
 
-def _misfit(expected: Mapping[str, torch.Tensor], stored: Mapping[str, StoredTensor]) -> str:
+def _misfit(expected: Mapping[str, torch.Tensor], stored: Stored) -> str:
     """The first mistake in names, shapes and types; empty when they fit."""
     for name, like in expected.items():
         if name not in stored:
             return f"tensor {name!r} is missing; this is not a checkpoint of that network"
         tensor = stored[name]
-        if not isinstance(tensor, StoredTensor):
+        if not isinstance(tensor, (StoredTensor, MemoryTensor)):
             return f"entry {name!r} is not a tensor"
         if tensor.shape != tuple(like.shape):
             return f"tensor {name!r} has shape {tensor.shape}, the network needs {tuple(like.shape)}"
@@ -126,22 +131,48 @@ def _is_float(tensor: torch.Tensor) -> bool:
     return tensor.dtype.is_floating_point
 
 
-def _read(name: str, stored: StoredTensor, like: torch.Tensor, path: str | os.PathLike) -> torch.Tensor:
+def _read(
+    name: str, stored: StoredTensor | MemoryTensor, like: torch.Tensor, path: str | os.PathLike, wider: str = ""
+) -> torch.Tensor:
     """One tensor in the network's type, its values checked."""
-    import torch
-
     try:
-        tensor = stored.read().to(like.dtype).contiguous()
+        given = stored.read()
     except Malformed as error:
         raise UserError(f"{path}: tensor {name!r}: {error}") from error
-    if not _is_float(like) or not tensor.numel():
-        return tensor
-    low, high = torch.aminmax(tensor)
-    if not (torch.isfinite(low) and torch.isfinite(high)):
-        raise UserError(f"{path}: tensor {name!r} holds values that are not finite numbers; {_REMEDY}")
-    if name.endswith("running_var") and low < 0:
-        raise UserError(f"{path}: tensor {name!r} holds a negative variance; {_REMEDY}")
+    tensor = given.to(like.dtype).contiguous()
+    check_values(name, tensor, path, lambda: given, wider)
     return tensor
+
+
+def check_values(
+    name: str,
+    tensor: torch.Tensor,
+    path: str | os.PathLike,
+    given: Callable[[], torch.Tensor | None] = lambda: None,
+    wider: str = "",
+) -> None:
+    """UserError naming file and tensor if its values are not finite, or a variance is negative.
+
+    ``given`` returns the tensor as stored (None if unknown). If that one is finite, the message says ``wider`` instead:
+    how to get a type for larger numbers.
+    """
+    if not is_finite(tensor):
+        if wider and (stored := given()) is not None and is_finite(stored):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise UserError(f"{path}: tensor {name!r} holds numbers too large for {kind}; {wider}")
+        raise UserError(f"{path}: tensor {name!r} holds values that are not finite numbers; {_REMEDY}")
+    if name.endswith("running_var") and (tensor < 0).any():
+        raise UserError(f"{path}: tensor {name!r} holds a negative variance; {_REMEDY}")
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds finite numbers alone."""
+    import torch
+
+    if not _is_float(tensor) or not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor if tensor.element_size() > 1 else tensor.half())
+    return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
 def _without_memory(network: torch.nn.Module, expected: Mapping[str, Any]) -> bool:

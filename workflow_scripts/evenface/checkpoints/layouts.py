@@ -24,7 +24,8 @@ class Layout:
     file itself is the dictionary of tensors. ``prefixes``: possible prefixes of the network's own tensor
     names; a file uses one for all. ``ignored``: pattern of whole tensor names that may be present and are not
     read. ``spare_bytes``: room for ignored tensors, beyond :func:`size_limit`. ``keras``: the weights also
-    exist as Keras files.
+    exist as Keras files. ``own_names`` and ``foreign_names``: patterns in the names of files of this network, and of
+    others that have the same tensors with another meaning.
     """
 
     under: tuple[str, ...] = ("",)
@@ -32,6 +33,8 @@ class Layout:
     ignored: str | None = None
     spare_bytes: int = 0
     keras: bool = False
+    own_names: str | None = None
+    foreign_names: str | None = None
 
     def tensors(self, content: Any) -> dict[str, Any]:
         """The dictionary of tensors in a file's ``content``. Raises Malformed when it is not there."""
@@ -90,16 +93,20 @@ _MAGFACE = Layout(
     # The class layer of the trainers, which only training needs: up to 85744 classes of 512 numbers, with momentum.
     ignored=r"(module\.)?(parallel_)?fc\.weight|parallel_fc\.module\.weight",
     spare_bytes=512 << 20,
+    # The same networks trained for recognition alone: the length of their embeddings says nothing of quality.
+    foreign_names=r"(arc|ada|sphere|curricular|elastic)face|partial_?fc",
 )
 _SLIM = Layout(under=("model_state_dict",))
 _BARE = Layout()
 _DEEPFACE = Layout(keras=True)
+# Both have 18 outputs (dchen236/FairFace issue 19); the names are those of its predict.py.
+_SEVEN_RACES, _FOUR_RACES = r"multi_7|7_?race|alldata_20|fairface[-_]7", r"multi_4|4_?race|fairface[-_]4"
 
 #: Published name -> layout of its file.
 LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(("magface-iresnet18", "magface-iresnet34", "magface-iresnet50", "magface-iresnet100"), _MAGFACE),
-    "fairface-7": _BARE,
-    "fairface-4": _BARE,
+    "fairface-7": Layout(own_names=_SEVEN_RACES, foreign_names=_FOUR_RACES),
+    "fairface-4": Layout(own_names=_FOUR_RACES, foreign_names=_SEVEN_RACES),
     "slim-cnn": _SLIM,
     "facexformer": Layout(under=("state_dict_backbone",)),
     "farl-celeba": _BARE,

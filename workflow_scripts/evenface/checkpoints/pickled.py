@@ -47,7 +47,13 @@ _INERT = {
     ("numpy.core.multiarray", "scalar"),
     ("numpy._core.multiarray", "scalar"),
     ("_codecs", "encode"),
+    ("collections", "defaultdict"),
+    ("typing", "Any"),
+    *((module, name) for module in ("builtins", "__builtin__") for name in ("dict", "float", "int", "list", "str")),
 }
+#: Packages of trainers whose classes name or hold such bookkeeping (callbacks, loops, hyper-parameters), never tensors
+#: of the network.
+_INERT_PACKAGES = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.")
 _DTYPES = {("torch", name) for name in (*_STORAGES.values(), "float", "double", "half", "long", "int")}
 _TENSORS = {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_tensor")}
 _PARAMETER = ("torch._utils", "_rebuild_parameter")
@@ -123,7 +129,8 @@ def interpret(machine: Machine) -> Any:
     if machine.refused:
         listed = ", ".join(sorted(machine.refused)[:_MAX_LISTED])
         more = " and others" if len(machine.refused) > _MAX_LISTED else ""
-        raise Refused(f"refused, it refers to {listed}{more}, and such a file can run code when it is opened")
+        raise Refused(f"refused, it refers to {listed}{more}, and such a file can run code when it is opened; "
+                      "save its tensors alone as safetensors where you trust it")  # fmt: skip
     return value
 
 
@@ -218,6 +225,8 @@ class Machine:
         if type(target) is not dict or len(items) % 2:
             raise Malformed("its pickle is damaged")
         for key, value in zip(items[::2], items[1::2]):
+            if key is INERT:
+                continue
             # Deeply nested tuples and huge numbers would be dangerous to hash.
             if key is not None and type(key) not in (str, bool) and not (type(key) is int and abs(key) < 1 << 60):
                 raise Malformed(f"a dictionary's key is of the type {type(key).__name__}, not a string or small number")
@@ -237,7 +246,7 @@ class Machine:
         if type(module) is not str or type(name) is not str:
             raise Malformed("its pickle is damaged")
         pair = (module, name)
-        if pair in _DTYPES:
+        if pair in _DTYPES or module.startswith(_INERT_PACKAGES):
             self.push(INERT)
             return
         if pair not in self.known:

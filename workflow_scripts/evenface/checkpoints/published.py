@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from evenface import networks
 from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton, start_from
 from evenface.checkpoints.keras_files import keras_weights
 from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
-from evenface.checkpoints.own import save_model
+from evenface.checkpoints.own import manifest_path, read_manifest, save_model
 from evenface.checkpoints.reading import checked_size, is_hdf5, read_published
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.stylegan3_files import NAME as STYLEGAN3
@@ -21,6 +24,8 @@ from evenface.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger("evenface")
 
 #: Largest number in the hyper-parameters of a Slim-CNN file; a crafted file must not make us build without bound.
 _MAX_HYPER = 4096
@@ -35,7 +40,8 @@ def load_network(
     Keras .h5 file, for ``stylegan3`` a network pickle. :data:`LAYOUTS` says which wrapping and prefixes each
     system has. ``max_bytes`` bounds the file, by default four times the network and what the system adds.
     Raises UserError for an unknown name, for an unsafe, damaged or oversized file, and for a tensor that is
-    missing, unknown, not finite, or of another shape or type; the message names the first such tensor.
+    missing, unknown, not finite, or of another shape or type; the message names the first such tensor. The file's
+    name or manifest must not say that it is another network with the same tensors (FairFace's 4 and 7 races).
     """
     network, _ = _load(name, path, max_bytes)
     return network.to(device).eval()
@@ -85,6 +91,7 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
     build: Build = lambda: networks.build(described["name"], described["settings"])  # noqa: E731
     limit = size_limit(build, layout.spare_bytes) if max_bytes is None else max_bytes
     checked_size(path, limit)
+    _check_meaning(name, layout, Path(path))
     try:
         if is_hdf5(path):
             return _from_keras(name, layout, build, path), described
@@ -96,6 +103,34 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
     except Malformed as error:
         raise UserError(f"{path}: not a checkpoint of {name}: {error}") from error
     return fit(build, stored, path, lambda found: _fitting(name, found)), described
+
+
+def _check_meaning(name: str, layout: Layout, path: Path) -> None:
+    """Tell the file from those of other networks with the same tensors, by its manifest or its name.
+
+    Raises UserError if it is another network's. If neither says anything, a warning in the log does.
+    """
+    meant = None
+    if path.suffix.lower() == ".safetensors" and manifest_path(path).is_file():
+        with suppress(UserError):  # a JSON file of another program
+            meant = read_manifest(path).get("published")
+    if meant not in (None, name):
+        raise UserError(f"{path}: its manifest says that it is {meant!r}, not {name!r}; name the file of {name!r}")
+    if meant or not layout.foreign_names:
+        return
+    own = layout.own_names and re.search(layout.own_names, path.name, re.IGNORECASE)
+    if not own and (foreign := re.search(layout.foreign_names, path.name, re.IGNORECASE)):
+        raise UserError(
+            f"{path}: {foreign[0]!r} in its name says that it is not {name!r}, but a network with the same tensors and "
+            f"another meaning; name the file of {name!r}, or rename this one if its name is wrong"
+        )
+    if not own and layout.own_names:
+        log.warning(
+            "%s is read as %s: another published network has the same tensors, and the file's name does not tell which "
+            "one it is; compare a few of its answers with faces that you know",
+            path,
+            name,
+        )
 
 
 def _from_keras(name: str, layout: Layout, build: Build, path: str | os.PathLike) -> torch.nn.Module:

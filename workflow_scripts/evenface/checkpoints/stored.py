@@ -8,30 +8,15 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evenface.errors import Malformed
+from evenface.storage.safetensors import DTYPES, MAX_DIMENSIONS
+
 if TYPE_CHECKING:
     import torch
 
 #: Element types a checkpoint may hold, by torch's name, and their bytes.
-ITEM_BYTES = {
-    "float64": 8,
-    "float32": 4,
-    "float16": 2,
-    "bfloat16": 2,
-    "int64": 8,
-    "int32": 4,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "bool": 1,
-}
-
-#: Largest number of dimensions; no network's tensor has more.
-MAX_DIMENSIONS = 16
+ITEM_BYTES = dict(DTYPES.values())
 _CHUNK = 1 << 20
-
-
-class Malformed(Exception):
-    """A file is not what it claims to be. The message does not name the file; the caller adds its name."""
 
 
 class Refused(Malformed):
@@ -141,6 +126,25 @@ class StoredTensor:
             raise Malformed("a truth value is neither 0 nor 1")
         tensor = flat.as_strided(self.shape, self.strides)
         return tensor if self._dense else tensor.contiguous()
+
+
+@dataclass(frozen=True)
+class MemoryTensor:
+    """A tensor that was read and renamed already, described like a stored one."""
+
+    tensor: torch.Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.tensor.shape)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.tensor.dtype).removeprefix("torch.")
+
+    def read(self) -> torch.Tensor:
+        """The tensor itself."""
+        return self.tensor
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

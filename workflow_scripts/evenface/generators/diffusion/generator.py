@@ -112,7 +112,7 @@ class DiffusionGenerator:
     def _weights(self) -> list[tuple[str, str]]:
         """Key and path of every file of weights, also of those in folders that the workflow made."""
         files = [pair for key, path in self.files.items() for pair in files_of(path, key).items()]
-        return [(key, path) for key, path in files if path.endswith(SINGLE_FILES)]
+        return [(key, path) for key, path in files if path.lower().endswith(SINGLE_FILES)]
 
     def _place(self, pipeline: DiffusionPipeline) -> None:
         """Move the pipeline to its device, in the layout that is fast for convolutions, and set up memory saving."""
@@ -253,8 +253,8 @@ class DiffusionGenerator:
         for image, mine, flag, request in zip(result.images, own, flagged, batch, strict=True):
             if not np.isfinite(image).all():
                 raise UserError(
-                    f"{self.key}: the image of {request.request_id} has pixels that are not numbers; the model "
-                    f"overflows in {self._made_with['precision']}: set precision to float32 or bfloat16"
+                    f"{self.key}: the image of {request.request_id} has pixels that are not numbers; "
+                    f"{self._after_overflow()}"
                 )
             pixels = (image * 255).round().astype(np.uint8)
             seen = {"safety_flagged": None if flag is None else bool(flag), "size": [pixels.shape[1], pixels.shape[0]]}
@@ -262,6 +262,16 @@ class DiffusionGenerator:
                 log.warning("the safety checker made %s black", request.request_id)
             made.append((pixels, {**self._made_with, **self._request_provenance(request), **mine, **seen}))
         return made
+
+    def _after_overflow(self) -> str:
+        """What to do when a model of finite weights gives pixels that are not numbers."""
+        precision = self._made_with["precision"]
+        wider = {"float16": "float32 or bfloat16", "bfloat16": "float32"}.get(precision)
+        if wider:
+            return f"the model overflows in {precision}: set {self.key}.precision to {wider}"
+        return (
+            f"the model overflows although its weights are finite: set another {self.key}.scheduler, or lower guidance"
+        )
 
     def _request_provenance(self, request: Request) -> dict[str, Any]:
         """What a face's provenance says of its request, beyond the shard's own columns."""

@@ -14,33 +14,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from evenface.assets.diffusion_files import (
+    OPTIONAL,
+    WEIGHTLESS,
     WEIGHTS,
     Facts,
-    check_latents,
     components_of,
-    family_of,
-    header_shapes,
     look_at_model,
-    look_at_vae,
     read_json,
+    vae_prefix,
+    vae_variant,
     weights_of,
 )
-from evenface.checkpoints.convert import rewrite_as_safetensors
+from evenface.checkpoints.convert import read_tensors, rewrite_as_safetensors
+from evenface.checkpoints.libraries import MAX_BYTES, load_from_folder
 from evenface.errors import UserError, raise_if_machine
-from evenface.generators.diffusion.sd_configs import write_config_folder
+from evenface.generators.diffusion.sd_configs import component_configs, write_config_folder
+from evenface.generators.diffusion.single_files import SingleFile
 from evenface.storage.atomic import write_json
+from evenface.storage.safetensors import files_of_network
 
 if TYPE_CHECKING:
     import torch
     from diffusers import DiffusionPipeline
+
+    from evenface.checkpoints.stored import StoredTensor
 
 log = logging.getLogger("evenface")
 
 #: What a pipeline starts from: a text, an image and a text (with a strength), or an image and an instruction.
 Task = Literal["text", "image", "instruction"]
 
-#: Size limit of pickles in bytes; single files of whole models have up to 12 GB.
-MAX_BYTES = 16 << 30
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DIFFUSERS_DISABLE_REMOTE_CODE")
 
 
@@ -54,29 +57,34 @@ def load_pipeline(
     """
     for name in _OFFLINE:  # diffusers reads them at import; it does not obey local_files_only everywhere
         os.environ[name] = "1"
-    if Path(settings["model"]).is_dir() or Path(settings["model"]).suffix.lower() == ".safetensors":
-        look_at_model(settings["model"], key, **{k: settings[k] for k in ("variant", "vae", "config")})
+    model, vae = Path(settings["model"]), settings["vae"]
+    is_folder = model.is_dir()
+    stored = read_tensors(model, MAX_BYTES) if model.is_file() else {}
+    vae_stored = read_tensors(vae, MAX_BYTES) if vae and Path(vae).is_file() else {}
+    named = {k: settings[k] for k in ("variant", "vae", "config")}
+    facts = look_at_model(model, key, **named, shapes=_shapes(stored), vae_shapes=_shapes(vae_stored))
     import diffusers
     import transformers
 
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    # Its warnings are not needed: long texts are refused here, and slow loading is harmless.
+    # Their warnings are not needed: long texts and weights that do not fit are refused here, slow loading is harmless.
     diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory(prefix="evenface-") as scratch:
         folder = Path(scratch)
-        # Pickles are rewritten as safetensors once, before anything reads them.
-        converted = _without_pickles(settings["model"], folder / "model", settings["variant"])
-        plain = {**settings, "model": converted, "named": settings["model"]}
-        try:
-            facts = look_at_model(converted, key, **{k: settings[k] for k in ("variant", "vae", "config")})
-        except UserError as error:
-            raise UserError(str(error).replace(converted, str(settings["model"]))) from None
-        vae = _load_vae(settings, key, folder, dtype, facts)
-        if Path(plain["model"]).is_dir():
-            pipeline = _from_folder(plain, key, task, dtype, vae)
+        if is_folder:
+            # Pickles are rewritten as safetensors once, before anything reads them.
+            parts = Path(_without_pickles(model, folder / "model", settings["variant"]))
         else:
-            pipeline = _from_single_file(plain, key, task, dtype, vae, facts, folder)
+            parts = Path(settings["config"] or _known_config(stored, facts, settings, folder / "config"))
+        loader = _Loader(settings, key, dtype, parts, is_folder)
+        given = loader.not_loaded()
+        if vae:
+            given["vae"] = loader.vae(vae_stored, folder)
+        networks = loader.networks(given) if is_folder else loader.single(stored).networks(given)
+        pipeline = loader.pipeline(given | networks)
+    pipeline = _suited(pipeline, f"{key}.model: {model}", task)
     _check_latents(pipeline, settings, key, task)
     pipeline.set_progress_bar_config(disable=True)
     for component in pipeline.components.values():
@@ -85,23 +93,26 @@ def load_pipeline(
     return pipeline, facts
 
 
-def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None = None) -> str:
-    """The model itself, or a copy below ``target`` (links, and safetensors in place of the ``variant``'s pickles)."""
-    source = Path(path)
-    if source.is_file():
-        if source.suffix.lower() == ".safetensors":
-            return str(source)
-        rewrite_as_safetensors(source, target.with_suffix(".safetensors"), max_bytes=MAX_BYTES)
-        return str(target.with_suffix(".safetensors"))
+def _shapes(stored: Mapping[str, StoredTensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in stored.items()}
+
+
+def _known_config(stored: Mapping[str, StoredTensor], facts: Facts, settings: Mapping[str, Any], folder: Path) -> Path:
+    """A folder with the configurations of a published family."""
+    assert facts.family and facts.inputs
+    folder.mkdir()
+    write_config_folder(facts.family, facts.inputs, settings["files"]["clip"], folder)
+    return folder
+
+
+def _without_pickles(source: Path, target: Path, variant: str | None = None) -> str:
+    """The model's folder itself, or a copy (links, and safetensors in place of the ``variant``'s pickles)."""
     index = read_json(source / "model_index.json") if (source / "model_index.json").is_file() else {}
     wanted = {name for name in components_of(index) if (source / name).is_dir()}
     pickles = [p for name in sorted(wanted) for p in _pickles_of(source / name, variant)]
     # The first published folders name a class that newer transformers do not have.
     outdated = index.get("feature_extractor") == ["transformers", "CLIPFeatureExtractor"]
-    gone = {
-        name for name in components_of(index) if name not in wanted and name in ("safety_checker", "feature_extractor")
-    }
-    if not pickles and not outdated and not gone:
+    if not pickles and not outdated:
         return str(source)
     for file in source.rglob("*"):
         if file.is_file() and file not in pickles:
@@ -118,7 +129,6 @@ def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None 
         rewrite_as_safetensors(file, target / name.with_name(f"{stem}.safetensors"), max_bytes=MAX_BYTES)
     if outdated:
         index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
-    index |= {name: [None, None] for name in gone}
     (target / "model_index.json").unlink()
     write_json(target / "model_index.json", index)
     return str(target)
@@ -136,7 +146,7 @@ def _pickles_of(folder: Path, variant: str | None) -> list[Path]:
 
 
 @contextmanager
-def _as_user_error(what: str, remedy: str) -> Iterator[None]:
+def _as_user_error(what: str, key: str) -> Iterator[None]:
     """Raise a library's error about files that it cannot use as a UserError of one sentence."""
     try:
         yield
@@ -145,32 +155,121 @@ def _as_user_error(what: str, remedy: str) -> Iterator[None]:
     except Exception as error:
         raise_if_machine(error, what)
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise UserError(f"{what} cannot be loaded: {' '.join(lines)[:300]}; {remedy}") from error
+        raise UserError(f"{what} cannot be loaded: {' '.join(lines)[:300]}; name another model in "
+                        f"{key}.model, or get this one again, made for the installed version") from error  # fmt: skip
 
 
-def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch.dtype, vae: Any) -> DiffusionPipeline:
-    import diffusers
+class _Loader:
+    """Loads the networks of a model, and puts them into its pipeline.
 
-    folder = settings["model"]
-    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": dtype}
-    # Without the package accelerate, loading needs memory for two copies.
-    options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
-    if settings["variant"]:
-        options["variant"] = settings["variant"]
-    if vae is not None:
-        options["vae"] = vae
-    index = read_json(Path(folder) / "model_index.json")
-    options |= {name: None for name, value in index.items() if value == [None, None] and name not in options}
-    if "safety_checker" in index and (not settings["safety_checker"] or index["safety_checker"][0] is None):
-        options |= {"safety_checker": None, "requires_safety_checker": False}
-    remedy = "get the folder again, or one made by a diffusers version up to the installed one"
-    with _as_user_error(f"{key}.model: {folder}", remedy):
-        name = index["_class_name"]
-        if not isinstance(getattr(diffusers, name, None), type):
-            raise UserError(f"{key}.model: {folder} is of the class {name!r}, which the installed diffusers "
-                            f"{diffusers.__version__} does not have")  # fmt: skip
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, **options)
-    return _suited(pipeline, f"{key}.model: {settings['named']}", task)
+    ``parts`` is a folder in diffusers' form: the model, or the configurations of a single file.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], key: str, dtype: torch.dtype, parts: Path, is_folder: bool):
+        self.settings, self.key, self.dtype = settings, key, dtype
+        self.parts, self.is_folder = parts, is_folder
+        self.index = read_json(parts / "model_index.json")
+        self.wider = f"set {key}.precision to float32 or bfloat16"
+        self.what = f"{key}.model: {settings['model']}"
+        self.cls = self._class()
+
+    def _class(self) -> type[DiffusionPipeline]:
+        import diffusers
+
+        name = self.index["_class_name"]
+        with _as_user_error(self.what, self.key):
+            cls = getattr(diffusers, name, None)
+        if not isinstance(cls, type):
+            raise UserError(f"{self.what} is of the class {name!r}, which the installed diffusers "
+                            f"{diffusers.__version__} does not have; get a model made for it")  # fmt: skip
+        if not self.is_folder and not hasattr(cls, "from_single_file"):
+            raise UserError(f"{self.key}.config: {self.parts} is of the class {name!r}, which cannot be loaded from a "
+                            "single file; use a diffusers folder")  # fmt: skip
+        return cls
+
+    def not_loaded(self) -> dict[str, Any]:
+        """Components that the pipeline does without."""
+        given: dict[str, Any] = {name: None for name, value in self.index.items() if value == [None, None]}
+        named = set(self.index) if self.is_folder else self.cls._optional_components
+        # Single files do not have them.
+        given |= {n: None for n in OPTIONAL if n in named and not (self.is_folder and (self.parts / n).is_dir())}
+        if "safety_checker" in self.index and not self.settings["safety_checker"]:
+            given["safety_checker"] = None
+        return given
+
+    def networks(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Component -> network of every one in the model's folder, except those in ``given``."""
+        import diffusers
+        import transformers
+
+        libraries = {"diffusers": diffusers, "transformers": transformers}
+        found = {}
+        for name, (library, class_name) in components_of(self.index).items():
+            if name in given or WEIGHTLESS.fullmatch(name):
+                continue
+            module = libraries.get(library) or getattr(diffusers.pipelines, library, None)
+            cls = getattr(module, class_name, None)
+            if not hasattr(cls, "from_pretrained"):
+                raise UserError(f"{self.what}: component {name!r} is of the class {library}.{class_name}, which the "
+                                f"installed {library} does not have; get the folder made for this version")  # fmt: skip
+            found[name] = self._network(cls, self.parts / name, name, Path(self.settings["model"]) / name)
+        return found
+
+    def _network(self, cls: type, folder: Path, component: str, named: Path) -> Any:
+        import diffusers
+
+        wanted = self.settings["variant"] if component != "vae" or not self.settings["vae"] else vae_variant(folder)
+        variant = wanted if wanted in {v for v, _ in weights_of(folder)} else None
+        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": self.dtype}
+        if variant:
+            options["variant"] = variant
+        if issubclass(cls, diffusers.ModelMixin):
+            # Without the package accelerate, loading needs memory for two copies.
+            options["low_cpu_mem_usage"] = find_spec("accelerate") is not None
+        with _as_user_error(f"{named}: component {component!r}", self.key):
+            return load_from_folder(
+                cls, folder, files_of_network(folder, variant), component, named=named, wider=self.wider, **options
+            )
+
+    def single(self, stored: Mapping[str, StoredTensor]) -> SingleFile:
+        """The model as a single file of ``stored`` tensors."""
+        return self._single(stored, self.settings["model"], self.parts)
+
+    def _single(self, stored: Mapping[str, StoredTensor], path: str, config: Path) -> SingleFile:
+        remedy = "get the file again as its authors publish it"
+        remedy += f", or name the configuration of this very model in {self.key}.config"
+        return SingleFile(stored, path, config, self.dtype, remedy=remedy, wider=self.wider)
+
+    def vae(self, stored: Mapping[str, StoredTensor], scratch: Path) -> Any:
+        """The VAE of the key ``vae``: a folder, or a file of ``stored`` tensors."""
+        from diffusers import AutoencoderKL
+
+        path = Path(self.settings["vae"])
+        if not stored:
+            folder = path
+            if pickles := _pickles_of(path, vae_variant(path)):
+                folder = scratch / "vae"
+                folder.mkdir()
+                shutil.copy(path / "config.json", folder)
+                rewrite_as_safetensors(pickles[0], folder / "diffusion_pytorch_model.safetensors", max_bytes=MAX_BYTES)
+            return self._network(AutoencoderKL, folder, "vae", path)
+        config = scratch / "vae-config"
+        if (self.parts / "vae/config.json").is_file():
+            (config / "vae").mkdir(parents=True)
+            shutil.copy(self.parts / "vae/config.json", config / "vae")
+        else:
+            write_json(config / "vae/config.json", component_configs("sd15", 4)["vae"])
+        prefix = vae_prefix(stored)
+        assert prefix is not None  # look_at_model refuses files without VAE
+        return self._single(stored, str(path), config).network("vae", "AutoencoderKL", prefix)
+
+    def pipeline(self, components: Mapping[str, Any]) -> DiffusionPipeline:
+        """The pipeline of the ``components``, with the tokenizers and the sampler of its folder."""
+        options = {"local_files_only": True, "dtype": self.dtype, **components}
+        if "safety_checker" in components and components["safety_checker"] is None:
+            options["requires_safety_checker"] = False
+        with _as_user_error(self.what, self.key):
+            return self.cls.from_pretrained(self.parts, **options)
 
 
 def _suited(pipeline: DiffusionPipeline, what: str, task: Task) -> DiffusionPipeline:
@@ -200,78 +299,6 @@ def _suited(pipeline: DiffusionPipeline, what: str, task: Task) -> DiffusionPipe
 
 def _parameters(pipeline: DiffusionPipeline) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(type(pipeline).__call__).parameters
-
-
-def _from_single_file(
-    settings: Mapping[str, Any], key: str, task: Task, dtype: torch.dtype, vae: Any, facts: Facts, folder: Path
-) -> DiffusionPipeline:
-    import diffusers
-
-    path, config = settings["model"], settings["config"]
-    if not config:
-        shapes = header_shapes(path) or {}
-        family = family_of(shapes)
-        assert family and facts.inputs
-        config = folder / "config"
-        config.mkdir()
-        write_config_folder(family, facts.inputs, settings["files"]["clip"], config)
-    name = read_json(Path(config) / "model_index.json").get("_class_name")
-    cls = getattr(diffusers, str(name), None)
-    if not hasattr(cls, "from_single_file"):
-        raise UserError(f"{key}.config: {config} is of the class {name!r}, which cannot be loaded from a single file; use "
-                        "a diffusers folder")  # fmt: skip
-    options: dict[str, Any] = {"config": str(config), "local_files_only": True, "dtype": dtype}
-    if vae is not None:
-        options["vae"] = vae
-    if "safety_checker" in cls._optional_components:
-        options |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-    with _as_user_error(
-        f"{key}.model: {settings['named']}", "name the configuration of this very model in the key config"
-    ):
-        pipeline = cls.from_single_file(str(path), **options)
-    return _suited(pipeline, f"{key}.model: {settings['named']}", task)
-
-
-def _load_vae(settings: Mapping[str, Any], key: str, folder: Path, dtype: torch.dtype, facts: Facts) -> Any:
-    """The VAE of the key ``vae``, or None if the key is not set."""
-    if not settings["vae"]:
-        return None
-    from diffusers import AutoencoderKL
-
-    path = Path(settings["vae"])
-    with _as_user_error(f"{key}.vae: {path}", "name the VAE that the model's card recommends"):
-        if path.is_dir():
-            copy = folder / "vae"
-            if pickles := _pickles_of(path, None):
-                copy.mkdir()
-                shutil.copy(path / "config.json", copy)
-                rewrite_as_safetensors(pickles[0], copy / "diffusion_pytorch_model.safetensors", max_bytes=MAX_BYTES)
-                path = copy
-            variants = {p.name.split(".")[1] for p in path.glob("diffusion_pytorch_model.*.safetensors")}
-            plain = (path / "diffusion_pytorch_model.safetensors").is_file()
-            options = {"variant": sorted(variants)[0]} if variants and not plain else {}
-            return AutoencoderKL.from_pretrained(
-                path, local_files_only=True, use_safetensors=True, dtype=dtype, **options
-            )
-        file = Path(_without_pickles(path, folder / "vae"))
-        if file != path:
-            try:
-                latents = look_at_vae(file, key)
-            except UserError as error:
-                raise UserError(str(error).replace(str(file), str(path))) from None
-            check_latents(latents, facts.inputs, f"{key}.vae: {path}", settings["model"])
-        config = folder / "vae-config"
-        if settings["config"]:
-            shutil.copytree(Path(settings["config"]) / "vae", config)
-        elif Path(settings["model"]).is_dir() and (Path(settings["model"]) / "vae/config.json").is_file():
-            config.mkdir()
-            shutil.copy(Path(settings["model"]) / "vae/config.json", config)
-        else:
-            from evenface.generators.diffusion.sd_configs import component_configs
-
-            shapes = header_shapes(settings["model"]) if Path(settings["model"]).is_file() else None
-            write_json(config / "config.json", component_configs(family_of(shapes or {}) or "sd15", 4)["vae"])
-        return AutoencoderKL.from_single_file(str(file), config=str(config), local_files_only=True, dtype=dtype)
 
 
 def _check_latents(pipeline: DiffusionPipeline, settings: Mapping[str, Any], key: str, task: Task) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from evenface.checkpoints.libraries import load_from_folder
 from evenface.errors import UserError, raise_if_machine
 from evenface.prompts.contextual import KEY
+from evenface.storage.safetensors import files_of_network
 
 log = logging.getLogger("evenface")
 
@@ -39,9 +41,12 @@ class LocalModel:
         options = {"local_files_only": True, "trust_remote_code": False}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(self.folder, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                self.folder, use_safetensors=True, dtype=getattr(torch, settings["precision"]), **options
-            )
+            model = load_from_folder(
+                AutoModelForCausalLM, self.folder, files_of_network(self.folder), use_safetensors=True,
+                dtype=getattr(torch, settings["precision"]), **options,
+            )  # fmt: skip
+        except UserError:
+            raise
         except Exception as error:  # whatever transformers raises for a folder it cannot use
             raise_if_machine(error, self.folder)
             raise UserError(
