@@ -14,19 +14,20 @@ ALLOWED = {
     "taxonomy": {"errors"},
     "errors": set(),
     "seeds": set(),
-    "parts": {"errors"},
+    "names": {"errors"},
+    "parts": {"errors", "names"},
     "intervals": set(),
-    "fields": {"taxonomy"},
+    "fields": {"names", "taxonomy"},
     "prompts": {"prompts", "taxonomy", "errors", "seeds", "storage", "joblog", "parts", "fields", "http"},
     "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
-    "storage": {"storage", "errors", ""},
+    "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
     "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "seeds", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
+    "errors", "seeds", "names", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
     "storage", "prompts", "plan",
     "configuration", "assets",
     "networks", "checkpoints", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",

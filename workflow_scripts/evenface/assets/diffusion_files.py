@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.names import inside
+from evenface.storage.weight_index import check_weight_indexes
 
 #: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
@@ -121,6 +123,15 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
+def read_index(folder: str | os.PathLike) -> dict[str, Any]:
+    """A folder's ``model_index.json``; UserError as of :func:`read_json`, and if a name in it leads out of the folder."""
+    path = Path(folder) / "model_index.json"
+    index = read_json(path)
+    for name in index:
+        inside(folder, name, path)
+    return index
+
+
 def components_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Name -> (library, class) of the components a ``model_index.json`` names and uses."""
     return {
@@ -135,7 +146,7 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
     if not index_path.is_file():
         hint = "its parent is the model" if (folder.parent / "model_index.json").is_file() else "not a diffusers model"
         raise UserError(f"{key}.model: {folder} has no model_index.json ({hint}); name the folder that has one")
-    index = read_json(index_path)
+    index = read_index(folder)
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
         raise UserError(
@@ -158,6 +169,7 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
         kinds = weights_of(folder / name)
         if not kinds and not (name == "vae" and vae):
             raise UserError(f"{key}.model: {folder / name} has no weights (.safetensors or .bin); get the folder again")
+        check_weight_indexes(folder / name)
         variants[name] = {v for v, _ in kinds}
     known = sorted({v for found in variants.values() for v in found if v})
     if variant and variant not in known:
@@ -183,7 +195,7 @@ def _count(value: Any) -> int | None:
 
 def _token_limit(folder: Path) -> int | None:
     """The largest limit of the folder's tokenizers, if all are CLIP's; None if any is of another kind, or unknown."""
-    used = components_of(read_json(folder / "model_index.json"))
+    used = components_of(read_index(folder))
     limits = []
     for name in sorted(used):
         if not name.startswith("tokenizer"):
@@ -246,7 +258,7 @@ def _check_config_folder(folder: Path, key: str) -> None:
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{key}.config: {folder} has no model_index.json; name a folder with the configuration files "
                         "of the model's diffusers form")  # fmt: skip
-    for name in components_of(read_json(folder / "model_index.json")):
+    for name in components_of(read_index(folder)):
         if name not in _OPTIONAL and not (folder / name).is_dir():
             raise UserError(f"{key}.config: {folder} lacks the folder {name!r} with its configuration")
 
@@ -260,6 +272,7 @@ def look_at_vae(path: str | os.PathLike, key: str) -> int | None:
             raise UserError(f"{key}.vae: {path} has no config.json; it is not a VAE in diffusers' form{hint}")
         if not weights_of(path):
             raise UserError(f"{key}.vae: {path} has no weights (.safetensors or .bin); get the folder again")
+        check_weight_indexes(path)
         return _count(read_json(path / "config.json").get("latent_channels"))
     if not path.is_file():
         raise UserError(f"{key}.vae: {path} is neither a folder nor a file; see `python -m evenface assets check`")

@@ -19,6 +19,7 @@ from evenface.configuration.cross_checks import cross_problems
 from evenface.configuration.model import configuration_model
 from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
+from evenface.names import NAME, NAME_IN_WORDS
 from evenface.training.settings import renamed_problems
 
 #: Sections whose entries the user names; reports keep their order.
@@ -88,7 +89,17 @@ def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) 
     yield from validator.descend(value, chosen)
 
 
-_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
+def _pattern(validator: Any, pattern: str, value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
+    """As JSON schema means it: ``$`` is the end of the text (Python's may precede a newline). YAML's keys may be numbers."""
+    if isinstance(value, str):
+        fits = re.search(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), value)
+    else:
+        fits = "type" in schema  # which has its own sentence
+    if not fits:
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"oneOf": _one_of, "pattern": _pattern})
 
 
 def _own_problems(model: type[parts.Settings], config: dict[str, Any]) -> list[str]:
@@ -120,8 +131,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
             return unknown_name(place, value, names[1].split("|"))
         if place.endswith("api_key_env"):  # where somebody may have put the key itself
             return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
-        if "propertyNames" in error.absolute_schema_path:
-            return f"{place}: the name {value!r} does not fit {rule}; rename it"
+        if rule == NAME:
+            return f"{place}: the name {value!r} cannot be part of a path; {NAME_IN_WORDS}; rename it"
         return f"{place} is {value!r}, which does not fit {rule}: {error.schema.get('description', '')}"
     return f"{place}: {error.message}"
 

@@ -22,7 +22,7 @@ from evenface.assets.diffusion_files import (
     header_shapes,
     look_at_model,
     look_at_vae,
-    read_json,
+    read_index,
     weights_of,
 )
 from evenface.checkpoints.convert import rewrite_as_safetensors
@@ -93,7 +93,7 @@ def _without_pickles(path: str | os.PathLike, target: Path, variant: str | None 
             return str(source)
         rewrite_as_safetensors(source, target.with_suffix(".safetensors"), max_bytes=MAX_BYTES)
         return str(target.with_suffix(".safetensors"))
-    index = read_json(source / "model_index.json") if (source / "model_index.json").is_file() else {}
+    index = read_index(source) if (source / "model_index.json").is_file() else {}
     wanted = {name for name in components_of(index) if (source / name).is_dir()}
     pickles = [p for name in sorted(wanted) for p in _pickles_of(source / name, variant)]
     # The first published folders name a class that newer transformers do not have.
@@ -159,7 +159,7 @@ def _from_folder(settings: Mapping[str, Any], key: str, task: Task, dtype: torch
         options["variant"] = settings["variant"]
     if vae is not None:
         options["vae"] = vae
-    index = read_json(Path(folder) / "model_index.json")
+    index = read_index(folder)
     options |= {name: None for name, value in index.items() if value == [None, None] and name not in options}
     if "safety_checker" in index and (not settings["safety_checker"] or index["safety_checker"][0] is None):
         options |= {"safety_checker": None, "requires_safety_checker": False}
@@ -215,7 +215,7 @@ def _from_single_file(
         config = folder / "config"
         config.mkdir()
         write_config_folder(family, facts.inputs, settings["files"]["clip"], config)
-    name = read_json(Path(config) / "model_index.json").get("_class_name")
+    name = read_index(config).get("_class_name")
     cls = getattr(diffusers, str(name), None)
     if not hasattr(cls, "from_single_file"):
         raise UserError(f"{key}.config: {config} is of the class {name!r}, which cannot be loaded from a single file; use "

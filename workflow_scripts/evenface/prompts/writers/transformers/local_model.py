@@ -11,6 +11,7 @@ from typing import Any
 
 from evenface.errors import UserError, raise_if_machine
 from evenface.prompts.contextual import KEY
+from evenface.storage.weight_index import check_weight_indexes
 
 log = logging.getLogger("evenface")
 
@@ -57,6 +58,7 @@ class LocalModel:
             raise UserError(f"{place}: the folder does not exist; download the language model into it first")
         if not (self.folder / "config.json").is_file():
             raise UserError(f"{place}: config.json is missing; give the folder that holds the language model's files")
+        check_weight_indexes(self.folder)
         self._weights = sorted(self.folder.glob("*.safetensors"))
         if not self._weights:
             others = [path.name for path in self.folder.iterdir() if path.suffix in (".bin", ".pt", ".gguf")]
