@@ -1004,6 +1004,15 @@ def text_to_face(inputs: Inputs, out: Path) -> Any:
     }  # fmt: skip
 
 
+@case("text_to_face.VERSIONS.card")
+def card(inputs: Inputs, out: Path) -> Any:
+    from evenface.text_to_face.card import write_card
+    from evenface.text_to_face.settings import TextToFaceSettings
+
+    recipe = {"seed": 5, "renderer": 1, "settings": TextToFaceSettings.filled({}, "text_to_face")}
+    return {"card": write_card(recipe, 17_000_000)}
+
+
 def digest_of(name: str, inputs: Inputs) -> dict[str, Any]:
     """The digest of what the step of the version number ``name`` makes now."""
     import torch
