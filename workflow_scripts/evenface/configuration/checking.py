@@ -76,7 +76,10 @@ def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
 
 def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
     """For alternatives that a key distinguishes: only the mistakes against the one that is meant."""
-    if "discriminator" not in schema or not isinstance(value, dict):
+    if "discriminator" in schema and not isinstance(value, dict):
+        yield jsonschema.ValidationError("not a mapping", validator="type", validator_value="object", instance=value)
+        return
+    if "discriminator" not in schema:
         yield from jsonschema.Draft202012Validator.VALIDATORS["oneOf"](validator, alternatives, value, schema)
         return
     key = schema["discriminator"]["propertyName"]
@@ -115,14 +118,19 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     place, value, rule = parts.dotted(error.absolute_path) or "the top level", error.instance, error.validator_value
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        return "\n  ".join(unknown_name(place, key, known) for key in sorted(value, key=str) if key not in known)
+        return "\n  ".join(
+            unknown_name(place, key, known) + ("; YAML needs a blank after a colon" if ":" in str(key) else "")
+            for key in sorted(value, key=str)
+            if key not in known
+        )
     if error.validator == "required":
         return f"{place}: key {next(key for key in rule if key not in value)!r} is missing"
     if error.validator == "enum":
         return unknown_name(place, value, rule)
     if error.validator == "type":
         kinds = rule if isinstance(rule, list) else [rule]
-        return f"{place} is {value!r}; it must be of type {' or '.join(kinds)}{_number_hint(value, kinds)}"
+        shown = "null" if value is None else repr(value)
+        return f"{place} is {shown}; it must be of type {' or '.join(kinds)}{_type_hint(place, value, kinds)}"
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {value!r}; it must be {word[error.validator]} {rule}"
@@ -137,9 +145,24 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     return f"{place}: {error.message}"
 
 
-def _number_hint(value: Any, kinds: list[str]) -> str:
-    """A hint for numbers such as 1e-4, which YAML 1.1 reads as text."""
+def _type_hint(place: str, value: Any, kinds: list[str]) -> str:
+    """The remedy for values that YAML, an overlay or Snakemake's --config made something else than was meant."""
+    if value is None and place.partition(".")[0] in _NAMED and place.count(".") == 1:
+        return "; null does not remove an entry: delete its lines from config.yaml, or make them comments"
+    if value is None:
+        return "; delete the line to have the default"
+    if not isinstance(value, str):
+        return ""
+    if "object" in kinds:
+        return "; give its keys below it, in a file for --configfile"
     try:
-        return f"; write {float(value)}" if "number" in kinds and isinstance(value, str) else ""
+        meant = read_yaml(value)
+    except yaml.YAMLError:
+        return ""
+    types = {"integer": int, "number": (int, float), "boolean": bool, "array": list}
+    if any(isinstance(meant, types.get(kind, ())) for kind in kinds):
+        return f"; write {value} without quotes, in a file for --configfile: what is nested in --config is always text"
+    try:
+        return f"; write {float(value)}: YAML reads {value} as text" if "number" in kinds else ""
     except ValueError:
         return ""
