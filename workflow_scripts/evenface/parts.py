@@ -252,8 +252,11 @@ class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
 
     kind: ClassVar[str] = "reader"
-    #: Required files, by their names below ``root``: one of each tuple must exist; the usual name comes first.
+    #: Every file that it opens besides pictures, by its names below ``root``. One of each tuple must exist; the usual name
+    #: comes first. An edit of a file rereads the data set.
     tables: tuple[tuple[str, ...], ...] = ()
+    #: Further files, and folders whose pictures it lists, that need not exist. The first of each tuple that exists counts.
+    optional: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

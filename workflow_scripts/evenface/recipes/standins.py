@@ -39,10 +39,9 @@ class Standins:
         return {key: str(inside("data/standins/{standin}", file, where)) for key, file in files.items()}
 
     def files(self, name: str) -> list[str]:
-        """The files that a reader of a stand-in waits for: its index, and what was really rendered."""
+        """A stand-in's tables, and what was really rendered."""
         format = part(StandinFormat, self._all[name]["format"], f"standins.{name}.format")
-        outputs = self.outputs(format)
-        return [path.format(standin=name) for path in dict.fromkeys([next(iter(outputs.values())), outputs["truth"]])]
+        return [path.format(standin=name) for path in dict.fromkeys(self.outputs(format).values())]
 
     def needs(self, format: StandinFormat) -> Needs:
         """The needs of the job that writes a format."""
