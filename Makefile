@@ -11,6 +11,10 @@ GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU)
 # Byte code is written on first import (pip is told to leave it), so that hundreds of short jobs start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
+# Makes `python -m evenface` work in the environment, from any folder.
+FINDS_EVENFACE := import pathlib, sysconfig; \
+  pathlib.Path(sysconfig.get_path("purelib"), "evenface.pth").write_text("$(CURDIR)/workflow_scripts\n")
+
 .PHONY: demo test lint prune setup setup-dev
 .DELETE_ON_ERROR:
 
@@ -21,8 +25,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "evenface needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt | $(BIN)/python
+$(VENV)/.installed: requirements.txt Makefile | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -c '$(FINDS_EVENFACE)'
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
@@ -45,4 +50,4 @@ lint: setup-dev
 	$(BIN)/ruff format --check workflow_scripts tests benchmarks docs
 
 prune: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=workflow_scripts python -m evenface prune
+	$(BIN)/python -m evenface prune

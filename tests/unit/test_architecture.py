@@ -14,9 +14,10 @@ ALLOWED = {
     "taxonomy": {"errors"},
     "errors": set(),
     "seeds": set(),
-    "parts": {"errors"},
+    "names": {"errors"},
+    "parts": {"errors", "names"},
     "intervals": set(),
-    "fields": {"taxonomy"},
+    "fields": {"names", "taxonomy"},
     "prompts": {
         "prompts",
         "taxonomy",
@@ -30,15 +31,15 @@ ALLOWED = {
         "http",
     },
     "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
-    "storage": {"storage", "errors", ""},
+    "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
     "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "seeds", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources", "cluster",
-    "storage", "networks", "checkpoints", "prompts", "plan",
+    "errors", "seeds", "names", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources",
+    "cluster", "storage", "networks", "checkpoints", "prompts", "plan",
     "configuration", "assets", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",
 ]  # fmt: skip

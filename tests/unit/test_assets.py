@@ -17,7 +17,7 @@ import yaml
 from evenface.__main__ import main
 from evenface.assets import commands, dlib_models
 from evenface.assets.check import accept, judge, message, require, statuses
-from evenface.assets.lock import Lock, exclusive
+from evenface.assets.lock import Lock
 from evenface.assets.needs import latent_needs, needs, used_annotators, used_datasets
 from evenface.assets.packages import fetch_wheel_member, member_recipe
 from evenface.assets.places import bytes_in_words, place
@@ -25,6 +25,7 @@ from evenface.assets.registry import load_registry
 from evenface.errors import UserError
 from evenface.generators.parametric import assets as makehuman
 from evenface.parts import VARIABLE, Annotator, Reader, activate, part, parts
+from evenface.storage.atomic import exclusive
 
 DATA = b"weights" * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -202,7 +203,10 @@ def test_looking_at_assets_imports_nothing_heavy(root):
         ({"license": "MIT"}, r"assets.a: 'license' is not known; did you mean 'licence'\?"),
         ({"title": 3}, "assets.a.title is 3; it must be of type string"),
         ({"files": [{"path": "/etc/passwd"}]}, r"assets.a.files\[0\].path"),
-        ({"files": [{"path": "models/../../x"}]}, "assets.a: models/../../x must lie below the folder"),
+        (
+            {"files": [{"path": "models/../../x"}]},
+            "assets.a: 'models/../../x' is not the name of a file or folder below the folder",
+        ),
         ({"files": [{"path": "m/x", "sha256": "zz"}]}, r"assets.a.files\[0\].sha256"),
         ({"files": [{"path": "m/x", "bytes": 0}]}, r"assets.a.files\[0\].bytes is 0; it must be at least 1"),
         ({"files": [{"path": "m/x"}, {"path": "m/x"}]}, "m/x is also claimed by a"),

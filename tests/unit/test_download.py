@@ -312,7 +312,9 @@ def test_a_full_disk_is_said_before_and_while_it_fills(web, target, monkeypatch)
             self.file.close()
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "open", lambda *a: Full(open(*a)) if a[1] == "ab" else open(*a), raising=False)
+        patch.setattr(
+            module, "open", lambda *a, **k: Full(open(*a, **k)) if a[1] == "ab" else open(*a, **k), raising=False
+        )
         with pytest.raises(
             UserError, match=r"no space left on the disk; make room and run again; the downloaded part is kept"
         ):

@@ -135,7 +135,7 @@ with atomic_path(sys.argv[1] + "/deep/x.tar") as file, atomic_folder(sys.argv[1]
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 def test_a_process_number_that_is_used_again_or_of_another_machine(tmp_path):
-    mine, machine = atomic._me(), atomic._machine()
+    mine, machine = atomic.this_process(), atomic._machine()
     names = {
         "alive": f".x.{mine}-00000000.partial.tar",
         "another process has the number now": f".x.{machine}-{os.getpid()}-1-00000000.partial.tar",

@@ -79,3 +79,12 @@ def text_to_face(inputs: Inputs, out: Path) -> Any:
         "untold": [captions.neutral_text(random) for _ in range(8)], "words": out / "words/vocab.json",
         "framed": evaluation.as_annotated(inputs.pictures["photograph"][:178]),
     }  # fmt: skip
+
+
+@case("text_to_face.VERSIONS.card")
+def card(inputs: Inputs, out: Path) -> Any:
+    from evenface.text_to_face.card import write_card
+    from evenface.text_to_face.settings import TextToFaceSettings
+
+    recipe = {"seed": 5, "renderer": 1, "settings": TextToFaceSettings.filled({}, "text_to_face")}
+    return {"card": write_card(recipe, 17_000_000)}

@@ -310,6 +310,29 @@ def _config_parser(verbs: Any) -> None:
     keys.set_defaults(run=config_reference)
 
 
+#: Arguments that are paths.
+_PATHS = ("shard", "image", "csv", "weights", "weights_4", "out", "landmarks", "mmod", "path", "page")
+
+
+def _enter_project(arguments: argparse.Namespace) -> None:
+    """Called in a folder below the project's, work in the project's: the configuration's paths are relative to it.
+
+    Paths on the command line keep their meaning.
+    """
+    here = Path.cwd()
+    below = [folder for folder in (here, *here.parents) if (folder / "config.yaml").is_file()]
+    root = next((folder for folder in below if (folder / "Snakefile").is_file()), here)
+    if root == here:
+        return
+    given = [name for name in _PATHS if isinstance(getattr(arguments, name, None), str)]
+    if arguments.configfile not in (None, "config.yaml"):
+        given.append("configfile")
+    for name in given:
+        setattr(arguments, name, os.path.join(here, getattr(arguments, name)))
+    arguments.names = [str(here / n) if (here / n).exists() else n for n in getattr(arguments, "names", ())]
+    os.chdir(root)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m evenface", description=__doc__)
@@ -347,6 +370,7 @@ def main(argv: list[str] | None = None) -> int:
     _config_parser(verbs)
     arguments = parser.parse_args(argv)
     try:
+        _enter_project(arguments)
         status = arguments.run(arguments) or 0
         sys.stdout.flush()
         return status

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
+from evenface.names import NAME
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 
 T = TypeVar("T")
@@ -15,6 +16,8 @@ Names = Annotated[list[T], Field(json_schema_extra={"uniqueItems": True})]
 #: A list of (width, height) has two entries.
 Pair = Annotated[list[T], Field(min_length=2, max_length=2)]
 
+#: A name of the user's choice, which becomes a part of paths.
+Name = Annotated[str, Field(pattern=NAME)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: A number that matters only relative to the others.

@@ -30,6 +30,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
+from evenface.names import NAME_IN_WORDS, is_name
 
 #: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
 VARIABLE = "EVENFACE_EXTENSIONS"
@@ -256,8 +257,11 @@ class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
 
     kind: ClassVar[str] = "reader"
-    #: Required files, by their names below ``root``: one of each tuple must exist; the usual name comes first.
+    #: Every file that it opens besides pictures, by its names below ``root``. One of each tuple must exist; the usual name
+    #: comes first. An edit of a file rereads the data set.
     tables: tuple[tuple[str, ...], ...] = ()
+    #: Further files, and folders whose pictures it lists, that need not exist. The first of each tuple that exists counts.
+    optional: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -393,6 +397,10 @@ def _described(module: Any) -> list[Part]:
         if not isinstance(item, Part):
             raise UserError(
                 f"{module.__file__}: PART is a {type(item).__name__}; make it one of evenface.parts, such as Generator"
+            )
+        if not is_name(item.name):
+            raise UserError(
+                f"{module.__file__}: the {item.kind} {item.name!r} cannot be part of a path; {NAME_IN_WORDS}"
             )
     return found
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evenface.errors import UserError
+from evenface.names import inside
 from evenface.storage.safetensors import checked_header, files_of_network
 
 #: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
@@ -132,6 +133,15 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return content
 
 
+def read_index(folder: str | os.PathLike) -> dict[str, Any]:
+    """A folder's ``model_index.json``; UserError as of :func:`read_json`, and if a name in it leads out of the folder."""
+    path = Path(folder) / "model_index.json"
+    index = read_json(path)
+    for name in index:
+        inside(folder, name, path)
+    return index
+
+
 def components_of(index: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Name -> (library, class) of the components a ``model_index.json`` names and uses."""
     return {
@@ -146,7 +156,7 @@ def _folder(folder: Path, key: str, variant: str | None, vae: str | None) -> Fac
     if not index_path.is_file():
         hint = "its parent is the model" if (folder.parent / "model_index.json").is_file() else "not a diffusers model"
         raise UserError(f"{key}.model: {folder} has no model_index.json ({hint}); name the folder that has one")
-    index = read_json(index_path)
+    index = read_index(folder)
     pipeline = index.get("_class_name")
     if not isinstance(pipeline, str):
         raise UserError(
@@ -196,7 +206,7 @@ def _count(value: Any) -> int | None:
 
 def _token_limit(folder: Path) -> int | None:
     """The largest limit of the folder's tokenizers, if all are CLIP's; None if any is of another kind, or unknown."""
-    used = components_of(read_json(folder / "model_index.json"))
+    used = components_of(read_index(folder))
     limits = []
     for name in sorted(used):
         if not name.startswith("tokenizer"):
@@ -266,7 +276,7 @@ def _check_config_folder(folder: Path, key: str) -> None:
     if not (folder / "model_index.json").is_file():
         raise UserError(f"{key}.config: {folder} has no model_index.json; name a folder with the configuration files "
                         "of the model's diffusers form")  # fmt: skip
-    for name in components_of(read_json(folder / "model_index.json")):
+    for name in components_of(read_index(folder)):
         if name not in OPTIONAL and not (folder / name).is_dir():
             raise UserError(f"{key}.config: {folder} lacks the folder {name!r} with its configuration")
 

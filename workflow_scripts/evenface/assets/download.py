@@ -24,11 +24,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from evenface.assets.lock import Lock, exclusive
+from evenface.assets.lock import Lock
 from evenface.assets.places import MAX_BYTES, bytes_in_words
 from evenface.errors import UserError
 from evenface.http import Patience, Retry, answer, blocks, client, keep_trying, retry_where_passing
 from evenface.joblog import progress
+from evenface.storage.atomic import exclusive, open_own, write_json
 
 log = logging.getLogger("evenface")
 
@@ -213,8 +214,8 @@ class _Download:
         with self._writing():
             if reply.status == 200:
                 self._discard()
-            self.note.write_text(json.dumps(asdict(named)), encoding="utf-8")
-            file = open(self.part, "ab")
+            write_json(self.note, asdict(named))
+            file = open(self.part, "ab", opener=open_own)
         with file:
             for _ in progress(self._blocks(reply, file, start), max(units, 1), label, unit="MiB"):
                 pass
@@ -262,7 +263,7 @@ class _Download:
     def _verified(self, resumed: bool) -> str:
         """SHA-256 of the complete partial file, flushed to disk; UserError if it is not the expected one."""
         digest = hashlib.sha256()
-        with open(self.part, "r+b") as file:
+        with open(self.part, "r+b", opener=open_own) as file:
             while block := file.read(_UNIT):
                 digest.update(block)
             os.fsync(file.fileno())

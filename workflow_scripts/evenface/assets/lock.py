@@ -12,20 +12,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 from evenface.assets.places import place
 from evenface.errors import UserError
-from evenface.storage.atomic import write_json
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: jobs that record in the same instant may lose one record
-    fcntl = None  # type: ignore[assignment]
+from evenface.storage.atomic import exclusive, write_json
 
 log = logging.getLogger("evenface")
 
@@ -118,44 +110,3 @@ class Lock:
                 self.entries[name] = entry
             files = {name: asdict(self.entries[name]) for name in sorted(self.entries)}
             write_json(self.path, {"version": _VERSION, "files": files})
-
-
-@contextmanager
-def exclusive(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock named after ``path`` (a file ``.<name>.guard`` beside it) while the block runs.
-
-    Yields whether it is held. With ``wait`` false, it yields False instead of waiting for another holder.
-    """
-    guard = Path(path).with_name(f".{Path(path).name}.guard")
-    try:
-        guard.parent.mkdir(parents=True, exist_ok=True)
-        held = _hold(guard, wait)
-    except OSError as error:
-        raise UserError(f"cannot write to {guard.parent}: {error.strerror}") from error
-    if held is None:
-        yield False
-        return
-    with held:
-        try:
-            yield True
-        finally:
-            guard.unlink(missing_ok=True)
-
-
-def _hold(guard: Path, wait: bool) -> IO[str] | None:
-    """The guard file, open and locked; None if another process holds it and ``wait`` is false."""
-    while True:
-        file = open(guard, "a")
-        if fcntl is None:
-            return file
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # Who held it before has deleted it: lock the file that bears the name now.
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(guard)):
-                return file
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            file.close()
-            return None
-        file.close()

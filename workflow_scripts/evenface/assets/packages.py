@@ -18,6 +18,7 @@ from typing import Any
 
 from evenface.assets.lock import Lock, sha256_of
 from evenface.errors import UserError
+from evenface.names import inside
 from evenface.storage.atomic import atomic_path
 
 #: Seconds a download may take.
@@ -54,7 +55,7 @@ def _download(folder: Path, recipe: Mapping[str, Any]) -> Path:
         raise UserError(
             f"pip did not download {named} within {TIMEOUT} s; check the connection and run again"
         ) from error
-    path = folder / recipe["wheel"]
+    path = inside(folder, recipe["wheel"], recipe["package"])
     if result.returncode or not path.is_file():
         raise UserError(f"pip could not download {named} (its messages are above); check the connection to the package "
                         "index and run again")  # fmt: skip

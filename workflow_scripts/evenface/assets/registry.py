@@ -8,7 +8,6 @@ nothing slow.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from evenface.assets.places import bytes_in_words, place
 from evenface.configuration.checking import load_schema, read_yaml, schema_problems
 from evenface.errors import UserError, unknown_name
+from evenface.names import inside
 
 #: The layout of the registry.
 SCHEMA = Path(__file__).resolve().parents[3] / "schemas" / "registry.schema.yaml"
@@ -169,13 +169,24 @@ def _contradictions(assets: Mapping[str, Asset]) -> Iterator[str]:
             yield f"{where}: how is http, so 'files' must name what is downloaded"
         if asset.how == "package" and not (asset.rule and asset.package and asset.files):
             yield f"{where}: how is package, so 'rule', 'package' and 'files' must say what is taken out of which"
+        for folder, name in _names_below(asset):
+            try:
+                inside(folder, name, where)
+            except UserError as error:
+                yield str(error)
         for file in asset.files:
             if asset.how == "http" and not file.url:
                 yield f"{where}: {file.path} has no url"
             if file.url and not file.url.startswith("https://") and len(file.sha256 or "") < 64:
                 yield f"{where}: {file.path} comes over plain http, so its whole sha256 must be pinned"
-            if ".." in file.path.split("/") or re.match(r"^[A-Za-z]:", file.path):
-                yield f"{where}: {file.path} must lie below the folder the workflow runs in"
             if file.path in seen:
                 yield f"{where}: {file.path} is also claimed by {seen[file.path]}"
             seen[file.path] = asset.name
+
+
+def _names_below(asset: Asset) -> Iterator[tuple[str, str]]:
+    """(folder, name below it) of everything that an entry names."""
+    yield from (("the folder the workflow runs in", file.path) for file in asset.files)
+    yield from (("the data set's folder", name) for content in asset.contains for name in content.any_of)
+    if asset.package and asset.package.get("file"):
+        yield "the folder of the download", asset.package["file"]

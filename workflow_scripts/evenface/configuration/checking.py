@@ -19,6 +19,7 @@ from evenface.configuration.cross_checks import cross_problems
 from evenface.configuration.model import configuration_model
 from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
+from evenface.names import NAME, NAME_IN_WORDS
 from evenface.training.settings import renamed_problems
 
 #: Sections whose entries the user names; reports keep their order.
@@ -75,7 +76,10 @@ def schema_problems(value: Any, schema: dict[str, Any]) -> list[str]:
 
 def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
     """For alternatives that a key distinguishes: only the mistakes against the one that is meant."""
-    if "discriminator" not in schema or not isinstance(value, dict):
+    if "discriminator" in schema and not isinstance(value, dict):
+        yield jsonschema.ValidationError("not a mapping", validator="type", validator_value="object", instance=value)
+        return
+    if "discriminator" not in schema:
         yield from jsonschema.Draft202012Validator.VALIDATORS["oneOf"](validator, alternatives, value, schema)
         return
     key = schema["discriminator"]["propertyName"]
@@ -88,7 +92,17 @@ def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) 
     yield from validator.descend(value, chosen)
 
 
-_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"oneOf": _one_of})
+def _pattern(validator: Any, pattern: str, value: Any, schema: dict) -> Iterator[jsonschema.ValidationError]:
+    """As JSON schema means it: ``$`` is the end of the text (Python's may precede a newline). YAML's keys may be numbers."""
+    if isinstance(value, str):
+        fits = re.search(re.sub(r"(?<!\\)\$$", r"\\Z", pattern), value)
+    else:
+        fits = "type" in schema  # which has its own sentence
+    if not fits:
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"oneOf": _one_of, "pattern": _pattern})
 
 
 def _own_problems(model: type[parts.Settings], config: dict[str, Any]) -> list[str]:
@@ -104,14 +118,19 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     place, value, rule = parts.dotted(error.absolute_path) or "the top level", error.instance, error.validator_value
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
-        return "\n  ".join(unknown_name(place, key, known) for key in sorted(value, key=str) if key not in known)
+        return "\n  ".join(
+            unknown_name(place, key, known) + ("; YAML needs a blank after a colon" if ":" in str(key) else "")
+            for key in sorted(value, key=str)
+            if key not in known
+        )
     if error.validator == "required":
         return f"{place}: key {next(key for key in rule if key not in value)!r} is missing"
     if error.validator == "enum":
         return unknown_name(place, value, rule)
     if error.validator == "type":
         kinds = rule if isinstance(rule, list) else [rule]
-        return f"{place} is {value!r}; it must be of type {' or '.join(kinds)}{_number_hint(value, kinds)}"
+        shown = "null" if value is None else repr(value)
+        return f"{place} is {shown}; it must be of type {' or '.join(kinds)}{_type_hint(place, value, kinds)}"
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {value!r}; it must be {word[error.validator]} {rule}"
@@ -120,15 +139,30 @@ def _sentence(error: jsonschema.ValidationError) -> str:
             return unknown_name(place, value, names[1].split("|"))
         if place.endswith("api_key_env"):  # where somebody may have put the key itself
             return f"{place} must be the name of an environment variable; the key itself belongs there, not into a file"
-        if "propertyNames" in error.absolute_schema_path:
-            return f"{place}: the name {value!r} does not fit {rule}; rename it"
+        if rule == NAME:
+            return f"{place}: the name {value!r} cannot be part of a path; {NAME_IN_WORDS}; rename it"
         return f"{place} is {value!r}, which does not fit {rule}: {error.schema.get('description', '')}"
     return f"{place}: {error.message}"
 
 
-def _number_hint(value: Any, kinds: list[str]) -> str:
-    """A hint for numbers such as 1e-4, which YAML 1.1 reads as text."""
+def _type_hint(place: str, value: Any, kinds: list[str]) -> str:
+    """The remedy for values that YAML, an overlay or Snakemake's --config made something else than was meant."""
+    if value is None and place.partition(".")[0] in _NAMED and place.count(".") == 1:
+        return "; null does not remove an entry: delete its lines from config.yaml, or make them comments"
+    if value is None:
+        return "; delete the line to have the default"
+    if not isinstance(value, str):
+        return ""
+    if "object" in kinds:
+        return "; give its keys below it, in a file for --configfile"
     try:
-        return f"; write {float(value)}" if "number" in kinds and isinstance(value, str) else ""
+        meant = read_yaml(value)
+    except yaml.YAMLError:
+        return ""
+    types = {"integer": int, "number": (int, float), "boolean": bool, "array": list}
+    if any(isinstance(meant, types.get(kind, ())) for kind in kinds):
+        return f"; write {value} without quotes, in a file for --configfile: what is nested in --config is always text"
+    try:
+        return f"; write {float(value)}: YAML reads {value} as text" if "number" in kinds else ""
     except ValueError:
         return ""

@@ -13,7 +13,7 @@ from evenface.annotators.settings import AnnotationSettings
 from evenface.datasets.settings import DatasetSettings
 from evenface.directions.settings import DirectionSettings
 from evenface.fairness.settings import EvaluationSettings
-from evenface.fields import Text
+from evenface.fields import Name, Text
 from evenface.generators.settings import GenerationSettings
 from evenface.parts import (
     VARIABLE,
@@ -34,9 +34,6 @@ from evenface.standins.settings import StandinSettings
 from evenface.text_to_face.settings import TextToFaceSettings
 from evenface.training.settings import RunSettings, TrainingSettings
 
-DatasetName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-RunName = Annotated[str, Field(pattern="^[a-z][a-z0-9_+-]*$")]
-
 
 def configuration_model() -> type[Settings]:
     """The model with the library's parts and those of the folders given to :func:`evenface.parts.activate`."""
@@ -49,8 +46,8 @@ def _build(extensions: str) -> type[Settings]:
     contextual = _with_blocks(ContextualSettings, Writer)
     prompts = _changed(PromptsSettings, contextual=(contextual | None, Field(None)))
     generators = _with_blocks(Settings, Generator, "One block per generator; only those of chosen generators are read.")
-    datasets = Annotated[dict[DatasetName, _entries(DatasetSettings, "reader", Reader)], Field(min_length=1)]
-    standins = dict[str, _entries(StandinSettings, "format", StandinFormat)]
+    datasets = Annotated[dict[Name, _entries(DatasetSettings, "reader", Reader)], Field(min_length=1)]
+    standins = dict[Name, _entries(StandinSettings, "format", StandinFormat)]
     return create_model(
         "Configuration",
         __base__=Settings,
@@ -87,7 +84,7 @@ def _build(extensions: str) -> type[Settings]:
         pixels=(PixelsSettings, Field({})),
         training=(TrainingSettings, Field({})),
         runs=(
-            Annotated[dict[RunName, RunSettings], Field(min_length=1)],
+            Annotated[dict[Name, RunSettings], Field(min_length=1)],
             Field(description="What classifiers are trained on, by name: one classifier per run and seed."),
         ),
         evaluation=(EvaluationSettings, Field()),

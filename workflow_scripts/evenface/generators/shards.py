@@ -24,6 +24,7 @@ from evenface.plan.paths import DRAWN
 from evenface.plan.requests import Request
 from evenface.plan.shards import draws_of, recipe_digest, requests_of
 from evenface.storage import metadata
+from evenface.storage.atomic import this_process
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_png
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, write_shard
@@ -137,7 +138,7 @@ def _draw_missing(
             if time.monotonic() - saved < SAVE_EVERY and size < SAVE_BYTES:
                 continue
             # Named by the process: one that was thought dead may still be at work on the same shard.
-            path = out.with_name(f"{out.stem}.{os.getpid()}-{files}{DRAWN}")
+            path = out.with_name(f"{out.stem}.{this_process()}-{files}{DRAWN}")
             rows = [picture.row for picture in unsaved]
             write_shard(path, ((picture.row["member"], picture.data) for picture in unsaved), recipe=recipe, rows=rows)
             for row in rows:

@@ -17,7 +17,6 @@ During writing, the file has a hidden name, and a journal lies beside it. After 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -27,7 +26,6 @@ import struct
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +38,7 @@ from evenface.joblog import progress
 from evenface.pixels import VERSIONS
 from evenface.pixels.decoding import Answer, Decoders, chunks, processes_for
 from evenface.pixels.plan import gigabytes
+from evenface.storage.atomic import open_own, resumable, write_text
 from evenface.storage.tables import read_table, table_bytes, table_meta
 
 log = logging.getLogger("evenface")
@@ -96,7 +95,8 @@ def write_pack(
     path = Path(path)
     references = faces["image"].astype(str).tolist()
     sizes, stamp = _look(faces, references, size, crop, landmarks)
-    with _alone(path) as (partial, journal):
+    with resumable(path) as own:
+        partial, journal = unfinished(own)
         known = _finished(path, stamp)
         if known and store in ("auto", known.store):
             log.info("%s: %s has them already (%s)", label, path, known.store)
@@ -104,6 +104,7 @@ def write_pack(
             return known
         path.unlink(missing_ok=True)
         try:
+            os.close(open_own(partial, os.O_RDWR | os.O_CREAT))
             storage, done = _begun(partial, journal, stamp, row_bytes(size))
             if storage is None or store not in ("auto", storage.store):
                 storage, done = (
@@ -154,35 +155,6 @@ def _look(
     return total, digest.hexdigest()
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[tuple[Path, Path]]:
-    """The hidden names of ``path``, for one process at a time; other processes wait until it has ended."""
-    partial, journal = unfinished(path)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            file = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {os.strerror(error.errno)}") from error
-        try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.info("%s is being written by another process; waiting for it", path)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError:  # a disk without locks
-                pass
-            try:
-                same = os.path.samestat(os.fstat(file), os.stat(partial))
-            except FileNotFoundError:
-                same = False
-            if same:
-                yield partial, journal
-                return
-        finally:
-            os.close(file)
-
-
 def _finished(path: Path, stamp: str) -> Storage | None:
     """How ``path`` keeps its pixels, if it was made from the same pictures."""
     try:
@@ -210,7 +182,7 @@ def _begun(partial: Path, journal: Path, stamp: str, each: int) -> tuple[Storage
     written = sum(len(a.lengths) * each if storage.store == "packed" else sum(a.lengths) for a in answers)
     if os.stat(partial).st_size < written:  # somebody deleted it
         return None, []
-    with open(journal, "w", encoding="utf-8") as file:  # without the torn line
+    with open(journal, "w", encoding="utf-8", opener=open_own) as file:  # without the torn line
         file.write(json.dumps(first) + "\n")
         file.writelines(_line(answer) for answer in answers)
     return storage, answers
@@ -228,7 +200,7 @@ def _reserve(
     """Choose the store by the free space, reserve the space, and begin the journal."""
     needs = {"packed": count * each, "jpeg": sizes, "direct": 0}
     journal.unlink(missing_ok=True)
-    with open(partial, "r+b") as file:
+    with open(partial, "r+b", opener=open_own) as file:
         file.truncate(0)
         disk = os.statvfs(partial.parent)
         there = disk.f_bavail * disk.f_frsize
@@ -243,7 +215,7 @@ def _reserve(
                 why = f"{name}, {needed if needs[name] else 'decoded from their files at every reading'}; "
                 why += "".join(f"{p} would need {gigabytes(needs[p])}; " for p in passed) + text
                 storage = Storage(name, why, needs[name])
-                journal.write_text(json.dumps({"stamp": stamp, "storage": asdict(storage)}) + "\n", encoding="utf-8")
+                write_text(journal, json.dumps({"stamp": stamp, "storage": asdict(storage)}) + "\n")
                 return storage
             passed.append(name)
     partial.unlink(missing_ok=True)
@@ -302,8 +274,8 @@ def _decode(
 
     with (
         Decoders(size, crop, processes_for(len(references) - first, threads)) as decoders,
-        open(partial, "r+b", buffering=0) as data,
-        open(journal, "a", encoding="utf-8") as notes,
+        open(partial, "r+b", buffering=0, opener=open_own) as data,
+        open(journal, "a", encoding="utf-8", opener=open_own) as notes,
     ):
         for _ in progress(written(), len(references) - first, label):
             pass
@@ -331,7 +303,7 @@ def _finish(
     storage = Storage(storage.store, storage.why, end)
     meta = {"size": list(size), "crop": crop, "stamp": stamp, "storage": asdict(storage)}
     table = table_bytes(index, kind="pixels", meta=meta)
-    with open(partial, "r+b") as file:
+    with open(partial, "r+b", opener=open_own) as file:
         file.truncate(end)
         file.seek(end)
         file.write(table)

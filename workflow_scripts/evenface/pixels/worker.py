@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from evenface.errors import UserError
+from evenface.storage.atomic import open_own
 from evenface.storage.images import ImageError, ImageReader, decode_picture
 
 
@@ -112,7 +113,7 @@ class Worker:
     def _file(self, path: str, flags: int) -> int:
         if (path, flags) not in self._files:
             try:
-                self._files[path, flags] = os.open(path, flags)
+                self._files[path, flags] = os.open(path, flags) if flags == os.O_RDONLY else open_own(path, flags)
             except OSError as error:
                 raise UserError(f"{path}: cannot be opened ({os.strerror(error.errno)}); run the job again") from error
         return self._files[path, flags]

@@ -1,4 +1,4 @@
-"""The third form of the catalogue: every group in the same varied contexts (after AIM-Fair, Zeng et al., CVPR 2025).
+"""The third form of the catalogue: every group in the same varied contexts (after AIM-Fair, Zhao et al., CVPR 2025).
 
 A context says where, in which light, clothes and pose somebody is shown, and nothing of who it is.
 Contexts come from the grammar or from a file that a language model wrote. In a paired design every

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Age, Attribute, Ethnicity, Gender, HairColour, Names, Text
+from evenface.fields import Age, Attribute, Ethnicity, Gender, HairColour, Name, Names, Text
 from evenface.parts import NameOf, Settings, Writer
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
@@ -80,9 +80,8 @@ class ContextualSettings(Settings):
         description="Who writes the contexts: the built-in grammar, a language model in a folder, or an endpoint that "
         "speaks OpenAI's protocol.",
     )
-    name: str = Field(
+    name: Name = Field(
         "contextual",
-        pattern="^[a-z0-9][a-z0-9_-]*$",
         description="Start of the name of the file in data/prompts that a model writes.",
     )
     ask: Literal["contexts", "prompts"] = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenface.names import inside
 from evenface.parts import Reader, part, version
 from evenface.resources import Asks
 
@@ -30,12 +31,15 @@ class Datasets:
         return part(Reader, self._all[dataset]["reader"], f"datasets.{dataset}.reader")
 
     def files(self, wildcards: Any) -> list[str]:
-        """Files that must exist before a data set can be read: its stand-in, or its published tables."""
-        settings = self._all[wildcards.dataset]
+        """Every file whose edit changes the faces table: its stand-in's, or those that the reader opens; demographics."""
+        settings, reader = self._all[wildcards.dataset], self.part(wildcards.dataset)
         if settings["standin"]:
-            return self._flow.standins.files(settings["standin"])
-        root = Path(settings["root"])
-        return [str(_first(root, names)) for names in self.part(wildcards.dataset).tables]
+            files = self._flow.standins.files(settings["standin"])
+        else:
+            root = Path(settings["root"])
+            files = [str(_first(root, names, reader)) for names in reader.tables]
+            files += [str(path) for names in reader.optional if (path := _first(root, names, reader)).exists()]
+        return list(dict.fromkeys([*files, *filter(None, [settings["demographics"]])]))
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides how a data set is read."""
@@ -63,7 +67,7 @@ class Datasets:
         }
 
 
-def _first(root: Path, names: tuple[str, ...]) -> Path:
-    """The first published name that exists, or else the usual name, which Snakemake then reports as missing."""
-    paths = [root / name for name in names]
+def _first(root: Path, names: tuple[str, ...], reader: Reader) -> Path:
+    """The first of the names that exists, or else the usual name, which Snakemake reports as missing if it is required."""
+    paths = [inside(root, name, f"the reader {reader.name}") for name in names]
     return next((path for path in paths if path.exists()), paths[0])

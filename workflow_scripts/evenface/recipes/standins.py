@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from evenface.names import inside
 from evenface.parts import Generator, StandinFormat, part, version
 from evenface.resources import Asks
 
@@ -35,13 +36,13 @@ class Standins:
     def outputs(self, format: StandinFormat) -> dict[str, str]:
         """Output key -> path with the wildcard ``{standin}``; what was really rendered is ``truth``."""
         files = {**format.outputs, "truth": "standin_truth.parquet"}
-        return {key: f"data/standins/{{standin}}/{file}" for key, file in files.items()}
+        where = f"the outputs of the stand-in format {format.name}"
+        return {key: str(inside("data/standins/{standin}", file, where)) for key, file in files.items()}
 
     def files(self, name: str) -> list[str]:
-        """The files that a reader of a stand-in waits for: its index, and what was really rendered."""
+        """A stand-in's tables, and what was really rendered."""
         format = part(StandinFormat, self._all[name]["format"], f"standins.{name}.format")
-        outputs = self.outputs(format)
-        return [path.format(standin=name) for path in dict.fromkeys([next(iter(outputs.values())), outputs["truth"]])]
+        return [path.format(standin=name) for path in dict.fromkeys(self.outputs(format).values())]
 
     def asks(self, format: StandinFormat) -> Asks:
         """The needs of the job that writes a format."""

@@ -38,7 +38,11 @@ class TextToFace:
 
     def export_recipe(self) -> dict[str, Any]:
         """Everything that decides the model's folder, except its weights."""
-        return {**self.recipe("faces", "autoencoder", "decoder", "denoiser"), "renderer": self._renderer()}
+        return {
+            **self.recipe("faces", "autoencoder", "decoder", "denoiser"),
+            "renderer": self._renderer(),
+            "card": version("text_to_face", "card"),
+        }
 
     def _renderer(self) -> int:
         return part(Generator, "parametric", "text_to_face").version

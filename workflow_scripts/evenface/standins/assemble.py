@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.names import inside
 from evenface.parts import StandinFormat, part
 from evenface.storage.atomic import atomic_path
 from evenface.storage.shards import read_shard
@@ -45,7 +46,7 @@ def write_images(table: pd.DataFrame, folder: Path) -> None:
     for path, rows in table.groupby("part"):
         with read_shard(path) as shard:
             for member, name in zip(rows["member"], rows["name"], strict=True):
-                with atomic_path(folder / name) as temporary:
+                with atomic_path(inside(folder, name, path)) as temporary:
                     temporary.write_bytes(shard.image_bytes(member))
 
 

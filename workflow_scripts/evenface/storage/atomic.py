@@ -1,6 +1,7 @@
 """Files and folders that are either complete or absent: they are written beside their place, then renamed.
 
-Two processes may write the same file. Each uses its own temporary name, and the last one to finish wins.
+Two processes may write the same file. Each creates its own temporary file, and the last one to finish wins. Where
+unfinished files are continued, only one process may (:func:`exclusive`). A link in place of such a file is refused.
 :func:`sweep` removes the temporary files of killed processes.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -16,12 +18,19 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: two processes may hold the same lock
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger("evenface")
 
 #: A file whose writer cannot be checked (it runs on another machine) counts as abandoned after this many seconds
 #: without a change.
@@ -43,8 +52,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     with _temporary(path) as temporary:
+        os.close(open_own(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         yield temporary
-        descriptor = os.open(temporary, os.O_RDWR)
+        descriptor = open_own(temporary, os.O_RDWR)
         try:
             os.fsync(descriptor)
         finally:
@@ -78,7 +88,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
 @contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     """Yield a new name beside ``path``; afterwards, remove what still has this name."""
-    temporary = path.with_name(f".{path.stem[:40]}.{_me()}-{secrets.token_hex(4)}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:40]}.{this_process()}-{secrets.token_hex(4)}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -88,6 +98,83 @@ def _temporary(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {os.strerror(error.errno)}; nothing was left there") from error
     finally:
         _remove(temporary)
+
+
+def open_own(path: str | os.PathLike, flags: int) -> int:
+    """:func:`os.open` for a file that evenface alone makes; a link in its place is refused. Also an ``opener``."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@contextmanager
+def exclusive(path: str | os.PathLike, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock named after ``path`` (a file ``.<name>.guard`` beside it) while the block runs.
+
+    Yields whether it is held. With ``wait`` false, it yields False instead of waiting for another holder.
+    """
+    guard = Path(path).with_name(f".{Path(path).name}.guard")
+    try:
+        guard.parent.mkdir(parents=True, exist_ok=True)
+        held = _hold(guard, wait)
+    except OSError as error:
+        raise UserError(f"cannot write to {guard.parent}: {error.strerror}") from error
+    if held is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        guard.unlink(missing_ok=True)
+        os.close(held)
+
+
+def _hold(guard: Path, wait: bool) -> int | None:
+    """The guard file, open and locked; None if another process holds it and ``wait`` is false."""
+    while True:
+        file = open_own(guard, os.O_RDWR | os.O_CREAT)
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Who held it before has deleted it: lock the file that bears the name now.
+            if os.path.samestat(os.fstat(file), os.stat(guard)):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError as error:
+            os.close(file)
+            guard.unlink(missing_ok=True)
+            raise NoLocks(f"{guard.parent}: this disk has no file locks ({error.strerror}); use another one") from error
+        os.close(file)
+
+
+class NoLocks(UserError):
+    """The disk of a file cannot lock files."""
+
+
+@contextmanager
+def resumable(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield the path whose hidden files (``.<its name>.*``) this process alone may write, and may continue.
+
+    It is ``path``; other processes wait for its lock. On a disk without locks it is a name of this process, and its
+    hidden files are removed afterwards, so nothing is continued there.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        try:
+            if not stack.enter_context(exclusive(path, wait=False)):
+                log.info("%s is being written by another process; waiting for it", path)
+                stack.enter_context(exclusive(path))
+        except NoLocks:
+            own = path.with_name(f"{path.name}.{this_process()}-{secrets.token_hex(4)}")
+            try:
+                yield own
+            finally:
+                for hidden in [p for p in path.parent.iterdir() if p.name.startswith(f".{own.name}.")]:
+                    _remove(hidden)
+            return
+        yield path
 
 
 def _remove(path: Path) -> None:
@@ -121,7 +208,8 @@ def _is_gone(owner: re.Match[str], changed: float) -> bool:
     return time.time() - changed > ABANDONED_AFTER
 
 
-def _me() -> str:
+def this_process() -> str:
+    """Names this process among all that ever ran on all machines, for names of temporary files."""
     return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evenface.errors import Malformed, UserError, raise_if_machine
+from evenface.names import inside
 
 #: Element types of safetensors, by torch's name, and their bytes.
 DTYPES = {
@@ -102,7 +103,7 @@ def _indexed(index: Path) -> list[Path]:
     """The files that an index names, each of which holds the tensors it is said to hold."""
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        wanted = {str(name): index.parent / Path(file).name for name, file in places.items()}
+        wanted = {str(name): inside(index.parent, file, index) for name, file in places.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise_if_machine(error, index)
         raise UserError(f"{index}: not an index of files of weights; {_REMEDY}") from error

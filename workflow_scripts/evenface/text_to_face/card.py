@@ -8,7 +8,7 @@ from typing import Any
 _TEXT = """---
 library_name: diffusers
 pipeline_tag: text-to-image
-license: other
+license: cc0-1.0
 ---
 
 # Text to face, trained here
@@ -55,6 +55,12 @@ How often an annotator sees what a prompt asked for is in evaluation.csv, which 
 Prompts hold {tokens} tokens. Words that no caption uses mean nothing to it; hats are not drawn. The three
 ethnicities, two genders and three ages are the study's vocabulary, not a description of people. It shows that a
 workflow works; conclusions about real faces do not follow from its pictures.
+
+## Licence
+
+To the extent possible under law, the makers of this model waive all copyright and related rights to it: CC0 1.0
+(https://creativecommons.org/publicdomain/zero/1.0/). The makers of the copy in evenface's repository are the evenface
+authors. Everything it learned from was rendered from CC0 data (docs/dependencies.md).
 """
 
 

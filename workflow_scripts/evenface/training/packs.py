@@ -108,7 +108,7 @@ def announced(settings: Mapping[str, Any]) -> list[str]:
 def stale_files(settings: Mapping[str, Any]) -> list[Path]:
     """Files in the folder of packed pixels, also unfinished ones, that the configuration no longer uses."""
     folder, names = Path(settings["pixels"]["folder"]), packs(settings)
-    suffixes = (".pixels.partial", ".pixels.journal", ".pixels", ".json")
+    suffixes = (".pixels.partial", ".pixels.journal", ".pixels.guard", ".pixels", ".json")
     stale = []
     for path in folder.glob("*"):
         ending = next((suffix for suffix in suffixes if path.name.endswith(suffix)), None)

@@ -10,5 +10,6 @@ PART = Reader(
     code="evenface.datasets.maad_face.reader:read",
     settings=MAADFaceSettings,
     tables=(("MAAD_Face.csv", "MAAD-Face.csv"),),
+    optional=(("test", "val"),),
     needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
 )

@@ -20,7 +20,7 @@ from evenface.assets.diffusion_files import (
     Facts,
     components_of,
     look_at_model,
-    read_json,
+    read_index,
     vae_prefix,
     vae_variant,
     weights_of,
@@ -107,7 +107,7 @@ def _known_config(stored: Mapping[str, StoredTensor], facts: Facts, settings: Ma
 
 def _without_pickles(source: Path, target: Path, variant: str | None = None) -> str:
     """The model's folder itself, or a copy (links, and safetensors in place of the ``variant``'s pickles)."""
-    index = read_json(source / "model_index.json") if (source / "model_index.json").is_file() else {}
+    index = read_index(source) if (source / "model_index.json").is_file() else {}
     wanted = {name for name in components_of(index) if (source / name).is_dir()}
     pickles = [p for name in sorted(wanted) for p in _pickles_of(source / name, variant)]
     # The first published folders name a class that newer transformers do not have.
@@ -168,7 +168,7 @@ class _Loader:
     def __init__(self, settings: Mapping[str, Any], key: str, dtype: torch.dtype, parts: Path, is_folder: bool):
         self.settings, self.key, self.dtype = settings, key, dtype
         self.parts, self.is_folder = parts, is_folder
-        self.index = read_json(parts / "model_index.json")
+        self.index = read_index(parts)
         self.wider = f"set {key}.precision to float32 or bfloat16"
         self.what = f"{key}.model: {settings['model']}"
         self.cls = self._class()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenface.assets.diffusion_files import VAE_PREFIXES, components_of, inner_names, read_json, vae_prefix
+from evenface.assets.diffusion_files import VAE_PREFIXES, components_of, inner_names, read_index, read_json, vae_prefix
 from evenface.checkpoints.fitting import fit, skeleton
 from evenface.checkpoints.stored import Malformed, MemoryTensor, StoredTensor
 from evenface.errors import UserError
@@ -60,7 +60,7 @@ class SingleFile:
         Raises UserError naming file, component and tensor when a tensor is missing, unknown, misshapen or not finite.
         """
         wanted = {
-            name: part for name, part in components_of(read_json(self.config / "model_index.json")).items()
+            name: part for name, part in components_of(read_index(self.config)).items()
             if name not in given and (name in ("unet", "vae") or name.startswith("text_encoder"))
         }  # fmt: skip
         self._check_prediction()

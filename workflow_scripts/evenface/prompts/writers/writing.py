@@ -14,7 +14,7 @@ from evenface.prompts.contextual import KEY
 from evenface.prompts.tables import lines_of, rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
-from evenface.storage.atomic import write_text
+from evenface.storage.atomic import open_own, resumable, write_text
 
 
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
@@ -38,12 +38,24 @@ def write_catalogue(
     UserError if the file is there (it may have been edited), or the writer fails.
     """
     out = Path(out)
-    if out.exists():
-        raise UserError(f"{out} exists; delete it to have it written again")
+    with resumable(out) as own:
+        if out.exists():
+            raise UserError(f"{out} exists; delete it to have it written again")
+        _write(
+            task,
+            settings,
+            out,
+            _Progress(own.with_name(f".{own.name}.partial")),
+            model or create_model(settings, device=device, threads=threads),
+        )
+
+
+def _write(
+    task: dict[str, Any], settings: Mapping[str, Any], out: Path, progress: _Progress, model: LanguageModel
+) -> None:
     block = settings.get(settings["writer"], {})
-    progress = _Progress(out.with_name(f".{out.name}.partial"))
     writer: PromptWriter = ModelWriter(
-        model or create_model(settings, device=device, threads=threads),
+        model,
         task,
         lines_per_request=block.get("lines_per_request", 10),
         attempts=block.get("attempts", 5),
@@ -82,7 +94,7 @@ class _Progress:
     def keep(self, cell: str, text: str) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self._path, "a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", opener=open_own) as file:
                 file.write(json.dumps([cell, text], ensure_ascii=False) + "\n")
         except OSError as error:
             raise UserError(f"cannot write {self._path}: {os.strerror(error.errno or 0)}") from error

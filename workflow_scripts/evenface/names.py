@@ -1,0 +1,37 @@
+"""Names that users choose, and paths made of names that stand in data: neither leads out of its folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from evenface.errors import UserError
+
+#: Every name that a user chooses and that becomes a part of a path, as a regular expression and in words.
+NAME = "^[a-z][a-z0-9_+-]{0,63}$"
+NAME_IN_WORDS = "a name has at most 64 characters, a-z, 0-9, _, + and -, and begins with a letter"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_name(name: object) -> bool:
+    """Whether ``name`` follows :data:`NAME`."""
+    return isinstance(name, str) and re.fullmatch(NAME.strip("^$"), name) is not None
+
+
+def inside(folder: str | os.PathLike, name: object, where: str | os.PathLike) -> Path:
+    """The path of ``name``, which stands in data, below ``folder``; the name may have sub-folders, with ``/``.
+
+    UserError naming ``where`` the name stands if the path would lie outside ``folder`` or be the folder itself (an
+    absolute path, a drive, ``..``), or if the name is not a text, or has a control character or a backslash.
+    """
+    plain = isinstance(name, str) and not _CONTROL.search(name) and "\\" not in name
+    if plain:
+        posix = PurePosixPath(name)
+        plain = bool(posix.parts) and not posix.is_absolute() and ".." not in posix.parts
+        plain = plain and not PureWindowsPath(name).drive
+    if not plain:
+        raise UserError(f"{where}: {str(name)[:200]!r} is not the name of a file or folder below {folder}; names are "
+                        "relative, without '..', backslashes and control characters")  # fmt: skip
+    return Path(folder) / str(name)
