@@ -20,8 +20,8 @@ from evenface.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-#: Size limit of one file of weights in bytes; single files of whole models have up to 12 GB.
-MAX_BYTES = 16 << 30
+#: Size limit of one file of weights in bytes; the largest published single files of whole models have some 24 GB.
+MAX_BYTES = 64 << 30
 _REMEDY = "get the folder again as its authors publish it"
 
 
