@@ -500,6 +500,8 @@ def test_the_plan_of_the_shipped_configuration(config, tmp_path, monkeypatch):
     Path("data/faces").mkdir(parents=True)
     pd.DataFrame({"split": ["train"] * 202_599}).to_parquet("data/faces/celeba.parquet")
     assert packs.pack_threads("data/faces/celeba.parquet") == 16 and packs.pack_threads("data/faces/x.parquet") == 1
+    Path("data/faces/maad_face.parquet").write_bytes(b"cut")
+    assert packs.pack_threads("data/faces/maad_face.parquet") == 1
     said = packs.announced(config)
     assert said[0].startswith("Pixels to be packed: at most 23.6 GB; ") and "celeba" not in said[1]
     folder = Path("data/pixels")

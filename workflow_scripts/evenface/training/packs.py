@@ -72,25 +72,31 @@ def pack_threads(faces: str | os.PathLike) -> int:
 
     A small table does not wait until several cores are free. Beyond 16 the disk is the limit.
     """
+    return min(1 + (_pictures(faces) or 0) // PICTURES_PER_CORE, 16)
+
+
+def _pictures(faces: str | os.PathLike) -> int | None:
+    """The rows of a faces table; None where it is not there or damaged, which the job that reads it will say."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pictures = pq.read_metadata(faces).num_rows if Path(faces).is_file() else 0
-    return min(1 + pictures // PICTURES_PER_CORE, 16)
+    try:
+        return pq.read_metadata(faces).num_rows
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def announced(settings: Mapping[str, Any]) -> list[str]:
     """Sentences with the GB of pixels that must still be packed, for data sets that have been read."""
-    import pyarrow.parquet as pq
-
     known, unknown = 0, set()
     for pack in packs(settings).values():
-        table = Path(f"data/faces/{pack.table}.parquet")
         if Path(pack_path(settings, pack)).exists():
             continue
-        if table.is_file():
-            known += pq.read_metadata(table).num_rows * pack.row_bytes
-        else:
+        pictures = _pictures(f"data/faces/{pack.table}.parquet")
+        if pictures is None:
             unknown.add(pack.table)
+        else:
+            known += pictures * pack.row_bytes
     folder = Path(settings["pixels"]["folder"])
     while not folder.exists():
         folder = folder.parent
