@@ -270,7 +270,10 @@ def test_a_shard_with_failures_keeps_every_row(network, tmp_path):
         ({"treshold": 1}, "'treshold' is not known"),
         ({"detector": "mtcnn"}, "detector: 'mtcnn' is not known .choose from retinaface, landmarks"),
         ({"detector_weights": None}, "detector_weights is empty"),
-        ({"files": {"detector_weights": "absent.pth", "weights": "absent.pt"}}, r"absent\.pth: the checkpoint does not exist"),
+        (
+            {"files": {"detector_weights": "absent.pth", "weights": "absent.pt"}},
+            r"absent\.pth: the checkpoint does not exist",
+        ),
         ({"detector": "landmarks", "files": {"weights": "absent.pt"}}, r"absent\.pt: the checkpoint does not exist"),
     ],
 )

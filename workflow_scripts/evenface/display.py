@@ -238,11 +238,10 @@ def whole(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def asked_minutes(rule: Any) -> int:
-    """Minutes that the first attempt of any job of a Snakemake rule asks for; 0 where that depends on the job."""
-    with suppress(Exception):  # a function of wildcards, of which there are none here
-        return whole(rule.resources["runtime"].evaluate(None, attempt=1).value)
-    return 0
+def asked_minutes(workflow: Any) -> dict[str, int]:
+    """Rule -> minutes that a job of it asks for, of a workflow whose jobs are planned; rules without jobs are left out."""
+    jobs = {job.rule.name: job for job in workflow.dag.jobs}
+    return {name: whole(job.resources.get("runtime")) for name, job in jobs.items()}
 
 
 def plural(count: int, noun: str) -> str:
@@ -453,12 +452,15 @@ def install(workflow: Any) -> None:
         plain = next(handler for handler in logger.handlers if handler.name == "DefaultStreamHandler")
 
         def places() -> dict[str, Place]:
-            return {rule.name: place_of(rule) for rule in workflow.rules}
+            minutes: dict[str, int] = {}
+            with suppress(Exception):  # Snakemake's own may change; then less is known of the time left
+                minutes = asked_minutes(workflow)
+            return {rule.name: place_of(rule, minutes.get(rule.name, 0)) for rule in workflow.rules}
 
-        def place_of(rule: Any) -> Place:
+        def place_of(rule: Any, minutes: int) -> Place:
             file = str(rule.snakefile)
             line = workflow.linemaps[file][rule.lineno]  # of the file as written, not as compiled
-            return Place(os.path.relpath(file), line, asked_minutes(rule))
+            return Place(os.path.relpath(file), line, minutes)
 
         def keep_going() -> bool:
             return workflow.execution_settings.keep_going  # not there yet while the Snakefile is read
