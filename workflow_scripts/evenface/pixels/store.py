@@ -38,7 +38,7 @@ from evenface.joblog import progress
 from evenface.pixels import VERSIONS
 from evenface.pixels.decoding import Answer, Decoders, chunks, processes_for
 from evenface.pixels.plan import gigabytes
-from evenface.storage.atomic import open_own, resumable, write_text
+from evenface.storage.atomic import open_own, resumable
 from evenface.storage.tables import read_table, table_bytes, table_meta
 
 log = logging.getLogger("evenface")
@@ -215,7 +215,8 @@ def _reserve(
                 why = f"{name}, {needed if needs[name] else 'decoded from their files at every reading'}; "
                 why += "".join(f"{p} would need {gigabytes(needs[p])}; " for p in passed) + text
                 storage = Storage(name, why, needs[name])
-                write_text(journal, json.dumps({"stamp": stamp, "storage": asdict(storage)}) + "\n")
+                with open(journal, "w", encoding="utf-8", opener=open_own) as notes:
+                    notes.write(json.dumps({"stamp": stamp, "storage": asdict(storage)}) + "\n")
                 return storage
             passed.append(name)
     partial.unlink(missing_ok=True)
