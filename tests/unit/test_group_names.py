@@ -1,5 +1,7 @@
 """A group has one name: tables of different stages can be joined on it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from evenface.report.build import read_csv
 from evenface.screening import acceptance
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS, group_name, parse_grouping
+from evenface.training.method import Problem
 
 
 @pytest.fixture
@@ -54,3 +57,11 @@ def test_tables_with_the_older_spelling_still_open(faces, tmp_path):
     write_csv(differences.assign(**old), tmp_path / "old.csv")
     read = read_csv(tmp_path / "old.csv", "acceptance differences")
     assert read[["lowest", "highest"]].equals(differences[["lowest", "highest"]])
+
+
+def test_a_method_s_groups_bear_the_names_of_the_tables(faces):
+    problem = SimpleNamespace(faces=faces)
+    numbers, names = Problem.groups(problem, ["ethnicity", "gender"])
+    rows = zip(faces["ethnicity"], faces["gender"], numbers, strict=True)
+    assert all(names[number] == group_name(levels) for *levels, number in rows)
+    assert "black|female" in names and "unknown|male" in names

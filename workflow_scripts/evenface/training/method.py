@@ -27,6 +27,7 @@ from torch.nn import functional
 from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.pixels.order import epoch_order
 from evenface.seeds import seed_from
+from evenface.taxonomy import group_name
 from evenface.training.augmentation import Batch, Degrade, augment, to_input
 from evenface.training.forward import autocast, outputs_of
 from evenface.training.settings import EpochSettings, LoopSettings
@@ -140,8 +141,8 @@ class Problem:
         return replace(self, settings=self.settings.model_copy(update=dict(settings or {})), **changes)
 
     def groups(self, dimensions: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-        """Group of every image, int64 (N,), and the groups' names, such as ``black*female``; ``unknown`` is a level."""
-        names = self.faces[list(dimensions)].astype(str).agg("*".join, axis=1)
+        """Group of every image, int64 (N,), and the groups' names, such as ``black|female``; ``unknown`` is a level."""
+        names = self.faces[list(dimensions)].astype(str).agg(group_name, axis=1)
         found = sorted(names.unique())
         return names.map({name: i for i, name in enumerate(found)}).to_numpy(np.int64, copy=True), found
 
