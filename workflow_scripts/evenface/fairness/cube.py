@@ -93,6 +93,16 @@ class GroupCounts:
         occurs = (self.person @ coefficients) != 0
         return _sum_by(occurs, self.group, len(self.counts))
 
+    def effective_identities(self, coefficients: np.ndarray) -> np.ndarray:
+        """(groups, attributes) float64: how many identities of equal weight weigh as much, (sum d)^2 / sum d^2.
+
+        d is the identity's linear form ``counts @ coefficients``; 0 where it is 0 for all.
+        """
+        d = self.person @ coefficients
+        total = _sum_by(d, self.group, len(self.counts)).astype(np.float64)
+        squares = _sum_by(d * d, self.group, len(self.counts))
+        return total**2 / np.maximum(squares, 1)
+
     def n_identities(self, groups: np.ndarray) -> int:
         """Number of identities with an image in any of the groups (boolean mask over groups)."""
         return len(np.unique(self.identity[groups[self.group]]))

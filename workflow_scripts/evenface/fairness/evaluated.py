@@ -11,8 +11,9 @@ from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts, Grouping
 from evenface.fairness.inputs import Scored, TestSet
 from evenface.fairness.metrics import METRICS, denominators, form
-from evenface.fairness.observed import Observed
+from evenface.fairness.observed import Observed, Support
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.tests_of_difference import TOLERANCE
 
 #: Possible values of a row's status, besides empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
@@ -43,14 +44,6 @@ class Evaluated:
         return np.array(self.grouping.groups[: self.n_groups], dtype=object)
 
 
-@dataclass(frozen=True)
-class Support:
-    """For one metric: used groups, and numbers of identities in its denominator; both (attributes, groups)."""
-
-    used: np.ndarray
-    n_identities: np.ndarray
-
-
 def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSettings) -> Evaluated:
     """Counts, rates and support of every group of a grouping."""
     cube = scored.cube
@@ -65,20 +58,19 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
 
 def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
     """The part of an evaluated grouping that intervals and tests need."""
-    n_identities = {metric: one.n_identities for metric, one in result.support.items()}
-    return Observed(result.counted, result.rates, n_identities, settings.ci_level)
+    return Observed(result.counted, result.rates, result.support, settings.ci_level)
 
 
 def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> Support:
-    """The used groups: those with enough images and identities in every denominator of the metric."""
+    """The used groups: those with enough images and effective identities in every denominator of the metric."""
     used = np.ones(counts.shape[:2], dtype=bool)
-    fewest = None
+    persons, effective = [], []
     for denominator in denominators(metric):
         weights = form(denominator)
-        persons = counted.identities_with(weights).T[:, : counts.shape[1]]
-        used &= (counts @ weights >= settings.min_denominator) & (persons >= settings.min_identities)
-        fewest = persons if fewest is None else np.minimum(fewest, persons)
-    return Support(used, fewest)
+        persons.append(counted.identities_with(weights).T[:, : counts.shape[1]])
+        effective.append(counted.effective_identities(weights).T[:, : counts.shape[1]])
+        used &= (counts @ weights >= settings.min_denominator) & (effective[-1] >= settings.min_identities - TOLERANCE)
+    return Support(used, np.min(persons, axis=0), np.min(effective, axis=0))
 
 
 def split_model_id(model_id: str) -> tuple[str, int | None]:

@@ -18,7 +18,7 @@ from evenface.fairness.settings import FairnessSettings
 
 GROUP_COLUMNS = [
     *KEY, "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "design_effect",
-    "numerator", "denominator", "n_images", "n_identities", "n_defined", "n_undefined", "threshold",
+    "numerator", "denominator", "n_images", "n_identities", "n_eff", "n_defined", "n_undefined", "threshold",
     "label_source", "group_source", "group_correction", "cluster_unit", "n_boot", "n_boot_valid", "seed", "status",
 ]  # fmt: skip
 
@@ -38,6 +38,7 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
     shape = (len(result.attributes), result.n_groups, len(METRICS))
     value, numerator, denominator, low, high, se, effect = (np.full(shape, np.nan) for _ in range(7))
     persons, valid = (np.zeros(shape, dtype=np.int64) for _ in range(2))
+    effective = np.zeros(shape)
     status, method = (np.full(shape, "", dtype=object) for _ in range(2))
     for m, metric in enumerate(METRICS):
         support = result.support[metric]
@@ -45,7 +46,7 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         denominator[..., m] = np.min([counts @ form(d) for d in denominators(metric)], axis=0)
         if metric in RATIOS:
             numerator[..., m] = counts @ form(RATIOS[metric].numerator)
-        persons[..., m] = support.n_identities
+        persons[..., m], effective[..., m] = support.n_identities, support.n_eff
         interval = inference.rates.get(metric)
         if interval is not None:
             low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
@@ -73,6 +74,7 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         "denominator": pd.array(denominator.ravel(), dtype="Int64"),
         **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
         "n_identities": persons.ravel(),
+        "n_eff": effective.ravel(),
         "threshold": spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
         "label_source": spread([test.label_source[a] for a in result.attributes], shape, 0),
         "group_source": test.group_source,

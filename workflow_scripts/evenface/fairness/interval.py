@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PERCENTILE, WILSON = "percentile", "wilson_identities"
+BINOMIAL, PERCENTILE = "binomial_identities", "percentile"
 SIMULTANEOUS, CONSERVATIVE = "simultaneous", "simultaneous_conservative"
 
 MIN_VALID = 0.9  # share of replicates that must be defined

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,21 +11,33 @@ from scipy.special import ndtri
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, divide, linear
-from evenface.intervals import wilson
+from evenface.fairness.rate_limits import Spread, limits
 
 _NO_SPREAD = 1e-12
+
+
+@dataclass(frozen=True)
+class Support:
+    """For one metric: used groups, and the identities in its denominator; all (attributes, groups).
+
+    n_eff  effective number of identities: a person with half of the images counts for little more than one with a tenth
+    """
+
+    used: np.ndarray
+    n_identities: np.ndarray
+    n_eff: np.ndarray
 
 
 class Observed:
     """What intervals and tests need of one model in one grouping, besides its replicates.
 
-    rates         the observed rates
-    n_identities  metric -> (A, G) identities with a non-zero denominator
-    se            metric -> (A, G) delete-one-identity standard error, NaN where one identity carries a group
+    rates    the observed rates
+    support  metric -> identities in its denominator
+    se       metric -> (A, G) delete-one-identity standard error, NaN where one identity carries a group
     """
 
-    def __init__(self, counted: GroupCounts, rates: Rates, n_identities: dict[str, np.ndarray], level: float):
-        self.rates, self.n_identities, self.level = rates, n_identities, level
+    def __init__(self, counted: GroupCounts, rates: Rates, support: dict[str, Support], level: float):
+        self.rates, self.support, self.level = rates, support, level
         self.n_attributes, self.n_groups = rates.x["accuracy"].shape
         last = np.searchsorted(counted.group, self.n_groups)
         self.person, self.group, self.identity = (
@@ -33,6 +46,7 @@ class Observed:
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
         self._covariances: dict[tuple[str, str], np.ndarray] = {}
+        self._spreads: dict[str, Spread] = {}
         self._people: dict[bytes, int] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
@@ -73,7 +87,7 @@ class Observed:
         se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
         se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
         se[np.isnan(self.rates.x[metric].T)] = np.nan
-        se[self.n_identities[metric].T < 2] = np.nan  # one identity carries the group
+        se[self.support[metric].n_identities.T < 2] = np.nan  # one identity carries the group
         return se.T
 
     def _by_group(self, values: np.ndarray) -> np.ndarray:
@@ -83,6 +97,28 @@ class Observed:
         if len(present):
             total[present] = np.add.reduceat(values, starts, axis=0)
         return total
+
+    @cached_property
+    def z(self) -> float:
+        """The normal quantile of the level."""
+        return float(ndtri((1 + self.level) / 2))
+
+    def spread(self, metric: str) -> Spread:
+        """What limits of the metric's rates (A, G) need."""
+        if metric not in self._spreads:
+            u = self.linearised(metric)
+            second, third, fourth = (self._by_group(u**k).T for k in (2, 3, 4))
+            carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
+            self._spreads[metric] = Spread(self.se[metric], self.support[metric].n_eff, carriers, np.sign(third))
+        return self._spreads[metric]
+
+    def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper limit (a, G) of the rates of a block of attributes; ``z`` broadcasts against them."""
+        x, spread = self.rates.x[metric][block], self.spread(metric)[block]
+        if BETTER[metric] != "zero":
+            return limits(x, spread, z)
+        low, high = limits((x + 1) / 2, replace(spread, se=spread.se / 2), z)  # a signed share, in [-1, 1]
+        return 2 * low - 1, 2 * high - 1
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
@@ -109,15 +145,15 @@ class Observed:
 
     @cached_property
     def _safe_se(self) -> dict[str, np.ndarray]:
-        z = ndtri((1 + self.level) / 2)
         safe = {}
         for metric, se in self.se.items():
-            low, high = wilson(self.rates.x[metric], self.n_identities[metric], z)
-            safe[metric] = np.where(self.at_boundary(metric), (high - low) / (2 * z), se)
+            boundary = self.at_boundary(metric)
+            low, high = self.limits(metric, self.z) if boundary.any() else (se, se)
+            safe[metric] = np.where(boundary, (high - low) / (2 * self.z), se)
         return safe
 
     def group_scale(self, metric: str) -> np.ndarray:
-        """(A, G) standard error; for a rate at its boundary, that of its Wilson interval."""
+        """(A, G) standard error; for a rate at its boundary, as wide as its interval says."""
         return self._safe_se[metric]
 
     def pair_scale(self, metric: str, *, logs: bool = False) -> np.ndarray:
@@ -132,6 +168,20 @@ class Observed:
                 variance = variance - 2 * self.covariance(metric)[:, g, h] * inverse[:, g] * inverse[:, h]
             self._pair_scales[key] = np.sqrt(np.maximum(variance, 0))
         return self._pair_scales[key]
+
+    def correlation(self, metric: str) -> np.ndarray:
+        """(A, G, G) between the groups' rates: 1 on the diagonal, 0 elsewhere if no identity is in two groups."""
+        whole = np.broadcast_to(np.eye(self.n_groups), (self.n_attributes, self.n_groups, self.n_groups))
+        if not self.spans:
+            return whole
+        se = np.nan_to_num(self.group_scale(metric))
+        found = np.nan_to_num(divide(self.covariance(metric), se[:, :, None] * se[:, None, :]))
+        return np.where(whole == 1, 1.0, np.clip(found, -1, 1))
+
+    def pair_correlation(self, metric: str) -> np.ndarray:
+        """(A, P) correlation of the two rates of each pair."""
+        g, h = self.pairs
+        return self.correlation(metric)[:, g, h]
 
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
         """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""

@@ -62,7 +62,7 @@ class StatisticsSettings(Settings):
     min_denominator: int = Field(
         30, ge=1, description="Fewest images of a rate; a rate over fewer is written but not used in gaps."
     )
-    min_identities: int = Field(10, ge=1, description="Fewest identities of a rate, likewise.")
+    min_identities: int = Field(10, ge=1, description="Fewest effective identities of a rate (n_eff), likewise.")
     alpha: Share = Field(0.5, description="Weight of false positives in the fairness discrepancy rate.")
     include_unknown: bool = Field(False, description="Whether gaps include the level unknown.")
     allow_missing_images: bool = Field(

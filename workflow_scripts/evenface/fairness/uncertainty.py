@@ -1,8 +1,9 @@
 """Standard errors and intervals that are valid although images of the same person are similar.
 
-Rates get percentile intervals of the identity bootstrap. Gaps do not: the bootstrap distribution of
-max - min is shifted upwards and cannot contain 0. They get simultaneous intervals of all pairs of
-groups (max-|t|, Westfall and Young 1993), from which the interval of the largest difference follows.
+Every interval rests on the limits of the groups' rates (``rate_limits``). Gaps do not get percentiles of the identity
+bootstrap: its distribution of max - min is shifted upwards and cannot contain 0. They get simultaneous intervals of all
+pairs of groups, from which the interval of the largest difference follows. The bootstrap gives their common critical
+value (max-|t|, Westfall and Young 1993), because the rates of groups depend on each other through shared people.
 
 Shapes: a attributes, B replicates, G groups, P pairs of groups. Replicate arrays are (a, B, G) views
 whose replicates are adjacent in memory.
@@ -14,11 +15,11 @@ import numpy as np
 from scipy.special import ndtri
 
 from evenface.fairness.criteria import NAMED, Rates
-from evenface.fairness.interval import CONSERVATIVE, PERCENTILE, SIMULTANEOUS, WILSON, Interval
+from evenface.fairness.interval import BINOMIAL, CONSERVATIVE, SIMULTANEOUS, Interval
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, divide
 from evenface.fairness.observed import Observed
-from evenface.fairness.quantiles import exp, quantiles, spread, tails
-from evenface.intervals import wilson
+from evenface.fairness.quantiles import exp, quantiles, spread
+from evenface.fairness.rate_limits import student
 
 _TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbers
 
@@ -39,29 +40,15 @@ class Replicates:
     # rates of groups
 
     def rate(self, metric: str) -> Interval:
-        """(a, G) percentile interval; Wilson's, on identities, if the replicates do not vary."""
+        """(a, G) interval of each rate on its own, by :mod:`evenface.fairness.rate_limits`."""
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
-        x = self._by_group(metric)
-        value = self.observed.rates.x[metric][self.block]
-        n_valid = self.n_boot - np.isnan(x).sum(axis=-1).T
-        low, high = (q.T for q in quantiles(x, tails(self.level)))
-        spreadless = (value == 0) & (BETTER[metric] != "zero") | (value == 1) | self._constant(x)
-        w_low, w_high = wilson(value, self.observed.n_identities[metric][self.block], ndtri((1 + self.level) / 2))
-        if BETTER[metric] == "zero":  # a bias of 0 may hide either sign
-            w_low = np.where(value == 0, -w_high, w_low)
-        return Interval.of(
-            np.where(spreadless, w_low, low), np.where(spreadless, w_high, high), n_valid,
-            np.where(spreadless, WILSON, PERCENTILE), self.n_boot,
-        )  # fmt: skip
+        n_valid = self.n_boot - np.isnan(self._by_group(metric)).sum(axis=-1).T
+        low, high = self.observed.limits(metric, self.observed.z, self.block)
+        return Interval.of(low, high, n_valid, BINOMIAL, self.n_boot)
 
     def _by_group(self, metric: str) -> np.ndarray:
         return self.rates.x[metric].transpose(2, 0, 1)
-
-    @staticmethod
-    def _constant(x: np.ndarray) -> np.ndarray:
-        low, high = np.fmin.reduce(x, axis=-1), np.fmax.reduce(x, axis=-1)
-        return (low == high).T
 
     # pairs of groups
 
@@ -108,16 +95,30 @@ class Replicates:
             boundary |= (self.observed.at_boundary(metric) & self.observed.rates.used[metric])[self.block].any(axis=-1)
         return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
 
-    def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(a, P) ends of d_p -+ q s_p, NaN for unused pairs."""
-        g, h = self.observed.pairs
+    def _reaches(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(a, G) rates or their logarithms, and how far their limits at the normal quantile ``q`` (a,) are below and above."""
         x = self.observed.rates.x[metric][self.block]
+        low, high = self.observed.limits(metric, q[:, None], self.block)
         if logs:
-            x = np.log(np.maximum(x, _TINY))
-        d = x[:, g] - x[:, h]
-        reach = q[:, None] * self.observed.pair_scale(metric, logs=logs)[self.block]
+            x, low, high = (np.log(np.maximum(part, _TINY)) for part in (x, low, high))
+        return x, np.maximum(x - low, 0), np.maximum(high - x, 0)
+
+    def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(a, P) ends of the interval of x_g - x_h from the limits of x_g and of x_h, NaN for unused pairs.
+
+        The distances of limits and estimates take the place of standard errors (MOVER: Zou and Donner, Statistics in
+        Medicine 27, 2008), so the interval is as skewed, and as wide for few people, as those of its rates.
+        """
+        g, h = self.observed.pairs
+        x, below, above = self._reaches(metric, q, logs)
+        d, correlation = x[:, g] - x[:, h], self.observed.pair_correlation(metric)[self.block]
+
+        def reach(a, b):
+            return np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
+
         used = self._used_pairs(metric)
-        return np.where(used, d - reach, np.nan), np.where(used, d + reach, np.nan)
+        low, high = d - reach(below[:, g], above[:, h]), d + reach(above[:, g], below[:, h])
+        return np.where(used, low, np.nan), np.where(used, high, np.nan)
 
     def pairwise(self, metric: str) -> Interval:
         """(a, P) simultaneous intervals of the signed differences."""
@@ -170,7 +171,8 @@ class Replicates:
     def per_group(self, metrics: tuple[str, ...], kind: str, pick: str) -> Interval:
         """(a,) interval of the largest (``max``, ``abs``) or smallest (``min``) contrast of a group.
 
-        The contrasts are studentised by the standard deviation of their replicates.
+        The contrasts are studentised by the standard deviation of their replicates; rates get the limits of
+        :mod:`evenface.fairness.rate_limits` at their common critical value.
         """
         t, parts = 0.0, []
         none = np.zeros(self._by_group(metrics[0]).shape[1], dtype=bool)
@@ -183,15 +185,18 @@ class Replicates:
                 scale = np.fmax(scale, self.observed.group_scale(metric)[self.block].T)
             inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
             t = np.maximum(t, np.abs(centred * inverse[..., None]).max(axis=0, initial=0))
-            parts.append((used, value, scale))
+            parts.append((metric, used, value, scale))
             none |= used.sum(axis=0) < 2
             if kind == "geometric_mean":
                 none |= (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
         q = self._quantile(t, metrics)
         low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
-        for used, value, scale in parts:
-            reach = q * scale
-            a, b = value - reach, value + reach
+        for metric, used, value, scale in parts:
+            if kind == "rate":
+                a, b = (end.T for end in self.observed.limits(metric, q[:, None], self.block))
+            else:
+                reach = student(q, self.observed.support[metric].n_eff[self.block].T - 1) * scale
+                a, b = value - reach, value + reach
             if pick == "abs":
                 a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
             if pick == "min":
@@ -204,14 +209,19 @@ class Replicates:
         return Interval.of(np.where(none, np.nan, low), high, self._valid(t), SIMULTANEOUS, self.n_boot)
 
     def macro_mean(self, metric: str) -> Interval:
-        """(a,) percentile interval of the mean of the used groups' rates, which is smooth."""
+        """(a,) interval of the mean of the used groups' rates, from their limits as for pairs."""
         used = self.observed.rates.used[metric][self.block]
         n = used.sum(axis=-1)
-        x = np.where(used.T[..., None], self._by_group(metric), 0).sum(axis=0) / np.maximum(n, 1)[:, None]
-        low, high = quantiles(x, tails(self.level))
-        boundary = (self.observed.at_boundary(metric)[self.block] | ~used).all(axis=-1)
-        none = (n < 2) | boundary
-        return Interval.of(np.where(none, np.nan, low), high, self._valid(x), PERCENTILE, self.n_boot)
+        x, below, above = self._reaches(metric, np.full(len(n), self.observed.z), False)
+        correlation = self.observed.correlation(metric)[self.block]
+        mean = np.where(used, x, 0).sum(axis=-1) / np.maximum(n, 1)
+        ends = []
+        for sign, reach in ((-1, below), (1, above)):
+            reach = np.where(used, reach, 0)
+            variance = np.einsum("ag,agh,ah->a", reach, correlation, reach)
+            ends.append(mean + sign * np.sqrt(np.maximum(variance, 0)) / np.maximum(n, 1))
+        valid = self.n_boot - np.isnan(np.where(used.T[..., None], self._by_group(metric), 0)).any(axis=0).sum(axis=-1)
+        return Interval.of(np.where(n < 2, np.nan, ends[0]), ends[1], valid, BINOMIAL, self.n_boot)
 
     # criteria
 
