@@ -369,11 +369,14 @@ def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
             evaluate_grouping(Scored(cube, {}, "identity", {}, 0), cube.space.grouping("ethnicity"), settings)
             for cube in cubes
         ]
-        sides = [
-            Side(name, (name,), (cube,), {"ethnicity": (result.rates,)})
-            for name, cube, result in zip("ab", cubes, results, strict=True)
-        ]
         resampler = Resampler(dict(zip("ab", cubes, strict=True)), settings)
+        sides = []
+        for name, cube, result in zip("ab", cubes, results, strict=True):
+            observed = {"ethnicity": (result.grouping, observed_of(result, settings))}
+            inferred = resampler.infer(name, cube, observed)["ethnicity"]
+            n_eff = {metric: one.n_eff for metric, one in result.support.items()}
+            parts = [{"ethnicity": (part,)} for part in (result.rates, n_eff, inferred.stretch)]
+            sides.append(Side(name, (name,), (cube,), *parts))
         change = compare(*sides, [(results[0].grouping, len(before))], resampler)["ethnicity"]
         truth = np.ptp(after) - np.ptp(before)
         groups = np.array(after) - np.array(before)

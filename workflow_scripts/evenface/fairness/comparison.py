@@ -13,25 +13,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evenface.fairness import resampling
-from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, Rates, criteria, gap_values
+from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, Rates, criteria, fair_value, gap_values, metrics_of
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
 from evenface.fairness.quantiles import quantiles, spread, tails
+from evenface.fairness.rate_limits import student
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
 
 SWAP = "paired_swap"
 
+#: the bias of a gap between equal groups over its bootstrap bias: resampling adds the same variance once more
+_BIAS = 1 / (np.sqrt(2) - 1)
+
 
 @dataclass(frozen=True)
 class Side:
-    """The models of one run, by seed: their cubes and their rates in each grouping."""
+    """The models of one run, by seed: their cubes, and by grouping their rates and how sure these are.
+
+    n_eff    grouping -> by seed, metric -> (A, G) effective identities
+    stretch  grouping -> by seed, metric -> (A, G) how much wider a rate's interval is than that of a normal distribution
+    """
 
     name: str
     models: tuple[str, ...]
     cubes: tuple[Cube, ...]
     rates: Mapping[str, tuple[Rates, ...]]
+    n_eff: Mapping[str, tuple[Mapping[str, np.ndarray], ...]]
+    stretch: Mapping[str, tuple[Mapping[str, np.ndarray], ...]]
 
 
 @dataclass
@@ -40,6 +50,7 @@ class Change:
 
     baseline, candidate, delta  metric -> (A, G), and criterion -> (A,), of the estimates
     low, high                   likewise, NaN without an interval
+    corrected                   criterion -> (A,) delta without the bias of both gaps, NaN without replicates
     p                           criterion -> (A,), NaN without a test
     delta_std                   criterion -> (A,) spread over pairs of seeds, NaN for one seed
     used                        metric -> (A, G) groups that are used in every model
@@ -52,6 +63,7 @@ class Change:
     delta: dict[str, np.ndarray]
     low: dict[str, np.ndarray]
     high: dict[str, np.ndarray]
+    corrected: dict[str, np.ndarray]
     valid: dict[str, np.ndarray]
     p: dict[str, np.ndarray]
     delta_std: dict[str, np.ndarray]
@@ -93,7 +105,9 @@ def compare(
     swapped = resampler.settings.n_perm > 0 and _paired(baseline, candidate)
 
     def work(block: slice) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        parts = {grouping.name: {"low": {}, "high": {}, "valid": {}, "p": {}} for grouping, _ in groupings}
+        parts = {
+            grouping.name: {"low": {}, "high": {}, "corrected": {}, "valid": {}, "p": {}} for grouping, _ in groupings
+        }
         if resampler.settings.n_boot:
             _intervals(parts, found, baseline, candidate, groupings, resampler, block)
         if swapped:
@@ -106,7 +120,7 @@ def compare(
                 for key, value in values.items():
                     getattr(found[name], field).setdefault(key, []).append(value)
     for change in found.values():
-        for field in ("low", "high", "valid", "p"):
+        for field in ("low", "high", "corrected", "valid", "p"):
             values = getattr(change, field)
             for key in values:
                 values[key] = np.concatenate(values[key])
@@ -140,7 +154,7 @@ def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: floa
         for name, gap in gap_values(rates, alpha):
             known = status.setdefault(name, gap.status)
             status[name] = np.where(known == "", gap.status, known)
-    return Change(before, after, delta, {}, {}, {}, {}, delta_std, used, status, worst, levelling)
+    return Change(before, after, delta, {}, {}, {}, {}, {}, delta_std, used, status, worst, levelling)
 
 
 def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:
@@ -167,12 +181,13 @@ def _cells(resampler: Resampler, side: Side, block: slice) -> list[np.ndarray]:
 
 
 def _intervals(parts, found, baseline, candidate, groupings, resampler, block) -> None:
-    """Percentile intervals of changes: simultaneous over groups for rates, re-centred for gaps."""
+    """Intervals of changes: simultaneous over groups for rates, corrected for their bias for gaps."""
     alpha, level = resampler.settings.alpha, resampler.settings.ci_level
-    cells = [_cells(resampler, side, block) for side in (baseline, candidate)]
+    sides = baseline, candidate
+    cells = [_cells(resampler, side, block) for side in sides]
     for grouping, n_groups in groupings:
         values = []
-        for side, of_seeds in zip((baseline, candidate), cells, strict=True):
+        for side, of_seeds in zip(sides, cells, strict=True):
             rates = [
                 replicate_rates(resampling.sum_cells(one, grouping, n_groups), own, block, alpha)
                 for one, own in zip(of_seeds, side.rates[grouping.name], strict=True)
@@ -182,41 +197,78 @@ def _intervals(parts, found, baseline, candidate, groupings, resampler, block) -
         for metric in METRICS:
             step = (values[1].x[metric] - values[0].x[metric]).transpose(2, 0, 1)
             delta, used = change.delta[metric][block].T, change.used[metric][block].T
-            low, high, valid = _group_intervals(step, delta, used, level)
+            n_eff = np.minimum.reduce([seed[metric][block] for side in sides for seed in side.n_eff[grouping.name]]).T
+            low, high, valid = _group_intervals(step, delta, used, n_eff, level)
             part["low"][metric], part["high"][metric], part["valid"][metric] = low.T, high.T, valid
         for name in values[0].gaps:
-            step = values[1].gaps[name] - values[0].gaps[name]
-            low, high, valid = _gap_interval(step, change.delta[name][block], level)
+            estimates = change.baseline[name][block], change.candidate[name][block]
+            ends = [(estimate, of.gaps[name]) for estimate, of in zip(estimates, values, strict=True)]
+            stretch = _stretch(sides, grouping.name, metrics_of(name), change.used, block)
+            low, high, corrected, valid = _gap_interval(*ends, stretch, fair_value(name), level)
             part["low"][name], part["high"][name], part["valid"][name] = low, high, valid
+            part["corrected"][name] = corrected
 
 
-def _group_intervals(step, delta, used, level):
-    """Simultaneous (max-|t|) intervals of the groups' changes: step (G, a, B), delta and used (G, a)."""
+def _group_intervals(step, delta, used, n_eff, level):
+    """Simultaneous (max-|t|) intervals of the groups' changes: step (G, a, B); delta, used and n_eff (G, a).
+
+    Student's t with ``n_eff - 1`` degrees of freedom allows for spreads that are estimated from few people.
+    """
     centred = np.where(used[..., None], step - delta[..., None], 0)
     scale = spread(centred)
     moves = used & (scale > TOLERANCE)
     t = np.abs(centred * np.where(moves, 1 / np.where(moves, scale, 1), 0)[..., None]).max(axis=0, initial=0)
     valid = t.shape[-1] - np.isnan(t).sum(axis=-1)
     q = np.where(valid >= MIN_VALID * t.shape[-1], quantiles(t, (level,))[0], np.nan)
-    reach = np.where(moves, q * scale, np.nan)  # without spread there is nothing to say how sure a change is
+    reach = np.where(
+        moves, student(q, n_eff - 1) * scale, np.nan
+    )  # without spread there is nothing to say how sure a change is
     return delta - reach, delta + reach, valid
 
 
-def _gap_interval(step, delta, level):
-    """Interval of a change of a gap: step (a, B), delta (a,).
+def _stretch(sides, grouping: str, metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
+    """(a,) how much wider the intervals of the criterion's rates are than normal ones, over groups and models."""
+    found = []
+    for metric in metrics:
+        mask = used[metric][block]
+        for side in sides:
+            found += [np.where(mask, seed[metric][block], np.nan) for seed in side.stretch[grouping]]
+    every = np.concatenate(found, axis=-1)
+    known = ~np.isnan(every)
+    mean_square = np.where(known, every**2, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+    return np.maximum(np.sqrt(mean_square), 1)
 
-    Noise shifts a gap upwards, and resampling shifts it once more. If the shifts of the two gaps do not cancel,
-    the replicates are moved back by their shift. The end from which the estimate's own shift has moved away is
-    moved out by the same amount.
+
+def _gap_interval(before, after, stretch, fair: float, level: float):
+    """Interval and corrected estimate of the change of a gap: low, high, corrected and valid replicates, all (a,).
+
+    before, after  (estimate (a,), replicates (a, B)) of the two models
+    stretch        (a,) factor on the spread of the replicates, for few people and skewed rates
+
+    Noise moves a gap away from equal treatment, and resampling moves it once more. Where groups do not differ the second
+    move is sqrt(2) - 1 of the first, which is therefore at most ``_BIAS`` times as large. A gap that closes keeps its
+    noise while the other does not show it, so the change looks too small. The interval reaches out by the bias of
+    each model in its direction. The corrected estimate takes it off both.
     """
+    (b, of_b), (c, of_c) = before, after
+    step = of_c - of_b
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
     mean = np.where(missing, 0, step).sum(axis=-1) / np.maximum(valid, 1)
     low, high = quantiles(step - mean[:, None], tails(level))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
-    shift = mean - delta
-    low, high = delta + low - np.maximum(shift, 0), delta + high - np.minimum(shift, 0)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high), valid
+    biases = [_BIAS * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y) for y, x in (before, after)]
+    down = np.maximum(biases[1], 0) + np.maximum(-biases[0], 0)
+    up = np.maximum(biases[0], 0) + np.maximum(-biases[1], 0)
+    low, high = c - b + stretch * low - down, c - b + stretch * high + up
+    corrected = _corrected(c, biases[1], fair) - _corrected(b, biases[0], fair)
+    return *(np.where(none, np.nan, x) for x in (low, high, corrected)), valid
+
+
+def _corrected(value, bias, fair: float) -> np.ndarray:
+    """A criterion without its bias, which does not take it beyond equal treatment."""
+    found = value - bias
+    return found if np.isnan(fair) else np.where(value >= fair, np.maximum(found, fair), np.minimum(found, fair))
 
 
 def _paired(baseline: Side, candidate: Side) -> bool:

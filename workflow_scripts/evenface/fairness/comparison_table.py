@@ -16,13 +16,13 @@ from evenface.fairness.multiplicity import benjamini_hochberg
 COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset", "split", "attribute", "grouping"]
 
 COMPARISON_COLUMNS = [
-    *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "baseline", "candidate", "delta", "ci_low", "ci_high",
+    *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "baseline", "candidate", "delta", "delta_corrected", "ci_low", "ci_high",
     "ci_level", "p_value", "p_method", "q_value", "worst_group_delta", "levelling_down", "n_seeds", "delta_std",
     "status",
 ]  # fmt: skip
 
 
-def _sides(evaluated, scored) -> dict[str, Side]:
+def _sides(evaluated, scored, stretch) -> dict[str, Side]:
     """Run -> its seeds; a run of one seed has that model's id, as in the summary."""
     runs: dict[str, list[str]] = {}
     for model_id in evaluated:
@@ -32,16 +32,26 @@ def _sides(evaluated, scored) -> dict[str, Side]:
             run if len(ids) > 1 else ids[0],
             tuple(ids),
             tuple(scored[m].cube for m in ids),
-            {name: tuple(evaluated[m][name].rates for m in ids) for name in evaluated[ids[0]]},
+            *(
+                {name: tuple(part(m, name) for m in ids) for name in evaluated[ids[0]]}
+                for part in (
+                    lambda m, name: evaluated[m][name].rates,
+                    lambda m, name: {metric: one.n_eff for metric, one in evaluated[m][name].support.items()},
+                    lambda m, name: stretch[m][name],
+                )
+            ),
         )
         for run, ids in runs.items()
     }
 
 
-def comparison_rows(evaluated, scored, test: TestSet, resampler: Resampler) -> pd.DataFrame:
-    """The rows of all runs but the baseline; columns :data:`COMPARISON_COLUMNS`. Empty without a baseline."""
+def comparison_rows(evaluated, scored, stretch, test: TestSet, resampler: Resampler) -> pd.DataFrame:
+    """The rows of all runs but the baseline; columns :data:`COMPARISON_COLUMNS`. Empty without a baseline.
+
+    stretch  model -> grouping -> :attr:`evenface.fairness.inference.Inference.stretch`
+    """
     settings = resampler.settings
-    sides = _sides(evaluated, scored)
+    sides = _sides(evaluated, scored, stretch)
     frames = [pd.DataFrame(columns=COMPARISON_COLUMNS)]
     if settings.baseline is not None:
         check_names("evaluation.baseline", [settings.baseline], sorted(sides))
@@ -86,6 +96,7 @@ def _change_rows(change: Change, result: Evaluated) -> list[pd.DataFrame]:
                     "group": spread(result.groups, shape, 1),
                     "metric_or_criterion": metric,
                     **{f: getattr(change, f)[metric].ravel() for f in ("baseline", "candidate", "delta")},
+                    "delta_corrected": np.nan,
                     "ci_low": change.low.get(metric, nothing).ravel(),
                     "ci_high": change.high.get(metric, nothing).ravel(),
                     "p_value": np.nan,
@@ -116,6 +127,7 @@ def _change_rows(change: Change, result: Evaluated) -> list[pd.DataFrame]:
                     "group": "",
                     "metric_or_criterion": name,
                     **{f: getattr(change, f)[name] for f in ("baseline", "candidate", "delta")},
+                    "delta_corrected": change.corrected.get(name, nothing),
                     "ci_low": change.low.get(name, nothing),
                     "ci_high": change.high.get(name, nothing),
                     "p_value": p,

@@ -148,6 +148,11 @@ def fair_value(name: str) -> float:
     return _FAIR_VALUES[name]
 
 
+def metrics_of(name: str) -> tuple[str, ...]:
+    """The metrics whose rates must be equal in all groups for the criterion to show no gap."""
+    return _METRICS[name]
+
+
 def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
     """Aggregation -> gap of one metric."""
     x, used, better = rates.x[metric], rates.used[metric], BETTER[metric]
@@ -234,10 +239,15 @@ def _either(rates, by_tpr, name, aggregation, gap, fair) -> Criterion:
     )  # fmt: skip
 
 
-def _fair_values() -> dict[str, float]:
+def _described() -> tuple[dict[str, float], dict[str, tuple[str, ...]]]:
     used = np.ones((1, 2), dtype=bool)
     rates = Rates.of(np.ones((1, 2, 6), dtype=np.int64), dict.fromkeys(METRICS, used), 0.5)
-    return {criterion.name: criterion.fair for criterion in criteria(rates, 0.5)}
+    fair, metrics = {}, {}
+    for criterion in criteria(rates, 0.5):
+        both = criterion.metric[0] == WEIGHTED_ERROR or criterion.name.startswith("equalized_odds")
+        fair[criterion.name] = criterion.fair
+        metrics[criterion.name] = ("tpr", "fpr") if both else (criterion.metric[0],)
+    return fair, metrics
 
 
-_FAIR_VALUES = _fair_values()
+_FAIR_VALUES, _METRICS = _described()

@@ -17,10 +17,10 @@ from scipy import sparse
 from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.correction import Correction
-from evenface.fairness.criteria import Rates, criteria
+from evenface.fairness.criteria import Rates, criteria, metrics_of
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
-from evenface.fairness.metrics import METRICS
+from evenface.fairness.metrics import METRICS, divide
 from evenface.fairness.observed import Observed
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import (
@@ -31,7 +31,6 @@ from evenface.fairness.tests_of_difference import (
     against_permutations,
     centred,
     wald,
-    wald_metrics,
 )
 from evenface.fairness.uncertainty import Replicates
 
@@ -60,6 +59,12 @@ class Inference:
     tests: dict[str, DifferenceTest] = field(default_factory=dict)
     p_method: str = ""
     corrected: dict[str, Interval] = field(default_factory=dict)
+
+    @property
+    def stretch(self) -> dict[str, np.ndarray]:
+        """Metric -> (A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
+        z, se = self.observed.z, self.observed.se
+        return {metric: divide(one.high - one.low, 2 * z * se[metric]) for metric, one in self.rates.items()}
 
 
 class Resampler:
@@ -243,7 +248,7 @@ def _set_wald(result: Inference, alpha: float) -> None:
     result.p_method = WALD
     for criterion in criteria(result.observed.rates, alpha):
         undefined = np.isnan(criterion.gap.value) | np.isnan(criterion.fair)
-        metrics = wald_metrics(criterion.name, criterion.metric[0])
+        metrics = metrics_of(criterion.name)
         if metrics not in known:
             known[metrics] = wald(result.observed, metrics)
         n = np.zeros(len(undefined), dtype=np.int64)

@@ -107,7 +107,8 @@ class Observed:
         """What limits of the metric's rates (A, G) need."""
         if metric not in self._spreads:
             u = self.linearised(metric)
-            second, third, fourth = (self._by_group(u**k).T for k in (2, 3, 4))
+            squared = u * u
+            second, third, fourth = (self._by_group(part).T for part in (squared, squared * u, squared * squared))
             carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
             self._spreads[metric] = Spread(self.se[metric], self.support[metric].n_eff, carriers, np.sign(third))
         return self._spreads[metric]

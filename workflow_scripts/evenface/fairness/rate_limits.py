@@ -24,7 +24,7 @@ from scipy.special import expit, logit, ndtr, stdtrit
 #: how much more alike the images of a person become towards 0 and 1
 EXPONENT = 2 / 3
 
-_STEPS = 12
+_STEPS = 9
 _LEAST = 1e-9
 
 
@@ -64,14 +64,14 @@ def limits(value: np.ndarray, spread: Spread, z: np.ndarray | float) -> tuple[np
     """
     z = np.broadcast_to(np.maximum(np.asarray(z, dtype=np.float64), _LEAST), value.shape)
     stretch = np.maximum(student(z, spread.n_eff - 1) / z, 1)
-    high = _upper(value, spread, z, stretch, spread.skew > 0)
-    low = 1 - _upper(1 - value, spread, z, stretch, spread.skew < 0)
+    both = np.stack([1 - value, value]), np.stack([spread.skew < 0, spread.skew > 0])  # one search for both ends
+    low, high = _upper(both[0], spread, z, stretch, both[1])
     none = np.isnan(value) | np.isnan(spread.se)
-    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+    return np.where(none, np.nan, 1 - low), np.where(none, np.nan, high)
 
 
 def _upper(p, spread: Spread, z, stretch, long_side) -> np.ndarray:
-    """The rate at which as few cases as seen have the probability of the tail beyond ``z``; by regula falsi."""
+    """The rate at which so few cases as seen have the probability of the tail beyond ``z``; by regula falsi."""
     p = np.clip(np.nan_to_num(p, nan=0.5), 0, 1)
     binomial = np.maximum(p * (1 - p), 1e-300)
     grown = 1 + long_side / np.maximum(spread.carriers, 1)
@@ -79,7 +79,7 @@ def _upper(p, spread: Spread, z, stretch, long_side) -> np.ndarray:
         # people who always or never succeed (rho = 1) where nobody differs: the least favourable case
         rho = np.where(spread.se > 0, np.minimum(spread.se**2 * grown * spread.n_eff / binomial, 1), 1)
     rest = (1 - rho) * binomial**EXPONENT
-    n_people = spread.n_eff / stretch**2
+    n_people = np.maximum(spread.n_eff, _LEAST) / stretch**2
 
     def deviation(t):
         q = expit(t)
@@ -88,8 +88,12 @@ def _upper(p, spread: Spread, z, stretch, long_side) -> np.ndarray:
         x = p * n
         return z - _paulson((x + 1) * (1 - q), np.maximum(n - x, 1e-9) * q, x + 1, np.maximum(n - x, 1e-9))
 
-    a, b = logit(np.clip(p, _LEAST, 1 - _LEAST)), np.full(p.shape, logit(1 - _LEAST))
-    fa, fb = deviation(a), deviation(b)
+    n = n_people / rho
+    ends = [logit(np.clip(_wilson(p, n, factor * z), _LEAST, 1 - _LEAST)) for factor in (0.6, 2)]
+    f = [deviation(end) for end in ends]
+    inner, outer = f[0] <= 0, f[1] >= 0  # the guesses do not enclose the limit
+    a, b = np.where(inner, logit(np.clip(p, _LEAST, 1 - _LEAST)), ends[0]), np.where(outer, -logit(_LEAST), ends[1])
+    fa, fb = np.where(inner, z, f[0]), np.where(outer, -z, f[1])
     for _ in range(_STEPS):
         with np.errstate(invalid="ignore", divide="ignore"):
             t = (a * fb - b * fa) / (fb - fa)
@@ -104,6 +108,11 @@ def _upper(p, spread: Spread, z, stretch, long_side) -> np.ndarray:
         fa = np.where(right, ft, fa * np.where(keep_a > 0, keep_a, 0.5))
         a, b = np.where(right, t, a), np.where(right, b, t)
     return np.where(p >= 1, 1.0, expit(t))
+
+
+def _wilson(p, n, z):
+    """Wilson's upper limit, near which the search begins."""
+    return (p + z**2 / (2 * n) + z * np.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)) / (1 + z**2 / n)
 
 
 def _paulson(e, f, a, b):

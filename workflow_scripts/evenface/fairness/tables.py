@@ -140,10 +140,12 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             "skipped_attributes": one.skipped,
         }
     resampler = Resampler({model_id: one.cube for model_id, one in scored.items()}, settings, threads)
+    stretch: dict[str, dict[str, dict]] = {}
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
         observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
         inferred = resampler.infer(model_id, one.cube, observed)
+        stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
         for name, result in by_grouping.items():
             key = key_of(model_id, test, result)
             tables["group_metrics"].append(group_rows(key, result, inferred[name], one, test, settings))
@@ -155,7 +157,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(coverage_rows(key, result))
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
-    tables["model_comparison"] = comparison_rows(evaluated, scored, test, resampler)
+    tables["model_comparison"] = comparison_rows(evaluated, scored, stretch, test, resampler)
     summary = summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values
+from evenface.fairness.criteria import Rates, fair_value, gap_values
 from evenface.fairness.observed import Observed
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
@@ -111,8 +111,3 @@ def _wald(observed: Observed, metrics, covariance, used, attribute: int) -> floa
         return np.nan
     statistic = r @ np.linalg.solve(v, r)
     return float(f_distribution.sf(statistic * (freedom - q + 1) / (q * freedom), q, freedom - q + 1))
-
-
-def wald_metrics(criterion: str, metric: str) -> tuple[str, ...]:
-    """The metrics that must be equal for a criterion to show no gap."""
-    return ("tpr", "fpr") if metric == WEIGHTED_ERROR or criterion.startswith("equalized_odds") else (metric,)

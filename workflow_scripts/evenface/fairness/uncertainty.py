@@ -36,6 +36,7 @@ class Replicates:
         self.level = observed.level
         self.n_boot = rates.x["accuracy"].shape[1]
         self._max_t: dict[tuple[str, bool], np.ndarray] = {}
+        self._limits: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
     # rates of groups
 
@@ -44,7 +45,7 @@ class Replicates:
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         n_valid = self.n_boot - np.isnan(self._by_group(metric)).sum(axis=-1).T
-        low, high = self.observed.limits(metric, self.observed.z, self.block)
+        low, high = self._limits_at(metric, np.full(len(n_valid), self.observed.z))
         return Interval.of(low, high, n_valid, BINOMIAL, self.n_boot)
 
     def _by_group(self, metric: str) -> np.ndarray:
@@ -95,10 +96,21 @@ class Replicates:
             boundary |= (self.observed.at_boundary(metric) & self.observed.rates.used[metric])[self.block].any(axis=-1)
         return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
 
+    def _limits_at(self, metric: str, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(a, G) limits of the rates at the normal quantile ``q`` (a,)."""
+        key = metric, q.tobytes()
+        if key not in self._limits:
+            if metric in COMPLEMENT:
+                low, high = self._limits_at(COMPLEMENT[metric], q)
+                self._limits[key] = 1 - high, 1 - low
+            else:
+                self._limits[key] = self.observed.limits(metric, q[:, None], self.block)
+        return self._limits[key]
+
     def _reaches(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(a, G) rates or their logarithms, and how far their limits at the normal quantile ``q`` (a,) are below and above."""
         x = self.observed.rates.x[metric][self.block]
-        low, high = self.observed.limits(metric, q[:, None], self.block)
+        low, high = self._limits_at(metric, q)
         if logs:
             x, low, high = (np.log(np.maximum(part, _TINY)) for part in (x, low, high))
         return x, np.maximum(x - low, 0), np.maximum(high - x, 0)
@@ -193,7 +205,7 @@ class Replicates:
         low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
         for metric, used, value, scale in parts:
             if kind == "rate":
-                a, b = (end.T for end in self.observed.limits(metric, q[:, None], self.block))
+                a, b = (end.T for end in self._limits_at(metric, q))
             else:
                 reach = student(q, self.observed.support[metric].n_eff[self.block].T - 1) * scale
                 a, b = value - reach, value + reach
