@@ -28,8 +28,10 @@ from evenface.fairness.tests_of_difference import (
     PERMUTATION,
     WALD,
     DifferenceTest,
+    Studentised,
     against_permutations,
     centred,
+    null_means,
     wald,
 )
 from evenface.fairness.uncertainty import Replicates
@@ -162,13 +164,19 @@ class Resampler:
                 known = counts[:, :, : grouping.n_known]
                 result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
-            permuted = replicate_rates(test.counts(observed, block), observed.rates, block, alpha)
-            own = _rows(observed.rates, block)
-            result.tests = against_permutations(own, permuted, alpha, exact=test.exact)
+            counts = test.sums(observed.person[:, block], observed.n_groups)
+            own, permuted = _rows(observed.rates, block), replicate_rates(counts, observed.rates, block, alpha)
+            means = null_means(own, permuted, alpha)
+            statistic = Studentised(observed, block)
+            drawn = statistic.largest(permuted.x, counts, test.sums(statistic.columns, observed.n_groups))
+            once = {metric: x[:, None] for metric, x in own.x.items()}
+            seen = statistic.largest(once, *observed.as_one_assignment(statistic.columns, block))
+            seen = {metric: values[:, 0] for metric, values in seen.items()}
+            result.tests = against_permutations(means, seen, drawn, exact=test.exact)
             result.p_method = EXACT if test.exact else PERMUTATION
         elif self.settings.n_perm and replicates is not None:
             null = centred(replicates, observed.rates, block, alpha)
-            result.tests = against_permutations(_rows(observed.rates, block), null, alpha)
+            result.tests = null_means(_rows(observed.rates, block), null, alpha)
             result.p_method = WALD
         return result
 
@@ -209,8 +217,9 @@ class _PermutationTest:
     members: sparse.csr_array
     exact: bool
 
-    def counts(self, observed: Observed, block: slice) -> np.ndarray:
-        return resampling.permuted_counts(self.members, observed.person[:, block], observed.n_groups)
+    def sums(self, values: np.ndarray, n_groups: int) -> np.ndarray:
+        """Sums (a, P, groups, k) over the groups' people of values (people, a, k), in every permutation."""
+        return resampling.permuted_sums(self.members, values, n_groups)
 
 
 class _Bootstrap:

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts
-from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, divide, linear
+from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, linear
 from evenface.fairness.rate_limits import Spread, limits
 
 _NO_SPREAD = 1e-12
@@ -47,7 +47,6 @@ class Observed:
         self._linearised: dict[str, np.ndarray] = {}
         self._covariances: dict[tuple[str, str], np.ndarray] = {}
         self._spreads: dict[str, Spread] = {}
-        self._people: dict[bytes, int] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
 
@@ -56,12 +55,15 @@ class Observed:
         """Whether some identity has images in several groups."""
         return len(np.unique(self.identity)) < len(self.identity)
 
-    def n_people(self, groups: np.ndarray) -> int:
-        """Identities with an image in any of the groups (mask (G,))."""
-        key = groups.tobytes()
-        if key not in self._people:
-            self._people[key] = len(np.unique(self.identity[groups[self.group]]))
-        return self._people[key]
+    def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
+        """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""
+        people, row = np.unique(self.identity, return_inverse=True)
+        found = []
+        for denominator in denominators(metric):
+            d = np.zeros((len(people), self.n_attributes))
+            np.add.at(d, row, linear(self.person, denominator) * groups.T[self.group])
+            found.append(divide(d.sum(axis=0) ** 2, (d * d).sum(axis=0)))
+        return np.minimum.reduce(found)
 
     def linearised(self, metric: str) -> np.ndarray:
         """u (identity-group pairs, A): the effect on its group's rate of leaving an identity out.
@@ -120,6 +122,12 @@ class Observed:
             return limits(x, spread, z)
         low, high = limits((x + 1) / 2, replace(spread, se=spread.se / 2), z)  # a signed share, in [-1, 1]
         return 2 * low - 1, 2 * high - 1
+
+    def as_one_assignment(self, columns: np.ndarray, block: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and sums of columns (people, a, k) by group as of a single permutation: (a, 1, G, 6) and (a, 1, G, k)."""
+        parts = self.person[:, block], columns
+        flat = [self._by_group(part.reshape(len(part), -1)).reshape(self.n_groups, *part.shape[1:]) for part in parts]
+        return tuple(part.transpose(1, 0, 2)[:, None] for part in flat)
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""

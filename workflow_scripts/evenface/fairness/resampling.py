@@ -161,13 +161,14 @@ def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.
     return sparse.csr_array(parts, shape=(n * n_groups, people))
 
 
-def permuted_counts(members: sparse.csr_array, counts: np.ndarray, n_groups: int) -> np.ndarray:
-    """Counts of the groups after permutations of identities: view (attributes, permutations, groups, 6).
+def permuted_sums(members: sparse.csr_array, values: np.ndarray, n_groups: int) -> np.ndarray:
+    """Sums over the groups after permutations of identities: view (attributes, permutations, groups, k).
 
-    members  from :func:`membership`; counts (identities, attributes, 6)
+    members  from :func:`membership`; values (identities, attributes, k), counts or float64
     """
-    dtype = exact_type(counts.sum(axis=(0, -1)).max(initial=0))
-    people, n_attributes, n_outcomes = counts.shape
-    flat = np.ascontiguousarray(counts.reshape(people, -1), dtype=dtype)
-    total = np.asarray(members @ flat).reshape(-1, n_groups, n_attributes, n_outcomes)
+    people, n_attributes, k = values.shape
+    whole = np.issubdtype(values.dtype, np.integer)
+    dtype = exact_type(values.sum(axis=(0, -1)).max(initial=0)) if whole else np.float64
+    flat = np.ascontiguousarray(values.reshape(people, -1), dtype=dtype)
+    total = np.asarray(members @ flat).reshape(-1, n_groups, n_attributes, k)
     return np.ascontiguousarray(total.transpose(1, 3, 2, 0)).transpose(2, 3, 0, 1)

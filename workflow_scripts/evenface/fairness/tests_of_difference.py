@@ -1,23 +1,28 @@
 """Tests whether groups differ at all.
 
-If every identity belongs to one group, the test permutes whole identities between groups. If levels vary between
+If every identity belongs to one group, the test permutes whole identities between groups and compares studentised
+differences. If levels vary between
 the images of a person (predicted age), this would split people; a Wald test on the jackknife covariance is used
 instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from evenface.fairness.criteria import Rates, fair_value, gap_values
+from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of
+from evenface.fairness.metrics import COMPLEMENT, RATIOS, divide, linear
 from evenface.fairness.observed import Observed
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
 
 TOLERANCE = 1e-12
+
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -38,29 +43,121 @@ def distance(value: np.ndarray, fair: float) -> np.ndarray:
     return value if np.isnan(fair) else np.abs(value - fair)
 
 
-def against_permutations(
-    observed: Rates, permuted: Rates, alpha: float, *, exact: bool = False
-) -> dict[str, DifferenceTest]:
-    """Criterion -> test from the rates (a, P, groups) of permuted identities.
-
-    p = (1 + permutations at least as far from equal treatment) / (P + 1). When ``permuted`` lists every
-    assignment, the observed one is among them, and p is the share itself.
-    """
+def null_means(observed: Rates, permuted: Rates, alpha: float) -> dict[str, DifferenceTest]:
+    """Criterion -> mean of the rates (a, P, groups) of permuted identities; p is still undefined."""
     found = {}
     values = dict(gap_values(observed, alpha))
     for name, gap in gap_values(permuted, alpha):
-        fair, value = fair_value(name), values[name].value
         defined = ~np.isnan(gap.value)
         n = defined.sum(axis=-1)
-        null_mean = np.where(n > 0, np.where(defined, gap.value, 0).sum(axis=-1) / np.maximum(n, 1), np.nan)
-        with np.errstate(invalid="ignore"):
-            beyond = distance(gap.value, fair) >= distance(value, fair)[:, None] - TOLERANCE
-        extra = 0 if exact else 1
-        p = (extra + (beyond & defined).sum(axis=-1)) / np.maximum(n + extra, 1)
-        undefined = np.isnan(value) | (n == 0)
-        p = np.where(undefined | np.isnan(fair), np.nan, p)
-        found[name] = DifferenceTest(np.where(undefined, np.nan, null_mean), p, n)
+        mean = np.where(defined, gap.value, 0).sum(axis=-1) / np.maximum(n, 1)
+        undefined = np.isnan(values[name].value) | (n == 0)
+        found[name] = DifferenceTest(np.where(undefined, np.nan, mean), np.full(len(n), np.nan), n)
     return found
+
+
+def against_permutations(
+    tests: dict[str, DifferenceTest], observed: dict[str, np.ndarray], permuted: dict[str, np.ndarray], *, exact=False
+) -> dict[str, DifferenceTest]:
+    """The tests with their p values.
+
+    observed, permuted  metric -> the statistic of :class:`Studentised`, (a,) and (a, P)
+
+    p = (1 + permutations with a statistic at least as large) / (P + 1). When every assignment is listed, the observed one
+    is among them, and p is the share itself. All criteria of the same metrics test the same thing, whether the groups'
+    rates differ at all, and so have the same p.
+    """
+    found, known = {}, {}
+    for name, test in tests.items():
+        metrics = metrics_of(name)
+        if metrics not in known:
+            seen = np.maximum.reduce([observed[m] for m in metrics])
+            drawn = np.maximum.reduce([permuted[m] for m in metrics])
+            defined = ~np.isnan(drawn)
+            with np.errstate(invalid="ignore"):
+                beyond = defined & (drawn >= seen[:, None] * (1 - TOLERANCE) - TOLERANCE)
+            extra = 0 if exact else 1
+            n = defined.sum(axis=-1)
+            known[metrics] = np.where(
+                np.isnan(seen) | (n == 0), np.nan, (extra + beyond.sum(axis=-1)) / np.maximum(n + extra, 1)
+            )
+        undefined = np.isnan(test.null_mean) | np.isnan(fair_value(name))
+        found[name] = replace(test, p=np.where(undefined, np.nan, known[metrics]))
+    return found
+
+
+class Studentised:
+    """The statistic of the permutation test: the largest difference of two groups' rates over its standard error.
+
+    A plain difference would take a few erratic people for a bad group, because after permutation their spread belongs to
+    everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those under equal rates: of
+    deviations from one common rate, the mean weighted by precision. They grow as Student's t does for few people.
+
+    observed  the model in its grouping; ``block`` the attributes that are computed
+    """
+
+    def __init__(self, observed: Observed, block: slice):
+        self._observed, self._block = observed, block
+        person = observed.person[:, block]
+        self._columns: dict[str, np.ndarray] = {}
+        self._centre: dict[str, np.ndarray] = {}
+        for metric, ratio in RATIOS.items():
+            if metric in COMPLEMENT:
+                continue
+            a, d = linear(person, ratio.numerator), linear(person, ratio.denominator)
+            self._centre[metric] = a.sum(axis=0) / np.maximum(d.sum(axis=0), 1)
+            self._columns[metric] = (a - self._centre[metric] * d) ** 2
+            self._columns.setdefault(ratio.denominator, (d * d).astype(np.float64))
+
+    @property
+    def columns(self) -> np.ndarray:
+        """(people, a, columns) float64, whose sums over groups :meth:`largest` takes."""
+        return np.stack(list(self._columns.values()), axis=-1)
+
+    def largest(self, rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray) -> dict[str, np.ndarray]:
+        """Metric -> (a, P) largest statistic; NaN where a used group has no images.
+
+        rates   metric -> (a, P, groups) rates of the groups in P assignments
+        counts  (a, P, groups, 6) their counts; sums (a, P, groups, columns) those of :attr:`columns`
+        """
+        sums = dict(zip(self._columns, np.moveaxis(sums, -1, 0), strict=True))
+        parts, per_total = {}, {}
+        for metric in self._centre:
+            denominator = RATIOS[metric].denominator
+            if denominator not in per_total:
+                per_total[denominator] = divide(1, linear(counts, denominator)) ** 2
+            inverse = sums[denominator] * per_total[denominator]  # 1 / n_eff
+            x = rates[metric] - self._centre[metric][:, None, None]
+            spread = sums[metric] * per_total[denominator] - x**2 * inverse
+            parts[metric] = x, np.maximum(spread, _LEAST), inverse
+        (x, s, i), (y, t, j) = parts["tpr"], parts["fpr"]
+        parts["balanced_accuracy"] = (x - y) / 2, (s + t) / 4, np.maximum(i, j)
+        found = {metric: self._largest(metric, *part) for metric, part in parts.items()}
+        return found | {metric: found[other] for metric, other in COMPLEMENT.items()}
+
+    def _largest(self, metric: str, x, spread, inverse) -> np.ndarray:
+        """(a, P) from deviations x, own variances and 1 / n_eff, each (a, P, groups)."""
+        used = self._observed.rates.used[metric][self._block].T[..., None]
+        x, spread, inverse = (np.moveaxis(part, -1, 0) for part in (x, spread, inverse))  # (groups, a, P)
+        if not used.all():  # an infinite variance keeps a group out of every pair
+            x, spread = np.where(used, x, 0), np.where(used, spread, np.inf)
+        weight = 1 / spread
+        centre = (weight * x).sum(axis=0) / np.maximum(weight.sum(axis=0), _LEAST)
+        per_freedom = 1 / np.maximum(1 / inverse - 1, 0.5)
+        # the first terms of the quantiles of Student's t over the normal one, at 1.96
+        student = 1 + per_freedom * (1.21 + 1.44 * per_freedom)
+        variance = (spread + (x - centre) ** 2 * inverse) * student**2
+        largest = np.zeros(x.shape[1:])
+        difference, both = np.empty_like(largest), np.empty_like(largest)
+        for g, h in zip(*self._observed.pairs, strict=True):
+            np.subtract(x[g], x[h], out=difference)
+            np.multiply(difference, difference, out=difference)
+            np.add(variance[g], variance[h], out=both)
+            np.divide(difference, both, out=difference)
+            np.maximum(largest, difference, out=largest)
+        largest = np.sqrt(largest)
+        largest[used[..., 0].sum(axis=0) < 2] = np.nan
+        return largest
 
 
 def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> Rates:
@@ -77,7 +174,7 @@ def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
     """p (A,) of equal rates in all used groups, for one metric or several at once.
 
     W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V and contrasts C against the last group;
-    with q contrasts, v = I - k degrees of freedom, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
+    with q contrasts, v = n_eff - k degrees of freedom for k groups, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
     """
     covariance = {
         (a, b): observed.covariance(a, None if a == b else b)
@@ -85,10 +182,11 @@ def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
         for b in metrics[i:]
     }  # fmt: skip
     used = np.logical_and.reduce([observed.rates.used[m] for m in metrics])
-    return np.array([_wald(observed, metrics, covariance, used, a) for a in range(observed.n_attributes)])
+    n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
+    return np.array([_wald(observed, metrics, covariance, used, n_eff, a) for a in range(observed.n_attributes)])
 
 
-def _wald(observed: Observed, metrics, covariance, used, attribute: int) -> float:
+def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) -> float:
     groups = np.flatnonzero(used[attribute])
     k = len(groups)
     if k < 2:
@@ -105,8 +203,7 @@ def _wald(observed: Observed, metrics, covariance, used, attribute: int) -> floa
         for a in metrics
     ]  # fmt: skip
     v = np.block(blocks)
-    people = observed.n_people(used[attribute])
-    q, freedom = len(r), people - k
+    q, freedom = len(r), n_eff[attribute] - k
     if freedom - q + 1 < 1 or np.linalg.matrix_rank(v, hermitian=True) < q:
         return np.nan
     statistic = r @ np.linalg.solve(v, r)
