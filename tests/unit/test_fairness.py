@@ -531,8 +531,8 @@ def test_unknown_summary_criterion():
 
 
 def two_runs():
-    (a, b), labels, groups = random_tables(11, seeds=2)
-    return {"real-1": a, "real-2": b, "real+synthetic-1": b}, labels, groups
+    (a, b, c), labels, groups = random_tables(11, seeds=3)
+    return {"real-1": a, "real-2": b, "real+synthetic-1": b, "real+synthetic-2": c}, labels, groups
 
 
 def test_summary_one_row_is_one_statement():
@@ -545,15 +545,23 @@ def test_summary_one_row_is_one_statement():
     assert set(summary["criterion"]) == set(settings.summary)
     rows = summary.query("attribute == 'Bangs' and grouping == 'age' and criterion == 'accuracy_gap'")
     by_id = rows.set_index("model_id")
-    assert set(by_id.index) == {"real", "real-1", "real-2", "real+synthetic-1"}
+    runs = {"real", "real+synthetic"}
+    assert set(by_id.index) == runs | {f"{run}-{seed}" for run in runs for seed in (1, 2)}
     seeds = by_id.loc[["real-1", "real-2"], "value"]
-    assert by_id.loc["real", "value"] == pytest.approx(seeds.mean())
-    assert by_id.loc["real", "value_std"] == pytest.approx(seeds.std())
-    assert by_id.loc["real", "aggregation"] == "mean over seeds"
-    change = by_id.loc["real+synthetic-1", "value"] - by_id.loc["real", "value"]
-    assert by_id.loc["real+synthetic-1", "change"] == pytest.approx(change)
+    assert by_id.loc["real", "seed_mean"] == pytest.approx(seeds.mean())
+    assert by_id.loc["real", "seed_std"] == pytest.approx(seeds.std())
+    assert by_id.loc["real", "aggregation"] == "over seeds"
+    of_seeds = tables["group_metrics"].query(
+        "run_id == 'real' and attribute == 'Bangs' and grouping == 'age' and metric == 'accuracy'"
+    )
+    averaged = of_seeds.groupby("group")["value"].mean()
+    assert by_id.loc["real", "value"] == pytest.approx(np.ptp(averaged))
+    assert by_id.loc["real", "value"] <= by_id.loc["real", "seed_mean"] + 1e-12
+    assert by_id.loc["real", "n_images"] == by_id.loc["real-1", "n_images"]
+    change = by_id.loc["real+synthetic", "value"] - by_id.loc["real", "value"]
+    assert by_id.loc["real+synthetic", "change"] == pytest.approx(change)
     assert np.isnan(by_id.loc["real-1", "change"])
-    assert set(headline(rows)["model_id"]) == {"real", "real+synthetic-1"}
+    assert set(headline(rows)["model_id"]) == runs
     one = by_id.loc["real-1"]
     rates = tables["group_metrics"].query(
         "model_id == 'real-1' and attribute == 'Bangs' and grouping == 'age' and metric == 'accuracy'"
@@ -607,12 +615,12 @@ def test_files_are_the_same_bytes_twice(tmp_path):
 def test_thresholds_belong_to_the_model(tmp_path):
     models, labels, groups = two_runs()
     paths = {}
-    for threshold, (model_id, frame) in zip((0.2, 0.8, 0.8), models.items(), strict=True):
+    for threshold, (model_id, frame) in zip((0.2, 0.8, 0.8, 0.8), models.items(), strict=True):
         own = {"Smiling": threshold, "Bangs": 0.5}
         paths |= write_predictions(tmp_path, {model_id: frame}, labels, groups, thresholds=own)
     tables = evaluate_predictions(paths, LOOSE, {})
     seen = tables["group_metrics"].query("attribute == 'Smiling'").groupby("model_id")["threshold"].unique()
-    assert seen.map(list).to_dict() == {"real-1": [0.2], "real-2": [0.8], "real+synthetic-1": [0.8]}
+    assert seen.map(list).to_dict() == {"real-1": [0.2]} | {m: [0.8] for m in list(models)[1:]}
     mean = tables["fairness"].query("model_id == 'real' and attribute == 'Smiling'")
     assert mean["threshold"].isna().all()
     rates = tables["group_metrics"].query(

@@ -1,47 +1,33 @@
 """Compares two runs on the same test set: what changed, and whether chance in the choice of people explains it.
 
-The same draws of identities weight both runs, so that common variation cancels. A run of several seeds is the
-mean of rates and gaps over its seeds. Seeds are repetitions of a training, never identities; their spread is
-reported beside the interval.
+The same draws of identities weight both runs, so that common variation cancels. Two runs of one seed each are two
+networks, and a change between them is one between these networks. With several seeds it is one between methods: the
+variance from the choice of seeds, s^2 / S of the S paired changes, is added to that from the choice of people.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import ndtri, stdtr
 
+from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, Rates, criteria, fair_value, gap_values, metrics_of
-from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
 from evenface.fairness.quantiles import quantiles, spread, tails
 from evenface.fairness.rate_limits import student
+from evenface.fairness.runs import Run, same_images
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
 
-SWAP = "paired_swap"
+SWAP, SEEDS = "paired_swap", "t_people_and_seeds"
 
 #: the bias of a gap between equal groups over its bootstrap bias: resampling adds the same variance once more
 _BIAS = 1 / (np.sqrt(2) - 1)
-
-
-@dataclass(frozen=True)
-class Side:
-    """The models of one run, by seed: their cubes, and by grouping their rates and how sure these are.
-
-    n_eff    grouping -> by seed, metric -> (A, G) effective identities
-    stretch  grouping -> by seed, metric -> (A, G) how much wider a rate's interval is than that of a normal distribution
-    """
-
-    name: str
-    models: tuple[str, ...]
-    cubes: tuple[Cube, ...]
-    rates: Mapping[str, tuple[Rates, ...]]
-    n_eff: Mapping[str, tuple[Mapping[str, np.ndarray], ...]]
-    stretch: Mapping[str, tuple[Mapping[str, np.ndarray], ...]]
 
 
 @dataclass
@@ -51,110 +37,123 @@ class Change:
     baseline, candidate, delta  metric -> (A, G), and criterion -> (A,), of the estimates
     low, high                   likewise, NaN without an interval
     corrected                   criterion -> (A,) delta without the bias of both gaps, NaN without replicates
+    people, training            likewise as delta, the variance from the choice of people, and from that of seeds (NaN for one)
+    freedom                     likewise, degrees of freedom of both together
     p                           criterion -> (A,), NaN without a test
-    delta_std                   criterion -> (A,) spread over pairs of seeds, NaN for one seed
+    seed_mean, seed_std         criterion -> (A,) mean and standard deviation of the seeds' own changes, NaN for one seed
     used                        metric -> (A, G) groups that are used in every model
-    status                      criterion -> (A,) why a gap of some model is undefined, or empty
+    status                      criterion -> (A,) why a gap is undefined, or empty
     worst, levelling_down       criterion -> (A,) change of the worst group's rate; smaller gap, worse worst group
     """
 
     baseline: dict[str, np.ndarray]
     candidate: dict[str, np.ndarray]
     delta: dict[str, np.ndarray]
-    low: dict[str, np.ndarray]
-    high: dict[str, np.ndarray]
-    corrected: dict[str, np.ndarray]
-    valid: dict[str, np.ndarray]
-    p: dict[str, np.ndarray]
-    delta_std: dict[str, np.ndarray]
+    seed_mean: dict[str, np.ndarray]
+    seed_std: dict[str, np.ndarray]
+    training: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
     status: dict[str, np.ndarray]
     worst: dict[str, np.ndarray]
     levelling_down: dict[str, np.ndarray | None]
+    low: dict[str, np.ndarray] = field(default_factory=dict)
+    high: dict[str, np.ndarray] = field(default_factory=dict)
+    corrected: dict[str, np.ndarray] = field(default_factory=dict)
+    people: dict[str, np.ndarray] = field(default_factory=dict)
+    freedom: dict[str, np.ndarray] = field(default_factory=dict)
+    valid: dict[str, np.ndarray] = field(default_factory=dict)
+    p: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Values:
-    """Means over seeds: x metric -> (..., G), gaps criterion -> (...)."""
+#: the parts of a change that are computed block by block
+_BLOCKWISE = ("low", "high", "corrected", "people", "freedom", "valid", "p")
 
-    x: dict[str, np.ndarray]
-    gaps: dict[str, np.ndarray]
 
-    @classmethod
-    def mean(cls, several: Sequence[Rates], alpha: float) -> _Values:
-        gaps = [{name: gap.value for name, gap in gap_values(rates, alpha)} for rates in several]
-        return cls(
-            {m: _mean([rates.x[m] for rates in several]) for m in METRICS},
-            {name: _mean([values[name] for values in gaps]) for name in gaps[0]},
+def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resampler: Resampler) -> dict[str, Change]:
+    """Changes by grouping of two runs with the same seeds.
+
+    stretch  run's id -> grouping -> metric -> (A, G), :attr:`evenface.fairness.inference.Inference.stretch`
+
+    Raises UserError when the runs have different seeds or attributes.
+    """
+    _check_seeds(baseline, candidate)
+    if baseline.cube.attributes != candidate.cube.attributes:
+        raise UserError(
+            f"runs {baseline.id!r} and {candidate.id!r} were scored on different attributes; predict them again"
         )
-
-
-def _mean(arrays: list[np.ndarray]) -> np.ndarray:
-    return arrays[0] if len(arrays) == 1 else sum(arrays[1:], arrays[0]) / len(arrays)
-
-
-def compare(
-    baseline: Side, candidate: Side, groupings: Sequence[tuple[Grouping, int]], resampler: Resampler
-) -> dict[str, Change]:
-    """Changes by grouping; ``groupings`` have the number of their used groups."""
-    alpha = resampler.settings.alpha
-    n_attributes = len(baseline.cubes[0].attributes)
-    found = {grouping.name: _observed_change(baseline, candidate, grouping.name, alpha) for grouping, _ in groupings}
+    settings = resampler.settings
+    swapped = settings.n_perm and len(baseline.models) == 1 and same_images(baseline.cube, candidate.cube)
+    groupings = [(one.grouping, one.n_groups) for one in baseline.evaluated.values()]
+    found = {
+        grouping.name: _observed_change(baseline, candidate, grouping.name, settings.alpha) for grouping, _ in groupings
+    }
+    n_attributes = len(baseline.cube.attributes)
     if not (n_attributes and len(resampler.identities)):
         return found
-    swapped = resampler.settings.n_perm > 0 and _paired(baseline, candidate)
 
     def work(block: slice) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-        parts = {
-            grouping.name: {"low": {}, "high": {}, "corrected": {}, "valid": {}, "p": {}} for grouping, _ in groupings
-        }
-        if resampler.settings.n_boot:
-            _intervals(parts, found, baseline, candidate, groupings, resampler, block)
+        parts = {grouping.name: {name: {} for name in _BLOCKWISE} for grouping, _ in groupings}
+        if settings.n_boot:
+            _intervals(parts, found, baseline, candidate, groupings, stretch, resampler, block)
         if swapped:
             _swap_tests(parts, found, baseline, candidate, groupings, resampler, block)
         return parts
 
     for part in resampler.map_blocks(work, n_attributes):
         for name, fields in part.items():
-            for field, values in fields.items():
-                for key, value in values.items():
-                    getattr(found[name], field).setdefault(key, []).append(value)
+            for key, values in fields.items():
+                for criterion, value in values.items():
+                    getattr(found[name], key).setdefault(criterion, []).append(value)
     for change in found.values():
-        for field in ("low", "high", "corrected", "valid", "p"):
-            values = getattr(change, field)
-            for key in values:
-                values[key] = np.concatenate(values[key])
+        for key in _BLOCKWISE:
+            values = getattr(change, key)
+            for criterion in values:
+                values[criterion] = np.concatenate(values[criterion])
     return found
 
 
-def _observed_change(baseline: Side, candidate: Side, grouping: str, alpha: float) -> Change:
-    base, cand = baseline.rates[grouping], candidate.rates[grouping]
-    a, b = _Values.mean(base, alpha), _Values.mean(cand, alpha)
-    before, after = a.x | a.gaps, b.x | b.gaps
-    used = {m: np.logical_and.reduce([r.used[m] for r in (*base, *cand)]) for m in base[0].used}
+def _check_seeds(baseline: Run, candidate: Run) -> None:
+    if len(baseline.models) == len(candidate.models) == 1 or baseline.numbers == candidate.numbers:
+        return
+    lists = [", ".join("none" if n is None else str(n) for n in run.numbers) for run in (baseline, candidate)]
+    raise UserError(
+        f"run {candidate.id!r} has the seeds {lists[1]}, and the baseline {baseline.id!r} has {lists[0]}; changes are paired by "
+        "seed, so train both with the same training.seeds, or leave the other predictions out"
+    )
+
+
+def _observed_change(baseline: Run, candidate: Run, grouping: str, alpha: float) -> Change:
+    base, cand = baseline.evaluated[grouping].rates, candidate.evaluated[grouping].rates
+    before, after = _values(base, alpha), _values(cand, alpha)
+    used = {m: base.used[m] & cand.used[m] for m in base.used}
     worst, levelling = {}, {}
-    mean_base, mean_cand = Rates.mean(list(base)), Rates.mean(list(cand))
-    pairs = zip(criteria(mean_base, alpha), criteria(mean_cand, alpha), strict=True)
-    for old, new in pairs:
-        worst[old.name], worse = _worst_change(old, mean_base, mean_cand, used)
+    for old, new in zip(criteria(base, alpha), criteria(cand, alpha), strict=True):
+        worst[old.name], worse = _worst_change(old, base, cand, used)
         closer = distance(after[old.name], old.fair) < distance(before[old.name], old.fair) - TOLERANCE
         levelling[old.name] = None if np.isnan(new.fair) or worse is None else closer & worse
     seeds = [
-        {name: y.value - x.value for (name, x), (_, y) in zip(gap_values(p, alpha), gap_values(q, alpha), strict=True)}
-        for p, q in zip(base, cand, strict=False)
+        {key: value - old[key] for key, value in _values(new.rates, alpha).items()}
+        for new, old in zip(candidate.seeds[grouping], baseline.seeds[grouping], strict=True)
+        for old in (_values(old.rates, alpha),)
     ]
-    several = len(base) == len(cand) > 1
-    delta_std = {
-        name: np.std([s[name] for s in seeds], axis=0, ddof=1) if several else np.full(a.gaps[name].shape, np.nan)
-        for name in a.gaps
-    }
     delta = {key: after[key] - before[key] for key in before}
+    several = len(seeds) > 1
+    nothing = {key: np.full(value.shape, np.nan) for key, value in delta.items()}
+    std = {key: np.std([s[key] for s in seeds], axis=0, ddof=1) for key in delta} if several else nothing
     status: dict[str, np.ndarray] = {}
-    for rates in (*base, *cand):
+    for rates in (base, cand):
         for name, gap in gap_values(rates, alpha):
             known = status.setdefault(name, gap.status)
             status[name] = np.where(known == "", gap.status, known)
-    return Change(before, after, delta, {}, {}, {}, {}, {}, delta_std, used, status, worst, levelling)
+    return Change(
+        before, after, delta, {key: np.mean([s[key] for s in seeds], axis=0) for key in delta} if several else nothing, std,
+        {key: value**2 / len(seeds) for key, value in std.items()}, used, status, worst, levelling,
+    )  # fmt: skip
+
+
+def _values(rates: Rates, alpha: float) -> dict[str, np.ndarray]:
+    """Metric -> (..., G) rates, and criterion -> (...) gaps."""
+    return {m: rates.x[m] for m in METRICS} | {name: gap.value for name, gap in gap_values(rates, alpha)}
 
 
 def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:
@@ -176,43 +175,55 @@ def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple
         return (-change if better == "high" else change), change > TOLERANCE
 
 
-def _cells(resampler: Resampler, side: Side, block: slice) -> list[np.ndarray]:
-    return [resampler.bootstrap(model, cube).cells(block) for model, cube in zip(side.models, side.cubes, strict=True)]
-
-
-def _intervals(parts, found, baseline, candidate, groupings, resampler, block) -> None:
+def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, resampler, block) -> None:
     """Intervals of changes: simultaneous over groups for rates, corrected for their bias for gaps."""
     alpha, level = resampler.settings.alpha, resampler.settings.ci_level
     sides = baseline, candidate
-    cells = [_cells(resampler, side, block) for side in sides]
+    cells = [resampler.bootstrap(side.id, side.cube).cells(block) for side in sides]
     for grouping, n_groups in groupings:
-        values = []
-        for side, of_seeds in zip(sides, cells, strict=True):
-            rates = [
-                replicate_rates(resampling.sum_cells(one, grouping, n_groups), own, block, alpha)
-                for one, own in zip(of_seeds, side.rates[grouping.name], strict=True)
-            ]
-            values.append(_Values.mean(rates, alpha))
-        change, part = found[grouping.name], parts[grouping.name]
-        for metric in METRICS:
-            step = (values[1].x[metric] - values[0].x[metric]).transpose(2, 0, 1)
-            delta, used = change.delta[metric][block].T, change.used[metric][block].T
-            n_eff = np.minimum.reduce([seed[metric][block] for side in sides for seed in side.n_eff[grouping.name]]).T
-            low, high, valid = _group_intervals(step, delta, used, n_eff, level)
-            part["low"][metric], part["high"][metric], part["valid"][metric] = low.T, high.T, valid
-        for name in values[0].gaps:
-            estimates = change.baseline[name][block], change.candidate[name][block]
-            ends = [(estimate, of.gaps[name]) for estimate, of in zip(estimates, values, strict=True)]
-            stretch = _stretch(sides, grouping.name, metrics_of(name), change.used, block)
-            low, high, corrected, valid = _gap_interval(*ends, stretch, fair_value(name), level)
-            part["low"][name], part["high"][name], part["valid"][name] = low, high, valid
-            part["corrected"][name] = corrected
+        change, part, values = found[grouping.name], parts[grouping.name], []
+        for side, own in zip(sides, cells, strict=True):
+            counts = resampling.sum_cells(own, grouping, n_groups)
+            values.append(_values(replicate_rates(counts, side.evaluated[grouping.name].rates, block, alpha), alpha))
+        support = [side.evaluated[grouping.name].support for side in sides]
+        n_eff = {m: np.minimum(support[0][m].n_eff, support[1][m].n_eff)[block] for m in METRICS}
+        seeds = {key: (value[block], len(baseline.models)) for key, value in change.training.items()}
+        for key in values[0]:
+            if key in METRICS:
+                step = (values[1][key] - values[0][key]).transpose(2, 0, 1)
+                delta, used = change.delta[key][block].T, change.used[key][block].T
+                training = seeds[key][0].T, seeds[key][1]
+                results = _group_intervals(step, delta, used, n_eff[key].T, training, level)
+                results = {name: value.T for name, value in results.items()}
+            else:
+                estimates = change.baseline[key][block], change.candidate[key][block]
+                ends = [(estimate, of[key]) for estimate, of in zip(estimates, values, strict=True)]
+                metrics = metrics_of(key)
+                wider = _stretch([stretch[side.id][grouping.name] for side in sides], metrics, change.used, block)
+                people = np.minimum.reduce([(n_eff[m] * change.used[m][block]).sum(axis=-1) for m in metrics])
+                results = _gap_interval(*ends, wider, people, seeds[key], fair_value(key), level)
+            for name, value in results.items():
+                part[name][key] = value
 
 
-def _group_intervals(step, delta, used, n_eff, level):
+def _with_training(people, n_eff, training):
+    """Variance of people and of seeds together, and its degrees of freedom by Satterthwaite.
+
+    people    variance of the choice of people, on ``n_eff`` effective identities
+    training  (variance of the mean over seeds, number of seeds); with one seed the variance is unknown and left out
+    """
+    of_seeds, n_seeds = training
+    of_seeds = np.zeros_like(people) if n_seeds == 1 else of_seeds
+    total = people + of_seeds
+    below = people**2 / np.maximum(n_eff - 1, 1) + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0)
+    freedom = np.where(below > 0, total**2 / np.where(below > 0, below, 1), np.maximum(n_eff - 1, 1))
+    return total, freedom
+
+
+def _group_intervals(step, delta, used, n_eff, training, level):
     """Simultaneous (max-|t|) intervals of the groups' changes: step (G, a, B); delta, used and n_eff (G, a).
 
-    Student's t with ``n_eff - 1`` degrees of freedom allows for spreads that are estimated from few people.
+    Student's t allows for variances that are estimated from few people and seeds.
     """
     centred = np.where(used[..., None], step - delta[..., None], 0)
     scale = spread(centred)
@@ -220,49 +231,61 @@ def _group_intervals(step, delta, used, n_eff, level):
     t = np.abs(centred * np.where(moves, 1 / np.where(moves, scale, 1), 0)[..., None]).max(axis=0, initial=0)
     valid = t.shape[-1] - np.isnan(t).sum(axis=-1)
     q = np.where(valid >= MIN_VALID * t.shape[-1], quantiles(t, (level,))[0], np.nan)
-    reach = np.where(
-        moves, student(q, n_eff - 1) * scale, np.nan
-    )  # without spread there is nothing to say how sure a change is
-    return delta - reach, delta + reach, valid
+    total, freedom = _with_training(scale**2, n_eff, training)
+    reach = np.where(moves, student(q, freedom) * np.sqrt(total), np.nan)  # without spread nothing says how sure it is
+    people = np.where(used, scale**2, np.nan)
+    valid = np.broadcast_to(valid, delta.shape)
+    return {"low": delta - reach, "high": delta + reach, "people": people, "freedom": freedom, "valid": valid}
 
 
-def _stretch(sides, grouping: str, metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
-    """(a,) how much wider the intervals of the criterion's rates are than normal ones, over groups and models."""
-    found = []
-    for metric in metrics:
-        mask = used[metric][block]
-        for side in sides:
-            found += [np.where(mask, seed[metric][block], np.nan) for seed in side.stretch[grouping]]
-    every = np.concatenate(found, axis=-1)
+def _stretch(sides, metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
+    """(a,) how much wider the intervals of the criterion's rates are than normal ones, over groups and runs."""
+    every = np.concatenate(
+        [np.where(used[metric][block], side[metric][block], np.nan) for metric in metrics for side in sides], axis=-1
+    )
     known = ~np.isnan(every)
     mean_square = np.where(known, every**2, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
     return np.maximum(np.sqrt(mean_square), 1)
 
 
-def _gap_interval(before, after, stretch, fair: float, level: float):
-    """Interval and corrected estimate of the change of a gap: low, high, corrected and valid replicates, all (a,).
+def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: float):
+    """Interval and corrected estimate of the change of a gap, all (a,).
 
-    before, after  (estimate (a,), replicates (a, B)) of the two models
+    before, after  (estimate (a,), replicates (a, B)) of the two runs
     stretch        (a,) factor on the spread of the replicates, for few people and skewed rates
+    n_eff          (a,) effective identities of all used groups; training as for :func:`_with_training`
 
     Noise moves a gap away from equal treatment, and resampling moves it once more. Where groups do not differ the second
     move is sqrt(2) - 1 of the first, which is therefore at most ``_BIAS`` times as large. A gap that closes keeps its
     noise while the other does not show it, so the change looks too small. The interval reaches out by the bias of
-    each model in its direction. The corrected estimate takes it off both.
+    each run in its direction. The corrected estimate takes it off both.
     """
     (b, of_b), (c, of_c) = before, after
     step = of_c - of_b
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
     mean = np.where(missing, 0, step).sum(axis=-1) / np.maximum(valid, 1)
-    low, high = quantiles(step - mean[:, None], tails(level))
+    low, high = (stretch * end for end in quantiles(step - mean[:, None], tails(level)))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
+    people = (stretch * spread(step)) ** 2
+    total, freedom = _with_training(people, n_eff, training)
+    if training[1] > 1:
+        high = student(np.full(total.shape, ndtri((1 + level) / 2)), freedom) * np.sqrt(total)
+        low = -high
     biases = [_BIAS * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y) for y, x in (before, after)]
     down = np.maximum(biases[1], 0) + np.maximum(-biases[0], 0)
     up = np.maximum(biases[0], 0) + np.maximum(-biases[1], 0)
-    low, high = c - b + stretch * low - down, c - b + stretch * high + up
-    corrected = _corrected(c, biases[1], fair) - _corrected(b, biases[0], fair)
-    return *(np.where(none, np.nan, x) for x in (low, high, corrected)), valid
+    found = {
+        "low": c - b + low - down,
+        "high": c - b + high + up,
+        "corrected": _corrected(c, biases[1], fair) - _corrected(b, biases[0], fair),
+        "people": people,
+        "freedom": freedom,
+    }
+    if training[1] > 1:  # swapping the two runs' answers would test these networks, not their methods
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["p"] = 2 * stdtr(freedom, -np.abs(c - b) / np.sqrt(total))
+    return {name: np.where(none, np.nan, value) for name, value in found.items()} | {"valid": valid}
 
 
 def _corrected(value, bias, fair: float) -> np.ndarray:
@@ -271,45 +294,27 @@ def _corrected(value, bias, fair: float) -> np.ndarray:
     return found if np.isnan(fair) else np.where(value >= fair, np.maximum(found, fair), np.minimum(found, fair))
 
 
-def _paired(baseline: Side, candidate: Side) -> bool:
-    """Whether the sides' seeds can be swapped image by image: equally many seeds, on the same images."""
-    if len(baseline.cubes) != len(candidate.cubes):
-        return False
-    return all(
-        a.attributes == b.attributes
-        and np.array_equal(a.identities, b.identities)
-        and np.array_equal(a.cell, b.cell)
-        and np.array_equal(a.identity, b.identity)
-        for a, b in zip(baseline.cubes, candidate.cubes, strict=True)
-    )
-
-
-def _swap_tests(parts, found, baseline: Side, candidate: Side, groupings, resampler: Resampler, block: slice) -> None:
-    """p of a change of gap: each identity's counts are swapped between the models with probability 1/2.
+def _swap_tests(parts, found, baseline: Run, candidate: Run, groupings, resampler: Resampler, block: slice) -> None:
+    """p of a change of gap: each identity's counts are swapped between the networks with probability 1/2.
 
     With s_i in {0, 1}, the swapped baseline is its counts plus sum s_i (candidate_i - baseline_i). The
     candidate loses what the baseline gains, so one product serves both.
     """
     alpha, swaps = resampler.settings.alpha, resampler.swaps
     everyone = np.ones((len(swaps), 1), dtype=np.float32)
-    cells = []
-    for model, a, b in zip(baseline.models, baseline.cubes, candidate.cubes, strict=True):
-        rows = resampler.rows[model]
-        change = replace(a, counts=b.counts - a.counts)
-        moved = resampling.weighted_cells(change, block, swaps, rows, resampling.exact_type(a.n_images))
-        totals = [resampling.weighted_cells(cube, block, everyone, rows) for cube in (a, b)]
-        cells.append((totals[0] + moved, totals[1] - moved))
+    a, b, rows = baseline.cube, candidate.cube, resampler.rows[baseline.id]
+    change = replace(a, counts=b.counts - a.counts)
+    moved = resampling.weighted_cells(change, block, swaps, rows, resampling.exact_type(a.n_images))
+    totals = [resampling.weighted_cells(cube, block, everyone, rows) for cube in (a, b)]
     for grouping, n_groups in groupings:
         gaps = []
-        for side, of_seeds in zip((baseline, candidate), zip(*cells, strict=True), strict=True):
-            rates = [
-                replicate_rates(resampling.sum_cells(one, grouping, n_groups), own, block, alpha)
-                for one, own in zip(of_seeds, side.rates[grouping.name], strict=True)
-            ]
-            gaps.append(_Values.mean(rates, alpha).gaps)
-        change, part = found[grouping.name], parts[grouping.name]
+        for run, cells in ((baseline, totals[0] + moved), (candidate, totals[1] - moved)):
+            counts = resampling.sum_cells(cells, grouping, n_groups)
+            rates = replicate_rates(counts, run.evaluated[grouping.name].rates, block, alpha)
+            gaps.append({name: gap.value for name, gap in gap_values(rates, alpha)})
+        change_of, part = found[grouping.name], parts[grouping.name]
         for name in gaps[0]:
-            part["p"][name] = _two_sided(gaps[1][name] - gaps[0][name], change.delta[name][block])
+            part["p"][name] = _two_sided(gaps[1][name] - gaps[0][name], change_of.delta[name][block])
 
 
 def _two_sided(swapped: np.ndarray, delta: np.ndarray) -> np.ndarray:

@@ -2,92 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from evenface.errors import UserError, check_names
-from evenface.fairness.comparison import SWAP, Change, Side, compare
-from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, Evaluated, split_model_id, spread
+from evenface.errors import check_names
+from evenface.fairness.comparison import SEEDS, SWAP, Change, compare
+from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, Evaluated, spread
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import TestSet
 from evenface.fairness.metrics import METRICS
 from evenface.fairness.multiplicity import benjamini_hochberg
+from evenface.fairness.runs import Run
 
 COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset", "split", "attribute", "grouping"]
 
 COMPARISON_COLUMNS = [
-    *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "baseline", "candidate", "delta", "delta_corrected", "ci_low", "ci_high",
-    "ci_level", "p_value", "p_method", "q_value", "worst_group_delta", "levelling_down", "n_seeds", "delta_std",
-    "status",
+    *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "claim", "baseline", "candidate", "delta",
+    "delta_corrected", "ci_low", "ci_high", "ci_level", "variance_people", "variance_training", "freedom",
+    "would_help", "p_value", "p_method", "q_value", "worst_group_delta", "levelling_down", "n_seeds", "seed_mean",
+    "seed_std", "status",
 ]  # fmt: skip
 
+#: what a change is about: two networks of one seed each, or what their seeds have in common
+NETWORK, METHOD = "this network", "method"
 
-def _sides(evaluated, scored, stretch) -> dict[str, Side]:
-    """Run -> its seeds; a run of one seed has that model's id, as in the summary."""
-    runs: dict[str, list[str]] = {}
-    for model_id in evaluated:
-        runs.setdefault(split_model_id(model_id)[0], []).append(model_id)
-    return {
-        run: Side(
-            run if len(ids) > 1 else ids[0],
-            tuple(ids),
-            tuple(scored[m].cube for m in ids),
-            *(
-                {name: tuple(part(m, name) for m in ids) for name in evaluated[ids[0]]}
-                for part in (
-                    lambda m, name: evaluated[m][name].rates,
-                    lambda m, name: {metric: one.n_eff for metric, one in evaluated[m][name].support.items()},
-                    lambda m, name: stretch[m][name],
-                )
-            ),
-        )
-        for run, ids in runs.items()
-    }
+MORE_SEEDS, MORE_PEOPLE, NEITHER = "more seeds", "more people", "neither"
 
 
-def comparison_rows(evaluated, scored, stretch, test: TestSet, resampler: Resampler) -> pd.DataFrame:
+def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: Resampler) -> pd.DataFrame:
     """The rows of all runs but the baseline; columns :data:`COMPARISON_COLUMNS`. Empty without a baseline.
 
-    stretch  model -> grouping -> :attr:`evenface.fairness.inference.Inference.stretch`
+    stretch  run's id -> grouping -> :attr:`evenface.fairness.inference.Inference.stretch`
     """
     settings = resampler.settings
-    sides = _sides(evaluated, scored, stretch)
     frames = [pd.DataFrame(columns=COMPARISON_COLUMNS)]
     if settings.baseline is not None:
-        check_names("evaluation.baseline", [settings.baseline], sorted(sides))
-    baseline = sides.get(settings.baseline)
-    for run, side in sides.items():
-        if baseline is None or run == settings.baseline:
+        check_names("evaluation.baseline", [settings.baseline], sorted(runs))
+    baseline = runs.get(settings.baseline)
+    for name, run in runs.items():
+        if baseline is None or run is baseline:
             continue
-        if len({cube.attributes for cube in (*baseline.cubes, *side.cubes)}) > 1:
-            raise UserError(f"runs {settings.baseline!r} and {run!r} were scored on different attributes")
-        results = evaluated[side.models[0]]
-        changes = compare(baseline, side, [(r.grouping, r.n_groups) for r in results.values()], resampler)
-        for name, change in changes.items():
+        n_seeds = len(run.models)
+        for grouping, change in compare(baseline, run, stretch, resampler).items():
             key = {
-                "run_id": run,
-                "baseline_model_id": baseline.name,
-                "candidate_model_id": side.name,
+                "run_id": name,
+                "baseline_model_id": baseline.id,
+                "candidate_model_id": run.id,
                 "dataset": test.dataset,
                 "split": test.split,
-                "grouping": name,
+                "grouping": grouping,
+                "claim": NETWORK if n_seeds == 1 else METHOD,
                 "ci_level": settings.ci_level,
-                "n_seeds": min(len(baseline.models), len(side.models)),
+                "n_seeds": n_seeds,
             }
-            frames += [frame.assign(**key) for frame in _change_rows(change, results[name])]
+            rows = _change_rows(change, run.evaluated[grouping], SWAP if n_seeds == 1 else SEEDS)
+            threshold = settings.practical_threshold
+            frames += [frame.assign(**key, would_help=_would_help(frame, n_seeds, threshold)) for frame in rows]
     frames = frames if len(frames) == 1 else frames[1:]
     return pd.concat(frames, ignore_index=True)[COMPARISON_COLUMNS]
 
 
-def _change_rows(change: Change, result: Evaluated) -> list[pd.DataFrame]:
+def _would_help(frame: pd.DataFrame, n_seeds: int, threshold: float) -> np.ndarray:
+    """What would narrow an interval that decides nothing; empty without an interval.
+
+    An interval decides if it leaves out 0, or if it lies within the practical threshold on both sides of 0.
+    """
+    low, high = frame["ci_low"].to_numpy(dtype=float), frame["ci_high"].to_numpy(dtype=float)
+    people, training = (frame[f"variance_{part}"].to_numpy(dtype=float) for part in ("people", "training"))
+    with np.errstate(invalid="ignore"):
+        decided = (low > 0) | (high < 0) | ((-threshold < low) & (high < threshold))
+        seeds = np.full(len(frame), True) if n_seeds == 1 else training > people
+    found = np.select([np.isnan(low), decided, seeds], ["", NEITHER, MORE_SEEDS], MORE_PEOPLE)
+    return found.astype(object)
+
+
+def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.DataFrame]:
     attributes, n = result.attributes, len(result.attributes)
+    shape = (n, result.n_groups)
     frames = []
     for metric in METRICS:
-        shape = (n, result.n_groups)
         status = np.where(change.used[metric], "", LOW_SUPPORT).astype(object)
         status[np.isnan(change.delta[metric])] = NO_DENOMINATOR
         status[result.circular] = CIRCULAR
-        nothing = np.full(shape, np.nan)
         frames.append(
             pd.DataFrame(
                 {
@@ -95,23 +93,19 @@ def _change_rows(change: Change, result: Evaluated) -> list[pd.DataFrame]:
                     "scope": "group",
                     "group": spread(result.groups, shape, 1),
                     "metric_or_criterion": metric,
-                    **{f: getattr(change, f)[metric].ravel() for f in ("baseline", "candidate", "delta")},
-                    "delta_corrected": np.nan,
-                    "ci_low": change.low.get(metric, nothing).ravel(),
-                    "ci_high": change.high.get(metric, nothing).ravel(),
+                    **_columns(change, metric, shape),
                     "p_value": np.nan,
                     "p_method": "",
                     "q_value": np.nan,
                     "worst_group_delta": np.nan,
                     "levelling_down": None,
-                    "delta_std": np.nan,
                     "status": status.ravel(),
                 }
             )
         )
-    nothing = np.full(n, np.nan)
     for name in change.worst:
-        p = np.where(result.circular, np.nan, change.p.get(name, nothing))
+        columns = _columns(change, name, (n,))
+        p = np.where(result.circular, np.nan, change.p.get(name, np.full(n, np.nan)))
         undefined = np.isnan(change.delta[name])
         status = change.status[name].copy()
         status[result.circular] = CIRCULAR
@@ -126,18 +120,26 @@ def _change_rows(change: Change, result: Evaluated) -> list[pd.DataFrame]:
                     "scope": "gap",
                     "group": "",
                     "metric_or_criterion": name,
-                    **{f: getattr(change, f)[name] for f in ("baseline", "candidate", "delta")},
-                    "delta_corrected": change.corrected.get(name, nothing),
-                    "ci_low": change.low.get(name, nothing),
-                    "ci_high": change.high.get(name, nothing),
+                    **columns,
                     "p_value": p,
-                    "p_method": np.where(np.isnan(p), "", SWAP).astype(object),
+                    "p_method": np.where(np.isnan(p), "", method).astype(object),
                     "q_value": benjamini_hochberg(p),
                     "worst_group_delta": change.worst[name],
                     "levelling_down": flags,
-                    "delta_std": change.delta_std[name],
                     "status": status,
                 }
             )
         )
     return frames
+
+
+def _columns(change: Change, key: str, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The columns that rows of groups and of gaps share, flattened."""
+    parts = {
+        "baseline": change.baseline, "candidate": change.candidate, "delta": change.delta,
+        "delta_corrected": change.corrected, "ci_low": change.low, "ci_high": change.high,
+        "variance_people": change.people, "variance_training": change.training, "freedom": change.freedom,
+        "seed_mean": change.seed_mean, "seed_std": change.seed_std,
+    }  # fmt: skip
+    nothing = np.full(shape, np.nan)
+    return {name: part.get(key, nothing).ravel() for name, part in parts.items()}

@@ -34,6 +34,7 @@ class Evaluated:
     rates: Rates
     support: dict[str, Support]
     circular: np.ndarray  # (attributes,)
+    n_seeds: int = 1  # how often each image is counted: the counts of a run are summed over its seeds
 
     @property
     def counts(self) -> np.ndarray:

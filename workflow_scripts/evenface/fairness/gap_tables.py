@@ -133,7 +133,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
         "worst_rate": rate_of(c.worst),
         "best_group": named(c.best),
         "best_rate": rate_of(c.best),
-        "n_images": (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1),
+        "n_images": (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1) // result.n_seeds,
         "n_identities": identities,
         "n_groups_used": c.used.sum(axis=-1),
         "n_groups_excluded": (~c.used).sum(axis=-1),

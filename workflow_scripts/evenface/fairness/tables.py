@@ -14,13 +14,15 @@ import pandas as pd
 from evenface.errors import UserError, check_names
 from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.correction import condition_number, rates_of_rows
+from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
-from evenface.fairness.inference import Resampler
+from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import Scored, read_predictions, read_test_set, scored_attributes
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
+from evenface.fairness.runs import runs_of
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
@@ -139,13 +141,20 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             "thresholds": {a: (None if t != t else t) for a, t in one.thresholds.items()},
             "skipped_attributes": one.skipped,
         }
-    resampler = Resampler({model_id: one.cube for model_id, one in scored.items()}, settings, threads)
+    cubes = {model_id: one.cube for model_id, one in scored.items()}
+    runs = runs_of(evaluated, cubes, settings)
+    resampler = Resampler(cubes | {run.id: run.cube for run in runs.values()}, settings, threads)
     stretch: dict[str, dict[str, dict]] = {}
+
+    def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> dict[str, Inference]:
+        observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
+        inferred = resampler.infer(model_id, cube, observed)
+        stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
+        return inferred
+
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
-        observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
-        inferred = resampler.infer(model_id, one.cube, observed)
-        stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
+        inferred = infer(model_id, one.cube, by_grouping)
         for name, result in by_grouping.items():
             key = key_of(model_id, test, result)
             tables["group_metrics"].append(group_rows(key, result, inferred[name], one, test, settings))
@@ -157,8 +166,15 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(coverage_rows(key, result))
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
-    tables["model_comparison"] = comparison_rows(evaluated, scored, stretch, test, resampler)
-    summary = summary_rows(tables["gap_metrics"], evaluated, scored, test, settings)
+    of_runs = [tables["gap_metrics"]]
+    for run in runs.values():
+        if len(run.models) > 1:
+            inferred = infer(run.id, run.cube, run.evaluated)
+            for name, result in run.evaluated.items():
+                key = key_of(run.id, test, result)
+                of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
+    tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
+    summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest

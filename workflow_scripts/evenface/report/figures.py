@@ -123,7 +123,7 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
         here = shown[shown["criterion"] == criterion]
         if not len(here):
             continue
-        values = here[["value", "ci_high", "null_mean"]].max(axis=1).fillna(here["value"] + here["value_std"].fillna(0))
+        values = here[["value", "ci_high", "null_mean"]].max(axis=1).fillna(here["value"] + here["seed_std"].fillna(0))
         top = float(np.ceil(max(values.dropna().max() if values.notna().any() else 0.1, 0.1) * 10 + 1e-9) / 10)
         panels = []
         for grouping in groupings:
@@ -131,7 +131,7 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
             present = set(mine["attribute"])
             dots = []
             for row in mine.itertuples(index=False):
-                value, std = float(row.value), float(row.value_std)
+                value, std = float(row.value), float(row.seed_std)
                 note = f"{words(row.attribute)}, {row.model}: {svg.number(value)}"
                 note += f" ± {svg.number(std)} between seeds" if std == std else ""
                 ends = (float(row.ci_low), float(row.ci_high)) if row.ci_low == row.ci_low else (None, None)

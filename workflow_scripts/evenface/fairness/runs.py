@@ -1,0 +1,101 @@
+"""Runs: the trainings of one recipe that differ only in their seed, and what they say together.
+
+The counts of a run are the sums of its seeds' counts. A rate over labels is then the mean of the seeds' rates, while
+people stay the units that are drawn and permuted, all their images in all seeds at once. Seeds are repetitions of a
+training, never further people: repeating every image changes no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evenface.errors import UserError
+from evenface.fairness.criteria import Rates
+from evenface.fairness.cube import Cube
+from evenface.fairness.evaluated import Evaluated, split_model_id
+from evenface.fairness.observed import Support
+from evenface.fairness.settings import FairnessSettings
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run on one test set.
+
+    id         the model's id; the run's name if it has several seeds
+    models     model ids by seed
+    cube       counts, summed over seeds
+    evaluated  grouping -> the run, evaluated on these counts
+    seeds      grouping -> each seed's own evaluation
+    """
+
+    id: str
+    models: tuple[str, ...]
+    cube: Cube
+    evaluated: Mapping[str, Evaluated]
+    seeds: Mapping[str, tuple[Evaluated, ...]]
+
+    @property
+    def numbers(self) -> tuple[int | None, ...]:
+        return tuple(split_model_id(model)[1] for model in self.models)
+
+
+def runs_of(evaluated: Mapping[str, Mapping[str, Evaluated]], cubes: Mapping[str, Cube], settings) -> dict[str, Run]:
+    """Name -> run of all models, in their order; seeds in ascending order.
+
+    Raises UserError when the seeds of a run were scored on different attributes or images.
+    """
+    members: dict[str, list[str]] = {}
+    for model_id in evaluated:
+        members.setdefault(split_model_id(model_id)[0], []).append(model_id)
+    return {name: _run(name, sorted(ids, key=_seed), evaluated, cubes, settings) for name, ids in members.items()}
+
+
+def _seed(model_id: str) -> int:
+    number = split_model_id(model_id)[1]
+    return -1 if number is None else number
+
+
+def _run(name: str, models: list[str], evaluated, cubes, settings: FairnessSettings) -> Run:
+    seeds = {grouping: tuple(evaluated[m][grouping] for m in models) for grouping in evaluated[models[0]]}
+    first = cubes[models[0]]
+    if len(models) == 1:
+        return Run(models[0], (models[0],), first, evaluated[models[0]], seeds)
+    for model in models[1:]:
+        for what, same in (
+            ("attributes", cubes[model].attributes == first.attributes),
+            ("images", same_images(first, cubes[model])),
+        ):
+            if not same:
+                raise UserError(
+                    f"{models[0]} and {model}, two seeds of run {name!r}, were scored on different {what}; predict both on the "
+                    "same test set, or leave one of them out"
+                )
+    cube = replace(first, counts=np.sum([cubes[m].counts for m in models], axis=0, dtype=np.int32))
+    together = {grouping: _together(cube, of_seeds, settings) for grouping, of_seeds in seeds.items()}
+    return Run(name, tuple(models), cube, together, seeds)
+
+
+def _together(cube: Cube, seeds: tuple[Evaluated, ...], settings: FairnessSettings) -> Evaluated:
+    """The evaluation of summed counts; a group is used if every seed uses it."""
+    first = seeds[0]
+    counted = cube.by_group(first.grouping)
+    support = {
+        metric: Support(
+            np.logical_and.reduce([seed.support[metric].used for seed in seeds]),
+            np.minimum.reduce([seed.support[metric].n_identities for seed in seeds]),
+            np.minimum.reduce([seed.support[metric].n_eff for seed in seeds]),
+        )
+        for metric in first.support
+    }
+    counts = counted.counts.transpose(1, 0, 2)[:, : first.n_groups]
+    rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
+    return replace(first, counted=counted, rates=rates, support=support, n_seeds=len(seeds))
+
+
+def same_images(a: Cube, b: Cube) -> bool:
+    """Whether two cubes count the same images of the same people and groups, as far as counts can say."""
+    same = all(np.array_equal(getattr(a, part), getattr(b, part)) for part in ("identities", "cell", "identity"))
+    return same and np.array_equal(a.counts.sum(axis=-1), b.counts.sum(axis=-1))
