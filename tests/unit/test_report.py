@@ -283,7 +283,7 @@ def test_a_validation_set_without_a_balanced_accuracy(inputs, tmp_path, how):
 def test_one_seed_has_no_spread(tmp_path):
     build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
-    assert "from one training seed per run" in text and "95 % intervals from resampling persons" in text
+    assert "With one training seed per run" in text and "95 % intervals from resampling persons" in text
     assert "luck alone" in text and "Change against real" in text
     assert "between training seeds" not in text and not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text))
 

@@ -15,6 +15,7 @@ from evenface.fairness.inputs import TestSet
 from evenface.fairness.metrics import METRICS
 from evenface.fairness.multiplicity import benjamini_hochberg
 from evenface.fairness.runs import Run
+from evenface.fairness.settings import FairnessSettings
 
 COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset", "split", "attribute", "grouping"]
 
@@ -58,17 +59,18 @@ def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: 
                 "n_seeds": n_seeds,
             }
             rows = _change_rows(change, run.evaluated[grouping], SWAP if n_seeds == 1 else SEEDS)
-            threshold = settings.practical_threshold
-            frames += [frame.assign(**key, would_help=_would_help(frame, n_seeds, threshold)) for frame in rows]
+            frames += [frame.assign(**key, would_help=_would_help(frame, n_seeds, settings)) for frame in rows]
     frames = frames if len(frames) == 1 else frames[1:]
     return pd.concat(frames, ignore_index=True)[COMPARISON_COLUMNS]
 
 
-def _would_help(frame: pd.DataFrame, n_seeds: int, threshold: float) -> np.ndarray:
+def _would_help(frame: pd.DataFrame, n_seeds: int, settings: FairnessSettings) -> np.ndarray:
     """What would narrow an interval that decides nothing; empty without an interval.
 
     An interval decides if it leaves out 0, or if it lies within the practical threshold on both sides of 0.
     """
+    name = frame["metric_or_criterion"].iloc[0]
+    threshold = settings.practical_threshold if name in METRICS else settings.threshold_of(name)
     low, high = frame["ci_low"].to_numpy(dtype=float), frame["ci_high"].to_numpy(dtype=float)
     people, training = (frame[f"variance_{part}"].to_numpy(dtype=float) for part in ("people", "training"))
     with np.errstate(invalid="ignore"):

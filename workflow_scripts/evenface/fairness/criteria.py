@@ -153,6 +153,11 @@ def metrics_of(name: str) -> tuple[str, ...]:
     return _METRICS[name]
 
 
+def is_ratio(name: str) -> bool:
+    """Whether a criterion is a ratio of rates, equal to 1 for equal treatment."""
+    return fair_value(name) == 1 and name != "fairness_discrepancy_rate"  # 1 minus a difference
+
+
 def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
     """Aggregation -> gap of one metric."""
     x, used, better = rates.x[metric], rates.used[metric], BETTER[metric]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.criteria import Criterion, criteria
+from evenface.fairness.criteria import Criterion, criteria, is_ratio
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
@@ -37,7 +37,6 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
         cluster_unit=scored.cluster_unit,
         ci_level=settings.ci_level,
         n_boot=settings.n_boot,
-        practical_threshold=settings.practical_threshold,
         **{"seed": settings.seed},
     )
 
@@ -75,15 +74,22 @@ def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
     unstable = frame["unstable"].to_numpy(dtype=bool)
     status[unstable & (status == "")] = UNSTABLE
     fair, low, high = (frame[name].to_numpy(dtype=float) for name in ("fair_value", "ci_low", "ci_high"))
+    names, of_row = np.unique(frame["criterion"].to_numpy(dtype=str), return_inverse=True)
+    threshold = np.array([settings.threshold_of(name) for name in names])[of_row]
+    ratio = np.array([is_ratio(name) for name in names])[of_row]
+    low, high = (
+        np.where(ratio & (end > 1), 1 / np.maximum(end, 1), end) for end in (low, high)
+    )  # 1.25 is as far from 1 as 0.8
     with np.errstate(invalid="ignore"):
         ends = np.abs(low - fair), np.abs(high - fair)
         astride = (low < fair) & (fair < high)
         nearest = np.where(astride, 0, np.minimum(*ends))
     evaluable = (status == "") & ~np.isnan(frame["value"].to_numpy(dtype=float))
     q = frame["q_value"].to_numpy(dtype=float)
-    verdict = verdicts(nearest, np.maximum(*ends), q, evaluable, settings.practical_threshold)
+    robust = frame["label_robust"].to_numpy(dtype=object)
+    verdict = verdicts(nearest, np.maximum(*ends), q, evaluable, threshold, robust)
     verdict[np.isnan(fair) & evaluable] = ""  # the level of a rate is no gap
-    return frame.assign(status=status, verdict=verdict).drop(columns="unstable")
+    return frame.assign(status=status, verdict=verdict, practical_threshold=threshold).drop(columns="unstable")
 
 
 def criterion_rows(

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-GAP, SMALL_GAP, EQUIVALENT, INCONCLUSIVE, NOT_EVALUABLE = (
-    "gap", "small_gap", "equivalent", "inconclusive", "not_evaluable",
+GAP, LABEL_GAP, SMALL_GAP, EQUIVALENT, INCONCLUSIVE, NOT_EVALUABLE = (
+    "gap", "gap_not_label_robust", "small_gap", "equivalent", "inconclusive", "not_evaluable",
 )  # fmt: skip
+
+#: what each verdict says, in the order of the report
+VERDICTS = {
+    GAP: "a difference larger than the practical threshold",
+    LABEL_GAP: "likewise, if missing labels are like the others; they could be the whole difference",
+    SMALL_GAP: "a difference that may be smaller than the threshold",
+    EQUIVALENT: "any difference is smaller than the threshold",
+    INCONCLUSIVE: "the test set is too small to tell",
+    NOT_EVALUABLE: "no valid estimate",
+}
 
 FALSE_DISCOVERY_RATE = 0.05
 
@@ -28,14 +38,20 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 def verdicts(
-    distance_low: np.ndarray, distance_high: np.ndarray, q: np.ndarray, evaluable: np.ndarray, threshold: float
+    distance_low: np.ndarray,
+    distance_high: np.ndarray,
+    q: np.ndarray,
+    evaluable: np.ndarray,
+    threshold: np.ndarray | float,
+    label_robust: np.ndarray | None = None,
 ) -> np.ndarray:
     """What each row may claim, (n,) object.
 
     distance_low, distance_high  ends of the interval of the distance from equal treatment, NaN without one
     q          Benjamini-Hochberg values, NaN without a test
     evaluable  the gap is defined and its interval stable
-    threshold  the distance that matters in practice
+    threshold  the distance that matters in practice, (n,) or one for all
+    label_robust  whether the gap exists for all values of missing labels; None where this is not known
 
     Significance alone never gives ``gap``, and missing significance never gives ``equivalent``.
     """
@@ -45,5 +61,7 @@ def verdicts(
         found[distance_high < threshold] = EQUIVALENT
         found[significant] = SMALL_GAP
         found[significant & (distance_low > threshold)] = GAP
+    if label_robust is not None:
+        found[(found == GAP) & np.array([robust is not None and not robust for robust in label_robust])] = LABEL_GAP
     found[~evaluable] = NOT_EVALUABLE
     return found

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from evenface.errors import UserError, check_names
+from evenface.fairness.criteria import is_ratio
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
 from evenface.parts import Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
@@ -81,7 +82,10 @@ class StatisticsSettings(Settings):
     n_perm: int = Field(1000, ge=0, description="Permutations of identities for p values; 0 leaves them out.")
     ci_level: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     weights: Literal["multinomial", "poisson"] = Field("multinomial", description="How identities are drawn.")
-    practical_threshold: Share = Field(0.05, description="Gap that matters in practice; verdicts refer to it.")
+    practical_threshold: Share = Field(0.05, description="Difference that matters in practice; verdicts refer to it.")
+    practical_ratio_threshold: Share = Field(
+        0.2, description="Likewise for ratios, as their distance from 1; 0.2 is the four-fifths rule."
+    )
     perm_within: tuple[str, ...] = Field(
         (), description="Dimensions within whose levels identities change places in tests."
     )
@@ -145,6 +149,10 @@ class FairnessSettings(StatisticsSettings):
             super().__init__(**given)
         except ValidationError as error:
             raise UserError(mistakes("evaluation", error, type(self))[0]) from None
+
+    def threshold_of(self, criterion: str) -> float:
+        """The distance from equal treatment that matters in practice."""
+        return self.practical_ratio_threshold if is_ratio(criterion) else self.practical_threshold
 
     def model_post_init(self, _: Any) -> None:
         """Check several fields together, and add the companions of demographic parity."""

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from evenface import __version__
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
+from evenface.fairness.multiplicity import VERDICTS
 from evenface.fairness.summary import headline
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
@@ -261,16 +262,6 @@ def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: s
                 cell[f"{key}_change"] = None if base is None or cell is base else cell[key] - base[key]
         rows.append({"grouping": grouping, "cells": cells, "n": len(value)})
     return rows
-
-
-#: The meaning of every verdict, in the order of the report.
-VERDICTS = {
-    "gap": "a difference larger than the practical threshold",
-    "small_gap": "a difference that may be smaller than the threshold",
-    "equivalent": "any difference is smaller than the threshold",
-    "inconclusive": "the test set is too small to tell",
-    "not_evaluable": "no valid estimate",
-}
 
 
 def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:

@@ -1,6 +1,6 @@
 """Coverage of intervals and size of tests, where the truth is known.
 
-python tests/coverage.py [runs]
+python tests/simulated_people.py [runs]
 
 People differ as logistic-normal ones of standard deviation 1.5 do, and have 1 to 800 images each, median 40, as in
 collections of photographs. Every attribute of a simulated table is one independent run; people's numbers of images are
