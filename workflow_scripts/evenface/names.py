@@ -1,9 +1,13 @@
-"""Names that users choose, and paths made of names that stand in data: neither leads out of its folder."""
+"""Names that users choose, paths made of names that stand in data, and references to images.
+
+Neither a name nor such a path leads out of its folder.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from evenface.errors import UserError
@@ -12,6 +16,7 @@ from evenface.errors import UserError
 NAME = "^[a-z][a-z0-9_+-]{0,63}$"
 NAME_IN_WORDS = "a name has at most 64 characters, a-z, 0-9, _, + and -, and begins with a letter"
 
+_MEMBER = re.compile(r"(.*\.tar)::(.+)", re.DOTALL | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -35,3 +40,20 @@ def inside(folder: str | os.PathLike, name: object, where: str | os.PathLike) ->
         raise UserError(f"{where}: {str(name)[:200]!r} is not the name of a file or folder below {folder}; names are "
                         "relative, without '..', backslashes and control characters")  # fmt: skip
     return Path(folder) / str(name)
+
+
+def member_reference(archive: str | os.PathLike, member: str) -> str:
+    """The reference of a member of an archive, whose name ends with ``.tar``."""
+    return f"{archive}::{member}"
+
+
+def split_reference(reference: str, archives: Container[str] = ()) -> tuple[str, str]:
+    """Path of the file, and member of it, that an image's reference names; the member is empty for a file of its own.
+
+    ``::`` separates an archive from its member only after ``.tar``. Everywhere else it is a part of a name, and also if
+    a file of the whole name exists. ``archives`` are known archives, for which this is not looked up.
+    """
+    parts = _MEMBER.fullmatch(reference)
+    if parts is None or (parts[1] not in archives and os.path.isfile(reference)):
+        return reference, ""
+    return parts[1], parts[2]

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -32,7 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evenface.errors import UserError, check_names, unknown_name
 from evenface.names import NAME_IN_WORDS, is_name
 
-#: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
+#: Environment variable that passes the folders of the user's parts to the jobs, as a JSON list: names may hold colons.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
@@ -373,7 +374,7 @@ def activate(folders: Iterable[str | os.PathLike]) -> None:
 
     Raises UserError for a folder that is missing or a file that cannot be used, with file and reason.
     """
-    os.environ[VARIABLE] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    os.environ[VARIABLE] = json.dumps([str(Path(folder).absolute()) for folder in folders])
     _extensions()
 
 
@@ -412,7 +413,7 @@ def _extensions() -> tuple[Part, ...]:
 @cache
 def _read_extensions(folders: str) -> tuple[Part, ...]:
     found: list[Part] = []
-    for folder in (Path(f) for f in folders.split(os.pathsep) if f):
+    for folder in map(Path, json.loads(folders or "[]")):
         if not folder.is_dir():
             raise UserError(f"config key extensions: the folder {folder} does not exist")
         for path in sorted(folder.glob("*.py")):

@@ -24,6 +24,7 @@ from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError, raise_if_machine, unknown_name
 from evenface.joblog import progress
 from evenface.seeds import seed_from
+from evenface.storage.formats import ENDINGS
 from evenface.storage.images import ImageError, read_image
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN, age_level
@@ -32,7 +33,6 @@ TEXT_COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", *DIMENSI
                 "demographics_source", "labels_source")  # fmt: skip
 REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 #: Number of images that ``verify_images: sample`` decodes.
 SAMPLE_SIZE = 200
@@ -315,7 +315,7 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                if level == 0 and entry.name.lower().endswith(ENDINGS):
                     found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():
                     scan(entry.path, f"{prefix}{entry.name}/", level - 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError, check_names
+from evenface.names import split_reference
 from evenface.prompts.catalogue import Prompt
 from evenface.taxonomy import DIMENSIONS
 
@@ -96,8 +97,9 @@ class InitialImages:
             raise UserError(f"{self._key}: no row of the table is for cell {prompt.cell} ({prompt.place}); add one, or leave "
                             "its columns empty for images that suit all cells")  # fmt: skip
         for row in rows:
-            if not Path(row.image.partition("::")[0]).is_file():
-                raise UserError(f"{row.place}: the file {row.image.partition('::')[0]} does not exist")
+            file, _ = split_reference(row.image)
+            if not Path(file).is_file():
+                raise UserError(f"{row.place}: the file {file} does not exist")
         return [row.image for row in rows]
 
 
