@@ -20,6 +20,29 @@ _MEMBER = re.compile(r"(.*\.tar)::(.+)", re.DOTALL | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+def user_path(text: str) -> str:
+    """A path as a user writes it: ``~`` at its start stands for the home folder, as in a shell; the rest is literal."""
+    return os.path.expanduser(text)
+
+
+def wildcard_in(path: str, allowed: str = "") -> str | None:
+    """The first part of a path that Snakemake takes for a wildcard, except ``{allowed}``; None if there is none."""
+    found = re.search(wildcard_pattern(allowed), path)
+    return found and found.group()
+
+
+def wildcard_pattern(allowed: str = "") -> str:
+    """A regular expression for what Snakemake takes for a wildcard in a path, except ``{allowed}``."""
+    return (rf"\{{(?!{allowed}\}})" if allowed else r"\{") + r"\s*[.\w]+\s*(,[^}]*)?\}"
+
+
+#: What to do about a path with wildcards.
+NO_WILDCARDS = (
+    "is taken by Snakemake for a wildcard and not for a part of a name; rename the file or folder, or make a link without "
+    "braces to it and name the link"
+)
+
+
 def is_name(name: object) -> bool:
     """Whether ``name`` follows :data:`NAME`."""
     return isinstance(name, str) and re.fullmatch(NAME.strip("^$"), name) is not None

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Text
-from evenface.parts import NameOf, Reader, Settings
+from evenface.parts import FilePath, NameOf, Reader, Settings
 from evenface.taxonomy import LABEL_CODINGS
 
 
@@ -17,9 +16,9 @@ class DatasetSettings(Settings):
     left_out = frozenset({"allow_missing_images", "verify_images"})
 
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader for the data set's files.")
-    root: Text = Field(description="Folder with the published files.")
+    root: FilePath = Field(description="Folder with the published files.")
     standin: str | None = Field(None, description="Name of the stand-in that is rendered into root.")
-    demographics: str | None = Field(
+    demographics: FilePath | None = Field(
         None,
         description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
         "them.",

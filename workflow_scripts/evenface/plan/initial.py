@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError, check_names
-from evenface.names import split_reference
+from evenface.names import NO_WILDCARDS, split_reference, user_path, wildcard_in
 from evenface.prompts.catalogue import Prompt
 from evenface.taxonomy import DIMENSIONS
 
@@ -148,8 +148,10 @@ def _read_table(path: Path, key: str) -> list[Row]:
         for dimension, levels in DIMENSIONS.items():
             if cells.get(dimension):
                 check_names(f"{place}, {dimension}", [cells[dimension]], levels)
+        if part := wildcard_in(cells["image"]):
+            raise UserError(f"{place}: the image is {cells['image']!r}; {part} in it {NO_WILDCARDS}")
         wanted = {name: value for name, value in cells.items() if name != "image" and value}
-        rows.append(Row(cells["image"], wanted, place))
+        rows.append(Row(user_path(cells["image"]), wanted, place))
     if not rows:
         raise UserError(f"{path}: lists no image; write one row per image")
     return rows

@@ -116,6 +116,11 @@ class Flow:
 def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
     """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for every mistake in it."""
     root = Path(root)
+    if {"{", "}"} & {*str(root)}:
+        raise UserError(
+            f"{root}: Snakemake cannot run in a folder with braces in its name or above it, because it fills in what stands "
+            "between them; rename the folder, or move the project"
+        )
     settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)
     Margin.from_settings(
