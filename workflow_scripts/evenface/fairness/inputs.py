@@ -189,8 +189,6 @@ def check_table(frame: pd.DataFrame, name: str) -> None:
     if "image_id" not in frame.columns:
         remedy = "; call reset_index() on it" if "image_id" in frame.index.names else ""
         raise UserError(f"{name}: column 'image_id' is missing; it has {', '.join(names[:8])}{remedy}")
-    if not len(frame):
-        raise UserError(f"{name}: the table has no rows; give a row per image")
     missing = np.flatnonzero(frame["image_id"].isna() | frame["image_id"].astype(object).isin(_LOST))
     if len(missing):
         raise UserError(f"{name}, row {missing[0] + 1}: image_id is empty; fill it in, or leave the row out")
@@ -299,9 +297,9 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str, stor
 
     def refuse(wrong: np.ndarray, what: str, remedy: str) -> UserError:
         row = int(np.flatnonzero(wrong)[0])
-        return UserError(
-            f"{name}, row {row + 1}, column {column!r}: label {series.iloc[row]} {what} ({declared}); {remedy}"
-        )
+        value = series.iloc[row]
+        value = f"{value!r} (a text)" if isinstance(value, str) else value
+        return UserError(f"{name}, row {row + 1}, column {column!r}: label {value} {what} ({declared}); {remedy}")
 
     if not valid.all():
         others = [c for c, codes in LABEL_CODINGS.items() if c != coding and (series.isin(list(codes)) | missing).all()]
@@ -315,7 +313,7 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str, stor
             raise refuse(~missing, "is true or false, not one of -1, 0, 1",
                          "set label_coding='zero_one' if the whole table is coded that way, or write 1 and -1")  # fmt: skip
         zero = series.isin([0]).to_numpy()
-        if zero.any() and not series.isin([-1]).any():
+        if zero.any() and series.isin([1]).any() and not series.isin([-1]).any():
             raise refuse(zero, "stands in a column without any -1, and 0 would mean undefined",
                          "set label_coding='zero_one' if 0 means no, or leave undefined labels empty if it does not")  # fmt: skip
     numbers = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy(dtype=np.int8)
