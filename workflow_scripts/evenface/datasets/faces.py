@@ -306,7 +306,8 @@ def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
 def list_images(folder: Path, *, depth: int) -> dict[str, str]:
     """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name.
 
-    ``depth`` 0 looks into the folder, 1 into its sub-folders.
+    ``depth`` 0 looks into the folder, 1 into its sub-folders. UserError for names that are not UTF-8, which no table
+    can hold.
     """
     found: dict[str, str] = {}
 
@@ -315,6 +316,8 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                if not entry.name.isascii() and os.fsencode(entry.name) != entry.name.encode(errors="replace"):
+                    raise UserError(f"{path}: the name {os.fsencode(entry.name)!r} is not UTF-8; rename it")
                 if level == 0 and entry.name.lower().endswith(ENDINGS):
                     found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():
