@@ -247,7 +247,7 @@ NOT_READ = {
     "git-annex": ("corrupt", b"/annex/objects/SHA256E-s1--00.jpg\n"),
     "JSON": ("corrupt", b'{"error": "not found"}'),
     "gzip": ("corrupt", b"\x1f\x8b\x08"),
-    "ZIP": ("corrupt", b"PK\3\4"),
+    "zip archive": ("corrupt", b"PK\3\4"),
     "'404 not found'": ("corrupt", b"404 not found\n"),
     "empty": ("corrupt", b""),
     "only zeros": ("corrupt", bytes(4096)),

@@ -16,7 +16,7 @@ from evenface.errors import UserError
 NAME = "^[a-z][a-z0-9_+-]{0,63}$"
 NAME_IN_WORDS = "a name has at most 64 characters, a-z, 0-9, _, + and -, and begins with a letter"
 
-_MEMBER = re.compile(r"(.*\.tar)::(.+)", re.DOTALL | re.IGNORECASE)
+_AFTER_ARCHIVE = re.compile(r"(?<=\.tar)::(?=.)", re.DOTALL | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -74,9 +74,12 @@ def split_reference(reference: str, archives: Container[str] = ()) -> tuple[str,
     """Path of the file, and member of it, that an image's reference names; the member is empty for a file of its own.
 
     ``::`` separates an archive from its member only after ``.tar``. Everywhere else it is a part of a name, and also if
-    a file of the whole name exists. ``archives`` are known archives, for which this is not looked up.
+    a file of the whole name exists. ``archives`` are known archives, for which nothing is looked up on the disk.
     """
-    parts = _MEMBER.fullmatch(reference)
-    if parts is None or (parts[1] not in archives and os.path.isfile(reference)):
-        return reference, ""
-    return parts[1], parts[2]
+    paths = [reference[: end.start()] for end in _AFTER_ARCHIVE.finditer(reference)]
+    archive = next((path for path in paths if path in archives), None)
+    if archive is None:
+        if not paths or os.path.isfile(reference):
+            return reference, ""
+        archive = next(filter(os.path.isfile, paths), paths[-1])
+    return archive, reference[len(archive) + 2 :]

@@ -24,7 +24,7 @@ from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError, raise_if_machine, unknown_name
 from evenface.joblog import progress
 from evenface.seeds import seed_from
-from evenface.storage.formats import ENDINGS
+from evenface.storage.formats import ENDINGS as IMAGE_SUFFIXES
 from evenface.storage.images import ImageError, read_image
 from evenface.storage.tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN, age_level
@@ -318,7 +318,7 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
                     continue
                 if not entry.name.isascii() and os.fsencode(entry.name) != entry.name.encode(errors="replace"):
                     raise UserError(f"{path}: the name {os.fsencode(entry.name)!r} is not UTF-8; rename it")
-                if level == 0 and entry.name.lower().endswith(ENDINGS):
+                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
                     found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():
                     scan(entry.path, f"{prefix}{entry.name}/", level - 1)

@@ -43,6 +43,11 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=len(data) + 1), options).select(schema.names)
 
 
+def _literal(path: str | os.PathLike | Any) -> Any:
+    """A path that pyarrow takes as it is; in relative ones it reads ``~`` as the home folder and ``a:b`` as an address."""
+    return os.path.abspath(path) if isinstance(path, (str, os.PathLike)) else path
+
+
 def write_table(
     frame: pd.DataFrame | pa.Table, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None
 ) -> None:
@@ -52,7 +57,7 @@ def write_table(
     """
     table = _encode(frame, kind, meta)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, _literal(temporary), compression="zstd")
 
 
 def table_bytes(frame: pd.DataFrame | pa.Table, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
@@ -76,7 +81,7 @@ def read_arrow(
     """
     name = path if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "table")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(_literal(path))
         present = set(file.schema_arrow.names)
         missing = [c for c in (*(columns or ()), *required) if c not in present]
         if missing:
@@ -121,7 +126,7 @@ def table_columns(path: str | os.PathLike) -> list[str]:
 def _schema(path: str | os.PathLike) -> tuple[list[str], dict[bytes, bytes]]:
     """Names of the columns, and metadata."""
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(_literal(path))
         return schema.names, schema.metadata or {}
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise _unreadable(error, path) from error
