@@ -275,3 +275,13 @@ def test_tables_of_the_workflow_may_have_positive_and_undefined_labels_only(tmp_
     write_table(frame.astype({"label_Smiling": int}), tmp_path / "other.parquet", kind="predictions", meta={})
     with pytest.raises(UserError, match=r"other\.parquet, row .*'label_Smiling'.*'zero_one'"):
         evaluate_predictions({"real-1": tmp_path / "other.parquet"}, SETTINGS, {})
+
+
+def test_an_image_that_a_second_file_has_twice_is_named(tmp_path):
+    given = tables()
+    frame = given["predictions"].merge(given["groups"])
+    frame["label_Smiling"] = given["labels"]["Smiling"].astype(np.int8)
+    write_table(frame, tmp_path / "1.parquet", kind="predictions", meta={"dataset": "d"})
+    write_table(pd.concat([frame, frame[:1]]), tmp_path / "2.parquet", kind="predictions", meta={"dataset": "d"})
+    with pytest.raises(UserError, match=r"2\.parquet, row 49: image_id 'i00' occurs a second time"):
+        evaluate_predictions({"a-1": tmp_path / "1.parquet", "b-1": tmp_path / "2.parquet"}, SETTINGS, {})

@@ -270,3 +270,6 @@ def test_the_command_line_shows_pictures_with_odd_names(tmp_path, monkeypatch, c
     Path("a::b.png").write_bytes(encode_png(np.zeros((4, 4, 3), np.uint8)))
     assert main(["image", "show", "a::b.png"]) == 1
     assert re.search(r"a::b\.png: the image says nothing of its origin", capsys.readouterr().err)
+    Path("a::b.png").write_bytes(b"GIF89a")
+    assert main(["image", "show", "a::b.png"]) == 1
+    assert "a::b.png: the picture's format is GIF, which is not read" in capsys.readouterr().err

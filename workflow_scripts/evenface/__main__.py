@@ -75,7 +75,8 @@ def shard_show(arguments: argparse.Namespace) -> None:
 def image_show(arguments: argparse.Namespace) -> None:
     """Print an image's metadata on its origin, a field per line."""
     from evenface.storage import metadata
-    from evenface.storage.images import ImageReader
+    from evenface.storage.formats import format_read, why_not_read
+    from evenface.storage.images import ImageError, ImageReader
     from evenface.storage.shards import reference_of
 
     reference = arguments.image
@@ -86,6 +87,8 @@ def image_show(arguments: argparse.Namespace) -> None:
     with ImageReader() as reader:
         data = reader.read_bytes(reference_of(path, member) if member and "/" not in member else reference)
     facts = metadata.read(data, reference)
+    if facts is None and format_read(data) is None:
+        raise ImageError(reference, *why_not_read(data))
     if facts is None:
         raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
     for field, value in metadata.shown(facts).items():
