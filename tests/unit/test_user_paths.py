@@ -17,6 +17,9 @@ from unit.test_datasets import FILES, NAMES, write_celeba, write_maad
 
 from evenface import parts
 from evenface.__main__ import main, workflow_config
+from evenface.assets.check import statuses
+from evenface.assets.needs import needs
+from evenface.assets.registry import load_registry
 from evenface.configuration import check_config
 from evenface.configuration.schema import configuration_schema
 from evenface.datasets import read
@@ -27,7 +30,7 @@ from evenface.pixels.decoding import Decoders
 from evenface.pixels.store import Pack, write_pack
 from evenface.plan.initial import InitialImages
 from evenface.recipes.datasets import Datasets
-from evenface.recipes.flow import open_flow
+from evenface.recipes.flow import one_of, open_flow
 from evenface.storage.images import ImageReader, encode_png
 from evenface.storage.shards import write_shard
 from evenface.storage.tables import read_table, table_meta, write_table
@@ -217,6 +220,30 @@ def test_a_reader_from_python_knows_the_home_folder(tmp_path, monkeypatch):
 def test_a_project_in_a_folder_with_braces_is_refused(shipped, tmp_path, name):
     with pytest.raises(UserError, match=r"Snakemake cannot run in a folder with braces.*rename the folder"):
         open_flow(shipped, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_data_in_an_odd_folder_is_known_to_be_there(shipped, root, tmp_path, name):
+    config = copy.deepcopy(shipped)
+    config["datasets"]["celeba"] |= {"root": str(write_celeba(tmp_path / name, NAMES)), "standin": None}
+    config["annotation"]["annotators"].append("facexformer")
+    weights = tmp_path / name / "model[1] {} *.pt"
+    config["annotation"]["facexformer"] = {"weights": str(weights)}
+    settings, registry = check_config(config), load_registry(root / "models/registry.yaml")
+
+    def state(key):
+        return {s.state for s in statuses(needs(settings, registry), registry) if s.need.key == key}
+
+    assert state("datasets.celeba.root") == {"present"}
+    assert state("annotation.facexformer.weights") == {"missing"}
+    weights.write_bytes(b"x")
+    assert "missing" not in state("annotation.facexformer.weights")
+
+
+def test_the_rule_for_files_that_a_person_must_get_takes_every_name():
+    names = ["a {} b", "a{1}", "x[1]*.pt", "é ~%"]
+    pattern = one_of(names)
+    assert not {*"{}"} & {*pattern} and all(re.fullmatch(pattern, name) for name in names)
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -20,8 +20,12 @@ from evenface.training.margin import Margin
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Regular expression that matches exactly the given names; without names it matches nothing."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
+    """Regular expression that matches exactly the given names; without names it matches nothing.
+
+    It has no braces, which Snakemake would read as the end of the expression.
+    """
+    escaped = "|".join(re.escape(name) for name in names) or "(?!)"
+    return escaped.replace(r"\{", r"\x7b").replace(r"\}", r"\x7d")
 
 
 def absent(paths: Iterable[str]) -> list[str]:
