@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from evenface.storage.foreign import foreign
+from evenface.storage.foreign import HEAD, foreign
 from evenface.storage.metadata import find_packet
 
 #: The formats that are read, by Pillow's names, and the endings of their files. Nothing else is decoded or listed.
@@ -58,7 +58,7 @@ _OTHER = {
     "SVG": rb"(?i:\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml.{0,900})?(?:<!--.{0,900}-->\s*)?(?:<!DOCTYPE svg.{0,900})?<svg[\s>])",
     "Matroska or WebM (film)": rb"\x1aE\xdf\xa3",
 }
-_HEAD = 2048
+_START = 2048
 
 #: Numbers of the TIFF tags that decide pixels, and of the orientation.
 _TIFF_TAGS = {*range(254, 260), 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326), 330, 332, 338,
@@ -77,7 +77,7 @@ def format_not_read(data: bytes) -> str | None:
 
 
 def _first(patterns: dict[str, bytes], data: bytes) -> str | None:
-    return next((name for name, start in patterns.items() if re.match(start, data[:_HEAD], re.S)), None)
+    return next((name for name, start in patterns.items() if re.match(start, data[:_START], re.S)), None)
 
 
 def why_not_read(data: bytes, error: object = None) -> tuple[str, str]:
@@ -94,20 +94,20 @@ def why_not_read(data: bytes, error: object = None) -> tuple[str, str]:
             return "unsupported", f"the picture is {kind}, which is not read; save it as usual JPEG or PNG"
         said = f" ({error})" if error else ""
         return "corrupt", f"the {name} picture is damaged or ends too early{said}; copy or download it again"
-    if what := foreign(data):
+    if what := foreign(data[:HEAD]):
         return "corrupt", f"not a picture: it is {what}"
-    if data[:40].isascii() and data[:40].decode("ascii").split():
-        text = " ".join(data[:40].decode("ascii").split())
-        if text.isprintable():
-            return "corrupt", f"not a picture: it is a text that begins with {text!r}; get the file again"
+    text = " ".join(data[:40].decode("ascii", "replace").split())
+    if text.isascii() and text.isprintable():
+        return "corrupt", f"not a picture: it is a text that begins with {text!r}; get the file again"
     return "corrupt", f"no format of pictures is recognised; those that are read are {', '.join(_READ_BY)}"
 
 
 def without_metadata(data: bytes) -> bytes | None:
     """The same picture without all that decoding does not need; None for formats without separate metadata.
 
-    A TIFF keeps its orientation; for other formats see :func:`orientation_notes`. Kept are the parts that decide pixels: in JPEG also the JFIF and Adobe segments, which name the colours; in PNG also
-    transparency. Nothing is decompressed, and the result is at most as long as ``data``.
+    Kept are the parts that decide pixels: in JPEG also the JFIF and Adobe segments, which name the colours; in PNG also
+    transparency. A TIFF keeps its orientation; for other formats see :func:`orientation_notes`. Nothing is decompressed,
+    and the result is at most as long as ``data``.
     """
     kind = format_read(data)
     if kind == "JPEG":
