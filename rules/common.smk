@@ -55,7 +55,7 @@ if MAIN:
 FLOWS = vars(workflow).setdefault("evenface_flows", {})
 try:
     FLOW = FLOWS.get(id(config)) or FLOWS.setdefault(id(config), open_flow(config, ROOT))
-except (UserError, OSError) as error:
+except UserError as error:
     raise WorkflowError(str(error)) from None
 
 

@@ -130,7 +130,13 @@ class Flow:
 
 def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
     """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for every mistake in it."""
-    root = Path(root)
+    try:
+        return _open(config, Path(root))
+    except OSError as error:  # of a configured path that exists, but cannot be looked at, or is too long
+        raise UserError(f"{error.filename}: {error.strerror}; correct this path in the configuration") from error
+
+
+def _open(config: Mapping[str, Any], root: Path) -> Flow:
     settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)
     Margin.from_settings(
