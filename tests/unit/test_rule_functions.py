@@ -39,7 +39,7 @@ def test_a_language_model_that_is_missing_stops_before_any_job(shipped_config, r
 
 
 PART = """
-from evenface.parts import Generator, Needs, Reader, StandinFormat
+from evenface.parts import Generator, Needs, Reader
 PART = {}(name="mine", summary="", code="x:y", {})
 """
 AT = "mine.py: {} of the generator mine "
@@ -57,8 +57,6 @@ AT = "mine.py: {} of the generator mine "
         ("Generator", "needs=lambda s: Needs(mem_mb='4 GB')", "mem_mb of Needs is '4 GB'; it must be a whole number"),
         ("Generator", "needs=Needs(gpu=True)", "mine.py:3: the extension cannot be used: TypeError: gpu of Needs is True"),
         ("Reader", "tables=('list.csv',)", """'list.csv' in tables or optional is no tuple; write ("list.csv",)"""),
-        ("Reader", "tables=(('../list.csv',),)", "mine.py: tables and optional of the reader mine: '../list.csv' is not"),
-        ("StandinFormat", "outputs={'table': '/list.csv'}", "outputs of the stand-in format mine: '/list.csv' is not"),
     ],
 )  # fmt: skip
 def test_a_users_part_that_says_something_wrong_is_named(shipped_config, root, kind, said, sentence):
@@ -70,6 +68,17 @@ def test_a_users_part_that_says_something_wrong_is_named(shipped_config, root, k
     with pytest.raises(UserError) as error:
         open_flow(shipped_config, root).generation.asks.gpu(0)(SimpleNamespace(generator="mine"))
     assert sentence in str(error.value)
+
+
+def test_a_users_reader_that_leaves_the_folder_of_its_data_is_named(shipped_config, root):
+    Path("my_parts").mkdir()
+    Path("my_parts/mine.py").write_text(PART.format("Reader", "tables=(('../list.csv',),)"))
+    shipped_config["extensions"] = ["my_parts"]
+    shipped_config["datasets"]["celeba"] = {"reader": "mine", "root": "faces"}
+    with pytest.raises(
+        UserError, match=r"^the reader mine: '\.\./list\.csv' is not the name of a file or folder below faces"
+    ):
+        open_flow(shipped_config, root)
 
 
 def test_latent_directions_are_checked_once_they_are_set_or_asked_for(shipped_config, root):

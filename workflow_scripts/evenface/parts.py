@@ -30,7 +30,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
-from evenface.names import NAME_IN_WORDS, inside, is_name
+from evenface.names import NAME_IN_WORDS, is_name
 
 #: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
 VARIABLE = "EVENFACE_EXTENSIONS"
@@ -276,8 +276,6 @@ class Reader(Part):
         for names in (*self.tables, *self.optional):
             if not isinstance(names, (tuple, list)):
                 raise TypeError(f'{names!r} in tables or optional is no tuple; write ("{names}",)')
-            for name in names:
-                inside("root", name, f"tables and optional of the reader {self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,10 +287,6 @@ class StandinFormat(Part):
     outputs: Mapping[str, str] = field(default_factory=dict)
     #: Whether faces are rendered as loose, off-centre crops instead of aligned ones.
     loose: bool = False
-
-    def __post_init__(self) -> None:
-        for file in self.outputs.values():
-            inside("the stand-in", file, f"outputs of the stand-in format {self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,8 @@ class Flow:
         """Raise UserError for what parts say wrongly of their files, before a rule asks for them."""
         for name in self.datasets.names:
             self.datasets.files(SimpleNamespace(dataset=name))
+        for format in self.standins.formats().values():
+            self.standins.outputs(format)
         _ = self.needs, self.latent_needs
 
     def of_generators(self, pattern: str) -> list[str]:
