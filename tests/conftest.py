@@ -22,8 +22,14 @@ MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}
 # Several test processes run beside each other, and so do the jobs of their workflows.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-#: The files of tests that take longest, which `make test` starts first; the processes are then busy until the end.
-LONGEST = ()
+#: The files of tests that take longest. `make test` starts them first, so that its processes end at about the same time.
+#: The first one makes the finished run that many others look at; the next two do not wait for it.
+LONGEST = (
+    *(f"workflow/test_{name}.py" for name in ("dag", "extensions", "text_to_face", "slurm", "pixels", "latent", "diffusion",
+      "assets", "stylegan3", "bad_input", "prompts", "display", "edited_data", "published_annotators")),
+    *(f"unit/test_{name}.py" for name in ("versions", "diffusion", "diffusion_weights", "fairness", "fairness_statistics",
+      "checkpoints", "text_to_face", "recognition", "fairface", "checkpoint_fuzz", "annotators", "training", "directions")),
+)  # fmt: skip
 
 
 @pytest.hookimpl(trylast=True)
