@@ -46,7 +46,9 @@ _MALE = (
 )
 _FEMALE_YOUNG = "schoolgirl schoolgirls toddlergirl"
 _MALE_YOUNG = "schoolboy schoolboys choirboy"
-_FEMALE_SENIOR = "grandmother grandmothers grandma grandmas granny grannies grandmom nana nan gran abuela abuelita nonna babushka crone"
+_FEMALE_SENIOR = (
+    "grandmother grandmothers grandma grandmas granny grannies grandmom nana gran abuela abuelita nonna babushka crone"
+)
 _MALE_SENIOR = "grandfather grandfathers grandpa grandpas granddad grandad gramps abuelo"
 _YOUNG = (
     "child children kid kids baby babies infant infants newborn newborns toddler toddlers teen teens teenager "

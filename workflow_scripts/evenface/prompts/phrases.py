@@ -34,6 +34,8 @@ _QUOTED = re.compile(
 )
 _ALL_QUOTED = re.compile(r"\s*(?:\"[^\"]*\"|“[^”]*”|«[^»]*»)\s*")
 #: What a prompt in one line says of another one.
+#: Characters that show nothing: soft hyphens, spaces of no width. ``@`` is ours.
+_UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
 _NEGATIVE = re.compile(r"(?is:\bnegative[ _]prompts?\s*[:=].*)")
 _LABELS = re.compile(r"\b(gender|sex|ethnicity|race|nationality)\s*[:=]\s*")
 _ANSWERED_NO = re.compile(r"\b([a-z]+(?: [a-z]+)?)\s*[:=]\s*(?:none|no|false|absent)\b(?=\s*(?:[,.;|)]|$))")
@@ -100,6 +102,7 @@ _BARE_DECADE = re.compile(r"(?:(?:early|mid|late)[ -])?(?:([2-7]0)s|(twen|thir|f
 
 def phrases_of(text: str) -> list[str]:
     """Lower-case phrases between commas, without the signs of other programs, with ages written over."""
+    text = _UNSEEN.sub("", text).replace("@", " at ").replace(")(", ") (")
     text = plain_text(_MARKUP.sub(" , ", _NEGATIVE.sub(" , ", text)))
     text = text if _ALL_QUOTED.fullmatch(text) else _QUOTED.sub(" thing ", text)
     whole: list[str] = []

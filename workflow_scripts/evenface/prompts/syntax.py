@@ -18,24 +18,37 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"\$?\{[^{}]*\}?|\}", "is a choice or a variable", f"{_WRITE_LINES}, or remove the braces"),
         (r"(?<!\w)__[\w/*-]+__(?!\w)", "is a wildcard", "write its words out, one prompt per line"),
         (r"\)(?:[+-]{1,4}(?!\w)|\d*\.\d+)|\)\.(?:swap|blend|and)\(", "weighs a term", "write (term:1.2)"),
-        (r"(?<!\S)[-–—]{1,2}(?:no|negative_prompt|neg)(?=[ =]|$)", "says what to avoid", "move it to generation.negative_prompt"),
-        (r"(?<!\S)(?:--|[–—])[A-Za-z][\w-]*", "is an option", "remove it; what a generator is asked stands in generation.settings"),
+        (r"(?<!\S)[-–—]{1,3}(?:no|negative_prompt|neg)(?=[ =]|$)", "says what to avoid", "move it to generation.negative_prompt"),
+        (r"(?<!\S)(?:[-–—]{2,3}|[–—])[A-Za-z][\w-]*", "is an option", "remove it; what a generator is asked stands in generation.settings"),
         (r"(?<!\S)-[A-Za-z]{1,2} ?\d+(?:\.\d+)?(?!\S)", "is an option", "remove it; what a generator is asked stands in generation.settings"),
         (r"::", "parts a prompt", "write (term:1.2) for a weight"),
-        (r"\bhttps?://\S+", "is an address", "remove it; images to start from are set by generation.settings.<generator>.initial"),
+        (r"(?<=[A-Za-z]{2}):\d+\.\d+(?![\d\s.]*[)\]:])", "weighs a term", "write (term:1.2)"),
+        (r"(?<=[A-Za-z]{2})\+{2,4}(?!\w)", "weighs a term", "write (term:1.2)"),
+        (r"(?<!\S)###(?!\S)", "parts a prompt", "write one prompt per line; what to avoid stands in generation.negative_prompt"),
+        (r"\b[a-z][a-z0-9+.-]*://\S+|\b[A-Za-z]:\\\S+", "is an address", "remove it; images to start from are set by generation.settings.<generator>.initial"),
         (r"\A/\w+(?: prompt:?)?", "is a command", "remove it"),
-        (r"(?i:\A(?:negative[ _]prompt)\s*:)", "says what to avoid", "move it to generation.negative_prompt"),
-        (r"(?i:\A(?:positive[ _])?prompt\s*:)", "is a label", "remove it"),
+        (r"(?i:\b(?:negative|neg)(?:[ _]prompts?)?\s*:|\bnegative[ _]prompts?\s*=)", "says what to avoid", "move it to generation.negative_prompt"),
+        (r"(?i:\A(?:positive(?:[ _]prompt)?|prompt)\s*:)", "is a label", "remove it"),
+        (r"</?(?:b|i|u|a|p|br|em|div|img|span|strong)\b[^<>]*>|&(?:lt|gt|amp|quot|nbsp|#\d+);", "is HTML", "remove it"),
+        (r"<\|[^<>|]*\|>", "is a sign of a tokenizer", "remove it"),
+        (r"(?<!\w)\$[A-Za-z_]\w*", "is a variable", "write its value"),
+        (r"\\[nrt](?![a-z])", "is an escaped end of a line or a tab", "write one prompt per line"),
+        (r"\A\"[^\"]*\"(?:\s*,\s*|\s+)\"[^\"]*\".*", "are several prompts", "write one prompt per line"),
+        (r"\A\|.*\|\Z", "is a row of a Markdown table", "write one prompt per line, without the bars"),
+        (r"\A(?:```\w*|>\s)", "belongs to Markdown", "remove it"),
         (r"\bSteps: \d+, \w[\w ]*:", "are the settings of a picture", "remove the line"),
-        (r"\A#\S*", "is a comment or a tag", "a comment begins with '# '; remove the sign from a prompt"),
+        (r"\A(?:--|[;%])\s", "begins a comment", "begin it with '# ', or remove the sign"),
+        (r"\A#\S*", "is a comment or a tag", 
+         "begin a comment of a .txt with '# ', delete a comment in a table, or remove the sign from a prompt"),
         (r"\A[\[\](){},]+\Z", "belongs to a list of a program", "write one prompt per line"),
+        (r"\A[\s!-/:-@\[-`{-~\u2000-\u206f\ufeff]+\Z", "holds no word", "remove the line"),
     )
 )  # fmt: skip
 
 _ANY = re.compile("|".join(pattern.pattern for pattern, _, _ in _FOREIGN))
 
 #: Marks of a list before a prompt, and quotation marks around it.
-_BULLET = re.compile(r"(?:\d{1,4}[.)]|[-*•–])\s+(?=\S)")
+_BULLET = re.compile(r"(?:\d{1,4}[.):]|[(\[]\d{1,4}[)\]]|[a-z]\)|\d{1,4} [-–]|[-*•–])\s+(?=\S)")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
 
 
