@@ -22,7 +22,7 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (r"(?<!\S)(?:[-–—]{2,3}|[–—])[A-Za-z][\w-]*", "is an option", "remove it; what a generator is asked stands in generation.settings"),
         (r"(?<!\S)-[A-Za-z]{1,2} ?\d+(?:\.\d+)?(?!\S)", "is an option", "remove it; what a generator is asked stands in generation.settings"),
         (r"::", "parts a prompt", "write (term:1.2) for a weight"),
-        (r"(?<=[A-Za-z]{2}):\d+\.\d+(?![\d\s.]*[)\]:])", "weighs a term", "write (term:1.2)"),
+        (r"\A[^()\[\]]*?[A-Za-z]{2}(?P<at>:\d+\.\d+)(?![\d.]*[)\]])", "weighs a term", "write (term:1.2)"),
         (r"(?<=[A-Za-z]{2})\+{2,4}(?!\w)", "weighs a term", "write (term:1.2)"),
         (r"(?<!\S)###(?!\S)", "parts a prompt", "write one prompt per line; what to avoid stands in generation.negative_prompt"),
         (r"\b[a-z][a-z0-9+.-]*://\S+|\b[A-Za-z]:\\\S+", "is an address", "remove it; images to start from are set by generation.settings.<generator>.initial"),
@@ -59,9 +59,10 @@ def foreign_syntax(text: str) -> list[tuple[int, str]]:
         return []
     for pattern, what, remedy in _FOREIGN:
         for match in pattern.finditer(text):
-            if not any(start < match.end() and match.start() < end for start, end, _ in found):
-                shown = match[0].strip() if len(match[0]) < 60 else f"{match[0][:57]}..."
-                found.append((match.start(), match.end(), f"{shown!r} {what} in other programs; {remedy}"))
+            first, last = match.span("at" if "at" in pattern.groupindex else 0)
+            if not any(start < last and first < end for start, end, _ in found):
+                shown = text[first:last].strip() if last - first < 60 else f"{text[first : first + 57]}..."
+                found.append((first, last, f"{shown!r} {what} in other programs; {remedy}"))
     return [(start, sentence) for start, _, sentence in sorted(found)]
 
 
