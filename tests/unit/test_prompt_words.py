@@ -202,7 +202,7 @@ def test_groups_are_read_where_words_stand_for_the_person(text, levels):
         ("woman, lips closed", {"Mouth_Slightly_Open": -1}),
         ("a laughing man, laugh lines", {"Smiling": 1}),
         ("a mug with a smiling face", {}),
-        ("passport photo of a man, neutral expression", {"Smiling": -1}),
+        ("passport photo of a man, neutral expression", {}),
         ("a smiling man, neutral expression", {"Smiling": 1}),
         ("a woman without any makeup", {"Heavy_Makeup": -1}),
         ("a woman, natural makeup", {}),

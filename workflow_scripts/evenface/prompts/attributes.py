@@ -92,14 +92,6 @@ ATTRIBUTE_PHRASES: tuple[tuple[str, str, int], ...] = (
 )
 #: These say something only where they are negated: "no makeup".
 _IF_NEGATED: tuple[tuple[str, str, int], ...] = ((r"make[- ]?up", "Heavy_Makeup", 1),)
-#: These imply a value, which holds unless another is stated.
-_IMPLIED: tuple[tuple[str, str, int], ...] = (
-    (
-        r"neutral (?:facial )?expression|expression\W+neutral|expressionless|neutral face|poker[- ]faced?|deadpan",
-        "Smiling",
-        -1,
-    ),
-)
 #: Attributes that :func:`_hair` reads.
 HAIR_ATTRIBUTES = (*HAIR_COLOURS.values(), "Straight_Hair", "Wavy_Hair")
 
@@ -206,7 +198,6 @@ def _compiled(phrases: Sequence[tuple[str, str, int]]) -> list[tuple[re.Pattern[
 
 
 _STATED = [(*one, False) for one in _compiled(ATTRIBUTE_PHRASES)] + [(*one, True) for one in _compiled(_IF_NEGATED)]
-_IMPLYING = _compiled(_IMPLIED)
 _BEFORE = {name: re.compile(rf"\b{pattern}$") for name, pattern in _THING_BEFORE.items()}
 _AFTER = {name: re.compile(pattern) for name, pattern in _THING_AFTER.items()}
 
@@ -234,11 +225,6 @@ def stated_attributes(phrase: str, words: Sequence[str], remarks: Remarks) -> li
             if negated or not only_negated:
                 found.append((name, -value if negated else value))
     return [*found, *_hair(words, remarks)]
-
-
-def implied_attributes(phrase: str) -> list[tuple[str, int]]:
-    """What a lower-case ``phrase`` says of attributes that holds unless a prompt states another value."""
-    return [(name, value) for pattern, name, value in _IMPLYING if pattern.search(phrase)]
 
 
 def _negates(before: str) -> bool:

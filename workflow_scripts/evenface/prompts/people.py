@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from evenface.prompts import lexicon as lx
-from evenface.prompts.attributes import implied_attributes, stated_attributes
+from evenface.prompts.attributes import stated_attributes
 from evenface.prompts.levels import Person, Remarks, Said, ancestry, unify
 from evenface.prompts.phrases import words_of
 from evenface.taxonomy import UNKNOWN
@@ -31,8 +31,6 @@ class Phrase(Remarks):
     article: bool = False
     background: bool = False
     attributes: list[tuple[str, int]] = field(default_factory=list)
-    #: Attributes that hold unless others are stated.
-    implied: list[tuple[str, int]] = field(default_factory=list)
 
     def add_loose(self, said: Said, *, plural: bool = False) -> None:
         """Note levels that belong to whoever the prompt shows; ``plural`` if it may be several ("young and old")."""
@@ -54,7 +52,6 @@ def read_phrase(phrase: str) -> Phrase:
         background="background" in words or "backdrop" in words,
     )
     read.attributes = stated_attributes(phrase, words, read)
-    read.implied = implied_attributes(phrase)
     read.subject = len(words) > 1 and words[0] in lx.PRONOUNS and words[1] in lx.BODY  # "her hands are folded"
     named = [
         word for word in words if word in lx.PEOPLE or word in lx.AGES or word in lx.ANCESTRIES or word in lx.NATIONS

@@ -55,7 +55,6 @@ def read_prompt(text: str) -> Reading:
     for name, value in _attributes(phrases, remarks):
         if attributes.setdefault(name, value) != value and name not in excluded:
             exclude(f"{name} is asked for and excluded", name)
-    attributes = {**dict(_implied(phrases)), **attributes}
     if attributes.get("No_Beard") == 1 and (kept := [name for name in _WITHOUT_A_BEARD if attributes.get(name) == 1]):
         remarks.doubt(f"{kept[0]} but no beard; No_Beard is left open", "No_Beard")
         del attributes["No_Beard"]
@@ -148,11 +147,6 @@ def _united(people: Sequence[Person], loose: Sequence[tuple[str, str, bool]], re
             found = set()
         levels[dimension] = found.pop()[0] if found else UNKNOWN
     return levels
-
-
-def _implied(phrases: Sequence[Phrase]) -> list[tuple[str, int]]:
-    """What is implied of the person; nothing of several people."""
-    return [] if _several(_shown(phrases)) else [pair for phrase in phrases for pair in phrase.implied]
 
 
 def _attributes(phrases: Sequence[Phrase], remarks: Remarks) -> list[tuple[str, int]]:
