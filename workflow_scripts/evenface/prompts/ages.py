@@ -38,9 +38,11 @@ _COMPARES = re.compile(r"over|above|more than|older|at least|under|below|less th
 #: "over 60", "60+", "under 25 years old": of a person, or in years.
 _BOUND = re.compile(
     rf"(?P<of>\b{_PERSON} |\bage[ds]? |\A|, ?)?\b(?P<bound>over|above|more than|older than|at least|under|below|less than|"
-    rf"younger than|up to) (?:the age of )?(?P<n>{_N})\b(?P<years>[ -]?{_YEARS}(?:[ -]?olds?| of age)?)?(?!\w|[.:%]\d)"
+    rf"younger than|up to) (?:the age of )?(?P<n>{_N})\b(?P<years>[ -]?{_YEARS}(?:[ -]?olds?| of age|(?=\s*(?:[,.;|)]|$))))?(?!\w|[.:%]\d)"
     rf"|(?P<of_more>\b{_PERSON},? (?:aged? )?)?\b(?P<more>[1-9]\d)(?:\+| plus| and over)(?P<more_years> ?{_YEARS}(?: ?olds?)?)?(?!\w)"
 )
+#: After a number alone: it counts nothing else ("under 30 umbrellas").
+_NO_NOUN = r"(?=\s*(?:[,.;|)]|$|(?:with|in|at|on|and|who|wearing|holding|today|[a-z]+ing)\b))"
 #: What is written over, each with the group that holds its number.
 _PATTERNS: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern)
@@ -55,7 +57,7 @@ _PATTERNS: tuple[re.Pattern[str], ...] = tuple(
         rf"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lad )|(?<=lass )|(?<=lady )|(?<=child ))of (?:about |around |some )?({_N})()"
         r"(?=\s*(?:[,.;|)]|$|(?:with|in|and|who|is|at|on|wearing|holding|holds|sits|stands|looks|smiles)\b))",
         # "she just turned 40"
-        rf"\b(?:turned|turns|turning) ({_N})()(?!\w|[.:]\d)",
+        rf"\b(?:turned|turns|turning) ({_N})(){_NO_NOUN}",
         # "a man (52)", "woman 34 with ..."
         r"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lady )|(?<=male ))([1-9]\d)()(?=\s*(?:[,.;|)]|$|with\b|wearing\b|in\b))",
         # "man 33 years", "woman of 40 years": the years end the phrase
@@ -96,7 +98,7 @@ def _bounded(match: re.Match[str]) -> str:
     """A bound written over by the one band of all ages it leaves, or as an age that is not known."""
     of, years = match["of"] or match["of_more"] or "", match["years"] or match["more_years"]
     age = _years(match["n"] or match["more"])
-    if not years and not of.strip(" ,"):
+    if not years and not (of.strip(" ,") and re.match(_NO_NOUN, match.string[match.end() :])):
         return match[0]
     above = match["more"] or match["bound"] in ("over", "above", "more than", "older than", "at least")
     if age > OLDEST:

@@ -116,7 +116,7 @@ _THING_AFTER = {
     "Smiling": r" (?:emoji|icon|logo|sticker|sun|buddha|lines?|wrinkles|gas|hyena|gull|stock|dental)\b",
     "Wearing_Lipstick": r"[ -](?:tube|tubes|mark|marks|stain|ad|advert|collection|product|red|smeared|stained)\b",
     "Heavy_Makeup": r" (?:artist|brush|table|kit|bag|mirror|counter|tutorial|remover)\b",
-    "Wearing_Necktie": r"(?:[ -](?:dye|dyed|clip|rack|pin|shop|up|the|his|her|back|between)\b|-)",
+    "Wearing_Necktie": r"(?:[ -](?:dye|dyed|fighter|beam|game|clip|rack|pin|shop|up|the|his|her|back|between)\b|-)",
     "Wearing_Earrings": r" (?:case|box|stand|display|shop|holder)\b",
     "Wearing_Necklace": r" (?:case|box|stand|display|shop|holder)\b",
     "5_o_Clock_Shadow": r" (?:field|burning)\b",
