@@ -115,6 +115,7 @@ def test_foreign_syntax_is_a_finding_of_the_check(tmp_path):
     [
         ("p.CSV", "prompt,gender\n\"a person, smiling\",female\n"),
         ("p.tsv", "prompt\tgender\na person, smiling\tfemale\n"),
+        ("p.csv", "prompt,gender,,\n\"a person, smiling\",female,,\n"),
         ("p.TSV", "# made by: me\nprompt\tgender\n\"a person, smiling\"\tfemale\n"),
         ("p.jsonl", '{"prompt": "a person, smiling", "gender": "female", "Bald": -1, "cell": null}\n\n'),
     ],

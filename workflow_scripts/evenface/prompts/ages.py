@@ -57,7 +57,7 @@ _PATTERNS: tuple[re.Pattern[str], ...] = tuple(
         rf"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lad )|(?<=lass )|(?<=lady )|(?<=child ))of (?:about |around |some )?({_N})()"
         r"(?=\s*(?:[,.;|)]|$|(?:with|in|and|who|is|at|on|wearing|holding|holds|sits|stands|looks|smiles)\b))",
         # "she just turned 40"
-        rf"\b(?:turned|turns|turning) ({_N})(){_NO_NOUN}",
+        rf"\b(?:has )?(?:just |recently )?(?:turned|turns|turning) ({_N})(){_NO_NOUN}",
         # "a man (52)", "woman 34 with ..."
         r"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lady )|(?<=male ))([1-9]\d)()(?=\s*(?:[,.;|)]|$|with\b|wearing\b|in\b))",
         # "man 33 years", "woman of 40 years": the years end the phrase

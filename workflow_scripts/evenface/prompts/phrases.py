@@ -32,6 +32,7 @@ _QUOTED = re.compile(
     r"(?<!\w)\"[^\"\s]+\s[^\"]*\"|“[^”\s]+\s[^”]*”|«[^»\s]+\s[^»]*»"
     rf"|{_WRITING}(?:\"[^\"]*\"|“[^”]*”|(?<!\w)'(?:[^']|(?<=\w)'(?=\w))*'(?!\w)|(?:[A-Z][A-Z'!.-]+\b[\s!.]*)+)"
 )
+_MAY_QUOTE = re.compile("[\"“«']|[A-Z]{2}")
 _ALL_QUOTED = re.compile(r"\s*(?:\"[^\"]*\"|“[^”]*”|«[^»]*»)\s*")
 #: What a prompt in one line says of another one.
 #: Characters that show nothing: soft hyphens, spaces of no width. ``@`` is ours.
@@ -41,6 +42,7 @@ _LABELS = re.compile(r"\b(gender|sex|ethnicity|race|nationality)\s*[:=]\s*")
 _ANSWERED_NO = re.compile(r"\b([a-z]+(?: [a-z]+)?)\s*[:=]\s*(?:none|no|false|absent)\b(?=\s*(?:[,.;|)]|$))")
 _HAIR_LABEL = re.compile(r"\bhair(?: colou?r)?\s*[:=]\s*")
 _BETWEEN = re.compile(r"[,;:!?|\[\]{}()\"\n\r]+|\.(?=\s|$)|\s[-–—]+\s|—")
+_HAIR = re.compile(rf"\bhair\b|\A(?:{'|'.join(sorted(lx.FORMS))})\b")
 _POSSESSING = frozenset("with has have having her his their and".split())
 #: "the boys' room": several own it.
 _OF_SEVERAL = re.compile(r"(?<!')\b(\w+s)'(?=\s+\w)(?![^']*'(?!\w))")
@@ -102,19 +104,24 @@ _BARE_DECADE = re.compile(r"(?:(?:early|mid|late)[ -])?(?:([2-7]0)s|(twen|thir|f
 
 def phrases_of(text: str) -> list[str]:
     """Lower-case phrases between commas, without the signs of other programs, with ages written over."""
-    text = _UNSEEN.sub("", text).replace("@", " at ").replace(")(", ") (")
-    text = plain_text(_MARKUP.sub(" , ", _NEGATIVE.sub(" , ", text)))
-    text = text if _ALL_QUOTED.fullmatch(text) else _QUOTED.sub(" thing ", text)
+    if not text.isascii():
+        text = _UNSEEN.sub("", text)
+    text = text.replace("@", " at ").replace(")(", ") (")
+    if "egative" in text.lower():
+        text = _NEGATIVE.sub(" , ", text)
+    text = plain_text(_MARKUP.sub(" , ", text))
+    if _MAY_QUOTE.search(text) and not _ALL_QUOTED.fullmatch(text):
+        text = _QUOTED.sub(" thing ", text)
     whole: list[str] = []
     for phrase in (phrase for part in text.split(",") for phrase in _parts(part)):
-        before = words_of(whole[-1])[-1:] if whole else []
+        before = words_of(whole[-1])[-1:] if whole and (phrase[-1].isdigit() or phrase[-1] == "s") else []
         years = _BARE_YEARS.fullmatch(phrase)
         if years and before and any(before[0] in words for words in (lx.PEOPLE, lx.ANCESTRIES, lx.NATIONS)):
             whole.append(f"@{band(years[1], years[2]) or 'aged'}")
         elif before and before[0] in lx.PEOPLE and (decade := _BARE_DECADE.fullmatch(phrase)):
             whole.append(f"@{band(decade[1] or f'{decade[2]}ty')}")
         elif whole and (
-            _unfinished(whole[-1]) or _hair_goes_on(whole[-1], phrase)
+            _unfinished(whole[-1]) or (_HAIR.search(phrase) and _hair_goes_on(whole[-1], phrase))
         ):  # "an old, bearded man" is one phrase
             whole[-1] += f" {phrase}"
         else:

@@ -45,6 +45,8 @@ _FOREIGN: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
     )
 )  # fmt: skip
 
+#: A sign that any of them has; most prompts have none.
+_MAYBE = re.compile(r"\A\W|[<>{}\[\]|:=$\\`&_+#()–—]|(?<!\S)-|BREAK|AND")
 _ANY = re.compile("|".join(pattern.pattern for pattern, _, _ in _FOREIGN))
 
 #: Marks of a list before a prompt, and quotation marks around it.
@@ -55,7 +57,7 @@ _QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "«": "»", "`": "`"}
 def foreign_syntax(text: str) -> list[tuple[int, str]]:
     """Syntax of other programs in a prompt: where each begins (from 0), and a sentence with the way out; in order."""
     found: list[tuple[int, int, str]] = []
-    if not _ANY.search(text):
+    if not (_MAYBE.search(text) and _ANY.search(text)):
         return []
     for pattern, what, remedy in _FOREIGN:
         for match in pattern.finditer(text):

@@ -109,11 +109,13 @@ def read_table(path: Path, key: str) -> Table:
             f"{path}: the header is one column, {columns[0]!r}; save the table with {'tabs' if separator != ',' else 'commas'} "
             f"between its columns, not {other!r}"
         )
-    if "" in columns:
+    if "" in columns and any(row[""] for _, row in rows):
         raise UserError(
             f"{path}: column {columns.index('') + 1} has no name; delete it, or name it (pandas writes its index there: "
             "to_csv(..., index=False) leaves it out)"
         )
+    columns = [name for name in columns if name]  # spreadsheets end every line in commas
+    rows = [(first, {name: row[name] for name in columns}) for first, row in rows]
     if repeated := [name for i, name in enumerate(columns) if name in columns[:i]]:
         raise UserError(f"{path}: column {repeated[0]!r} occurs twice in the header; remove one")
     return Table(path, columns, rows, notes)
