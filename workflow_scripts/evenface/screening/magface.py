@@ -16,6 +16,7 @@ import torch
 from evenface.checkpoints import load_model, load_network, manifest_path
 from evenface.errors import UserError, check_names
 from evenface.networks.device import choose_device, choose_precision, deterministic
+from evenface.networks.finite import IN_WORDS, answers_of
 from evenface.networks.folded_iresnet import FoldedIResNet
 from evenface.networks.inference import map_batches
 from evenface.networks.iresnet import to_input
@@ -62,13 +63,15 @@ class MagFace:
 
     def _embed(self, crops: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
-        return self.network(to_input(batch)).cpu().numpy()
+        (embeddings,) = answers_of(self.network(to_input(batch)))
+        return embeddings.numpy()
 
     def embed_all(
         self, items: Iterable[Item], crop_of: Callable[[Item], np.ndarray] | None = None
     ) -> Iterator[np.ndarray]:
         """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order; each thread computes a batch.
 
+        An embedding with a number that is not finite is NaN throughout.
         ``items`` are crops, or ``crop_of`` turns them into crops. The threads call it, so one thread decodes while
         another computes.
         """
@@ -105,8 +108,21 @@ def from_settings(
 
 
 def magnitudes(embeddings: np.ndarray) -> np.ndarray:
-    """Euclidean lengths float32 (n,) of embeddings (n, features)."""
-    return np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1)).astype(np.float32)
+    """Euclidean lengths float32 (n,) of embeddings (n, features); NaN for an embedding that is not finite."""
+    lengths = np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1))
+    return np.where(np.isfinite(lengths), lengths, np.nan).astype(np.float32)
+
+
+def finite_magnitudes(embeddings: np.ndarray, what: str) -> np.ndarray:
+    """:func:`magnitudes` of faces that are known to be good; UserError naming ``what`` they are if one is not a number."""
+    lengths = magnitudes(embeddings)
+    wrong = int(np.isnan(lengths).sum())
+    if wrong:
+        raise UserError(
+            f"{what}: {IN_WORDS} for {wrong} of {len(lengths)} faces, so this MagFace network cannot judge quality; name "
+            f"other weights as screening.magface.weights, or set screening.magface.precision to float32 if it is not"
+        )
+    return lengths
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

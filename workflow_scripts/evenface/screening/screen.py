@@ -18,6 +18,7 @@ from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.generators.earlier import newest, shards_with
 from evenface.joblog import log, progress
+from evenface.networks.finite import NOT_FINITE
 from evenface.parts import Detector, part, parts
 from evenface.plan.paths import ALIGNED
 from evenface.plan.paths import SCREENING as SCREENED
@@ -91,9 +92,13 @@ class Screener:
         found = self.finder.detect(image)
         if not found:
             return {"reason": "no_face", "n_faces": 0}, None
+        if not all(np.isfinite([*d.box, d.score]).all() for d in found):
+            return {"reason": NOT_FINITE, "detail": "the detector's numbers are not finite"}, None
         largest = self.settings["many_faces"] == "largest"
         face = max(found, key=lambda d: d.size) if largest else found[0]
         points = self.finder.landmarks(image, face)
+        if not np.isfinite(points).all():
+            return {"reason": NOT_FINITE, "detail": "the face's landmarks are not finite numbers"}, None
         row: dict[str, Any] = {
             "reason": "",
             "n_faces": len(found),
@@ -130,8 +135,13 @@ class Screener:
         if crops:
             for row, score in zip(scored, self.scorer.score(np.stack(crops)).tolist(), strict=True):
                 row["quality"] = score
-                # Written in this way, so that a NaN score is kept without a threshold, and rejected with one.
-                if self.threshold is not None and not score >= self.threshold:
+                if self.scorer.name != "none" and not np.isfinite(score):
+                    row |= {
+                        "reason": NOT_FINITE,
+                        "detail": f"{self.scorer.name} is not a finite number",
+                        "quality": np.nan,
+                    }
+                elif self.threshold is not None and not score >= self.threshold:
                     row |= {"reason": "low_quality", "detail": f"{self.scorer.name} {score:.2f} < {self.threshold:g}"}
         for row, image, points, crop in rows:
             row["accepted"] = not row["reason"]
