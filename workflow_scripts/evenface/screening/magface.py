@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from evenface.checkpoints import load_model, load_network, manifest_path
+from evenface.checkpoints import load_model, load_network, manifest_path, recorded
 from evenface.errors import UserError, check_names
 from evenface.networks.device import choose_device, choose_precision, deterministic
 from evenface.networks.finite import IN_WORDS, answers_of
@@ -30,7 +29,8 @@ class MagFace:
 
     ``weights``: a published checkpoint of ``backbone``, or a network trained here (safetensors, and a
     manifest with its shape). ``precision`` is float32, bfloat16 or auto (bfloat16 if the processor computes
-    in it). ``sha256`` identifies the weights. Raises UserError for files that are missing or do not fit.
+    in it). ``sha256`` identifies the weights; ``origin`` has the verdict on a published file
+    (:mod:`evenface.checkpoints.origin`). Raises UserError for files that are missing or do not fit.
     """
 
     name = "magface"
@@ -47,6 +47,7 @@ class MagFace:
     ):
         check_names("screening.magface.backbone", [backbone], BACKBONES)
         deterministic()
+        self.origin: list[dict[str, str]] = []
         self.batch_size, self.threads = batch_size, threads
         self.device = choose_device(device)
         if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():
@@ -55,8 +56,9 @@ class MagFace:
                 raise UserError(f"{weights}: this is not a recognition network; screening.magface.weights needs one")
             self.network_name, self.sha256 = "iresnet trained here", manifest["weights_sha256"]
         else:
-            network = load_network(f"magface-{backbone}", weights)
-            self.network_name, self.sha256 = f"magface-{backbone}", sha256_of(weights)
+            with recorded() as self.origin:
+                network = load_network(f"magface-{backbone}", weights)
+            self.network_name, self.sha256 = f"magface-{backbone}", self.origin[0]["sha256"]
         self.precision = choose_precision(precision, self.device)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.network = FoldedIResNet(network, dtype).eval().to(self.device)
@@ -129,12 +131,6 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: Mapping[str, Any] | None) -> float:

@@ -78,6 +78,7 @@ def score_shards(
         "quality_version": VERSIONS["quality"],
         "network": scorer.network_name,
         "weights_sha256": scorer.sha256,
+        "weights": scorer.origin,
         "precision": scorer.precision,
         "threshold": threshold,
     }

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from evenface.checkpoints.origin import recorded
 from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.generators.earlier import newest, shards_with
@@ -62,17 +63,18 @@ class Screener:
     """Models and settings, loaded once for many images.
 
     ``settings`` as returned by :func:`settings_of`; ``weights`` maps dlib5, dlib68 and mmod to
-    files. Raises UserError for missing weights.
+    files; ``origin`` has the verdicts on them (:mod:`evenface.checkpoints.origin`). Raises UserError for missing weights.
     """
 
     def __init__(self, settings: dict[str, Any], weights: dict[str, str] | None = None):
         self.settings = settings
         self.scorer, self.threshold = quality.from_config(settings)
         self.finder = None
-        if settings["detector"] != "none":
-            able = [name for name, detector in parts(Detector).items() if detector.screens]
-            check_names("screening.detector", [settings["detector"]], [*able, "none"])
-            self.finder = part(Detector, settings["detector"], "screening.detector").load()(settings, weights or {})
+        with recorded() as self.origin:
+            if settings["detector"] != "none":
+                able = [name for name, detector in parts(Detector).items() if detector.screens]
+                check_names("screening.detector", [settings["detector"]], [*able, "none"])
+                self.finder = part(Detector, settings["detector"], "screening.detector").load()(settings, weights or {})
         cv2.setNumThreads(1)
 
     def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
@@ -194,6 +196,7 @@ def screen_shard(
     screener = Screener(settings_of(settings), weights)
     settings = screener.settings
     meta = {"screening_version": VERSIONS["screening"], "settings": settings, "scorer": screener.scorer.name}
+    meta["weights"] = screener.origin
     with read_shard(shard) as source:
         meta |= {"source": source.path.stem}
         members = {row["image_id"]: row["member"] for row in source.rows()}
