@@ -6,7 +6,6 @@ and the job stores the verdict in its table, see :func:`recorded`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.storage.hashes import sha256_of
 
 #: The states of a file.
 BY_HASH, BY_ANSWER, UNVERIFIED = "verified by hash", "verified by known answer", "unverified"
@@ -103,15 +103,9 @@ def by_hash(network: str, digest: str, path: str | os.PathLike) -> PublishedFile
     return None
 
 
-def file_sha256(path: str | os.PathLike) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def judge_file(network: str, path: str | os.PathLike) -> Origin:
     """Record the verdict on a file that only its hash can prove, such as dlib's models; UserError as :func:`by_hash`."""
-    digest = file_sha256(path)
+    digest = sha256_of(path)
     file = by_hash(network, digest, path)
     why = f"it is the published file {file.asset}" if file else "its SHA-256 is not that of a published file"
     origin = Origin(network, str(path), digest, BY_HASH if file else UNVERIFIED, why)

@@ -22,7 +22,6 @@ from evenface.checkpoints.origin import (
     UNVERIFIED,
     Origin,
     by_hash,
-    file_sha256,
     published_files,
     record,
 )
@@ -32,6 +31,7 @@ from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.stylegan3_files import NAME as STYLEGAN3
 from evenface.checkpoints.stylegan3_files import file_metadata, load_stylegan3
 from evenface.errors import UserError
+from evenface.storage.hashes import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +84,7 @@ def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.Pat
     """
     network, described = _load(name, path, None)
     metadata = file_metadata(described["settings"]) if name == STYLEGAN3 else None
-    source = {"file": Path(path).name, "sha256": file_sha256(path)}
+    source = {"file": Path(path).name, "sha256": sha256_of(path)}
     return save_model(out, network.state_dict(), {"network": described, "published": name, "source": source}, metadata)
 
 
@@ -92,7 +92,7 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
     """The network on the CPU, and name and settings for ``networks.build``."""
     if name == STYLEGAN3:
         network, settings = load_stylegan3(path, max_bytes)
-        record(Origin(name, str(path), file_sha256(path), UNVERIFIED, "no hash of it is published"))
+        record(Origin(name, str(path), sha256_of(path), UNVERIFIED, "no hash of it is published"))
         return network, {"name": name, "settings": settings}
     layout = LAYOUTS.get(name)
     if layout is None or name not in networks.published():
@@ -130,7 +130,7 @@ def _judged(name: str, layout: Layout, path: Path) -> Origin:
 
     Raises UserError if one of them says that it is another network's.
     """
-    digest = file_sha256(path)
+    digest = sha256_of(path)
     if file := by_hash(name, digest, path):
         return Origin(name, str(path), digest, BY_HASH, f"it is the published file {file.asset}")
     manifest: dict[str, Any] = {}

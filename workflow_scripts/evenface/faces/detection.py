@@ -88,13 +88,14 @@ def weights_file(weights: Mapping[str, str], key: str) -> str:
     """Path of dlib's model file ``key``, judged by its hash; UserError when it is missing or that of another model."""
     path = weights.get(key)
     try:
-        # dlib says the same of a missing, a damaged and a forbidden file.
-        return judge_file({"landmarks": "dlib5"}.get(key, key), path or "").file
+        with open(path or "", "rb"):  # dlib says the same of a missing, a damaged and a forbidden file
+            pass
     except OSError as error:
         raise_if_machine(error, str(path))
         raise UserError(
             f"weights of {key} are missing ({path or 'no path given'}); the rule fetch_dlib_models writes models/dlib/"
         ) from error
+    return judge_file({"landmarks": "dlib5"}.get(key, key), path).file
 
 
 class FaceFinder:
