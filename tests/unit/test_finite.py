@@ -191,6 +191,25 @@ def test_a_case_of_every_annotator_with_a_network():
     assert trained_here.PART.name == "trained_here"
 
 
+def test_rows_that_a_user_made_are_looked_at_too(tmp_path):
+    class Mine:
+        name, version, attributes, dimensions, probabilities, extras = "mine", 1, ("Bald",), ("gender",), (), ()
+        reads = "images"
+
+        def annotate(self, images, rows=None):
+            scores = np.float32([0.9, np.nan, -np.inf])
+            frame = annotation_frame({"Bald": np.full(3, 0.9)}, {d: (["x"] * 3, np.ones(3)) for d in DIMENSIONS})
+            return frame.assign(score_Bald=scores, label_Bald=np.int8([1, -1, -1]), gender="male")
+
+    rows = pd.DataFrame({"image_id": list("abc"), "member": [f"{i}.png" for i in range(3)]})
+    write_shard(
+        tmp_path / "s.tar", [(f"{i}.png", encode_png(p)) for i, p in enumerate(PICTURES)], rows, {"generator": "g"}
+    )
+    table = annotate_shards(Mine(), [tmp_path / "s.tar"], tmp_path / "a.parquet")
+    assert table["failure"].tolist() == ["", NOT_FINITE, NOT_FINITE]
+    assert table["label_Bald"].tolist() == [1, 0, 0] and table["gender"].tolist() == ["male", UNKNOWN, UNKNOWN]
+
+
 VOCABULARIES = {
     "fairface race": FAIRFACE_RACE_7, "fairface gender": FAIRFACE_GENDER, "fairface age": FAIRFACE_AGE,
     "deepface race": DEEPFACE_RACE, "deepface gender": DEEPFACE_GENDER, "facexformer race": FACEXFORMER_RACE,

@@ -204,6 +204,19 @@ def _with_landmarks(rows: pd.DataFrame, screening_path: str | os.PathLike | None
     return rows.assign(**{column: found[column].to_numpy() for column in LANDMARK_COLUMNS})
 
 
+def _labelled_by_no_number(answered: pd.DataFrame) -> np.ndarray:
+    """Rows, bool (n,), without a failure whose scores or probabilities are infinite, or that have a label of a NaN score.
+
+    A user's annotator may have made its rows without :func:`annotation_frame`.
+    """
+    numbers = [c for c in answered if c.startswith(("score_", PROBABILITY)) or c in {f"{d}_score" for d in DIMENSIONS}]
+    broken = np.isinf(answered[numbers].to_numpy(np.float64)).any(axis=1)
+    for score in (c for c in numbers if c.startswith("score_")):
+        label = answered[f"label_{score.removeprefix('score_')}"].to_numpy()
+        broken |= np.isnan(answered[score].to_numpy(np.float64)) & (label != 0)
+    return broken & (answered["failure"] == "").to_numpy()
+
+
 def _annotate_groups(
     annotator: Annotator, shard: Shard, source: Shard, rows: pd.DataFrame, accepted: set[str]
 ) -> pd.DataFrame:
@@ -237,6 +250,9 @@ def _annotate_groups(
         readable, answered = np.flatnonzero(failures == ""), pd.concat(answers, ignore_index=True)
         if missing := [c for c in table if c not in answered]:
             raise ValueError(f"annotator {annotator.name} gave no column {missing[0]!r}")
+        broken = _labelled_by_no_number(answered)
+        table.loc[readable[broken], "failure"] = NOT_FINITE
+        readable, answered = readable[~broken], answered[~broken]
         for column in table:
             values = table[column].to_numpy(copy=True)
             values[readable] = answered[column].to_numpy()
