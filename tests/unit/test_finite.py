@@ -418,7 +418,6 @@ def test_a_prediction_that_is_no_number_stops_with_file_and_remedy(tmp_path):
     torch.manual_seed(0)
     network = networks.build("slim_cnn", settings, outputs=2)
     state = network.state_dict()
-    weight = list(state)[-2]
     (tmp_path / "a.png").write_bytes(encode_png(picture(1)))
     (tmp_path / "b.png").write_bytes(encode_png(picture(2)))
     faces = pd.DataFrame({"image_id": ["a", "b"], "identity_id": ["p", "q"], "image": [str(tmp_path / f"{n}.png") for n in "ab"],
@@ -433,7 +432,9 @@ def test_a_prediction_that_is_no_number_stops_with_file_and_remedy(tmp_path):
     model = tmp_path / "model.safetensors"
     save_model(model, state, manifest)
     assert predict(model, faces, tmp_path / "p.parquet", device="cpu")["score_Bald"].between(0, 1).all()
-    save_model(model, {**state, weight: torch.full_like(state[weight], 3e38)}, manifest)
+    large = {"fc.weight": torch.full_like(state["fc.weight"], 3e38)}
+    large["slim4.expand3_dw.4.weight"] = 1000 * state["slim4.expand3_dw.4.weight"]
+    save_model(model, {**state, **large}, manifest)
     with pytest.raises(
         UserError, match=r"not finite for 2 of 2 images, the first .*a\.png.*Delete .*model\.safetensors"
     ):
