@@ -68,6 +68,12 @@ def test_a_published_hash_verifies_under_any_name(name, tmp_path):
                     "why": "it is the published file mtcnn"}  # fmt: skip
 
 
+def test_another_file_under_a_published_name_is_doubted(tmp_path):
+    told = origin_of("mtcnn-pnet", saved(tmp_path / "pnet.pt", random_state("mtcnn-pnet")))
+    assert told["state"] == UNVERIFIED
+    assert told["why"].startswith("its SHA-256 is not that of the published file, and only its name says what it is; ")
+
+
 def test_the_hash_of_another_networks_file_is_refused(tmp_path, known):
     """Two networks of the same tensors: shapes cannot tell, the name says nothing, the hash does."""
     path = saved(tmp_path / "weights.pth", random_state("deepface-emotion"))

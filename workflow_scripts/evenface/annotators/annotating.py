@@ -158,7 +158,7 @@ def annotate_shards(
     that was not accepted, cannot be decoded, or in which the annotator finds no face keeps its row, with undefined
     labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, not_finite, ...). For other images this column
     is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>"). The table's metadata hold the verdicts on
-    the annotator's ``weights``. The annotator gets at most 32 images
+    the annotator's ``weights``, if it reads published ones. The annotator gets at most 32 images
     at a time, all of one prompt. A label therefore does not depend on other prompts, and images fit into memory.
     """
     nothing = [None] * len(shard_paths)
@@ -166,7 +166,9 @@ def annotate_shards(
     parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating", unit="shards")]
     table = pd.concat(parts, ignore_index=True)
     table["annotator"] = f"{annotator.name}-v{annotator.version}"
-    meta = {"annotator": annotator.name, "version": annotator.version, "weights": getattr(annotator, "weights", ())}
+    meta = {"annotator": annotator.name, "version": annotator.version}
+    if weights := getattr(annotator, "weights", ()):
+        meta["weights"] = weights
     write_table(table, out, kind="annotation", meta=meta)
     failed = table["failure"][~table["failure"].isin(["", "not_accepted"])].value_counts()
     for reason, count in failed.items():

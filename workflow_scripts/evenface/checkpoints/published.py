@@ -141,14 +141,14 @@ def _judged(name: str, layout: Layout, path: Path) -> Origin:
         raise UserError(
             f"{path}: its manifest says that it is {manifest['published']!r}, not {name!r}; name the file of {name!r}"
         )
-    why = "no hash of it is published"
+    hashed = any(f.network == name and f.sha256 and Path(f.name).suffix == path.suffix for f in published_files())
+    why = "its SHA-256 is not that of the published file" if hashed else "no hash of it is published"
     if manifest.get("published") and manifest.get("weights_sha256") == digest:
         source = manifest.get("source", {})
         if file := by_hash(name, str(source.get("sha256")), path):
             return Origin(name, str(path), digest, BY_HASH, f"it was converted from the published file {file.asset}")
         why = f"it was converted from {source.get('file')}, and no hash of that is published"
-    else:
-        # A converted file's name is free; its manifest has said which network it is.
+    else:  # the name of a converted file says nothing that its manifest has not said
         told = _own_name(name, layout, path)
         why += ", and only its name says what it is" if told else ", and its name does not say what it is"
     return Origin(name, str(path), digest, UNVERIFIED, f"{why}; {layout.kin}")
