@@ -5,7 +5,7 @@ import pytest
 from evenface.errors import UserError
 from evenface.prompts.catalogue import build_catalogue, review_catalogue
 from evenface.prompts.syntax import foreign_syntax
-from evenface.prompts.tables import lines_of
+from evenface.storage.text_tables import lines_of
 
 
 def prompts_of(tmp_path, content, name="p.txt"):
@@ -121,7 +121,7 @@ def test_a_table_is_what_its_ending_says(tmp_path, name, content):
         ("p.jsonl", '{"prompt": "x", "prompt": "y"}\n', "'prompt' occurs twice"),
         ("p.csv", "prompt;gender\nx;male\n", "save the table with commas between its columns, not ';'"),
         ("p.tsv", "prompt,gender\nx,male\n", "save the table with tabs between its columns, not ','"),
-        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a prompt with tabs"),
+        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a value with tabs"),
         ("p.csv", "text\nx\n", "name the prompts' column so"),
     ],
 )
