@@ -245,7 +245,10 @@ def test_celeba_label_values_are_declared(tmp_path, variant):
 @pytest.mark.parametrize("variant", ["txt", "csv"])
 def test_celeba_missing_column_and_duplicates(tmp_path, variant):
     write_celeba(tmp_path, NAMES, variant=variant, columns=[a for a in CELEBA_ATTRIBUTES if a != "Gray_Hair"])
-    assert f"list_attr_celeba.{variant} line {2 if variant == 'txt' else 1}: column 'Gray_Hair' is missing" in celeba_error(tmp_path)
+    assert (
+        f"list_attr_celeba.{variant} line {2 if variant == 'txt' else 1}: column 'Gray_Hair' is missing"
+        in celeba_error(tmp_path)
+    )
     write_celeba(tmp_path, [*NAMES, NAMES[1]], variant=variant)
     first, again = (4, 15) if variant == "txt" else (3, 14)
     assert f"line {again}: '000002.jpg' is already listed in line {first}" in celeba_error(tmp_path)
@@ -347,7 +350,9 @@ def test_damaged_images_are_recorded(tmp_path, reader):
     (folder / names[0]).write_bytes(b"this is no image")
     (folder / names[1]).write_bytes(jpeg(64, 64)[:400])
     Image.new("L", (10_000, 10_000)).save(folder / names[2], "PNG")
-    faces, rejected, summary = read(reader, {"root": tmp_path, "verify_images": True, "threads": 2, "max_unreadable": 1})
+    faces, rejected, summary = read(
+        reader, {"root": tmp_path, "verify_images": True, "threads": 2, "max_unreadable": 1}
+    )
     assert len(faces) == 9 and summary["images_decoded"] == 12
     reasons = dict(zip(rejected["image_id"], rejected["reason"], strict=True))
     assert reasons == {f"{reader}/{names[0]}": "corrupt", f"{reader}/{names[1]}": "corrupt",
@@ -361,7 +366,9 @@ def test_verification_of_a_sample_does_not_depend_on_threads(tmp_path, monkeypat
     write_celeba(tmp_path, NAMES)
     for name in NAMES[::2]:
         (tmp_path / "img_align_celeba" / name).write_bytes(jpeg(64, 64)[:400])
-    results = [read("celeba", {"root": tmp_path, "verify_images": "sample", "threads": n, "max_unreadable": 1}) for n in (1, 3)]
+    results = [
+        read("celeba", {"root": tmp_path, "verify_images": "sample", "threads": n, "max_unreadable": 1}) for n in (1, 3)
+    ]
     assert results[0][2]["images_decoded"] == 5
     pd.testing.assert_frame_equal(results[0][1], results[1][1])
 

@@ -31,8 +31,8 @@ from evenface.prompts.contextual import (
 from evenface.prompts.findings import CHECKS
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.tables import rows_digest
-from evenface.storage.text_tables import read_table
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least
+from evenface.storage.text_tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 from plans import build_plan
 

@@ -10,7 +10,7 @@ from evenface.checkpoints.safetensors_files import read_safetensors
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.torch_files import read_legacy, read_zip
 from evenface.errors import UserError, raise_if_machine
-from evenface.storage.foreign import HEAD, foreign
+from evenface.storage.foreign import foreign
 
 #: Largest file, in bytes, when the caller does not give a bound.
 MAX_BYTES = 4 << 30
@@ -57,7 +57,7 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
     path = Path(path)
     size = checked_size(path, max_bytes)
     with open(path, "rb") as file:
-        head = file.read(HEAD)
+        head = file.read(64)
     try:
         if head.startswith(b"PK\x03\x04"):
             return read_zip(path, size)
@@ -67,9 +67,9 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
             return read_legacy(path, size)
         if head.startswith(_HDF5):
             raise Malformed("a Keras file; it is read by load_network for the networks published as such")
-        raise Malformed(
-            foreign(head) or "neither a PyTorch nor a safetensors file; take the file as its authors publish it"
-        )
+        if what := foreign(head):
+            raise Malformed(what)
+        raise Malformed("neither a PyTorch nor a safetensors file; take the file as its authors publish it")
     except Malformed as error:
         raise UserError(f"{path}: not a readable checkpoint: {error}") from error
     except OSError as error:

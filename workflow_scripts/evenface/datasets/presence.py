@@ -60,7 +60,7 @@ def instead(missing: Sequence[str], there: Sequence[str]) -> str:
         tail = "/".join(name.split("/")[-depth:])
         exact.setdefault(tail, name)
         folded.setdefault(tail.casefold(), name)
-        stems.setdefault(os.path.splitext(tail)[0].casefold(), name)
+        stems.setdefault(_stem(tail).casefold(), name)
     kinds: Counter[str] = Counter()
     first: dict[str, str] = {}
     for name in missing:
@@ -68,25 +68,29 @@ def instead(missing: Sequence[str], there: Sequence[str]) -> str:
             kind = f"files of the same names in {other.removesuffix(name).rstrip('/') or 'the folder itself'}"
         elif other := folded.get(name.casefold()):
             kind = "names that differ in case"
-        elif other := stems.get(os.path.splitext(name)[0].casefold()):
-            kind = f"{os.path.splitext(other)[1] or 'other'} files of the same names"
+        elif other := stems.get(_stem(name).casefold()):
+            kind = f"{_ending(other)} files of the same names"
         else:
             continue
         kinds[kind] += 1
         first.setdefault(kind, other)
     found = [f"{count} {kind}, such as {first[kind]!r}" for kind, count in kinds.most_common(3)]
-    return f"there are instead: {'; '.join(found or [contents(there)])}{_packed(there)}"
+    packed = [f"{name} is not unpacked" for name in there if name.lower().endswith(_ARCHIVES)]
+    return f"there are instead: {'; '.join([*(found or [_others(there)]), *packed[:1]])}"
 
 
-def contents(there: Sequence[str]) -> str:
-    """How many files of which endings there are, and the first of them."""
-    if not there:
-        return "nothing"
-    endings = Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in there)
+def _others(there: Sequence[str]) -> str:
+    """How many files of which endings there are, and one of the most frequent."""
+    endings = Counter(map(_ending, there))
     counted = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(4))
-    return f"files of other names ({counted}), such as {there[0]!r}"
+    example = next(name for name in there if _ending(name) == endings.most_common(1)[0][0])
+    return f"files of other names ({counted}), such as {example!r}"
 
 
-def _packed(there: Sequence[str]) -> str:
-    packed = [name for name in there if name.lower().endswith(_ARCHIVES)]
-    return f"; {packed[0]} is not unpacked" if packed else ""
+def _stem(name: str) -> str:
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _ending(name: str) -> str:
+    return "".join(name.rpartition("/")[2].partition(".")[1:]).lower() or "without an ending"

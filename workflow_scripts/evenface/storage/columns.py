@@ -6,6 +6,7 @@ any order and case. Blank lines are passed over and counted, lines end in LF, CR
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import re
@@ -230,7 +231,7 @@ class ColumnReader:
             if file.tell() == self._end:
                 return
             file.seek(self._end)
-            source = _Source(file, squeeze=self._separator == " ")
+            source = _Source(file, self.path, self._first, squeeze=self._separator == " ")
             try:
                 for batch in pacsv.open_csv(pa.PythonFile(source, mode="r"), read, parse, convert):
                     before = np.array(passed, np.int64) - np.arange(1, len(passed) + 1)
@@ -241,8 +242,6 @@ class ColumnReader:
             except pa.ArrowInvalid as error:
                 if not exact:
                     raise _OtherNumbersError from error
-                if not wrong and (said := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", str(error))):
-                    wrong.append((int(said[1]), int(said[2])))  # Arrow asks nobody about rows that are not UTF-8
                 if wrong:
                     row, width = wrong[0]
                     raise UserError(
@@ -250,6 +249,8 @@ class ColumnReader:
                         "the line, or get the file again"
                     ) from error
                 raise UserError(f"{self.path}: not a table with lines of at most {_BLOCK} bytes ({error})") from error
+        if source.odd and not exact:
+            raise _OtherNumbersError
         if source.lines != rows + len(passed):
             raise UserError(f"{self.path}: a value has a line break, or a double quote is not closed; remove it")
 
@@ -278,7 +279,7 @@ class ColumnReader:
                 if (numbers[name] == _WITHOUT).any():
                     raise _OtherNumbersError
                 continue
-            distinct = [text.decode(errors="replace").strip(_BLANKS) for text in batch[name].dictionary.to_pylist()]
+            distinct = [text.decode().strip(_BLANKS) for text in batch[name].dictionary.to_pylist()]
             values, reasons = np.zeros(len(distinct), np.int8), {}
             for i, text in enumerate(distinct):
                 try:
@@ -297,12 +298,7 @@ class ColumnReader:
 
     def _text(self, name: str, values: pa.Array, lines: np.ndarray) -> pa.Array:
         """Strings of ``values``, without outer blanks."""
-        try:
-            texts = values.cast(pa.string())
-        except pa.ArrowInvalid:
-            for value, line in zip(values.to_pylist(), lines, strict=True):
-                decoded(self.path, value, int(line))
-            raise
+        texts = values.cast(pa.string())
         broken = pc.match_substring_regex(texts, "[\r\n]").to_numpy(zero_copy_only=False)
         if broken.any():
             raise UserError(
@@ -361,31 +357,47 @@ def _meanings_of(meaning: Meaning) -> np.ndarray:
 
 
 class _Source:
-    """What follows the header, as Arrow reads it; ``lines`` counts the lines that were read."""
+    """What follows the header, as Arrow reads it. It must be UTF-8, and its lines are counted.
+
+    ``odd`` is set if there may be numbers such as 0x1, which Arrow would read.
+    """
 
     closed = False
 
-    def __init__(self, file: BinaryIO, squeeze: bool):
-        self._file, self.lines, self._last = file, 0, b"\n"
-        self._squeezed = self._squeeze() if squeeze else None
+    def __init__(self, file: BinaryIO, path: Path, first: int, squeeze: bool):
+        self._path, self._first = path, first
+        self._file = self._squeezed(file) if squeeze else file
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self.lines, self.odd, self._last = 0, False, b"\n"
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes; at the end, an empty text."""
-        data = self._file.read(size) if self._squeezed is None else self._squeezed.read(size)
-        self.lines += data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+        """The next bytes; at the end, none."""
+        data = self._file.read(size)
+        try:
+            self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            line = self._first + self.lines + _ends(error.object[: error.start])
+            raise UserError(f"{self._path} line {line} is not UTF-8; save the file as UTF-8") from error
+        self.odd |= b"0x" in data or b"0X" in data
         if data:
-            self.lines -= self._last == b"\r" and data.startswith(b"\n")
+            self.lines += _ends(data) - (self._last == b"\r" and data.startswith(b"\n"))
             self._last = data[-1:]
         else:
             self.lines += self._last not in b"\r\n"
             self._last = b"\n"
         return data
 
-    def _squeeze(self) -> BinaryIO:
+    @staticmethod
+    def _squeezed(file: BinaryIO) -> BinaryIO:
         """All that is left, with one blank where there are several, and none at the ends of lines."""
-        data = self._file.read().replace(b"\t", b" ")
+        data = file.read().replace(b"\t", b" ")
         while b"  " in data:
             data = data.replace(b"  ", b" ")
         for end in (b"\n", b"\r"):
             data = data.replace(b" " + end, end).replace(end + b" ", end)
         return io.BytesIO(data.strip(b" "))
+
+
+def _ends(data: bytes) -> int:
+    """The number of line ends: LF, CR or CRLF."""
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")

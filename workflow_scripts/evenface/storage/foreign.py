@@ -18,6 +18,7 @@ _NOT_TEXT = "binary data, not text; take the file as its authors publish it"
 #: How a file begins, and the sentence about it, with the remedy. White space and a byte-order mark before text are skipped.
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (rb"(?i)version https://git-lfs", "a Git LFS pointer, not the file it stands for; fetch the file itself"),
+    (rb"/annex/objects/|\.\./\.git/annex/", "a git-annex pointer, not the file it stands for; fetch the file itself"),
     (rb"(?i)<(!doctype|!--|html|\?xml|head|body|script)",
      "a web page or XML, not the file; the download went wrong, get it again"),
     (rb"\{\s*\"|\[\s*(\{\s*)?\"", "a JSON text, not the file; give the file itself"),
@@ -52,13 +53,13 @@ _ZIPS = {
 }
 
 
-def foreign(head: bytes) -> str:
-    """What a file that begins with ``head`` is, with the remedy; the empty text where it may be plain text."""
+def foreign(head: bytes) -> str | None:
+    """What a file that begins with ``head`` is, with the remedy; None for plain text and all that is not recognised."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
-    return next((said for pattern, said in _PATTERNS if pattern.match(start) or pattern.match(head)), "")
+    return next((said for pattern, said in _PATTERNS if pattern.match(start) or pattern.match(head)), None)
 
 
-def foreign_text(path: Path) -> str:
+def foreign_text(path: Path) -> str | None:
     """:func:`foreign` of a file that should be text. Archives are opened for what they hold; other binary data is told.
 
     Raises MachineError where the machine fails, and OSError for a file that does not exist.
@@ -70,11 +71,11 @@ def foreign_text(path: Path) -> str:
         raise_if_machine(error, path)
         raise
     said = foreign(head)
-    if "zip archive" in said:
+    if said and "zip archive" in said:
         try:
             with zipfile.ZipFile(path) as archive:
                 names = set(archive.namelist())
         except (zipfile.BadZipFile, ValueError, NotImplementedError):
             names = set()
         said = next((what for name, what in _ZIPS.items() if name in names), said)
-    return said or (_NOT_TEXT if b"\0" in head else "")
+    return said or (_NOT_TEXT if b"\0" in head else None)

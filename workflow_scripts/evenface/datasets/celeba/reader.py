@@ -57,7 +57,10 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
 
     present = index.isin(list(images))
     strangers = sorted(set(images).difference(names))
-    accept = {"key": f"datasets.{dataset}.max_unreadable", "remedy": "Give the files the names in the table, or complete what lacks them"}
+    accept = {
+        "key": f"datasets.{dataset}.max_unreadable",
+        "remedy": "Give the files the names in the table, or complete what lacks them",
+    }
     folder = root / _IMAGES
     check_present(
         index[~present].tolist(), len(names), share, said=f"images that {path} lists are not in {folder}",

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evenface.datasets import faces as table
-from evenface.datasets.presence import below, check_present, contents
+from evenface.datasets.presence import below, check_present, instead
 from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError
 from evenface.storage.columns import ColumnReader, check_unique
@@ -136,6 +136,6 @@ def _images(root: Path) -> tuple[Path, dict[str, str]]:
                 return folder, images
     there = [name for name in below(root) if name not in CSV_NAMES]
     raise UserError(
-        f"{root}: no identity folder with images below test/, val/ or the folder itself; there are instead: "
-        f"{contents(there)}. Put the identity folders there, with images that end in {', '.join(table.IMAGE_SUFFIXES)}"
+        f"{root}: no identity folder with images below test/, val/ or the folder itself; "
+        f"{instead([], there)}. Put the identity folders there, with images that end in {', '.join(table.IMAGE_SUFFIXES)}"
     )
