@@ -299,12 +299,12 @@ class ColumnReader:
     def _text(self, name: str, values: pa.Array, lines: np.ndarray) -> pa.Array:
         """Strings of ``values``, without outer blanks."""
         texts = values.cast(pa.string())
-        broken = pc.match_substring_regex(texts, "[\r\n]").to_numpy(zero_copy_only=False)
+        broken = pc.or_(pc.match_substring(texts, "\n"), pc.match_substring(texts, "\r")).to_numpy(zero_copy_only=False)
         if broken.any():
             raise UserError(
                 f"{self.path} line {lines[broken.argmax()]}: {name} has a line break; close every double quote"
             )
-        return pc.utf8_trim(texts, _BLANKS)
+        return pc.ascii_trim(texts, _BLANKS)
 
 
 def _places(names: Sequence[str], wanted: Sequence[str], also: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -374,11 +374,12 @@ class _Source:
         """The next bytes; at the end, none."""
         data = self._file.read(size)
         try:
-            self._decoder.decode(data, final=not data)
+            if self._decoder.getstate()[0] or not data.isascii():
+                self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             line = self._first + self.lines + _ends(error.object[: error.start])
             raise UserError(f"{self._path} line {line} is not UTF-8; save the file as UTF-8") from error
-        self.odd |= b"0x" in data or b"0X" in data
+        self.odd |= (b"x" in data and b"0x" in data) or (b"X" in data and b"0X" in data)
         if data:
             self.lines += _ends(data) - (self._last == b"\r" and data.startswith(b"\n"))
             self._last = data[-1:]
@@ -400,4 +401,5 @@ class _Source:
 
 def _ends(data: bytes) -> int:
     """The number of line ends: LF, CR or CRLF."""
-    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    returns = data.count(b"\r")
+    return data.count(b"\n") + returns - (returns and data.count(b"\r\n"))
