@@ -566,7 +566,7 @@ def test_rows_know_their_lines_and_notes(tmp_path):
     [
         ("a,b\n1,2,3\n", r"t\.csv row 2: more values than columns"),
         ('a,b\n1,"2\n', r"t\.csv row 2: not a CSV row"),
-        ("a,b,a\n1,2,3\n", "column 'a' occurs twice"),
+        ("a,b,a\n1,2,3\n", "column 'a' occurs more than once"),
     ],
 )
 def test_a_broken_table_names_its_row(tmp_path, content, message):

@@ -101,10 +101,10 @@ def check_header(place: str, names: Sequence[str]) -> None:
     """Raise UserError if two named columns of a header have one name, also if only case or blanks differ."""
     first: dict[str, str] = {}
     for name in filter(str.strip, names):
-        other = first.setdefault(same_name(name), name)
-        if other is not name:
+        if (other := first.get(same_name(name))) is not None:
             alike = "" if other == name else f", as {name!r}, which differs in case or blanks alone"
             raise UserError(f"{place}: column {other!r} occurs more than once in the header{alike}; remove one")
+        first[same_name(name)] = name
 
 
 def read_table(path: Path, key: str = "") -> Table:
