@@ -222,7 +222,7 @@ def test_celeba_counts_and_rows(tmp_path):
     path.write_text("twelve\n" + "\n".join(lines[1:]))
     assert "line 1: column 'image_id' is missing; the header has 1 columns: twelve" in celeba_error(tmp_path)
     path.write_bytes(b"\xff\xfe\x00")
-    assert "text in UTF-16, not UTF-8" in celeba_error(tmp_path)
+    assert "UTF-16 text, not UTF-8" in celeba_error(tmp_path)
     path.write_text("")
     assert "the file is empty" in celeba_error(tmp_path)
 

@@ -195,6 +195,23 @@ def test_columns_are_found_by_name_in_any_order(tmp_path, reader, seed):
     assert use() == expected
 
 
+@pytest.mark.parametrize("reader", ["MAAD_Face.csv", "demographics"])
+def test_the_note_of_excel_above_the_header_is_passed_over(tmp_path, reader):
+    path, use = LARGE[reader](tmp_path)
+    expected = use()
+    path.write_text("sep=;\n" + path.read_text().replace(",", ";"))
+    assert use() == expected
+
+
+def test_small_tables_refuse_the_note_and_columns_without_a_name(tmp_path):
+    path, use = SMALL["prompts.csv"](tmp_path)
+    text = path.read_text()
+    path.write_text("sep=,\n" + text)
+    refused(use, path, "is a note for Excel; delete it")
+    path.write_text("".join(f"{i or ''},{line}\n" for i, line in enumerate(text.splitlines())))
+    refused(use, path, "column 1 has no name; delete it, or name it (pandas")
+
+
 @pytest.mark.parametrize("reader", [name for name in LARGE if not name.endswith(".txt")])
 def test_a_column_is_found_in_any_case_and_with_blanks(tmp_path, reader):
     path, use = LARGE[reader](tmp_path)
@@ -341,6 +358,7 @@ FOREIGN = {
     "a picture": lambda data, folder: picture("JPEG"),
     "picture, not": lambda data, folder: picture("PNG"),
     "UTF-16": lambda data, folder: data.decode().encode("utf-16"),
+    "UTF-16 text": lambda data, folder: data.decode().encode("utf-16-le"),
     "binary data": lambda data, folder: b"image_id,\0\1\2\3",
     "not UTF-8": lambda data, folder: (
         data[: data.index(b"\n")] + "\nM\u00fcller".encode("latin-1") + data[data.index(b"\n") :]

@@ -241,8 +241,8 @@ def read_rows(path: Path) -> list[Prompt]:
     names = table.columns
     if "prompt" not in names:
         raise UserError(
-            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so, in a line "
-            "above the first prompt"
+            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so, or "
+            "give the file the ending .txt if it holds one prompt per line"
         )
     check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
     prompts = []

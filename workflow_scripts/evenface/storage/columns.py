@@ -102,6 +102,8 @@ class ColumnReader:
             head = file.read(_HEAD)
         lines = self._filled(head)
         begin, self._end, line, header = next(lines, (0, 0, 1, ""))
+        if re.fullmatch('"?sep=.?"?', header):  # Excel's note, which the header repeats
+            begin, self._end, line, header = next(lines, (0, 0, line, ""))
         self._count = None
         if self.counted and header and not header.strip(_BLANKS).strip("0123456789"):
             self._count = int(header)

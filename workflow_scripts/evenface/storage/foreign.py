@@ -15,6 +15,8 @@ _UNPACK = "unpack it first"
 _CSV = "save the table as CSV in UTF-8"
 _NOT_TEXT = "binary data, not text; take the file as its authors publish it"
 
+_UTF_16 = "UTF-16 text, not UTF-8; save the file as UTF-8"
+
 #: How a file begins, and the sentence about it, with the remedy. White space and a byte-order mark before text are skipped.
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (rb"(?i)version https://git-lfs", "a Git LFS pointer, not the file it stands for; fetch the file itself"),
@@ -41,7 +43,7 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (rb"\x93NUMPY", "an array of NumPy; give the table as CSV"),
     (rb"MATLAB 5", "a file of MATLAB; give the table as CSV"),
     (rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP", "a picture, not the file; give the file itself"),
-    (rb"\xff\xfe|\xfe\xff", "text in UTF-16, not UTF-8; save the file as UTF-8"),
+    (rb"\xff\xfe|\xfe\xff", _UTF_16),
 )  # fmt: skip
 _PATTERNS = tuple((re.compile(start, re.DOTALL), said) for start, said in _KINDS)
 
@@ -78,4 +80,6 @@ def foreign_text(path: Path) -> str | None:
         except (zipfile.BadZipFile, ValueError, NotImplementedError):
             names = set()
         said = next((what for name, what in _ZIPS.items() if name in names), said)
-    return said or (_NOT_TEXT if b"\0" in head else None)
+    if said or b"\0" not in head:
+        return said
+    return _UTF_16 if 4 * head[:64].count(0) > len(head[:64]) and any(head[:64]) else _NOT_TEXT

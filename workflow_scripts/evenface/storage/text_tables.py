@@ -107,11 +107,12 @@ def check_header(place: str, names: Sequence[str]) -> None:
         first[same_name(name)] = name
 
 
-def read_table(path: Path, key: str = "") -> Table:
+def read_table(path: Path, key: str = "", *, unnamed: bool = False) -> Table:
     """Read a table by its ending, in any case: ``.jsonl`` (an object a line), ``.tsv`` (tabs), else CSV (commas).
 
     CSV and TSV have double quotes; all are UTF-8. Values are stripped of outer spaces. UserError as :func:`read_utf8`, and
-    for a row with more values than columns, repeated column names, broken quotes, and lines that are not such objects.
+    for a row with more values than columns, repeated column names, broken quotes, and lines that are not such objects; also
+    for columns without a name, unless they may be ``unnamed``.
     """
     if path.suffix.lower() == ".jsonl":
         return _read_objects(path, key)
@@ -132,6 +133,8 @@ def read_table(path: Path, key: str = "") -> Table:
                 continue
             if not columns:
                 columns = [value.strip() for value in values]
+                if columns[0].startswith("sep="):
+                    raise UserError(f"{path}: the first line, {columns[0]!r}, is a note for Excel; delete it")
                 continue
             if any(value.strip() for value in values[len(columns) :]):
                 raise UserError(
@@ -146,6 +149,11 @@ def read_table(path: Path, key: str = "") -> Table:
         raise UserError(
             f"{path}: the header is one column, {columns[0]!r}; save the table with {'tabs' if separator != ',' else 'commas'} "
             f"between its columns, not {other!r}"
+        )
+    if "" in columns and not unnamed:
+        raise UserError(
+            f"{path}: column {columns.index('') + 1} has no name; delete it, or name it (pandas writes its index there: "
+            "to_csv(..., index=False) leaves it out)"
         )
     check_header(str(path), columns)
     return Table(path, columns, rows, notes)

@@ -96,7 +96,7 @@ def predict_csv(
 
 
 def _listed(path: str | os.PathLike) -> list[str]:
-    table = read_table(Path(path))
+    table = read_table(Path(path), unnamed=True)
     if "img_path" not in table.columns:
         raise UserError(f"{path}: column 'img_path' is missing; the list of pictures needs it, in a header")
     listed = list(dict.fromkeys(row["img_path"] for _, row in table.rows))
