@@ -509,6 +509,16 @@ def test_ages_that_people_have_are_read(tmp_path):
         assert list(faces["age"][:9]) == ["young"] * 2 + ["middle_aged"] * 2 + ["senior"] * 3 + ["unknown"] * 2
 
 
+def test_columns_of_parquet_tables_that_are_no_texts_or_numbers_are_refused(tmp_path):
+    write_celeba(tmp_path, NAMES)
+    path = tmp_path / "t.parquet"
+    use = lambda: faces_of("celeba", tmp_path, demographics=str(path))  # noqa: E731
+    pd.DataFrame({"image_id": NAMES, "age": [[20]] * len(NAMES)}).to_parquet(path)
+    refused(use, path, "column 'age' holds list")
+    pd.DataFrame({"image_id": NAMES, "gender": pd.Categorical(["male"] * len(NAMES))}).to_parquet(path)
+    assert ",male," in use()
+
+
 @pytest.mark.parametrize("wrong", ["-1", "nan", "1.5", ""])
 def test_an_identity_that_names_nobody_is_refused(tmp_path, wrong):
     path, use = celeba(tmp_path, "csv", "identity_CelebA")

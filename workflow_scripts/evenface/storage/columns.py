@@ -337,7 +337,10 @@ def read_texts(
         values = table.column(place).combine_chunks()
         if pa.types.is_floating(values.type):
             values = pc.if_else(pc.is_nan(values), None, values)
-        columns[name] = pc.utf8_trim(pc.fill_null(values.cast(pa.string()), ""), _BLANKS)
+        try:
+            columns[name] = pc.ascii_trim(pc.fill_null(values.cast(pa.string()), ""), _BLANKS)
+        except pa.ArrowException as error:
+            raise UserError(f"{path}: column {name!r} holds {values.type}, not texts or numbers") from error
     unused = [name for i, name in enumerate(table.column_names) if i not in found.values()]
     return Rows(np.arange(1, len(table) + 1), columns, {}), unused
 
