@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import pickle
 import random
 import tarfile
@@ -685,6 +686,17 @@ def test_pictures_without_a_row_are_counted_too(tmp_path):
     write_maad(tmp_path / "m", FILES, listed=FILES[:9])
     message = refused(use, tmp_path, "3 of the 12 images in")
     assert use(max_unreadable=remedy_of(message, "datasets.maad_face.max_unreadable"))[2]["rejected"] == {"no_row": 3}
+
+
+@pytest.mark.parametrize("reader", ["celeba", "maad_face"])
+def test_a_file_name_that_is_not_utf8_is_refused(tmp_path, reader):
+    names = NAMES if reader == "celeba" else FILES
+    (write_celeba if reader == "celeba" else write_maad)(tmp_path, names)
+    path = os.fsencode(tmp_path / ("img_align_celeba" if reader == "celeba" else "test") / names[0])
+    os.rename(path, path.replace(b".jpg", b"\xff.jpg"))
+    refused(
+        lambda: read(reader, {"root": str(tmp_path)}), tmp_path, r"\xff.jpg' is not UTF-8; rename the file or folder"
+    )
 
 
 def test_vggface2_says_what_it_found(tmp_path):

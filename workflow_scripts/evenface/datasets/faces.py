@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -337,8 +338,13 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    found[prefix + entry.name] = entry.path
+                name = prefix + entry.name
+                if level == 0 and name.lower().endswith(IMAGE_SUFFIXES):
+                    if not name.isascii() and re.search("[\ud800-\udfff]", name):
+                        raise UserError(
+                            f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename the file or folder"
+                        )
+                    found[name] = entry.path
                 elif level and entry.is_dir():
                     scan(entry.path, f"{prefix}{entry.name}/", level - 1)
 
