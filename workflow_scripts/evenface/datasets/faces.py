@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -329,7 +328,8 @@ def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
 def list_images(folder: Path, *, depth: int) -> dict[str, str]:
     """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name.
 
-    ``depth`` 0 looks into the folder, 1 into its sub-folders.
+    ``depth`` 0 looks into the folder, 1 into its sub-folders. UserError for names that are not UTF-8, which no table
+    can hold.
     """
     found: dict[str, str] = {}
 
@@ -338,13 +338,10 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                name = prefix + entry.name
-                if level == 0 and name.lower().endswith(IMAGE_SUFFIXES):
-                    if not name.isascii() and re.search("[\ud800-\udfff]", name):
-                        raise UserError(
-                            f"{folder}: the name {os.fsencode(name)!r} is not UTF-8; rename the file or folder"
-                        )
-                    found[name] = entry.path
+                if not entry.name.isascii() and os.fsencode(entry.name) != entry.name.encode(errors="replace"):
+                    raise UserError(f"{path}: the name {os.fsencode(entry.name)!r} is not UTF-8; rename it")
+                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                    found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():
                     scan(entry.path, f"{prefix}{entry.name}/", level - 1)
 
