@@ -409,7 +409,7 @@ def test_maad_defects(tmp_path):
     (lambda lines: [*lines[:3], lines[3] + ",1", *lines[4:]], r"MAAD_Face\.csv line 4: 50 values, but 49 columns"),
     (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",999", *lines[4:]], r"line 4: \S+: \w+ is '999'; label"),
     (lambda lines: [*lines[:3], lines[3].rsplit(",", 1)[0] + ",", *lines[4:]], r"line 4: \S+: \w+ is ''; label"),
-    (lambda lines: [*lines[:3], lines[3] + "\udcff", *lines[4:]], r"MAAD_Face\.csv line 4: \S+: \w+ is .*; label"),
+    (lambda lines: [*lines[:3], lines[3] + "\udcff", *lines[4:]], r"MAAD_Face\.csv line 4 is not UTF-8; save"),
 ])  # fmt: skip
 def test_maad_damaged_rows(tmp_path, damage, message):
     write_maad(tmp_path, FILES)

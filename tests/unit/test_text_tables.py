@@ -694,9 +694,7 @@ def test_a_file_name_that_is_not_utf8_is_refused(tmp_path, reader):
     (write_celeba if reader == "celeba" else write_maad)(tmp_path, names)
     path = os.fsencode(tmp_path / ("img_align_celeba" if reader == "celeba" else "test") / names[0])
     os.rename(path, path.replace(b".jpg", b"\xff.jpg"))
-    refused(
-        lambda: read(reader, {"root": str(tmp_path)}), tmp_path, r"\xff.jpg' is not UTF-8; rename it"
-    )
+    refused(lambda: read(reader, {"root": str(tmp_path)}), tmp_path, r"\xff.jpg' is not UTF-8; rename it")
 
 
 def test_vggface2_says_what_it_found(tmp_path):

@@ -112,7 +112,7 @@ def read_table(path: Path, key: str = "", *, unnamed: bool = False) -> Table:
 
     CSV and TSV have double quotes; all are UTF-8. Values are stripped of outer spaces. UserError as :func:`read_utf8`, and
     for a row with more values than columns, repeated column names, broken quotes, and lines that are not such objects; also
-    for columns without a name, unless they may be ``unnamed``.
+    for columns without a name that hold anything, unless they may be ``unnamed``. Columns without a name are left out.
     """
     if path.suffix.lower() == ".jsonl":
         return _read_objects(path, key)
@@ -120,6 +120,7 @@ def read_table(path: Path, key: str = "", *, unnamed: bool = False) -> Table:
     reader = csv.reader(io.StringIO(read_utf8(path, key), newline=""), strict=True, delimiter=separator)
     notes: dict[str, str] = {}
     columns: list[str] = []
+    nameless: set[int] = set()
     rows = []
     line = 0
     try:
@@ -142,7 +143,8 @@ def read_table(path: Path, key: str = "", *, unnamed: bool = False) -> Table:
                     f"{'tabs' if separator != ',' else 'commas'} into double quotes"
                 )
             padded = values + [""] * (len(columns) - len(values))
-            rows.append((first, {name: value.strip() for name, value in zip(columns, padded)}))
+            nameless |= {i for i, (name, value) in enumerate(zip(columns, padded), 1) if not name and value.strip()}
+            rows.append((first, {name: value.strip() for name, value in zip(columns, padded) if name}))
     except csv.Error as error:
         raise UserError(f"{path} row {line + 1}: not a CSV row ({error}); close every double quote") from error
     if len(columns) == 1 and (other := next((sign for sign in ";\t,|" if sign in columns[0]), "")):
@@ -150,13 +152,13 @@ def read_table(path: Path, key: str = "", *, unnamed: bool = False) -> Table:
             f"{path}: the header is one column, {columns[0]!r}; save the table with {'tabs' if separator != ',' else 'commas'} "
             f"between its columns, not {other!r}"
         )
-    if "" in columns and not unnamed:
+    if nameless and not unnamed:
         raise UserError(
-            f"{path}: column {columns.index('') + 1} has no name; delete it, or name it (pandas writes its index there: "
+            f"{path}: column {min(nameless)} has no name; delete it, or name it (pandas writes its index there: "
             "to_csv(..., index=False) leaves it out)"
         )
     check_header(str(path), columns)
-    return Table(path, columns, rows, notes)
+    return Table(path, [*filter(None, columns)], rows, notes)
 
 
 def _read_objects(path: Path, key: str) -> Table:
