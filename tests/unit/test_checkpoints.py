@@ -808,8 +808,8 @@ for name, path in zip(sys.argv[2::2], sys.argv[3::2]):
 
 
 def test_what_is_not_needed_is_not_read(root, tmp_path, state):
-    """300 MB of optimiser state, or of a tensor too large for its name, cost no memory."""
-    big = torch.zeros(75_000_000)
+    """160 MB of optimiser state, or of a tensor too large for its name, cost no memory."""
+    big = torch.zeros(40_000_000)
     slim = networks.build("slim-cnn").state_dict()
     hyper = {"num_classes": 40, "initial_conv": [96, 7, 2], "filter_count_values": [16, 32, 48, 64]}
     content = {"hyper_params": hyper, "model_state_dict": slim, "optimizer_state_dict": {"big": big}}

@@ -167,6 +167,15 @@ class Needs:
     runtime: int | None = None
     conda: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind, words in (
+            *((n, int, "a whole number") for n in ("gpu", "mem_mb", "runtime")),
+            ("conda", str, "text"),
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise TypeError(f"{name} of Needs is {value!r}; it must be {words}")
+
 
 def load(code: str | Callable[..., Any]) -> Any:
     """The object that ``"module:attribute"`` names; other values are the code itself."""
@@ -232,6 +241,10 @@ class Generator(Part):
     source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
+    #: The CelebA attributes that can be asked of it; None for all. A function of demographics and attributes that raises
+    #: UserError for what it cannot draw together.
+    shows: frozenset[str] | None = None
+    check_asked: Callable[[Mapping[str, str], Mapping[str, int]], None] | None = None
     #: A function of the settings that gives the generator whose latents it walks.
     built_on: Callable[[Mapping[str, Any]], Generator] | None = None
 
@@ -262,6 +275,11 @@ class Reader(Part):
     tables: tuple[tuple[str, ...], ...] = ()
     #: Further files, and folders whose pictures it lists, that need not exist. The first of each tuple that exists counts.
     optional: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        for names in (*self.tables, *self.optional):
+            if not isinstance(names, (tuple, list)):
+                raise TypeError(f'{names!r} in tables or optional is no tuple; write ("{names}",)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,7 +450,7 @@ def _read_extensions(folders: str) -> tuple[Part, ...]:
                     raise UserError(
                         f"{path}: the {item.kind} {item.name!r} is already described in {taken[0]}; rename it"
                     )
-                found.append(replace(item, origin=str(path)))
+                found.append(_tried(replace(item, origin=str(path))))
     return tuple(found)
 
 
@@ -447,13 +465,45 @@ def _import(path: Path) -> Any:
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except UserError:
-        raise
     except Exception as error:  # whatever a user's file does wrong
         del sys.modules[name]
+        if isinstance(error, UserError):
+            raise UserError(f"{path}: {error}") from error
         line = next(
             (f":{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), ""
         )
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else line
         raise UserError(f"{path}{line}: the extension cannot be used: {type(error).__name__}: {error}") from error
     return module
+
+
+def _tried(item: P) -> P:
+    """A user's part whose functions of settings raise only UserError, with its file, whatever they do wrong.
+
+    They run while the workflow is read. ``files`` must give texts by text, ``needs`` a :class:`Needs`.
+    """
+
+    def paths_by_key(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+    def tried(name: str) -> Callable[[Mapping[str, Any]], Any]:
+        function, place = getattr(item, name), f"{item.origin}: {name} of the {item.kind} {item.name}"
+
+        def call(settings: Mapping[str, Any]) -> Any:
+            try:
+                value = function(settings)
+            except Exception as error:
+                shown = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                raise UserError(f"{place} cannot be used with these settings: {shown}") from error
+            if name == "files" and not paths_by_key(value):
+                raise UserError(
+                    f"{place} gives {value!r}; it must give a dict with a path, as text, for every file key"
+                )
+            if name == "needs" and not isinstance(value, Needs):
+                raise UserError(f"{place} gives {value!r}; it must give evenface.parts.Needs(...)")
+            return value
+
+        return call
+
+    names = ("files", "needs", "knows_truth", "built_on", "needs_groups")
+    return replace(item, **{name: tried(name) for name in names if callable(getattr(item, name, None))})

@@ -84,7 +84,7 @@ def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) 
         return
     key = schema["discriminator"]["propertyName"]
     known = {name: one for one in alternatives for name in one["properties"][key]["enum"]}
-    if value.get(key) in known:
+    if value.get(key) in [*known]:  # a list, because YAML's value may be one, or a mapping
         chosen = known[value[key]]
     else:
         properties = {name: node for one in alternatives for name, node in one["properties"].items()}

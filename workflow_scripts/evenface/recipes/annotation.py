@@ -55,6 +55,8 @@ class Annotation:
 
         def files(wildcards: Any) -> list[str]:
             name = wildcards.generator
+            if wildcards.batch not in self._flow.batches[name]:
+                raise self._flow.unplanned("batch", wildcards.batch, name)
             return [paths.shard_file(name, shard, ending) for shard in self._flow.batches[name][wildcards.batch]]
 
         return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Datasets:
         else:
             root = Path(settings["root"])
             files = [str(_first(root, names, reader)) for names in reader.tables]
-            files += [str(path) for names in reader.optional if (path := _first(root, names, reader)).exists()]
+            files += [str(path) for names in reader.optional if os.path.exists(path := _first(root, names, reader))]
         return list(dict.fromkeys([*files, *filter(None, [settings["demographics"]])]))
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
@@ -70,4 +71,4 @@ class Datasets:
 def _first(root: Path, names: tuple[str, ...], reader: Reader) -> Path:
     """The first of the names that exists, or else the usual name, which Snakemake reports as missing if it is required."""
     paths = [inside(root, name, f"the reader {reader.name}") for name in names]
-    return next((path for path in paths if path.exists()), paths[0])
+    return next((path for path in paths if os.path.exists(path)), paths[0])
