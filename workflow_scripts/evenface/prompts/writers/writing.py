@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
-from evenface.parts import Writer, part
-from evenface.prompts.contextual import KEY
-from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.contextual import writer_of
+from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
 from evenface.storage.atomic import open_own, resumable, write_text
