@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from evenface.annotators.confusion import confusion
 from evenface.audit.agreement import agreement
+from evenface.checkpoints.origin import gathered
 from evenface.datasets.synthetic import shard_demographics
 from evenface.plan.generators import REQUESTED
+from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables
+from evenface.storage.tables import read_tables, table_meta
 from evenface.taxonomy import DIMENSIONS
 
 
@@ -22,21 +25,34 @@ def write_comparison(
     attributes: Sequence[str],
     agreement_path: str | os.PathLike,
     confusion_path: str | os.PathLike,
+    annotators_path: str | os.PathLike,
 ) -> None:
-    """Write two CSV tables on the annotators of some shards.
+    """Write two CSV tables on the annotators of some shards, and a JSON file.
 
     ``tables`` maps an annotator to its annotation tables. ``agreement_path`` compares every pair, see
     :func:`evenface.audit.agreement.agreement`. ``confusion_path`` compares every annotator with the
     generator's truth, if the annotators include it, and with what the prompts asked for. Its columns are
     ``reference`` (ground_truth or requested), ``annotator``, and those of
     :mod:`evenface.annotators.confusion`. Both files compare ``attributes`` and the demographic dimensions, on
-    images that screening accepted, grouped by what was asked for.
+    images that screening accepted, grouped by what was asked for. ``annotators_path`` holds for every annotator the number
+    of images that it got, ``failures`` (reason -> images without an answer), and the verdicts on its ``weights``.
     """
     columns, labels = ["image_id", *DIMENSIONS, "failure"], [f"label_{name}" for name in attributes]
     annotations = {name: read_tables(paths, columns=columns, optional=labels) for name, paths in tables.items()}
+    write_json(annotators_path, {name: _described(annotations[name], tables[name]) for name in annotations})
     requested = shard_demographics(shards)
     write_csv(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
     write_csv(confusions(annotations, requested, attributes), confusion_path)
+
+
+def _described(annotation: pd.DataFrame, tables: Sequence[str]) -> dict[str, Any]:
+    shown = annotation["failure"][annotation["failure"] != "not_accepted"]
+    failures = shown[shown != ""].value_counts().sort_index()
+    return {
+        "images": len(shown),
+        "failures": {reason: int(count) for reason, count in failures.items()},
+        "weights": gathered(map(table_meta, tables)),
+    }
 
 
 def confusions(

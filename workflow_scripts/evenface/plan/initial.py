@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from evenface.errors import UserError, check_names
 from evenface.names import NO_WILDCARDS, split_reference, user_path, wildcard_in
 from evenface.prompts.catalogue import Prompt
+from evenface.storage.text_tables import read_table
 from evenface.taxonomy import DIMENSIONS
 
 
@@ -126,24 +125,19 @@ def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str
 
 
 def _read_table(path: Path, key: str) -> list[Row]:
-    """A CSV: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); see config key {key}.file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    table = csv.DictReader(io.StringIO(text, newline=""))
+    """A table: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
+    table = read_table(path, f"{key}.file")
     allowed = ("image", "cell", *DIMENSIONS)
-    names = table.fieldnames or []
-    if "image" not in names:
-        raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(names) or 'nothing'}")
-    check_names(f"{path}, columns", names, allowed)
-    rows = []
-    for number, values in enumerate(table, 2):
+    if "image" not in table.columns:
+        raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(table.columns) or 'nothing'}")
+    check_names(f"{path}, columns", table.columns, allowed)
+    rows: list[Row] = []
+    places: dict[tuple[tuple[str, str], ...], str] = {}
+    for number, cells in table.rows:
         place = f"{path} row {number}"
-        cells = {name: (values.get(name) or "").strip() for name in names}
-        if not cells["image"]:
+        if (first := places.setdefault(tuple(cells.items()), place)) != place:
+            raise UserError(f"{place}: the same as {first}; remove one of them")
+        if not cells.get("image"):
             raise UserError(f"{place}: the image is empty; name a file")
         for dimension, levels in DIMENSIONS.items():
             if cells.get(dimension):
