@@ -73,7 +73,7 @@ def environment():
         ("generation.prompts.factorial.template", "{etnicity}", r"template cannot be filled in \('etnicity'\)"),
         ("generation.prompts.factorial.template", "{ethnicity", "template cannot be filled in"),
         ("generation.prompts.factorial.template", "{age.x}", "template cannot be filled in"),
-        ("generation.prompts.factorial.traits", ["smilng"], "traits: 'smilng' names no known attribute"),
+        ("generation.prompts.factorial.traits", ["sparkling"], "traits: 'sparkling' names no known attribute"),
     ],
 )
 def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, value, message):
