@@ -37,6 +37,7 @@ rule read_synthetic:
         faces=ensure("data/faces/{generator}.parquet", non_empty=True),
         rejected="data/faces/{generator}.rejected.parquet",
         summary="data/faces/{generator}.json",
+        demographics=ensure(paths.IN_USE, non_empty=True),
     log:
         "results/logs/read_synthetic/{generator}.log",
     benchmark:

@@ -12,5 +12,6 @@ with job_log(snakemake.log[0], snakemake.threads):
         rejected=snakemake.output.rejected,
         quality=snakemake.output.quality,
         differences=snakemake.output.differences,
+        demographics=snakemake.input.demographics,
         seed=snakemake.params.recipe["seed"],
     )

@@ -10,4 +10,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.params.recipe["attributes"],
         snakemake.output.agreement,
         snakemake.output.confusion,
+        snakemake.input.demographics,
     )

@@ -17,4 +17,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         faces=snakemake.output.faces,
         rejected=snakemake.output.rejected,
         summary=snakemake.output.summary,
+        demographics=snakemake.output.demographics,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,9 @@ from evenface.annotators.settings import ValidateSettings
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError, check_names
-from evenface.plan.generators import REQUESTED
+from evenface.plan.generators import REQUESTED, source_in_words
 from evenface.storage.shards import read_rows, reference_of
-from evenface.storage.tables import concat_arrow, read_arrow, read_tables
+from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables, table_meta
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 DEFAULTS: dict[str, Any] = {
@@ -35,7 +36,12 @@ DEFAULTS: dict[str, Any] = {
 
 
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Accepted faces, rejected rows and a summary.
+    """The first three tables of :func:`read_all`."""
+    return read_all(settings)[:3]
+
+
+def read_all(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], pd.DataFrame]:
+    """Accepted faces, rejected rows, a summary, and the demographics in use of every image, see :data:`IN_USE`.
 
     Settings (:data:`DEFAULTS`):
 
@@ -51,7 +57,9 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
       counts it, drop rejects the face, relabel gives the face the level that was seen (``demographics_source`` then
       names the annotator). A face without a known level is kept or, with ``unknown: drop``, rejected.
 
-    Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming the file whose rows do not fit the shard's.
+    Adds the columns ``prompt_id`` and ``cell``, the plan's; ``cell`` is empty if nothing was asked for. The summary's
+    ``demographics`` says in words where the demographics in use come from. Raises UserError naming the file whose rows do
+    not fit the shard's.
     """
     check_names("data set reader synthetic", settings, DEFAULTS)
     values = {**DEFAULTS, **settings}
@@ -79,6 +87,9 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
     frame = _in_order(frame, values["order"])
+    asked = frame[[f"requested_{d}" for d in DIMENSIONS]].ne(UNKNOWN).any(axis=None)
+    if not asked and values["demographics"] != REQUESTED:  # the generator ignores prompts
+        frame["cell"] = ""
     frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
     if values["quality"]:
         verdicts = read_quality(values["quality"])
@@ -94,7 +105,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         for r in dropped.itertuples()
     )
     kept = frame[accepted].reset_index(drop=True)
-    kept["split"] = assign_splits(kept, seed=values["seed"])
+    planned = (frame["demographics_source"] == REQUESTED).all()
+    kept["split"] = assign_splits(kept, seed=values["seed"], by=None if planned else list(DIMENSIONS))
     names = table.attribute_columns(kept)
     labels = kept[names].fillna(0).astype("int8")
     faces = table.build_faces(
@@ -108,16 +120,31 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         },
         labels,
     )
+    cells = set(frame["cell"]) - {""}
     summary = {
         "reader": "synthetic",
         "shards": count,
         "images_generated": len(frame),
-        "cells": int(frame["cell"].nunique()),
-        "cells_without_face": sorted(set(frame["cell"]) - set(kept["cell"])),
+        "demographics": source_in_words(frame["demographics_source"].value_counts().to_dict()),
+        "cells": len(cells),
+        "cells_without_face": sorted(cells - set(kept["cell"])),
         **({"validation": validated} if validated else {}),
         **table.summarise(faces, rejected),
     }
-    return faces, rejected, summary
+    in_use = frame[["picture", *IN_USE[1:]]].rename(columns={"picture": "image_id"})
+    in_use[list(DIMENSIONS)] = in_use[list(DIMENSIONS)].fillna(UNKNOWN)
+    return faces, rejected, summary, in_use.astype("str")
+
+
+def demographics_in_use(shards: Sequence[str], path: str | os.PathLike | None) -> tuple[pd.DataFrame, str]:
+    """The table that :func:`read_all` makes, and in words where its demographics come from.
+
+    Without a ``path`` these are the demographics that the ``shards`` record as asked for.
+    """
+    if path is None:
+        frame = shard_demographics(shards).assign(demographics_source=REQUESTED)
+        return frame[list(IN_USE)], source_in_words({REQUESTED: len(frame)})
+    return read_table(path, columns=list(IN_USE)), table_meta(path)["demographics"]
 
 
 def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -162,8 +189,15 @@ def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame
     return frame
 
 
+#: Columns of the demographics in use: a row per image of the shards, also of rejected ones. An annotator sees only faces
+#: that screening framed; the levels of others are then unknown.
+IN_USE = ("image_id", "cell", "prompt_id", *DIMENSIONS, "demographics_source")
+
+
 def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
     """What was asked for, by image: image_id, cell, prompt_id, gender, age, ethnicity."""
+    if not shards:
+        return pd.DataFrame(columns=["image_id", *_ASKED], dtype="str")
     return concat_arrow([_requested(*read_rows(path, optional=_ASKED)) for path in shards]).drop(columns="member")
 
 
@@ -211,17 +245,19 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
     for dimension, asked in requested.items():
         seen = frame[f"seen_{dimension}"].fillna(UNKNOWN).to_numpy(object)
         score = frame[f"seen_{dimension}_score"].to_numpy(np.float64)
-        comparable = checked & np.isin(asked, DIMENSIONS[dimension])
-        blank = comparable & (seen == UNKNOWN)
+        comparable = np.isin(asked, DIMENSIONS[dimension])
         # Written so that a level without a probability counts.
-        other = comparable & ~blank & (seen != asked) & ~(score < validation["min_probability"])
+        differs = comparable & (seen != UNKNOWN) & (seen != asked) & ~(score < validation["min_probability"])
+        blank, other = checked & comparable & (seen == UNKNOWN), checked & differs
         for rows, word in ((blank, "none of the levels"), (other, None)):
             for i in np.flatnonzero(rows):
                 sight = word or f"{seen[i]} ({score[i]:.2f})"
                 details[i] += f"{'; ' if details[i] else ''}{dimension}: asked for {asked[i]}, {by} sees {sight}"
         if policy == "relabel":
-            frame.loc[other, dimension] = seen[other]
-            frame.loc[other, "demographics_source"] = by
+            # Rejected faces too: otherwise their groups could not be compared with those of accepted ones.
+            frame.loc[differs, dimension] = seen[differs]
+            frame.loc[differs, "demographics_source"] = by
+            frame.loc[~checked & (seen == UNKNOWN), dimension] = UNKNOWN
         pairs = pd.DataFrame({"requested": asked[blank | other], "seen": seen[blank | other]})
         mismatches += [
             {"dimension": dimension, "requested": a, "seen": b, "images": int(n)}
@@ -262,9 +298,10 @@ def _read_shards(
     frame = concat_arrow(parts)
     order = frame["image_id"]
     tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
+    for dimension in DIMENSIONS:
+        frame[f"requested_{dimension}"] = frame[dimension].to_numpy(object)
     if validator:
         for dimension in DIMENSIONS:
-            frame[f"requested_{dimension}"] = frame[dimension].to_numpy(object)
             for column in (dimension, f"{dimension}_score"):
                 frame[f"seen_{column}"] = tables[validator][column].to_numpy()
     if values["demographics"] != REQUESTED:
@@ -281,6 +318,7 @@ def _read_shards(
         labels = annotation[names].rename(columns={c: c.removeprefix("label_") for c in names})
         labels = labels[table.attribute_columns(labels)]
     frame = pd.concat([frame, labels], axis=1)
+    frame["picture"] = frame["image_id"]  # its name in the shard
     for column in ("image_id", "identity_id"):
         frame[column] = [_prefixed(values["name"], i) for i in frame[column]]
     return frame

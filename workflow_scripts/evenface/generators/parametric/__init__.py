@@ -16,6 +16,7 @@ PART = Generator(
     latent_code="evenface.generators.parametric.latent:ParametricLatent",
     knows_truth=True,
     spaces=("latent",),
+    pictures="renderings",
     source_type="algorithmic",
     files=lambda settings: {"assets": ASSETS},
     needs=Needs(conda="generate"),
