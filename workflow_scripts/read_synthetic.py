@@ -11,11 +11,11 @@ with job_log(snakemake.log[0], snakemake.threads):
         {
             **snakemake.params.recipe["settings"],
             **dict(zip(("shards", "screening", "aligned"), files, strict=True)),
+            "in_use": snakemake.input.in_use,
             "quality": list(snakemake.input.quality),
             "annotations": {name: snakemake.input[name] for name in snakemake.params.recipe["annotators"]},
         },
         faces=snakemake.output.faces,
         rejected=snakemake.output.rejected,
         summary=snakemake.output.summary,
-        demographics=snakemake.output.demographics,
     )

@@ -76,10 +76,16 @@ class Annotation:
         validate = self._annotation["validate"] | ({} if demographics == REQUESTED else {"by": None})
         return {"labels": labels, "demographics": demographics, "validate": validate}
 
-    def used(self, wildcards: Any) -> list[str]:
-        """The annotators whose tables these sources need."""
+    def grouping(self, wildcards: Any) -> list[str]:
+        """The annotators whose tables decide the demographics in use."""
         chosen = self.sources(wildcards)
-        return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
+        relabels = chosen["validate"]["policy"] == "relabel"
+        return sorted({chosen["demographics"], chosen["validate"]["by"] if relabels else None} - {REQUESTED, None})
+
+    def used(self, wildcards: Any) -> list[str]:
+        """The annotators whose tables are needed beside the demographics in use."""
+        chosen = self.sources(wildcards)
+        return sorted({chosen["labels"], chosen["validate"]["by"]} - {REQUESTED, None})
 
     def tables(self, annotators: Callable[[Any], list[str]]) -> Callable[[Any], dict[str, list[str]]]:
         """Input function: annotator -> its tables, of the annotators that an input function names."""

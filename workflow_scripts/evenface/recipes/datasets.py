@@ -52,6 +52,16 @@ class Datasets:
             "settings": {"name": wildcards.dataset, **kept},
         }
 
+    def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides the demographics in use of a generated set."""
+        sources = self._flow.annotation.sources(wildcards)
+        return {
+            "version": version("datasets", "demographics"),
+            "shards": sorted(self._flow.plans[wildcards.generator].shards),
+            "annotators": self._flow.annotation.grouping(wildcards),
+            **{key: sources[key] for key in ("demographics", "validate")},
+        }
+
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides how a generated set is read."""
         plan = self._flow.plans[wildcards.generator]
