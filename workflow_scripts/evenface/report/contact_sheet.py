@@ -87,21 +87,27 @@ def write_contact_sheet(
 ) -> None:
     """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour, see :func:`choose_faces`.
 
-    ``demographics`` is the table of those in use, see :func:`evenface.datasets.synthetic.demographics_in_use`. ``face_width`` is in pixels; the height follows the first face. Cells without a face stay gray. If most cells would
+    ``demographics`` is the table of those in use, see :func:`evenface.datasets.synthetic.demographics_in_use`.
+    ``face_width`` is in pixels; the height follows the first face. Cells without a face stay gray. If most cells would
     be gray, the faces stand in lines instead, with their cells' names below. The last line says where the headings come
-    from. The sheet's metadata follow from its faces. UserError when no shard has an image.
+    from. Faces without any known level are shown only if there are no others. The sheet's metadata follow from its faces.
+    UserError when no shard has an image.
     """
     shards = [str(path) for path in shards]
     people, source = demographics_in_use(shards, demographics)
     encoded = choose_faces(shards, people)
     if not encoded:
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
+    hidden = people[people[list(DIMENSIONS)].eq(UNKNOWN).all(axis=1)]
+    known = {cell: data for cell, data in encoded.items() if {cell.ethnicity, cell.age, cell.gender} != {UNKNOWN}}
+    encoded = known or encoded
     names = {cell: f"{out}, face of {cell}" for cell in encoded}
     faces = {cell: decode_image(data, names[cell]) for cell, data in encoded.items()}
-    planned = source_in_words({REQUESTED: 1})
-    note = f"Ethnicity, age and gender: {source}."
+    note, planned = f"Ethnicity, age and gender: {source}.", source_in_words({REQUESTED: 1})
     if any(cell.hair != ANY_HAIR for cell in faces):
         note += f" Hair colour: {planned}."
+    if known and len(hidden):
+        note += f" Not shown: images without a known group ({len(hidden)})."
     sheet = draw_sheet(faces, face_width, note=note, empty="not asked for" if source == planned else "no face")
     sheet_meta = sheet_metadata(metadata.read(data, names[cell]) for cell, data in encoded.items())
     write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=sheet_meta))
