@@ -78,9 +78,13 @@ class Annotation:
 
     def grouping(self, wildcards: Any) -> list[str]:
         """The annotators whose tables decide the demographics in use."""
-        chosen = self.sources(wildcards)
-        relabels = chosen["validate"]["policy"] == "relabel"
-        return sorted({chosen["demographics"], chosen["validate"]["by"] if relabels else None} - {REQUESTED, None})
+        chosen, relabelling = self.sources(wildcards), self.relabelling(wildcards)
+        return sorted({chosen["demographics"], (relabelling or {}).get("by")} - {REQUESTED, None})
+
+    def relabelling(self, wildcards: Any) -> dict[str, Any] | None:
+        """How faces are relabelled; None if they keep what was asked for."""
+        validate = self.sources(wildcards)["validate"]
+        return validate if validate["by"] and validate["policy"] == "relabel" else None
 
     def used(self, wildcards: Any) -> list[str]:
         """The annotators whose tables are needed beside the demographics in use."""

@@ -54,12 +54,13 @@ class Datasets:
 
     def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides the demographics in use of a generated set."""
-        sources = self._flow.annotation.sources(wildcards)
+        annotation = self._flow.annotation
         return {
             "version": version("datasets", "demographics"),
             "shards": sorted(self._flow.plans[wildcards.generator].shards),
-            "annotators": self._flow.annotation.grouping(wildcards),
-            **{key: sources[key] for key in ("demographics", "validate")},
+            "annotators": annotation.grouping(wildcards),
+            "demographics": annotation.sources(wildcards)["demographics"],
+            "validate": annotation.relabelling(wildcards),
         }
 
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:
