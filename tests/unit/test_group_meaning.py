@@ -16,6 +16,8 @@ from evenface.datasets import read
 from evenface.datasets.synthetic import demographics_in_use, find_demographics, write_demographics
 from evenface.errors import UserError
 from evenface.plan.generators import source_in_words
+from evenface.plan.overview import overview
+from evenface.plan.shards import build_plans
 from evenface.report.contact_sheet import ANY_HAIR, choose_faces, write_contact_sheet
 from evenface.screening.summary import write_acceptance
 from evenface.storage.images import encode_png, read_image
@@ -236,6 +238,15 @@ def test_relabelled_groups_hold_rejected_faces_too(generated):
     assert ((people["demographics_source"] == "own") == ~seen.isin(["asian", "unknown"])).all()
 
 
+def test_the_plan_of_a_generator_that_ignores_prompts_claims_no_group(shipped_config):
+    shipped_config["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
+    shipped_config["generation"] |= {"generator": ["parametric", "stylegan3"], "also": {}}
+    config = check_config(shipped_config)
+    rendered, random = overview(build_plans(config).values(), config["generation"]["prompts"]).split("\n\n")[1:]
+    assert "ethnicity   asian 240" in rendered and "Black_Hair" in rendered
+    assert "prompts have no effect" in random and "asian" not in random and "Hair" not in random
+
+
 # --- photographs and renderings ---
 
 EXTENSION = """
@@ -248,6 +259,7 @@ PARTS = [
     Annotator(name="rule", summary="A rule.", code=print, labels_attributes=True, trained_on="nothing"),
     Annotator(name="game", summary="Of games.", code=print, labels_attributes=True, trained_on="renderings"),
     Annotator(name="seen", summary="Of people.", code=print, labels_attributes=True, dimensions=("gender",), trained_on="photographs"),
+    Annotator(name="lost", summary="No.", code=print, labels_attributes=True, trained_on=lambda settings: "no data set"),
     Annotator(name="mistyped", summary="No.", code=print, labels_attributes=True, trained_on="photos"),
     Reader(name="rendered", summary="A published set of renderings.", code=print, pictures="renderings"),
 ]
@@ -330,6 +342,10 @@ REFUSED = {
     "mistyped": (
         {"generation": {"generator": "stylegan3"}, "annotation": {**only("seen"), "annotators": ["seen", "mistyped"]}, **UNJUDGED},
         {"mistyped": "generator stylegan3"},
+    ),
+    "of no data set": (
+        {"generation": {"generator": "stylegan3"}, "annotation": {**only("seen"), "annotators": ["seen", "lost"]}, **UNJUDGED},
+        {"lost": "generator stylegan3"},
     ),
     "a rendered data set": (
         {"generation": {"generator": "stylegan3"}, **UNJUDGED,

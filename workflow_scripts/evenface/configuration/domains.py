@@ -63,8 +63,8 @@ def _remedy(config: dict[str, Any], network: str) -> str:
         )
     about, other = part(Annotator, network, KEY), "Choose annotators that learned from photographs, such as facexformer"
     if callable(about.trained_on):
-        return f"{other}, name a data set of photographs in annotation.{network}.dataset"
-    return f"{other}, state trained_on in {about.origin}" if about.trained_on is None else other
+        return f"{other}, name a data set of photographs in annotation.{network}"
+    return other if about.trained_on == "renderings" else f"{other}, state trained_on in {about.origin}"
 
 
 def _shifts(config: dict[str, Any]) -> dict[str, tuple[str, list[str]]]:
@@ -111,11 +111,10 @@ def _flaw(config: dict[str, Any], network: str) -> str:
         used = [magface["trained_here"]["dataset"]] * own + [magface["reference"]] * is_calibrated(magface)
         return _rendered_of(config, used)
     known = part(Annotator, network, KEY).trained_on
-    if callable(known):
-        return _rendered_of(config, [known(config["annotation"].get(network, {}))])
-    if known in ("photographs", "nothing"):
-        return ""
-    return "learned from renderings" if known else "does not say what it learned from"
+    if callable(known) and (name := known(config["annotation"].get(network, {}))) in config["datasets"]:
+        return _rendered_of(config, [name])
+    words = {"photographs": "", "nothing": "", "renderings": "learned from renderings"}
+    return words.get(known, "does not say what it learned from")
 
 
 def _rendered_of(config: dict[str, Any], names: Iterable[str]) -> str:
