@@ -63,7 +63,7 @@ def _remedy(config: dict[str, Any], network: str) -> str:
         )
     about, other = part(Annotator, network, KEY), "Choose annotators that learned from photographs, such as facexformer"
     if callable(about.trained_on):
-        return f"{other}, name a data set of photographs in annotation.{network}"
+        return f"{other}, let {network} learn from a data set of photographs (annotation.{network}.dataset)"
     return other if about.trained_on == "renderings" else f"{other}, state trained_on in {about.origin}"
 
 
