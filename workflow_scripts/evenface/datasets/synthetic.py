@@ -104,7 +104,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     )
     kept = frame[accepted].reset_index(drop=True)
     planned = (frame["demographics_source"] == REQUESTED).all()
-    kept["split"] = assign_splits(kept, seed=values["seed"], by=None if planned else list(DIMENSIONS))
+    kept["split"] = assign_splits(kept if planned else kept.drop(columns="cell"), seed=values["seed"])
     names = table.attribute_columns(kept)
     labels = kept[names].fillna(0).astype("int8")
     faces = table.build_faces(
