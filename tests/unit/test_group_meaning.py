@@ -311,7 +311,8 @@ REFUSED = {
         {"trained_here": "generator diffusion", "magface": "generator diffusion"},
     ),
     "directions": (
-        {"latent_directions": {"generator": "stylegan3", "accepted_by": "deepface"}},
+        {"latent_directions": {"generator": "stylegan3", "accepted_by": "deepface", "factors": ["gender"],
+                               "balanced": {"groups": ["gender"]}}},
         {"trained_here": "latent_directions.labels_from"},
     ),
     "guided faces": (

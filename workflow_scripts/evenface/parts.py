@@ -515,5 +515,5 @@ def _tried(item: P) -> P:
 
         return call
 
-    names = ("files", "needs", "knows_truth", "built_on", "needs_groups")
+    names = ("files", "needs", "knows_truth", "built_on", "needs_groups", "pictures", "trained_on")
     return replace(item, **{name: tried(name) for name in names if callable(getattr(item, name, None))})

@@ -140,7 +140,7 @@ def _rendered(config: dict[str, Any], name: str) -> bool:
     dataset = config["datasets"][name]
     return bool(
         dataset["standin"]
-        or Path(dataset["root"], _TRUTH_TABLE).exists()
+        or os.path.exists(os.path.join(dataset["root"], _TRUTH_TABLE))
         or part(Reader, dataset["reader"], f"datasets.{name}.reader").pictures == "renderings"
     )
 
@@ -151,7 +151,7 @@ def _inside(path: str, folder: str) -> bool:
 
 def _annotators_of(path: str | None) -> list[str]:
     """The annotators that a table of demographics names in its column ``annotator`` or ``demographics_source``."""
-    if not path or not Path(path).is_file():
+    if not path or not os.path.isfile(path):
         return []
     columns = ("annotator", "demographics_source")
     if path.endswith(".csv"):
