@@ -64,6 +64,7 @@ rule agreement:
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",
+        annotators="results/annotation/{generator}/annotators.json",
     log:
         "results/logs/agreement/{generator}.log",
     benchmark:

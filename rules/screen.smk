@@ -178,6 +178,7 @@ rule acceptance:
         rejected=paths.set_file("{generator}", "rejected.csv"),
         quality=paths.set_file("{generator}", "quality.csv"),
         differences=paths.set_file("{generator}", "acceptance_differences.csv"),
+        weights=paths.set_file("{generator}", "weights.json"),
     log:
         "results/logs/acceptance/{generator}.log",
     benchmark:

@@ -13,5 +13,6 @@ with job_log(snakemake.log[0], snakemake.threads):
         quality=snakemake.output.quality,
         differences=snakemake.output.differences,
         demographics=snakemake.input.demographics,
+        weights=snakemake.output.weights,
         seed=snakemake.params.recipe["seed"],
     )

@@ -12,7 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         for key, name in (
             ("contact_sheet", "sheets"), ("acceptance", "acceptance"), ("rejected", "rejected"),
             ("differences", "differences"), ("quality", "quality"), ("agreement", "agreement"),
-            ("confusion", "confusion"), ("summary", "summaries"),
+            ("confusion", "confusion"), ("summary", "summaries"), ("annotators", "annotators"), ("weights", "weights"),
         )
     }  # fmt: skip
     build_report(

@@ -185,7 +185,7 @@ def test_every_table_reads_the_demographics_in_use(generated, tmp_path):
     shares = faces.groupby("ethnicity")["split"].value_counts(normalize=True)
     assert abs(shares["white", "train"] - 0.8) < 0.05
 
-    files = {n: tmp_path / f"{n}.csv" for n in ("acceptance", "rejected", "quality", "differences")}
+    files = {n: tmp_path / f"{n}.csv" for n in ("acceptance", "rejected", "quality", "differences", "weights")}
     write_acceptance(generated["shards"], generated["screening"], demographics=generated["in_use"], **files)
     table = pd.read_csv(files["acceptance"])
     assert set(table["demographics"]) == {words}
@@ -197,7 +197,13 @@ def test_every_table_reads_the_demographics_in_use(generated, tmp_path):
 
     tables = {"own": generated["answers"], "other": generated["answers"]}
     write_comparison(
-        generated["shards"], tables, ["Smiling"], tmp_path / "a.csv", tmp_path / "c.csv", generated["in_use"]
+        generated["shards"],
+        tables,
+        ["Smiling"],
+        tmp_path / "a.csv",
+        tmp_path / "c.csv",
+        tmp_path / "w.json",
+        generated["in_use"],
     )
     agreed = pd.read_csv(tmp_path / "a.csv")
     white = agreed[(agreed["subject"] == "Smiling") & (agreed["group"] == "white")]

@@ -557,7 +557,7 @@ def test_rows_know_their_lines_and_notes(tmp_path):
     assert table.rows == [(5, {"a": "x\ny", "b": "1"}), (8, {"a": "z", "b": ""})]
     path.write_text("# writer: me,,\n# a,,\na,b,\n1,2,\n")  # as a spreadsheet saves it
     table = read_table(path, "k")
-    assert table.notes == {"writer": "me", "a": ""} and table.rows == [(4, {"a": "1", "b": "2", "": ""})]
+    assert table.notes == {"writer": "me", "a": ""} and table.rows == [(4, {"a": "1", "b": "2"})]
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,10 @@ class Generator(Part):
     source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
+    #: The CelebA attributes that can be asked of it; None for all. A function of demographics and attributes that raises
+    #: UserError for what it cannot draw together.
+    shows: frozenset[str] | None = None
+    check_asked: Callable[[Mapping[str, str], Mapping[str, int]], None] | None = None
     #: A function of the settings that gives the generator whose latents it walks.
     built_on: Callable[[Mapping[str, Any]], Generator] | None = None
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evenface.assets.lock import Lock, sha256_of
+from evenface.assets.lock import Lock
 from evenface.assets.needs import Need
 from evenface.assets.places import bytes_in_words
 from evenface.assets.registry import Asset, Registry
 from evenface.errors import UserError
+from evenface.storage.hashes import sha256_of
 
 #: Which existing files are read: none (only size and time are looked at), those that are new or have changed, or all.
 Depth = Literal["look", "changed", "full"]

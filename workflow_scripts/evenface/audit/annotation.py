@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from evenface.annotators.confusion import COLUMNS, confusion
 from evenface.audit.agreement import agreement
+from evenface.checkpoints.origin import gathered
 from evenface.datasets.synthetic import demographics_in_use, shard_demographics
 from evenface.plan.generators import REQUESTED
+from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables
+from evenface.storage.tables import read_tables, table_meta
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 
@@ -22,9 +25,10 @@ def write_comparison(
     attributes: Sequence[str],
     agreement_path: str | os.PathLike,
     confusion_path: str | os.PathLike,
+    annotators_path: str | os.PathLike,
     demographics: str | os.PathLike | None = None,
 ) -> None:
-    """Write two CSV tables on the annotators of some shards.
+    """Write two CSV tables on the annotators of some shards, and a JSON file.
 
     ``tables`` maps an annotator to its annotation tables. ``agreement_path`` compares every pair, see
     :func:`evenface.audit.agreement.agreement`. ``confusion_path`` compares every annotator with the
@@ -33,13 +37,26 @@ def write_comparison(
     :mod:`evenface.annotators.confusion`. Both files compare ``attributes`` and the demographic dimensions, on
     images that screening accepted. Groups are those of the table ``demographics``, see
     :func:`evenface.datasets.synthetic.demographics_in_use`; the column ``demographics`` says where they come from.
+    ``annotators_path`` holds for every annotator the number of images that it got, ``failures`` (reason -> images without
+    an answer), and the verdicts on its ``weights``.
     """
     columns, labels = ["image_id", *DIMENSIONS, "failure"], [f"label_{name}" for name in attributes]
     annotations = {name: read_tables(paths, columns=columns, optional=labels) for name, paths in tables.items()}
+    write_json(annotators_path, {name: _described(annotations[name], tables[name]) for name in annotations})
     requested, (people, source) = shard_demographics(shards), demographics_in_use(shards, demographics)
     agreed = agreement(annotations, people).rename(columns={"name": "subject"})
     write_csv(agreed.assign(demographics=source), agreement_path)
     write_csv(confusions(annotations, requested, attributes, people).assign(demographics=source), confusion_path)
+
+
+def _described(annotation: pd.DataFrame, tables: Sequence[str]) -> dict[str, Any]:
+    shown = annotation["failure"][annotation["failure"] != "not_accepted"]
+    failures = shown[shown != ""].value_counts().sort_index()
+    return {
+        "images": len(shown),
+        "failures": {reason: int(count) for reason, count in failures.items()},
+        "weights": gathered(map(table_meta, tables)),
+    }
 
 
 def confusions(

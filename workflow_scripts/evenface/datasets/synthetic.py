@@ -15,6 +15,7 @@ from evenface.annotators.settings import ValidateSettings
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError, check_names
+from evenface.networks.finite import NOT_FINITE
 from evenface.plan.generators import REQUESTED, source_in_words
 from evenface.storage.shards import read_rows, reference_of
 from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables, table_meta, write_table
@@ -219,8 +220,8 @@ def read_quality(paths: Sequence[str]) -> pd.DataFrame:
 def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
     """A copy of ``screening`` (image_id, accepted, reason, detail) with MagFace's verdicts applied.
 
-    ``quality`` is the table of :func:`read_quality`. An accepted image that it rejects gets the reason low_quality.
-    The column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
+    ``quality`` is the table of :func:`read_quality`. An accepted image that it rejects gets the reason low_quality,
+    or not_finite if its magnitude is not a number. The column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
     """
     frame = screening.copy()
     accepted = frame["accepted"].to_numpy(bool)
@@ -231,7 +232,7 @@ def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame
     frame["quality"] = verdicts["magnitude"].to_numpy("float32")
     out = accepted & ~verdicts["accepted"].eq(True).to_numpy()
     frame["accepted"] = accepted & ~out
-    frame.loc[out, "reason"] = "low_quality"
+    frame.loc[out, "reason"] = np.where(np.isfinite(frame["quality"][out]), "low_quality", NOT_FINITE)
     frame.loc[out, "detail"] = verdicts["detail"].to_numpy(object)[out]
     return frame
 

@@ -262,7 +262,10 @@ def _decide(
     valid = (scores >= 0) & (scores <= 1)  # false for NaN and infinities
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
-        raise UserError(f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]")
+        raise UserError(
+            f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]; a score that is "
+            "none says neither present nor absent, so predict this image again, or leave it out of all tables"
+        )
     threshold = settings.threshold(attribute)
     # float32 scores are compared with the threshold as float32, so that 0.7 >= 0.7 holds
     exact = frame[column].dtype == np.float32

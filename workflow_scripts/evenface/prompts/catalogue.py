@@ -226,10 +226,21 @@ def read_text(path: Path) -> list[Prompt]:
     prompts = []
     for number, line in enumerate(lines_of(read_utf8(path, _FILE_KEY)), 1):
         text, column = prompt_of_line(line)
+        if text and not prompts and _is_header(text):
+            raise UserError(
+                f"{path} line {number}: {text!r} is the header of a table; give the file the ending .csv (commas) or .tsv (tabs), "
+                "or delete the line"
+            )
         if text:
             demographics, attributes, _, _ = read_prompt(text)
             prompts.append(Prompt("", text, demographics, attributes, f"{path} line {number}", column=column))
     return _with_cells(prompts)
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line of a text file names columns."""
+    names = [name.strip().strip('"').lower() for name in re.split(r"[,;\t|]", line)]
+    return "prompt" in names and all(re.fullmatch(r"[\w -]{0,30}", name) for name in names)
 
 
 def read_rows(path: Path) -> list[Prompt]:
@@ -241,7 +252,8 @@ def read_rows(path: Path) -> list[Prompt]:
     names = table.columns
     if "prompt" not in names:
         raise UserError(
-            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so"
+            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so, or "
+            "give the file the ending .txt if it holds one prompt per line"
         )
     check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
     prompts = []

@@ -12,6 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evenface.errors import UserError
+from evenface.storage.foreign import called
+
+_UTF_16 = "UTF-16 text, or no text at all; save the file as UTF-8"
+_FOREIGN = (
+    (b"\xff\xfe", _UTF_16),
+    (b"\xfe\xff", _UTF_16),
+    (b"PK\x03\x04", "a spreadsheet or a zip archive; export its table as CSV"),
+    (b"\xd0\xcf\x11\xe0", "a spreadsheet or another document; export its table as CSV"),
+    (b"{\\rtf", "a document with formats; save it as plain text"),
+    (b"%PDF", "a PDF document; copy its prompts into a .txt"),
+    (b"\x89PNG", "a picture, not a prompt file"),
+    (b"\xff\xd8\xff", "a picture, not a prompt file"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,12 @@ class Table:
 def read_utf8(path: Path, key: str) -> str:
     """The text of a file; UserError, naming the config ``key`` it is for, where it is absent, not UTF-8 or empty."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        if what := called(data, _FOREIGN) or (_UTF_16 if 4 * data[:64].count(0) > len(data[:64]) else ""):
+            raise UserError(f"{path}: this is {what}")
+        if re.match(rb"\s*<(?:!doctype|html|\?xml)", data, re.I):
+            raise UserError(f"{path}: this is a web page or XML, not a prompt file; get the file itself")
+        text = data.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path}: the prompt file does not exist; see config key {key}") from error
     except IsADirectoryError as error:
@@ -74,6 +92,8 @@ def read_table(path: Path, key: str) -> Table:
                 continue
             if not columns:
                 columns = [value.strip() for value in values]
+                if re.match("sep=", columns[0]):
+                    raise UserError(f"{path}: the first line, {columns[0]!r}, is a note for Excel; delete it")
                 continue
             if any(value.strip() for value in values[len(columns) :]):
                 raise UserError(
@@ -89,6 +109,13 @@ def read_table(path: Path, key: str) -> Table:
             f"{path}: the header is one column, {columns[0]!r}; save the table with {'tabs' if separator != ',' else 'commas'} "
             f"between its columns, not {other!r}"
         )
+    if "" in columns and any(row[""] for _, row in rows):
+        raise UserError(
+            f"{path}: column {columns.index('') + 1} has no name; delete it, or name it (pandas writes its index there: "
+            "to_csv(..., index=False) leaves it out)"
+        )
+    columns = [name for name in columns if name]  # spreadsheets end every line in commas
+    rows = [(first, {name: row[name] for name in columns}) for first, row in rows]
     if repeated := [name for i, name in enumerate(columns) if name in columns[:i]]:
         raise UserError(f"{path}: column {repeated[0]!r} occurs twice in the header; remove one")
     return Table(path, columns, rows, notes)

@@ -16,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from evenface import __version__
+from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.summary import headline
@@ -117,6 +118,8 @@ class GeneratedSet:
     summary         JSON of the set's faces table, with the results of validation
     differences, quality   CSV files of :mod:`evenface.screening`: differences in acceptance between groups, and
                     quality scores by group; None leaves each out
+    annotators      JSON: annotator -> images, failures (reason -> images), verdicts on its weights; None leaves it out
+    weights         JSON: verdicts on the published weights that screened; None leaves it out
     """
 
     contact_sheet: str | os.PathLike
@@ -127,6 +130,8 @@ class GeneratedSet:
     summary: str | os.PathLike
     differences: str | os.PathLike | None = None
     quality: str | os.PathLike | None = None
+    annotators: str | os.PathLike | None = None
+    weights: str | os.PathLike | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,8 @@ def _context(inputs: ReportInputs) -> dict:
     logs = {model: read_csv(path, "training log") for model, path in inputs.training_logs.items()}
     manifests = {model: _read_json(path) for model, path in inputs.manifests.items()}
 
+    generated = [_generated(name, files) for name, files in inputs.generated.items()]
+    weights = published_weights(generated)
     models = list(dict.fromkeys(fairness["model"]))
     runs = [inputs.baseline] * (inputs.baseline in models) + [m for m in models if m != inputs.baseline]
     styles = {item.name: item for item in svg.series(runs)}
@@ -213,7 +220,8 @@ def _context(inputs: ReportInputs) -> dict:
         "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
         "levelled": levelled_down(shown, gaps, inputs.baseline),
         "composition": composition(manifests),
-        "generated": [_generated(name, files) for name, files in inputs.generated.items()],
+        "generated": generated,
+        "unverified": [one for one in weights if one["state"] == UNVERIFIED],
         "study": study_section(read_csv(inputs.study, "quality study") if inputs.study else None),
         "training": figures.training(logs, manifests, styles),
         "rates": figures.group_rates(rates, styles, groupings),
@@ -227,7 +235,7 @@ def _context(inputs: ReportInputs) -> dict:
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": list(COLUMNS.values()),
         "coverage": coverage_table(coverage, groupings),
-        "provenance": provenance(inputs, manifests),
+        "provenance": provenance(inputs, manifests, weights),
     }
 
 
@@ -248,7 +256,20 @@ def _generated(name: str, files: GeneratedSet) -> dict:
         ),
         "agreement": annotation_section(read_csv(files.agreement, "agreement"), read_csv(files.confusion, "confusion")),
         "validation": summary.get("validation"),
+        "annotators": _read_json(files.annotators) if files.annotators else {},
+        "weights": _read_json(files.weights) if files.weights else [],
     }
+
+
+def published_weights(generated: Sequence[dict]) -> list[dict]:
+    """The verdicts on all published weights (:mod:`evenface.checkpoints.origin`), each once, with ``used_by``."""
+    users: dict[tuple, list[str]] = {}
+    for made in generated:
+        lists = {"screening": made["weights"], **{name: one["weights"] for name, one in made["annotators"].items()}}
+        for user, weights in lists.items():
+            for one in weights:
+                users.setdefault(tuple(one.items()), []).append(user)
+    return [dict(one) | {"used_by": list(dict.fromkeys(names))} for one, names in users.items()]
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -387,7 +408,9 @@ def coverage_table(coverage: pd.DataFrame, groupings: Sequence[str]) -> list[dic
     return rows
 
 
-def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tuple[str, str]]:
+def provenance(
+    inputs: ReportInputs, manifests: Mapping[str, dict], weights: Sequence[Mapping[str, object]] = ()
+) -> list[tuple[str, str]]:
     rows = [("evenface", __version__)]
     rows += [(svg.words(str(key)), _plain(value)) for key, value in inputs.provenance.items()]
     versions: dict[str, set[str]] = {}
@@ -398,6 +421,9 @@ def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tupl
     for model, manifest in manifests.items():
         if manifest.get("weights_sha256"):
             rows.append((f"weights of {model}, SHA-256", manifest["weights_sha256"]))
+    rows += [
+        (f"{one['file']}, read as {one['network']}", f"{one['state']}, SHA-256 {one['sha256']}") for one in weights
+    ]
     digest = hashlib.sha256(Path(inputs.fairness).read_bytes()).hexdigest()
     rows.append((f"{Path(inputs.fairness).name}, SHA-256", digest))
     return rows

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from evenface.checkpoints.origin import gathered
 from evenface.datasets.synthetic import demographics_in_use, read_quality, with_quality
 from evenface.plan.generators import source_in_words
 from evenface.screening import acceptance as by_group
+from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables
+from evenface.storage.tables import read_tables, table_meta
 
 
 def write_acceptance(
@@ -21,16 +23,20 @@ def write_acceptance(
     rejected: str | os.PathLike,
     quality: str | os.PathLike,
     differences: str | os.PathLike,
+    weights: str | os.PathLike,
     demographics: str | os.PathLike | None = None,
     seed: int = 0,
 ) -> None:
     """Write four CSV files: acceptance, quality and differences (see :mod:`evenface.screening.acceptance`), and rejected.
+
+    ``weights`` gets the verdicts on the published weights that judged, as JSON.
 
     ``shards`` and ``tables`` have the same order. ``quality_tables`` are those of MagFace, if it judged. Groups are those
     of the table ``demographics``, see :func:`evenface.datasets.synthetic.demographics_in_use`; the column ``demographics``
     of all files says where they come from. ``seed`` is the seed of the permutations.
     """
     people, source = demographics_in_use(shards, demographics)
+    write_json(weights, gathered(map(table_meta, (*tables, *quality_tables))))
     screening = read_tables(tables, columns=["image_id", "accepted", "reason", "detail", "quality"])
     if quality_tables:
         screening = with_quality(screening, read_quality(quality_tables))

@@ -7,7 +7,7 @@ from evenface.taxonomy import DIMENSIONS
 
 PART = Annotator(
     name="deepface",
-    version=1,
+    version=2,
     summary="The published DeepFace models: age, gender, race and emotion. It does not label attributes.",
     code="evenface.annotators.deepface.annotator:create",
     settings=DeepFaceSettings,

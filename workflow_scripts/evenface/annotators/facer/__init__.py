@@ -17,7 +17,7 @@ def _files(settings: Mapping[str, Any]) -> dict[str, str]:
 
 PART = Annotator(
     name="facer",
-    version=1,
+    version=2,
     summary="The published Facer: forty attributes. It does not label demographics.",
     code="evenface.annotators.facer.annotator:create",
     settings=FacerSettings,

@@ -7,7 +7,7 @@ from evenface.taxonomy import DIMENSIONS
 
 PART = Annotator(
     name="facexformer",
-    version=1,
+    version=2,
     summary="The published FaceXFormer: forty attributes, age, gender and race.",
     code="evenface.annotators.facexformer.annotator:create",
     settings=FaceXFormerSettings,

@@ -7,7 +7,7 @@ from evenface.taxonomy import DIMENSIONS
 
 PART = Annotator(
     name="fairface",
-    version=1,
+    version=2,
     summary="The published FairFace: race, gender and age. It does not label attributes.",
     code="evenface.annotators.fairface.annotator:create",
     settings=FairFaceSettings,

@@ -68,7 +68,7 @@ def predict_csv(
 
     ``<stem>.images.csv``, beside ``out``, has one row per face (img_path, face_name_align, and left, top, right,
     bottom: the box in pixels of the picture) and one row per picture without a face, with ``reason`` (missing,
-    corrupt, too_large, too_small, no_face) and ``detail``. That table is returned. As in the original, paths are
+    corrupt, too_large, too_small, no_face, not_finite) and ``detail``. That table is returned. As in the original, paths are
     relative to the current folder. A path listed twice is read once. Raises UserError for a list that cannot be
     read and for files that do not fit.
     """

@@ -9,7 +9,7 @@ MODEL = "results/annotators/trained_here/model.safetensors"
 
 PART = Annotator(
     name="trained_here",
-    version=3,
+    version=4,
     summary="A small network trained by this workflow on annotation.trained_here.dataset.",
     code="evenface.annotators.trained_here.annotator:create",
     settings=TrainedHereSettings,
