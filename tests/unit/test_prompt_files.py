@@ -5,7 +5,7 @@ import pytest
 from evenface.errors import UserError
 from evenface.prompts.catalogue import build_catalogue, review_catalogue
 from evenface.prompts.syntax import foreign_syntax
-from evenface.prompts.tables import lines_of
+from evenface.storage.text_tables import lines_of
 
 
 def prompts_of(tmp_path, content, name="p.txt"):
@@ -141,7 +141,7 @@ def test_a_table_is_what_its_ending_says(tmp_path, name, content):
         ("p.jsonl", '{"prompt": "x", "prompt": "y"}\n', "'prompt' occurs twice"),
         ("p.csv", "prompt;gender\nx;male\n", "save the table with commas between its columns, not ';'"),
         ("p.tsv", "prompt,gender\nx,male\n", "save the table with tabs between its columns, not ','"),
-        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a prompt with tabs"),
+        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a value with tabs"),
         ("p.csv", "text\nx\n", "name the prompts' column so"),
         ("p.csv", ",prompt\n0,x\n", r"column 1 has no name; delete it, or name it \(pandas"),
         ("p.csv", "sep=;\nprompt\nx\n", "is a note for Excel; delete it"),
@@ -152,7 +152,7 @@ def test_a_table_is_what_its_ending_says(tmp_path, name, content):
         ),
         ("p.txt", "version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         ("p.txt", "<!DOCTYPE html>\n<p>x</p>", "a web page"),
-        ("p.csv", "PK\x03\x04", "a spreadsheet or a zip archive; export its table as CSV"),
+        ("p.csv", "PK\x03\x04", "a zip archive; unpack it first"),
         ("p.txt", "p\0r\0o\0m\0p\0t\0", "UTF-16 text.*save the file as UTF-8"),
     ],
 )

@@ -145,7 +145,7 @@ def test_an_empty_prompt_file_stops_before_anything_runs(tree):
     prompts_as_csv(tree)
     (tree / "prompts.csv").write_text("")
     text = run(tree, check=False)
-    assert "prompts.csv: the prompt file is empty" in text and "Traceback" not in text
+    assert "prompts.csv: the file is empty" in text and "Traceback" not in text
 
 
 def test_a_changed_test_label_reruns_what_depends_on_it(tree):

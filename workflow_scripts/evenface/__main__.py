@@ -17,6 +17,7 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
+from evenface.names import split_reference
 from evenface.plan.overview import overview
 from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name, shard_of
 from evenface.plan.shards import build_plans, recipe_digest, shard_batches
@@ -75,16 +76,20 @@ def shard_show(arguments: argparse.Namespace) -> None:
 def image_show(arguments: argparse.Namespace) -> None:
     """Print an image's metadata on its origin, a field per line."""
     from evenface.storage import metadata
-    from evenface.storage.images import ImageReader
+    from evenface.storage.formats import format_read, why_not_read
+    from evenface.storage.images import ImageError, ImageReader
+    from evenface.storage.shards import reference_of
 
     reference = arguments.image
-    path, _, member = reference.partition("::")
+    path, member = split_reference(reference)
     if not member and path.endswith(".tar"):
         raise UserError(f"{path}: a shard, not an image; name one of its images, {path}::<member>, as "
                         f"`python -m evenface shard show {path}` lists them")  # fmt: skip
     with ImageReader() as reader:
-        data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
+        data = reader.read_bytes(reference_of(path, member) if member and "/" not in member else reference)
     facts = metadata.read(data, reference)
+    if facts is None and format_read(data) is None:
+        raise ImageError(reference, *why_not_read(data))
     if facts is None:
         raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
     for field, value in metadata.shown(facts).items():

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -27,12 +28,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
-from evenface.names import NAME_IN_WORDS, is_name
+from evenface.names import NAME_IN_WORDS, is_name, user_path, wildcard_pattern
 
-#: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
+#: Environment variable that passes the folders of the user's parts to the jobs, as a JSON list: names may hold colons.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
@@ -61,7 +62,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
-        """The same without a check. If ``complete`` is false, keys in ``left_out`` are not filled in."""
+        """The same without a check; ``~`` in paths is replaced. If ``complete`` is false, ``left_out`` is not filled in."""
         values = {}
         for name, about in cls.model_fields.items():
             if name in given:
@@ -70,6 +71,8 @@ class Settings(BaseModel):
                 continue
             else:
                 values[name] = copy.deepcopy(about.get_default(call_default_factory=True))
+            if isinstance(values[name], str) and _is_path(about.annotation, about.metadata):
+                values[name] = user_path(values[name])
             values[name] = _with_defaults(about.annotation, values[name], complete)
         return values | {key: value for key, value in given.items() if key not in values}
 
@@ -90,6 +93,13 @@ def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
         chosen = [block for block in blocks if len(blocks) == 1 or _is_of(block, value)]
         return _with_defaults(chosen[0], value, complete) if chosen else value
     return value
+
+
+def _is_path(kind: Any, metadata: Iterable[Any] = ()) -> bool:
+    """Whether a field's type, or one of its alternatives, is marked with :class:`UserPath`."""
+    marks = [*metadata, *(get_args(kind)[1:] if get_origin(kind) is Annotated else ())]
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    return any(isinstance(mark, UserPath) for mark in marks) or any(map(_is_path, choices))
 
 
 def _is_of(kind: type[Settings], value: Mapping[str, Any]) -> bool:
@@ -148,6 +158,19 @@ class NameOf:
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         able = [name for name, item in parts(self.kind).items() if getattr(item, self.having)]
         return {"type": "string", "enum": [*self.also, *able]}
+
+
+@dataclass(frozen=True)
+class UserPath:
+    """Marks a text that is the path of a user's file or folder. ``allowed`` is a wildcard that the path may have."""
+
+    allowed: str = ""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), "not": {"type": "string", "pattern": wildcard_pattern(self.allowed)}}
+
+
+FilePath = Annotated[str, Field(min_length=1), UserPath()]
 
 
 class NoSettings(Settings):
@@ -405,7 +428,7 @@ def activate(folders: Iterable[str | os.PathLike]) -> None:
 
     Raises UserError for a folder that is missing or a file that cannot be used, with file and reason.
     """
-    os.environ[VARIABLE] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    os.environ[VARIABLE] = json.dumps([str(Path(user_path(str(folder))).absolute()) for folder in folders])
     _extensions()
 
 
@@ -444,7 +467,7 @@ def _extensions() -> tuple[Part, ...]:
 @cache
 def _read_extensions(folders: str) -> tuple[Part, ...]:
     found: list[Part] = []
-    for folder in (Path(f) for f in folders.split(os.pathsep) if f):
+    for folder in map(Path, json.loads(folders or "[]")):
         if not folder.is_dir():
             raise UserError(f"config key extensions: the folder {folder} does not exist")
         for path in sorted(folder.glob("*.py")):

@@ -72,8 +72,10 @@ def _status(need: Need, registry: Registry, lock: Lock, depth: Depth) -> Status:
 def _find(choice: str) -> str | None:
     """The path itself, or the first match of a wildcard in its last part; None if there is none."""
     folder, _, name = choice.rpartition("/")
+    if os.path.exists(choice):
+        return choice
     if not any(sign in name for sign in "*?["):
-        return choice if os.path.exists(choice) else None
+        return None
     try:
         with os.scandir(folder or ".") as entries:
             return next((f"{folder}/{e.name}" for e in entries if fnmatch.fnmatchcase(e.name, name)), None)

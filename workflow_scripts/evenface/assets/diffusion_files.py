@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from evenface.errors import UserError
 from evenface.names import inside
-from evenface.storage.foreign import called
+from evenface.storage.foreign import foreign
 from evenface.storage.safetensors import checked_header, files_of_network
 
 #: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
@@ -334,7 +334,7 @@ def _header_shapes(path: str, size: int, _mtime: int) -> dict[str, tuple[int, ..
     with open(path, "rb") as file:
         start = file.read(64)
     if start[8:9] != b"{":
-        if what := called(start):
+        if not start.startswith((b"PK", *_PICKLES)) and (what := foreign(start)):
             raise UserError(f"{path}: this is {what}")
         if start.startswith(b"PK") and not zipfile.is_zipfile(path):
             raise UserError(f"{path}: its zip directory is damaged or missing; it is cut short, get it again")

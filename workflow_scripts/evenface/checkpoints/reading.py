@@ -10,17 +10,13 @@ from evenface.checkpoints.safetensors_files import read_safetensors
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.torch_files import read_legacy, read_zip
 from evenface.errors import UserError, raise_if_machine
-from evenface.storage.foreign import called
+from evenface.storage.foreign import foreign
 
 #: Largest file, in bytes, when the caller does not give a bound.
 MAX_BYTES = 4 << 30
 _MAX_DEPTH = 20
 _MAX_VALUES = 1_000_000
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_FOREIGN = (
-    (b"<", "a web page or XML, not the file; the download went wrong, get it again"),
-    (b"{", "a JSON text, not a checkpoint; give the file with the weights"),
-)
 
 
 def checked_size(path: str | os.PathLike, max_bytes: int) -> int:
@@ -71,7 +67,7 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
             return read_legacy(path, size)
         if head.startswith(_HDF5):
             raise Malformed("a Keras file; it is read by load_network for the networks published as such")
-        if what := called(head, _FOREIGN):
+        if what := foreign(head):
             raise Malformed(what)
         raise Malformed("neither a PyTorch nor a safetensors file; take the file as its authors publish it")
     except Malformed as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.names import member_reference
 from evenface.plan.generators import described, generators_of, prompts_drawn, settings_of
 from evenface.plan.initial import InitialImages, Made, in_order, sources_of
 from evenface.plan.paths import IMAGES, set_name, shard_file
@@ -235,7 +236,7 @@ def _made(plan: Plan) -> dict[str, Made]:
         path = shard_file(set_name(plan.generator), shard, IMAGES)
         for draw in recipe["draws"]:
             for index in range(draw["first"], draw["first"] + draw["count"]):
-                reference = f"{path}::images/{request_id(draw['cell'], draw['prompt'], index)}.png"
+                reference = member_reference(path, f"images/{request_id(draw['cell'], draw['prompt'], index)}.png")
                 found.setdefault(draw["prompt"], {})[index] = reference
     digests = {recipe["prompt"]: recipe_digest(recipe) for recipe in plan.recipes.values()}
     return {text: Made(digests[text], [there[i] for i in sorted(there)]) for text, there in found.items()}

@@ -32,9 +32,9 @@ from evenface.prompts.findings import (
 from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.syntax import prompt_of_line
-from evenface.prompts.tables import lines_of, read_table, read_utf8
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS
 from evenface.seeds import seed_from
+from evenface.storage.text_tables import lines_of, read_table, read_utf8, whole_number
 from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 __all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
@@ -281,11 +281,11 @@ def _stated(row: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[st
             levels[dimension] = value
     for name in CELEBA_ATTRIBUTES:
         if value := row.get(name, ""):
-            if value not in ("1", "-1", "0"):
+            if (label := whole_number(value)) not in (1, -1, 0):
                 raise UserError(
                     f"{place}: {name} is {value!r}; write 1, -1, 0 for open, or leave it empty to have the words read"
                 )
-            labels[name] = int(value)
+            labels[name] = label
     return levels, labels
 
 

@@ -33,9 +33,9 @@ from evenface.prompts.grammar import Grammar, text_of
 from evenface.prompts.groups import Group, axes_of, groups_of, protected_attributes
 from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.tables import Table, read_table
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.seeds import seed_from
+from evenface.storage.text_tables import Table, read_table
 
 KEY = "generation.prompts.contextual"
 FOLDER = "data/prompts"

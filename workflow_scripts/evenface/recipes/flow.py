@@ -22,8 +22,12 @@ from evenface.training.margin import Margin
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Regular expression that matches exactly the given names; without names it matches nothing."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
+    """Regular expression that matches exactly the given names; without names it matches nothing.
+
+    It has no braces, which Snakemake would read as the end of the expression.
+    """
+    escaped = "|".join(re.escape(name) for name in names) or "(?!)"
+    return escaped.replace(r"\{", r"\x7b").replace(r"\}", r"\x7d")
 
 
 def absent(paths: Iterable[str]) -> list[str]:
@@ -139,6 +143,11 @@ def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
 
 
 def _open(config: Mapping[str, Any], root: Path) -> Flow:
+    if {"{", "}"} & {*str(root)}:
+        raise UserError(
+            f"{root}: Snakemake cannot run in a folder with braces in its name or above it, because it fills in what stands "
+            "between them; rename the folder, or move the project"
+        )
     settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)
     Margin.from_settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from evenface.names import split_reference
 from evenface.parts import Generator, Needs, Writer
 from evenface.plan import paths
 from evenface.plan.generators import described, settings_of
@@ -64,7 +65,7 @@ class Generation:
     def inputs(self, wildcards: Any) -> list[str]:
         """The same paths, and those of the images it starts from."""
         initial = [image for draw in self.recipe(wildcards)["draws"] for image in draw.get("images", [])]
-        return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
+        return [*self.files(wildcards).values(), *dict.fromkeys(split_reference(image)[0] for image in initial)]
 
     def needs(self, generator: str) -> Needs:
         """A generator's needs, without the size of its model."""

@@ -10,10 +10,11 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.prompts.contextual import writer_of
-from evenface.prompts.tables import lines_of, rows_digest, written
+from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
 from evenface.storage.atomic import open_own, resumable, write_text
+from evenface.storage.text_tables import lines_of
 
 
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
