@@ -60,6 +60,7 @@ rule agreement:
     input:
         unpack(FLOW.annotation.tables(FLOW.annotation.able)),
         images=FLOW.generation.shards(paths.IMAGES),
+        demographics=paths.IN_USE,
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",

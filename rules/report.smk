@@ -4,6 +4,7 @@
 rule contact_sheet:
     input:
         images=FLOW.generation.shards(paths.IMAGES),
+        demographics=paths.IN_USE,
     output:
         sheet="results/figures/contact_sheet_{generator}.jpg",
     log:

@@ -172,6 +172,7 @@ rule acceptance:
         images=FLOW.generation.shards(paths.IMAGES),
         tables=FLOW.generation.shards(paths.SCREENING),
         quality=FLOW.screening.quality_tables,
+        demographics=paths.IN_USE,
     output:
         acceptance=paths.set_file("{generator}", "acceptance.csv"),
         rejected=paths.set_file("{generator}", "rejected.csv"),

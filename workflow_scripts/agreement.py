@@ -11,4 +11,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.output.agreement,
         snakemake.output.confusion,
         snakemake.output.annotators,
+        snakemake.input.demographics,
     )

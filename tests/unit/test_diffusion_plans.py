@@ -57,6 +57,7 @@ def configured(shipped_config):
 
     def change(generator="diffusion", prompts=None, **blocks):
         raw = shipped_config
+        raw["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
         raw["generation"] |= {"generator": generator, "also": {}, "images_per_prompt": 4, "images_per_shard": 2}
         factorial = raw["generation"]["prompts"]["factorial"] or {}
         raw["generation"]["prompts"]["factorial"] = factorial | {

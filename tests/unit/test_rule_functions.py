@@ -53,6 +53,7 @@ AT = "mine.py: {} of the generator mine "
         ("Generator", "files=lambda s: ['a.pt']", AT.format("files") + "gives ['a.pt']; it must give a dict"),
         ("Generator", "files=lambda s: {'model': None}", AT.format("files") + "gives {'model': None}; it must give a"),
         ("Generator", "knows_truth=lambda s: s['truth']", AT.format("knows_truth") + "cannot be used with these settings"),
+        ("Generator", "pictures=lambda s: s['style']", AT.format("pictures") + "cannot be used with these settings"),
         ("Generator", "needs=lambda s: {'gpu': 1}", AT.format("needs") + "gives {'gpu': 1}; it must give evenface.parts"),
         ("Generator", "needs=lambda s: Needs(mem_mb='4 GB')", "mem_mb of Needs is '4 GB'; it must be a whole number"),
         ("Generator", "needs=Needs(gpu=True)", "mine.py:3: the extension cannot be used: TypeError: gpu of Needs is True"),
@@ -63,6 +64,7 @@ def test_a_users_part_that_says_something_wrong_is_named(shipped_config, root, k
     Path("my_parts").mkdir()
     Path("my_parts/mine.py").write_text(PART.format(kind, said))
     shipped_config["extensions"] = ["my_parts"]
+    shipped_config["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
     if kind == "Generator":
         shipped_config["generation"] |= {"generator": ["mine", "parametric"], "also": None}
     with pytest.raises(UserError) as error:
@@ -114,6 +116,7 @@ def _leaves(value, path=()):
 
 def test_texts_that_cannot_be_are_sentences_at_every_key(shipped_config, root):
     shipped_config["generation"] |= {"generator": ["parametric", "diffusion", "stylegan3", "guided"], "also": None}
+    shipped_config["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
     filled = check_config(shipped_config)
     for path, value in _leaves(filled):
         for wrong in [{"a": []}] * isinstance(value, str) + ["x" * 300] * (value is None or "/" in str(value)):

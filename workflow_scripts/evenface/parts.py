@@ -249,6 +249,9 @@ class Part:
         return self.needs if isinstance(self.needs, Needs) else self.needs(settings)
 
 
+Pictures = Literal["photographs", "renderings"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Generator(Part):
     """Draws faces: ``load()(settings)`` is a :class:`evenface.generators.protocol.Generator`."""
@@ -260,6 +263,8 @@ class Generator(Part):
     #: Latent spaces that it can be steered in (it draws from the first), and the class that draws from latents.
     spaces: tuple[str, ...] = ()
     latent_code: str | Callable[..., Any] | None = None
+    #: What it draws; a function of the settings if these decide. Networks that learned from photographs draw photographs.
+    pictures: Pictures | Callable[[Mapping[str, Any]], Pictures] = "photographs"
     #: The kind of picture, for its metadata: trained (by a network), algorithmic, or edited.
     source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
@@ -275,6 +280,10 @@ class Generator(Part):
         """Whether shards record the truth about every face."""
         return self.knows_truth(settings) if callable(self.knows_truth) else self.knows_truth
 
+    def pictures_of(self, settings: Mapping[str, Any]) -> Pictures:
+        """What it draws with these settings."""
+        return self.pictures(settings) if callable(self.pictures) else self.pictures
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotator(Part):
@@ -284,6 +293,9 @@ class Annotator(Part):
     #: Whether it labels attributes, and which demographic dimensions it labels.
     labels_attributes: bool = False
     dimensions: tuple[str, ...] = ()
+    #: What it learned from: photographs, renderings, or nothing. A function of the settings gives the name of the data set
+    #: that it is trained on. Without a statement it must not label photographs.
+    trained_on: Pictures | Literal["nothing"] | Callable[[Mapping[str, Any]], str] | None = None
     #: What it gets: what the generator recorded, framed crops, or whole pictures.
     reads: Literal["record", "crops", "images"] = "crops"
 
@@ -293,6 +305,8 @@ class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
 
     kind: ClassVar[str] = "reader"
+    #: What its data sets show, if no stand-in takes their place.
+    pictures: Pictures = "photographs"
     #: Every file that it opens besides pictures, by its names below ``root``. One of each tuple must exist; the usual name
     #: comes first. An edit of a file rereads the data set.
     tables: tuple[tuple[str, ...], ...] = ()
@@ -528,5 +542,5 @@ def _tried(item: P) -> P:
 
         return call
 
-    names = ("files", "needs", "knows_truth", "built_on", "needs_groups")
+    names = ("files", "needs", "knows_truth", "built_on", "needs_groups", "pictures", "trained_on")
     return replace(item, **{name: tried(name) for name in names if callable(getattr(item, name, None))})

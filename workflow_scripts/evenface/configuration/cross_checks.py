@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenface.configuration.domains import domain_problems
 from evenface.directions.settings import DirectionSettings
 from evenface.errors import UserError, unknown_name
 from evenface.parts import Annotator, part
@@ -50,7 +51,8 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
-    return problems
+    # Whether names are known was checked above.
+    return problems or domain_problems(config)
 
 
 def _prompt_problems(prompts: dict[str, Any]) -> list[str]:

@@ -52,6 +52,17 @@ class Datasets:
             "settings": {"name": wildcards.dataset, **kept},
         }
 
+    def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides the demographics in use of a generated set."""
+        annotation = self._flow.annotation
+        return {
+            "version": version("datasets", "demographics"),
+            "shards": sorted(self._flow.plans[wildcards.generator].shards),
+            "annotators": annotation.grouping(wildcards),
+            "demographics": annotation.sources(wildcards)["demographics"],
+            "validate": annotation.relabelling(wildcards),
+        }
+
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides how a generated set is read."""
         plan = self._flow.plans[wildcards.generator]

@@ -20,10 +20,12 @@ from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.summary import headline
+from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.quality import quality_section, study_section
 from evenface.storage.atomic import write_text
+from evenface.taxonomy import UNKNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -142,6 +144,7 @@ class ReportInputs:
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
+    domain_shift    a sentence per network that labels photographs without having learned from any, as the user accepted
     standins        data set -> stand-in that was rendered in its place; empty for real data
     provenance      what to print about the run, e.g. generator and config digest
     """
@@ -155,6 +158,7 @@ class ReportInputs:
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
     study: str | os.PathLike | None = None
+    domain_shift: Sequence[str] = ()
     standins: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -210,6 +214,7 @@ def _context(inputs: ReportInputs) -> dict:
         "baseline": inputs.baseline,
         "datasets": list(dict.fromkeys(fairness["dataset"])),
         "standins": dict(sorted(inputs.standins.items())),
+        "domain_shift": list(inputs.domain_shift),
         "attributes": list(dict.fromkeys(fairness["attribute"])),
         "n_seeds": int(shown["n_seeds"].max()) if len(shown) else 1,
         "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
@@ -235,18 +240,22 @@ def _context(inputs: ReportInputs) -> dict:
 
 
 def _generated(name: str, files: GeneratedSet) -> dict:
+    summary = _read_json(files.summary)
+    source = summary.get("demographics", "of unknown source")
     return {
         "name": name,
+        "source": source,
+        "framed_only": ANNOTATED in source,
         "sheet": data_uri(files.contact_sheet),
         "acceptance": acceptance_section(
-            read_csv(files.acceptance, "acceptance"), read_csv(files.rejected, "rejected")
+            read_csv(files.acceptance, "acceptance"), read_csv(files.rejected, "rejected"), known=ANNOTATED in source
         ),
         "quality": quality_section(
             read_csv(files.differences, "acceptance differences") if files.differences else None,
             read_csv(files.quality, "quality") if files.quality else None,
         ),
         "agreement": annotation_section(read_csv(files.agreement, "agreement"), read_csv(files.confusion, "confusion")),
-        "validation": _read_json(files.summary).get("validation"),
+        "validation": summary.get("validation"),
         "annotators": _read_json(files.annotators) if files.annotators else {},
         "weights": _read_json(files.weights) if files.weights else [],
     }
@@ -339,13 +348,16 @@ def composition(manifests: Mapping[str, dict]) -> list[dict]:
     return rows
 
 
-def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame) -> dict:
-    known = ("grouping", "group", "total", "accepted", "rate", "low", "high")
-    reasons = [c for c in table.columns if c not in known and table[c].sum() > 0]
+def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame, *, known: bool = False) -> dict:
+    """The template's values; ``known`` leaves images without a known level out of the figure."""
+    columns = ("grouping", "group", "total", "accepted", "rate", "low", "high", "demographics")
+    reasons = [c for c in table.columns if c not in columns and table[c].sum() > 0]
     groupings = [g for g in _by_size(dict.fromkeys(table["grouping"])) if g != "all"]
     every = table[table["grouping"] == "all"]
     return {
-        "plot": figures.acceptance(table, [g for g in groupings if "*" not in g]),
+        "plot": figures.acceptance(
+            table[table["group"] != UNKNOWN] if known else table, [g for g in groupings if "*" not in g]
+        ),
         "total": int(every["total"].sum()),
         "accepted": int(every["accepted"].sum()),
         "n_rejected": len(rejected),

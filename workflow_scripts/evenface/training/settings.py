@@ -158,7 +158,9 @@ class _Run(Settings):
         description="Whether generated faces are used. true: those of the first generator. A name: those of that generator.",
     )
     synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Synthetic images per real one; null takes all."
+        None,
+        description="Synthetic images per real one, drawn so that groups of the gender, age and ethnicity in use are equal; "
+        "null takes all images.",
     )
 
 

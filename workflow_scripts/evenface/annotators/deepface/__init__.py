@@ -12,6 +12,7 @@ PART = Annotator(
     code="evenface.annotators.deepface.annotator:create",
     settings=DeepFaceSettings,
     dimensions=tuple(DIMENSIONS),
+    trained_on="photographs",
     reads="images",
     files=lambda settings: weights_of(settings, "weights") | detector_files(settings["detector"]),
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

@@ -22,6 +22,7 @@ PART = Annotator(
     code="evenface.annotators.facer.annotator:create",
     settings=FacerSettings,
     labels_attributes=True,
+    trained_on="photographs",
     reads="images",
     files=_files,
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

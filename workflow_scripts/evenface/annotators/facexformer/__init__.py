@@ -13,6 +13,7 @@ PART = Annotator(
     settings=FaceXFormerSettings,
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
+    trained_on="photographs",
     reads="images",
     files=lambda settings: weights_of(settings, "weights") | detector_files(settings["detector"]),
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

@@ -12,6 +12,7 @@ PART = Annotator(
     code="evenface.annotators.fairface.annotator:create",
     settings=FairFaceSettings,
     dimensions=tuple(DIMENSIONS),
+    trained_on="photographs",
     reads="images",
     files=lambda settings: weights_of(settings, "weights", "weights_4") | detector_files(settings["detector"]),
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

@@ -15,6 +15,7 @@ PART = Annotator(
     settings=TrainedHereSettings,
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
+    trained_on=lambda settings: settings["dataset"],
     files=lambda settings: {"model": MODEL},
     needs=Needs(gpu=1, mem_mb=1500, runtime=240),
 )

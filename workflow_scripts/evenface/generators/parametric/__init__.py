@@ -19,6 +19,7 @@ PART = Generator(
     shows=SHOWN,
     check_asked=check_asked,
     spaces=("latent",),
+    pictures="renderings",
     source_type="algorithmic",
     files=lambda settings: {"assets": ASSETS},
     needs=Needs(conda="generate"),
