@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# Test processes. Each takes whole files of tests, in the order of tests/conftest.py.
+WORKERS ?= 2
 # GPU jobs at a time; with 0 the jobs that could use one run side by side on the CPU.
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | grep -c GPU)
 
@@ -39,7 +41,7 @@ demo: setup
 	@echo "results/fairness.csv and results/report.html are ready"
 
 test: setup-dev
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest -n $(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 lint: setup-dev
 	$(BIN)/snakefmt --check Snakefile rules

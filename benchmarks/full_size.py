@@ -463,11 +463,12 @@ def gather(arguments):
         write_dataset("synthetic", {**recipe["settings"], **settings}, **names)
     with timed("acceptance"):
         names = {name: f"{name}.csv" for name in ("acceptance", "rejected", "quality", "differences")}
+        names["weights"] = "weights.json"
         write_acceptance(images, screening, quality, **names, seed=1)
     with timed("agreement"):
         recipe = flow.annotation.agreement_recipe(of)
         tables = flow.annotation.tables(flow.annotation.able)(of)
-        write_comparison(images, tables, recipe["attributes"], "agreement.csv", "confusion.csv")
+        write_comparison(images, tables, recipe["attributes"], "agreement.csv", "confusion.csv", "annotators.json")
     with timed("contact_sheet"):
         write_contact_sheet(images, "sheet.jpg")
     seconds = ", ".join(f"{name} {value}" for name, value in took.items())

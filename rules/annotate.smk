@@ -60,9 +60,11 @@ rule agreement:
     input:
         unpack(FLOW.annotation.tables(FLOW.annotation.able)),
         images=FLOW.generation.shards(paths.IMAGES),
+        demographics=paths.IN_USE,
     output:
         agreement="results/annotation/{generator}/agreement.csv",
         confusion="results/annotation/{generator}/confusion.csv",
+        annotators="results/annotation/{generator}/annotators.json",
     log:
         "results/logs/agreement/{generator}.log",
     benchmark:

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import snakemake.rules
+
 from snakemake.utils import min_version
 
 min_version("9.20")
@@ -17,7 +19,7 @@ from evenface.recipes.flow import one_of, open_flow
 from evenface.recipes.screening import CALIBRATION, NETWORK
 from evenface.resources import scaled
 from evenface.storage.atomic import check_writable, sweep
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import InputFunctionException, WorkflowError
 from snakemake.logging import logger
 
 # Folders that only the workflow writes to. A user's data sets may have millions of files.
@@ -30,6 +32,24 @@ OWN_FOLDERS = [
 MAIN = workflow.modifier.is_main_snakefile()
 if MAIN:
     display.install(workflow)
+
+
+class Refused(InputFunctionException):
+    """What Snakemake raises for an error in a function of a rule; a UserError is a sentence that says all.
+
+    Most mistakes are found while the configuration is read. The others concern a target, such as a shard that is not
+    planned.
+    """
+
+    def __init__(self, error, **where):
+        if isinstance(error, UserError):
+            WorkflowError.__init__(self, str(error))
+        else:
+            super().__init__(error, **where)
+
+
+if MAIN:
+    snakemake.rules.InputFunctionException = Refused
 
 # The configuration is checked and planned once. A module with its parent's configuration shares the result.
 FLOWS = vars(workflow).setdefault("evenface_flows", {})

@@ -26,10 +26,33 @@ rule read_dataset:
         "../workflow_scripts/read_dataset.py"
 
 
+rule demographics:
+    input:
+        unpack(FLOW.annotation.tables(FLOW.annotation.grouping)),
+        images=FLOW.generation.shards(paths.IMAGES),
+    output:
+        table=ensure(paths.IN_USE, non_empty=True),
+    log:
+        "results/logs/demographics/{generator}.log",
+    benchmark:
+        "results/benchmarks/demographics/{generator}.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=minutes(20),
+    params:
+        recipe=FLOW.datasets.demographics_recipe,
+    script:
+        "../workflow_scripts/demographics.py"
+
+
 rule read_synthetic:
     input:
         unpack(FLOW.annotation.tables(FLOW.annotation.used)),
         images=FLOW.generation.shards(paths.IMAGES),
+        in_use=paths.IN_USE,
         aligned=FLOW.generation.shards(paths.ALIGNED),
         screening=FLOW.generation.shards(paths.SCREENING),
         quality=FLOW.screening.quality_tables,

@@ -2,6 +2,8 @@
 
 
 rule write_prompts:
+    input:
+        files=FLOW.generation.writer_files,
     output:
         prompts=ensure("data/prompts/{catalogue}.csv", non_empty=True),
     log:

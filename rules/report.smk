@@ -4,6 +4,7 @@
 rule contact_sheet:
     input:
         images=FLOW.generation.shards(paths.IMAGES),
+        demographics=paths.IN_USE,
     output:
         sheet="results/figures/contact_sheet_{generator}.jpg",
     log:
@@ -33,6 +34,8 @@ rule report:
         differences=FLOW.of_generators(paths.set_file("{generator}", "acceptance_differences.csv")),
         agreement=FLOW.of_generators("results/annotation/{generator}/agreement.csv"),
         confusion=FLOW.of_generators("results/annotation/{generator}/confusion.csv"),
+        annotators=FLOW.of_generators("results/annotation/{generator}/annotators.json"),
+        weights=FLOW.of_generators(paths.set_file("{generator}", "weights.json")),
         summaries=FLOW.of_generators("data/faces/{generator}.json"),
         study=FLOW.screening.study(),
         logs=FLOW.of_classifiers("results/models/{run}/{seed}/log.csv"),

@@ -172,11 +172,13 @@ rule acceptance:
         images=FLOW.generation.shards(paths.IMAGES),
         tables=FLOW.generation.shards(paths.SCREENING),
         quality=FLOW.screening.quality_tables,
+        demographics=paths.IN_USE,
     output:
         acceptance=paths.set_file("{generator}", "acceptance.csv"),
         rejected=paths.set_file("{generator}", "rejected.csv"),
         quality=paths.set_file("{generator}", "quality.csv"),
         differences=paths.set_file("{generator}", "acceptance_differences.csv"),
+        weights=paths.set_file("{generator}", "weights.json"),
     log:
         "results/logs/acceptance/{generator}.log",
     benchmark:

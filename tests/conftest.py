@@ -1,6 +1,8 @@
 """Shared fixtures: the repository's root, its shipped configuration, and the fetched models."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,25 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
 DLIB = ("models/dlib/shape_predictor_5_face_landmarks.dat", "models/dlib/mmod_human_face_detector.dat")
 MTCNN = {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")}
+
+# Several test processes run beside each other, and so do the jobs of their workflows.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: The files of tests that take longest. `make test` starts them first, so that its processes end at about the same time.
+#: The first one makes the finished run that many others look at; the next two do not wait for it.
+LONGEST = (
+    *(f"workflow/test_{name}.py" for name in ("dag", "extensions", "text_to_face", "slurm", "pixels", "latent", "diffusion",
+      "assets", "stylegan3", "bad_input", "prompts", "display", "edited_data", "published_annotators")),
+    *(f"unit/test_{name}.py" for name in ("versions", "diffusion", "diffusion_weights", "fairness", "fairness_statistics",
+      "checkpoints", "text_to_face", "recognition", "fairface", "checkpoint_fuzz", "annotators", "training", "directions")),
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Put long files first. Within a file, the order stays."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(ROOT / "tests").as_posix(), len(LONGEST)))
 
 
 def pytest_sessionstart(session):
@@ -62,24 +83,47 @@ def clip_merges() -> Path:
 
 
 @pytest.fixture(scope="session")
-def diffusion_models(tmp_path_factory) -> Path:
+def once(tmp_path_factory):
+    """``once(name, make)``: the folder that ``make(folder)`` has filled, for one of all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def made(name, make):
+        folder, whole = base / name, base / f"{name}.whole"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                whole.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def diffusion_models(once, tmp_path_factory) -> Path:
     """Tiny pipelines in the published formats: sd, instruct, sdxl, sd3, sd.safetensors, without_vae.ckpt, vae.pt, config."""
-    import torch
 
-    import diffusion_models as make
+    def fill(folder):
+        import torch
 
-    folder, words = tmp_path_factory.mktemp("diffusion"), tmp_path_factory.mktemp("words")
-    kinds = {"sd": make.stable_diffusion(words), "instruct": make.stable_diffusion(words, inputs=8),
-             "sdxl": make.sdxl(words), "sd3": make.sd3(words)}  # fmt: skip
-    for name, pipeline in kinds.items():
-        make.save(pipeline, folder / name)
-    make.write_single(kinds["sd"], folder / "sd.safetensors")
-    make.write_single(kinds["sd"], folder / "without_vae.ckpt", with_vae=False)
-    make.write_single(kinds["instruct"], folder / "instruct.safetensors")
-    torch.save({"state_dict": make.vae_state(kinds["sd"].vae)}, folder / "vae.pt")
-    make.config_folder(folder / "sd", folder / "config")
-    make.config_folder(folder / "instruct", folder / "instruct-config")
-    return folder
+        import diffusion_models as make
+
+        words = tmp_path_factory.mktemp("words")
+        folder.mkdir()
+        kinds = {"sd": make.stable_diffusion(words), "instruct": make.stable_diffusion(words, inputs=8),
+                 "sdxl": make.sdxl(words), "sd3": make.sd3(words)}  # fmt: skip
+        for name, pipeline in kinds.items():
+            make.save(pipeline, folder / name)
+        make.write_single(kinds["sd"], folder / "sd.safetensors")
+        make.write_single(kinds["sd"], folder / "without_vae.ckpt", with_vae=False)
+        make.write_single(kinds["instruct"], folder / "instruct.safetensors")
+        torch.save({"state_dict": make.vae_state(kinds["sd"].vae)}, folder / "vae.pt")
+        make.config_folder(folder / "sd", folder / "config")
+        make.config_folder(folder / "instruct", folder / "instruct-config")
+
+    return once("diffusion", fill)
 
 
 @pytest.fixture(scope="session")

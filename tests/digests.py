@@ -87,7 +87,7 @@ def _assigned(text: str) -> Iterator[str]:
 class Digest:
     """The digest of ``content``: any nesting of values, arrays, tables and paths of files.
 
-    ``folder`` is cut out of every text. ``decimals`` takes decimal numbers in texts for numbers, for texts that
+    ``folder`` and the place of the checkout are cut out of every text. ``decimals`` takes decimal numbers in texts for numbers, for texts that
     were made from what a network computed; otherwise texts are compared letter by letter.
     """
 
@@ -143,7 +143,8 @@ class Digest:
         self._numbers.setdefault(place, []).append(np.nan_to_num(values.ravel().astype(np.float64), posinf=0, neginf=0))
 
     def _text(self, place: str, text: str) -> None:
-        text = text.replace(self._folder, "") if self._folder else text
+        for place_on_disk in filter(None, (self._folder, str(LIBRARY.parents[1]))):
+            text = text.replace(place_on_disk, "")
         if text[:1] in ("{", "["):
             try:
                 self._add(place, json.loads(text))

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Columns: half (develop, held_out), style, a level or "unknown" per dimension, attributes as "Name=1 Name=-1", prompt.
+#: Columns: list (first: by whoever wrote the reading; second: by somebody who labelled before seeing it or its words),
+#: half (develop, held_out), style, a level or "unknown" per dimension, attributes as "Name=1 Name=-1", prompt.
 LABELLED = ROOT / "tests/reference/prompt_words.csv"
 HALVES = ("develop", "held_out")
 GROUPS = ("gender", "age", "ethnicity", "attributes")

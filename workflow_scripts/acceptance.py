@@ -12,5 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         rejected=snakemake.output.rejected,
         quality=snakemake.output.quality,
         differences=snakemake.output.differences,
+        demographics=snakemake.input.demographics,
+        weights=snakemake.output.weights,
         seed=snakemake.params.recipe["seed"],
     )

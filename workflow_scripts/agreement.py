@@ -10,4 +10,6 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.params.recipe["attributes"],
         snakemake.output.agreement,
         snakemake.output.confusion,
+        snakemake.output.annotators,
+        snakemake.input.demographics,
     )

@@ -11,6 +11,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         {
             **snakemake.params.recipe["settings"],
             **dict(zip(("shards", "screening", "aligned"), files, strict=True)),
+            "in_use": snakemake.input.in_use,
             "quality": list(snakemake.input.quality),
             "annotations": {name: snakemake.input[name] for name in snakemake.params.recipe["annotators"]},
         },

@@ -12,7 +12,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         for key, name in (
             ("contact_sheet", "sheets"), ("acceptance", "acceptance"), ("rejected", "rejected"),
             ("differences", "differences"), ("quality", "quality"), ("agreement", "agreement"),
-            ("confusion", "confusion"), ("summary", "summaries"),
+            ("confusion", "confusion"), ("summary", "summaries"), ("annotators", "annotators"), ("weights", "weights"),
         )
     }  # fmt: skip
     build_report(
@@ -26,6 +26,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             training_logs=by_name(models, snakemake.input.logs),
             manifests=by_name(models, snakemake.input.manifests),
             baseline=snakemake.params.recipe["baseline"],
+            domain_shift=snakemake.params.recipe["domain_shift"],
             standins=snakemake.params.recipe["standins"],
             provenance=snakemake.params.recipe["provenance"],
         ),

@@ -117,8 +117,8 @@ def test_faces_are_the_packages(reference, detector, name):
     _, arrays = reference
     faces = detector.detect(mtcnn_reference.images()[name])
     expected = [arrays[f"{name}/{key}"] for key in ("boxes", "probabilities", "landmarks")]
-    assert [v.shape for v in astuple(faces)] == [v.shape for v in expected]
-    assert all(v.dtype == np.float32 for v in astuple(faces))
+    assert [v.shape for v in astuple(faces)[:3]] == [v.shape for v in expected]
+    assert all(v.dtype == np.float32 for v in astuple(faces)[:3])
     assert np.abs(faces.boxes - expected[0]).max(initial=0) <= BOX_BAR
     assert np.abs(faces.probabilities - expected[1]).max(initial=0) <= 1e-5
     assert np.abs(faces.landmarks - expected[2]).max(initial=0) <= BOX_BAR

@@ -23,5 +23,10 @@ def create(settings):
 
 
 PART = Annotator(
-    name="brightness", summary="Hair colour by brightness.", code=create, labels_attributes=True, reads="crops"
+    name="brightness",
+    summary="Hair colour by brightness.",
+    code=create,
+    labels_attributes=True,
+    trained_on="nothing",
+    reads="crops",
 )

@@ -28,25 +28,27 @@ def write(name, config, seed, parts, outputs):
 
 
 def read(settings):
-    import pandas as pd
-
     from evenface.datasets import faces
+    from evenface.datasets.settings import DatasetSettings
+    from evenface.storage.columns import ColumnReader, check_unique
 
-    root, name = Path(settings["root"]), settings["name"]
-    table = pd.read_csv(root / "list.csv", dtype={"file": str, "person": str})
+    values = faces.take_settings("plain_folder", settings, DatasetSettings)
+    root, name = Path(values["root"]), values["name"]
+    meaning = faces.label_meaning(values["label_coding"], undefined=True)
+    people = ("gender", "age", "ethnicity")
+    rows = ColumnReader(root / "list.csv", ["file", "person", "split", *people], dict.fromkeys(_LABELS, meaning)).read()
+    files = rows.texts["file"].to_pylist()
+    check_unique(root / "list.csv", files, rows.lines)
     columns = {
-        "image_id": [f"{name}/{file}" for file in table["file"]],
-        "image": [str(root / "pictures" / file) for file in table["file"]],
-        "identity_id": [f"{name}/{person}" for person in table["person"]],
-        "split": table["split"].to_numpy(object),
+        "image_id": [f"{name}/{file}" for file in files],
+        "image": [str(root / "pictures" / file) for file in files],
+        "identity_id": [f"{name}/{person}" for person in faces.identities_of(root / "list.csv", rows, "person")],
+        **{column: rows.texts[column].to_pylist() for column in ("split", *people)},
         "dataset": name,
-        **{d: table[d].to_numpy(object) for d in ("gender", "age", "ethnicity")},
         "demographics_source": "list.csv",
         "labels_source": "list.csv",
     }
-    found = faces.build_faces(columns, {label: table[label].to_numpy("int8") for label in _LABELS})
-    rejected = faces.rejected_frame([])
-    return found, rejected, {"reader": "plain_folder", **faces.summarise(found, rejected)}
+    return faces.complete("plain_folder", values, faces.build_faces(columns, rows.numbers), [], {})
 
 
 PARTS = [

@@ -31,5 +31,6 @@ PART = Generator(
     summary="Striped pictures.",
     code=Stripes,
     settings=StripesSettings,
+    pictures="renderings",
     needs=Needs(conda="generate"),
 )

@@ -30,7 +30,7 @@ ALLOWED = {
         "fields",
         "http",
     },
-    "plan": {"plan", "prompts", "taxonomy", "errors", "seeds", "parts"},
+    "plan": {"plan", "prompts", "taxonomy", "storage", "errors", "seeds", "names", "parts"},
     "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
     "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", ""},

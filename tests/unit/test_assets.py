@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import types
 import zipfile
 from pathlib import Path
 
@@ -741,21 +740,23 @@ def test_fetch_says_who_has_to(cli):
 
 
 def test_known_answers_are_skipped_without_weights_and_asked_with_them(cli, home, monkeypatch):
-    module = types.ModuleType("evenface.screening.known_answers")
-    module.verify_magface = lambda checkpoint, samples: f"asked about {checkpoint} with {samples}"
-    monkeypatch.setitem(sys.modules, "evenface.screening.known_answers", module)
+    from evenface.checkpoints import known_answers
+
+    said = lambda network, checkpoint, known, folder: f"asked {network} about {checkpoint} with {folder}"  # noqa: E731
+    monkeypatch.setattr(known_answers, "report", said)
     status, text = cli("verify", "magface")
     assert status == 0 and text.startswith("skipped: models/magface/magface_epoch_00025.pth is not here")
     put("models/magface/magface_epoch_00025.pth")
     assert cli("verify", "magface")[1].startswith("skipped: models/magface/samples/0.jpg is not here")
-    for name in [*(f"{i}.jpg" for i in range(10)), "feat.list"]:
-        put(f"models/magface/samples/{name}")
-    assert cli("verify", "magface") == (
-        0,
-        "asked about models/magface/magface_epoch_00025.pth with models/magface/samples\n",
-    )
+    for i in range(10):
+        put(f"models/magface/samples/{i}.jpg")
+    answer = "asked magface-iresnet100 about models/magface/magface_epoch_00025.pth with models/magface/samples\n"
+    assert cli("verify", "magface") == (0, answer)
     put("mine.pth")
-    assert "asked about mine.pth" in cli("verify", "magface", "mine.pth")[1]
+    assert "about mine.pth" in cli("verify", "magface", "mine.pth")[1]
+    assert cli("verify", "fairface-4", "mine.pth")[1].startswith(
+        "skipped: models/fairface/samples/race_Asian_face0.jpg"
+    )
 
 
 # ------------------------------------------------------------------------------ wheels

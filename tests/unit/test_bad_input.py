@@ -73,7 +73,7 @@ def environment():
         ("generation.prompts.factorial.template", "{etnicity}", r"template cannot be filled in \('etnicity'\)"),
         ("generation.prompts.factorial.template", "{ethnicity", "template cannot be filled in"),
         ("generation.prompts.factorial.template", "{age.x}", "template cannot be filled in"),
-        ("generation.prompts.factorial.traits", ["smilng"], "traits: 'smilng' names no known attribute"),
+        ("generation.prompts.factorial.traits", ["sparkling"], "traits: 'sparkling' names no known attribute"),
     ],
 )
 def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, value, message):
@@ -93,7 +93,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("prompt\na man, smiling\n", "row 2: more values than columns; put a prompt with commas into double quotes"),
+        ("prompt\na man, smiling\n", "row 2: more values than columns; put a value with commas into double quotes"),
         ("prompt\na man\na woman\na man\n", r"row 4: the same prompt as p\.csv row 2"),
         ("prompt,Goatee,No_Beard\na man,1,1\n", "row 2: contradiction, Goatee together with No_Beard"),
         (
@@ -105,7 +105,7 @@ def test_a_wrong_key_or_value_stops_before_the_first_job(shipped_config, path, v
             "row 2: at least 92 CLIP tokens, but only 75 fit; 'very .* would be cut off",
         ),
         ("cell,gender\nx,male\n", "column 'prompt' is missing; the header has cell, gender"),
-        ("", "the prompt file is empty"),
+        ("", "the file is empty"),
         ("prompt\n", "the catalogue is empty"),
     ],
 )

@@ -89,6 +89,7 @@ def test_labels_come_from_the_first_source_that_can_tell(shipped_config):
     assert source_of("requested", "diffusion", {}) == "requested"
     assert source_of(["requested", "facer"], "stylegan3", {}) == "facer"
     assert source_of(["requested", "ground_truth"], "stylegan3", {}) is None
+    shipped_config["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
     for generator in parts.parts(Generator):
         shipped_config["generation"]["generator"] = generator
         check_config(shipped_config)
@@ -201,6 +202,7 @@ def extended(shipped_config, tmp_path):
     shipped_config["generation"] |= {"generator": "mine", "also": {}}
     shipped_config["datasets"]["more"] = {"reader": "utk", "root": "data/utk", "table": "t.csv"}
     shipped_config["annotation"] |= {"annotators": ["dice", "trained_here"], "labels_from": "dice"}
+    shipped_config["annotation"]["accept_domain_shift"] = ["dice", "trained_here", "magface"]
     yield shipped_config
     parts.activate([])
 

@@ -226,7 +226,7 @@ def test_provenance_tells_what_decided_the_pixels(diffusion_models):
     files = {"unet": weights, "index": "x.json", "model": str(diffusion_models / "sd")}
     face = next(generator(diffusion_models, files=files).generate(requests(1)))
     told = json.loads(json.dumps(face.provenance))
-    from evenface.assets.lock import sha256_of
+    from evenface.storage.hashes import sha256_of
 
     hashes = told["weights_sha256"]
     assert hashes["unet"] == hashes["model/unet/diffusion_pytorch_model.safetensors"] == sha256_of(weights)
@@ -550,7 +550,7 @@ def test_initial_images_must_be_there_and_readable(diffusion_models, tmp_path, p
 
 def test_provenance_of_a_changed_image_names_its_source(diffusion_models, picture):
     face = next(generator(diffusion_models, **FROM).generate(requests(1, initial_image=picture)))
-    from evenface.assets.lock import sha256_of
+    from evenface.storage.hashes import sha256_of
 
     told = face.provenance
     assert (told["initial"], told["initial_sha256"], told["strength"]) == (picture, sha256_of(picture), 0.6)
@@ -560,7 +560,7 @@ def test_provenance_of_a_changed_image_names_its_source(diffusion_models, pictur
 def test_every_image_of_a_batch_starts_from_its_own(diffusion_models, tmp_path):
     from diffusers import AutoPipelineForImage2Image
 
-    from evenface.assets.lock import sha256_of
+    from evenface.storage.hashes import sha256_of
 
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for number, path in enumerate(paths):

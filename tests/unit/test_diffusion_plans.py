@@ -57,6 +57,7 @@ def configured(shipped_config):
 
     def change(generator="diffusion", prompts=None, **blocks):
         raw = shipped_config
+        raw["annotation"]["accept_domain_shift"] = ["trained_here", "magface"]
         raw["generation"] |= {"generator": generator, "also": {}, "images_per_prompt": 4, "images_per_shard": 2}
         factorial = raw["generation"]["prompts"]["factorial"] or {}
         raw["generation"]["prompts"]["factorial"] = factorial | {
@@ -417,6 +418,28 @@ def test_a_damaged_file_is_refused_by_its_header(tmp_path, data, message):
     (tmp_path / "m.safetensors").write_bytes(data)
     with pytest.raises(UserError, match=message):
         header_shapes(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [("m.safetensors", b"version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer"),
+     ("m.ckpt", b"\x1f\x8b\x08", "this is compressed with gzip"),
+     ("m.ckpt", b"PK\x03\x04" + b"x" * 99, "zip directory is damaged or missing; it is cut short")],
+)  # fmt: skip
+def test_a_file_that_is_another_thing_is_called_by_name(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=message):
+        header_shapes(tmp_path / name)
+
+
+def test_a_file_whose_end_was_only_reserved_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    data = save({"a": torch.ones(1 << 18), "b": torch.ones(1 << 15)})
+    path.write_bytes(data)
+    assert header_shapes(path) == {"a": (1 << 18,), "b": (1 << 15,)}
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    with pytest.raises(UserError, match=r"m\.safetensors.* zeros, the download was not finished; get it again"):
+        header_shapes(path)
 
 
 def test_a_header_is_read_anew_when_its_file_was_replaced(tmp_path):

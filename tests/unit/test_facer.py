@@ -258,7 +258,7 @@ def test_a_shard_with_failures_keeps_every_row(network, tmp_path):
     got = read_table(tmp_path / "a.parquet")
     assert got["image_id"].tolist() == ["a", "b", "c"] and got["failure"].tolist() == ["", "corrupt", "no_face"]
     assert got["n_faces"].tolist()[::2] == [2, 0] and got["label_Smiling"].tolist()[1:] == [0, 0]
-    assert set(got["annotator"]) == {"facer-v1"}
+    assert set(got["annotator"]) == {"facer-v2"}
 
 
 # --- settings and files ---
@@ -297,7 +297,7 @@ def checkpoints(finder, tmp_path_factory):
 def test_the_detector_s_published_forms(finder, checkpoints, form):
     image = noise(90, 120)
     loaded = RetinaFaceFinder(load_network("retinaface-mobilenet", checkpoints / f"{form}.pth"), min_score=0.8)
-    for got, expected in zip(loaded.detect([image])[0], finder.detect([image])[0]):
+    for got, expected in zip(loaded.detect([image])[0][:3], finder.detect([image])[0][:3]):
         assert np.array_equal(got, expected) and len(got)
 
 

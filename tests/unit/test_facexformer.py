@@ -250,7 +250,7 @@ def test_shards_with_unreadable_pictures(tmp_path, detector, pictures):
     annotate_shards(annotator, [shard], tmp_path / "out.parquet")
     table = read_table(tmp_path / "out.parquet")
     assert table["failure"].tolist() == ["", "corrupt", "no_face", ""]
-    assert table["annotator"].unique().tolist() == ["facexformer-v1"]
+    assert table["annotator"].unique().tolist() == ["facexformer-v2"]
 
 
 def test_the_network_is_the_one_of_the_file(annotator, weights):

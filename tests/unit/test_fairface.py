@@ -410,9 +410,9 @@ def test_the_command_line(album, weights, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read"),
+        (None, "does not exist"),
         (b"image\na.png\n", "column 'img_path' is missing"),
-        (b"img_path\n\xff\xfe\n", "not a CSV file"),
+        (b"img_path\n\xff\xfe\n", "line 2: byte 9 is not UTF-8"),
     ],
 )
 def test_lists_that_cannot_be_used(tmp_path, weights, content, message):

@@ -34,7 +34,7 @@ def frames(cells, levels=None, attribute="Smiling", undefined=None):
     predictions = pd.DataFrame(
         {"image_id": frame["image_id"], "identity_id": frame["image_id"], f"pred_{attribute}": frame["pred"]}
     )
-    labels = pd.DataFrame({"image_id": frame["image_id"], attribute: frame["label"]})
+    labels = pd.DataFrame({"image_id": frame["image_id"], attribute: frame["label"].astype("Int64").replace(0, pd.NA)})
     groups = frame[["image_id", "ethnicity"]]
     settings = FairnessSettings(groupings=("ethnicity",), levels={"ethnicity": levels or tuple(cells)}, **EVERYONE)
     return predictions, labels, groups, settings

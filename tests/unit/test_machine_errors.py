@@ -115,14 +115,13 @@ import json
 from pathlib import Path
 from evenface.checkpoints import own, reading
 from evenface.datasets import faces
-from evenface.datasets.celeba import reader as celeba
 from evenface.errors import UserError
 from evenface.generators import directions_file
 from evenface.generators.parametric import archives
 from evenface.report import build
 from evenface.faces import detection
 from evenface.screening import scoring
-from evenface.storage import images, shards, tables
+from evenface.storage import columns, images, shards, tables, text_tables
 
 path = sys.argv[1]
 readers = {
@@ -133,9 +132,9 @@ readers = {
     "table's header": lambda: tables.table_meta(path),
     "checkpoint": lambda: reading.read_published(path),
     "manifest": lambda: own.read_manifest(path),
-    "csv": lambda: faces.read_header(Path(path)),
+    "columns": lambda: columns.ColumnReader(Path(path), ["image_id"]),
+    "text": lambda: text_tables.read_table(Path(path)),
     "folder": lambda: faces.list_images(Path(path).parent, depth=0),
-    "celeba": lambda: celeba._lines(Path(path)),
     "directions": lambda: directions_file.read_directions(path),
     "face assets": lambda: archives.map_arrays(path),
     "face archives": lambda: archives.read_tar_members(Path(path), bool),

@@ -59,6 +59,11 @@ def test_what_cannot_be_drawn_is_refused(attributes, message):
         sample(ANYONE, attributes, 1)
 
 
+def test_who_has_a_beard_and_no_gender_is_drawn_male():
+    for seed in range(8):
+        assert demographics(sample({}, {"No_Beard": -1}, seed))["gender"] == "male"
+
+
 def test_an_open_dimension_is_drawn_evenly():
     drawn = Counter(demographics(sample({}, {}, seed))["ethnicity"] for seed in range(150))
     assert set(drawn) == set(DIMENSIONS["ethnicity"]) and min(drawn.values()) > 30

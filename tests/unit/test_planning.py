@@ -394,6 +394,29 @@ def test_the_phrases_that_docs_prompts_md_lists_are_understood(root):
     assert all(read_prompt(phrase)[1] for phrase in phrases)
 
 
+def _of_parametric(config, base, name, text):
+    (base / name).write_text(text)
+    config["generation"] |= {"also": {}, "prompts": {"factorial": None, "contextual": None, "file": str(base / name)}}
+    return [recipe["attributes"] for recipe in build_plans(config, base=base)["parametric"].recipes.values()]
+
+
+def test_what_a_generator_does_not_show_is_not_asked_of_it_by_words(config, tmp_path):
+    assert _of_parametric(config, tmp_path, "p.txt", "a smiling woman with earrings\n") == [{"Smiling": 1}]
+    assert _of_parametric(config, tmp_path, "p.csv", "prompt,Wearing_Necktie\na man,-1\n") == [{}]
+    with pytest.raises(
+        UserError, match=r"p\.csv row 2: the parametric generator cannot show Wearing_Earrings; .* columns"
+    ):
+        _of_parametric(config, tmp_path, "p.csv", "prompt,Wearing_Earrings\na woman,1\n")
+    with pytest.raises(UserError, match=r"p\.txt line 2: a beard is asked for on a female face, .* columns"):
+        _of_parametric(config, tmp_path, "p.txt", "a man\na woman with a goatee\n")
+    assert _of_parametric(config, tmp_path, "p.csv", "prompt,Goatee\na woman with a goatee,0\n") == [{}]
+    config["generation"]["generator"] = "diffusion"
+    (tmp_path / "p.txt").write_text("a woman with earrings\n")
+    config["generation"]["prompts"]["file"] = str(tmp_path / "p.txt")
+    [recipe] = build_plans(config, base=tmp_path)["diffusion"].recipes.values()
+    assert recipe["attributes"] == {"Wearing_Earrings": 1}
+
+
 def test_the_plan_is_shown_as_the_workflow_would_have_it(root, tmp_path, capsys):
     """A configuration of a few keys is merged over the shipped one, as Snakemake does."""
     from evenface.__main__ import main

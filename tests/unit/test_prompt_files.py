@@ -5,7 +5,7 @@ import pytest
 from evenface.errors import UserError
 from evenface.prompts.catalogue import build_catalogue, review_catalogue
 from evenface.prompts.syntax import foreign_syntax
-from evenface.prompts.tables import lines_of
+from evenface.storage.text_tables import lines_of
 
 
 def prompts_of(tmp_path, content, name="p.txt"):
@@ -51,6 +51,23 @@ def test_comments_marks_and_quotation_marks_are_no_part_of_prompts(tmp_path):
         ("https://x.org/a.png a woman", 1, "is an address", "initial"),
         ("#portrait of a woman", 1, "is a comment or a tag", "'# '"),
         ("[", 1, "belongs to a list", "one prompt per line"),
+        ("a woman –-ar 2:3", 9, "'–-ar' is an option", "remove it"),
+        ("a woman. Negative prompt: old", 10, "'Negative prompt:' says what to avoid", "generation.negative_prompt"),
+        ("neg: ugly", 1, "says what to avoid", "generation.negative_prompt"),
+        ("positive: a woman", 1, "is a label", "remove it"),
+        ("a woman:1.2 in rain", 8, "':1.2' weighs a term", "(term:1.2)"),
+        ("woman++ in rain", 6, "'++' weighs a term", "(term:1.2)"),
+        ("a woman ### ugly", 9, "'###' parts a prompt", "generation.negative_prompt"),
+        ("$hair woman", 1, "'$hair' is a variable", "write its value"),
+        ("a <b>woman</b>", 3, "'<b>' is HTML", "remove it"),
+        ("<|endoftext|>a woman", 1, "sign of a tokenizer", "remove it"),
+        (r"a woman\n a man", 8, "escaped end of a line", "one prompt per line"),
+        ('"a woman", "a man"', 1, "are several prompts", "one prompt per line"),
+        ("| a woman | smiling |", 1, "row of a Markdown table", "without the bars"),
+        ("```text", 1, "belongs to Markdown", "remove it"),
+        ("***", 1, "holds no word", "remove the line"),
+        ("-- faces of study A", 1, "begins a comment", "'# '"),
+        ("a woman s3://bucket/a.png", 9, "is an address", "initial"),
     ],
 )  # fmt: skip
 def test_syntax_of_other_programs_is_refused_with_its_place(tmp_path, line, column, shown, remedy):
@@ -71,6 +88,8 @@ def test_syntax_of_other_programs_is_refused_with_its_place(tmp_path, line, colu
         "a non-smiling man at 5 o'clock, 3/4 view; time 10:30 (backlit)",
         "a [V] man, \\(brackets\\), red/blue light, ROCK AND ROLL, canon -5 ev",
         "woman in a low-cut dress, film-noir, x-ray, anti-aging, score_9",
+        "C++ programmer, 18+, f:1.8, 16:9, IMG_1234.CR2, a $100 bill, 😀, <sks> woman, photo by @someone",
+        'a woman, negative space, no entry sign; 7:30, a "tall" man',
     ],
 )
 def test_what_people_write_is_no_foreign_syntax(text):
@@ -96,6 +115,7 @@ def test_foreign_syntax_is_a_finding_of_the_check(tmp_path):
     [
         ("p.CSV", "prompt,gender\n\"a person, smiling\",female\n"),
         ("p.tsv", "prompt\tgender\na person, smiling\tfemale\n"),
+        ("p.csv", "prompt,gender,,\n\"a person, smiling\",female,,\n"),
         ("p.TSV", "# made by: me\nprompt\tgender\n\"a person, smiling\"\tfemale\n"),
         ("p.jsonl", '{"prompt": "a person, smiling", "gender": "female", "Bald": -1, "cell": null}\n\n'),
     ],
@@ -121,13 +141,29 @@ def test_a_table_is_what_its_ending_says(tmp_path, name, content):
         ("p.jsonl", '{"prompt": "x", "prompt": "y"}\n', "'prompt' occurs twice"),
         ("p.csv", "prompt;gender\nx;male\n", "save the table with commas between its columns, not ';'"),
         ("p.tsv", "prompt,gender\nx,male\n", "save the table with tabs between its columns, not ','"),
-        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a prompt with tabs"),
+        ("p.tsv", "prompt\na\tb\n", "row 2: more values than columns; put a value with tabs"),
         ("p.csv", "text\nx\n", "name the prompts' column so"),
+        ("p.csv", ",prompt\n0,x\n", r"column 1 has no name; delete it, or name it \(pandas"),
+        ("p.csv", "sep=;\nprompt\nx\n", "is a note for Excel; delete it"),
+        (
+            "p.txt",
+            "\nprompt,gender\nx,male\n",
+            "line 2: 'prompt,gender' is the header of a table; give the file the ending",
+        ),
+        ("p.txt", "version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("p.txt", "<!DOCTYPE html>\n<p>x</p>", "a web page"),
+        ("p.csv", "PK\x03\x04", "a zip archive; unpack it first"),
+        ("p.txt", "p\0r\0o\0m\0p\0t\0", "UTF-16 text.*save the file as UTF-8"),
     ],
 )
 def test_files_that_are_not_what_they_say_are_refused(tmp_path, name, content, message):
     with pytest.raises(UserError, match=message):
         prompts_of(tmp_path, content, name)
+
+
+def test_marks_of_lists_are_no_part_of_prompts(tmp_path):
+    made = prompts_of(tmp_path, "(1) a woman\n[2] a man\n3: a boy\nd) a girl\n5 - a child\n")
+    assert [p.text for p in made] == ["a woman", "a man", "a boy", "a girl", "a child"]
 
 
 def test_lines_end_where_an_editor_ends_them(tmp_path):

@@ -10,6 +10,7 @@ from evenface.prompts.ages import ages_written_over
 from evenface.prompts.catalogue import build_catalogue, factorial, review_catalogue
 from evenface.prompts.cues import group_cues
 from evenface.prompts.reading import read_prompt
+from evenface.prompts.syntax import foreign_syntax
 from evenface.prompts.writers.commands import export
 from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
@@ -27,7 +28,7 @@ def test_precision_and_recall_on_prompts_labelled_by_hand(half):
     found = scores(half)
     wrong = [one for one in statements(half) if one[3] and one[2] != one[3]]
     for group, (right, read, there) in found.items():
-        assert right / read >= (0.99 if group in DIMENSIONS else 0.97), (group, wrong)
+        assert right / read >= 0.99, (group, wrong)
         assert right / there >= 0.95, (group, [one for one in statements(half) if one[0] == group and one[2] != one[3]])
     assert not [row["prompt"] for row in labelled(half) if read_prompt(row["prompt"]).conflicts]
 
@@ -40,7 +41,7 @@ def test_the_table_of_the_docs_is_the_measured_one(root):
 def test_the_list_is_as_large_and_varied_as_the_docs_say(root):
     rows = [row for half in HALVES for row in labelled(half)]
     nobody = [row for row in rows if all(row[dimension] == UNKNOWN for dimension in DIMENSIONS)]
-    assert len(rows) >= 300 and len(nobody) >= 50 and len({row["prompt"] for row in rows}) == len(rows)
+    assert len(rows) >= 700 and len(nobody) >= 150 and len({row["prompt"] for row in rows}) == len(rows)
     assert f"{len(rows)} prompts" in (root / "docs/prompts.md").read_text()
 
 
@@ -129,7 +130,43 @@ def test_a_factorial_is_read_as_it_was_made(config):
         ("(black woman:1.2), [old house]", "female - black"),
         ("<lora:oldMan:0.8>, 1girl", "female - -"),
         ("a woman --no old man", "female - -"),
+        # ages: bounds, decades, numbers beside a noun; "old" after years is none of an idiom
+        ("a 10 year old boy", "male young -"),
+        ("a woman over 60", "female senior -"),
+        ("a man over 40", "male - -"),
+        ("a man under 30 umbrellas, over 60 years of tradition", "male - -"),
+        ("a man turning 90 degrees", "male - -"),
+        ("a woman who just turned 40", "female middle_aged -"),
+        ("a woman under 25 years old", "female young -"),
+        ("a man in his '40s", "male middle_aged -"),
+        ("late thirties dad", "male middle_aged -"),
+        ("scientist, female, forties", "female middle_aged -"),
+        ("a former boxer, now 58", "- senior -"),
+        ("a man (52), lawyer", "male senior -"),
+        ("a girl of seven with a kite", "female young -"),
+        ("a mother of two", "female - -"),
+        ("yearbook photo of a high school senior, girl", "female young -"),
+        # relatives, jobs and their gender
+        ("his wife at the bus stop", "female - -"),
+        ("a mailwoman with letters", "female - -"),
+        ("a female policeman", "female - -"),
+        ("the pilot straightens his cap", "male - -"),
+        ("his hands are covered in paint", "male - -"),
+        ("a Scottish lighthouse keeper, he smokes", "male - white"),
+        # jobs and relatives that nobody shown is
+        ("a girl in a punk jacket", "female - -"),
+        ("a brown bear mother", "- - -"),
+        ("a baby elephant with its mother", "- - -"),
+        ("a grandfather clock", "- - -"),
+        ("the boys' locker room", "- - -"),
+        # what is to be written, and what is not to be drawn
+        ('a man in a t-shirt with the text "World\'s best grandma"', "male - -"),
+        ("a woman holding a sign that says OLD MEN ONLY", "female - -"),
+        ("photo of a woman. Negative prompt: old, man, asian", "female - -"),
+        ("a young woman made up as an old woman", "female young -"),
+        ("young, middle-aged, and old women", "female - -"),
         # slips of the keyboard
+        ("african amercian woman, 40 yers old", "female middle_aged black"),
         ("potrait of an eldery asain womna", "female senior asian"),
     ],
 )
@@ -158,10 +195,48 @@ def test_groups_are_read_where_words_stand_for_the_person(text, levels):
         ("a teddy bear wearing glasses", {}),
         ("a man with a beard and a woman with glasses", {}),
         ("a barely smiling woman", {}),
+        ("a woman with a hint of a smile", {}),
+        # parts of the face: adjectives between, statements, compounds
+        ("a woman with big, full red lips", {"Big_Lips": 1}),
+        ("his eyebrows are thick", {"Bushy_Eyebrows": 1}),
+        ("a pale-skinned, rosy-cheeked woman", {"Pale_Skin": 1, "Rosy_Cheeks": 1}),
+        ("a woman with a big smile and lips painted red", {"Smiling": 1}),
+        ("man with his mouth open", {"Mouth_Slightly_Open": 1}),
+        ("woman, lips closed", {"Mouth_Slightly_Open": -1}),
+        ("a laughing man, laugh lines", {"Smiling": 1}),
+        ("a mug with a smiling face", {}),
+        ("passport photo of a man, neutral expression", {}),
+        ("a smiling man, neutral expression", {"Smiling": 1}),
+        ("a woman without any makeup", {"Heavy_Makeup": -1}),
+        ("a woman, natural makeup", {}),
+        ("a man with a shaved head", {"Bald": 1}),
+        ("a fat man beside a fat cat", {"Chubby": 1}),
+        ("woman with plump lips", {"Big_Lips": 1}),
+        # what is worn
+        ("a man in a suit and tie", {"Wearing_Necktie": 1}),
+        ("a man in a bow tie and a tie-dye shirt", {}),
+        ("woman, hoop earrings, no necklace", {"Wearing_Earrings": 1, "Wearing_Necklace": -1}),
+        ("a man in a beret, his cap on the table", {"Wearing_Hat": 1}),
+        ("a woman who took off her glasses", {}),
+        ("a waitress with a tray of glasses", {}),
+        ("a woman never seen without lipstick", {"Wearing_Lipstick": 1}),
+        ("a man with neither beard nor mustache", {"No_Beard": 1, "Mustache": -1}),
+        ("Glasses: none, hair: brown, woman", {"Eyeglasses": -1, "Brown_Hair": 1}),
+        # hair
+        ("a woman with sleek, straight, black hair", {"Black_Hair": 1, "Straight_Hair": 1}),
+        ("a woman with raven hair", {"Black_Hair": 1}),
+        ("golden brown hair", {"Brown_Hair": 1}),
+        ("a brunette next to a blonde", {}),
+        ("brown or black hair", {}),
+        # several people, and "mustache, no beard", are no contradictions
+        ("2girls, blonde hair, black hair", {}),
+        ("two men, one with a beard, the other clean-shaven", {}),
+        ("a man with a mustache, no beard", {"Mustache": 1}),
     ],
 )
 def test_attributes_are_read_where_they_are_the_persons(text, attributes):
-    assert read_prompt(text).attributes == attributes
+    found = read_prompt(text)
+    assert found.attributes == attributes and found.conflicts == []
 
 
 @pytest.mark.parametrize(
@@ -255,13 +330,8 @@ def test_the_way_through_a_contradiction_is_a_way_through(tmp_path, monkeypatch,
 
 
 def test_an_exported_catalogue_is_read_back_as_it_was(tmp_path, monkeypatch, config):
-    rows = [
-        row["prompt"]
-        for half in HALVES
-        for row in labelled(half)
-        if not any(sign in row["prompt"] for sign in "<{") and "--" not in row["prompt"]
-    ]
-    rows = [row for row in rows if "BREAK" not in row and len(row) < 150]
+    rows = [row["prompt"] for half in HALVES for row in labelled(half) if not foreign_syntax(row["prompt"])]
+    rows = [row for row in rows if len(row) < 150]
     (tmp_path / "p.txt").write_text("\n".join(rows))
     monkeypatch.chdir(tmp_path)
     before = build_catalogue({"file": "p.txt"}, seed=0)
@@ -269,4 +339,4 @@ def test_an_exported_catalogue_is_read_back_as_it_was(tmp_path, monkeypatch, con
     export(config, "mine.csv")
     after = build_catalogue({"file": "mine.csv"}, seed=0)
     key = [(p.cell.replace("_", "-"), p.text, p.demographics, p.attributes) for p in before]
-    assert key == [(p.cell, p.text, p.demographics, p.attributes) for p in after] and len(key) > 280
+    assert key == [(p.cell, p.text, p.demographics, p.attributes) for p in after] and len(key) > 600

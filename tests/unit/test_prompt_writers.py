@@ -14,11 +14,11 @@ from chat import Reply, lines, save_language_model, serve_chat
 from evenface.configuration import check_config
 from evenface.errors import UserError
 from evenface.prompts.contextual import contextual, writing_task, written_file
-from evenface.prompts.tables import read_table
 from evenface.prompts.writers import commands
 from evenface.prompts.writers.instructions import contexts_instruction, parse_answer, prompts_instruction
 from evenface.prompts.writers.openai.endpoint import Endpoint
 from evenface.prompts.writers.writing import write_catalogue
+from evenface.storage.text_tables import read_table
 
 GOOD = [
     "in a park under overcast light, wearing a green jacket",

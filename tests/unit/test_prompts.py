@@ -30,8 +30,9 @@ from evenface.prompts.contextual import (
 )
 from evenface.prompts.findings import CHECKS
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.tables import read_table, rows_digest
+from evenface.prompts.tables import rows_digest
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least
+from evenface.storage.text_tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 from plans import build_plan
 
@@ -354,7 +355,7 @@ def test_too_few_contexts_and_foreign_columns(settings, tmp_path):
     with pytest.raises(UserError, match="column 'context' is missing; the header has text"):
         contextual(chosen, seed=0, base=tmp_path)
     path.write_text("")
-    with pytest.raises(UserError, match="the prompt file is empty"):
+    with pytest.raises(UserError, match="the file is empty"):
         contextual(chosen, seed=0, base=tmp_path)
 
 
@@ -557,7 +558,7 @@ def test_rows_know_their_lines_and_notes(tmp_path):
     assert table.rows == [(5, {"a": "x\ny", "b": "1"}), (8, {"a": "z", "b": ""})]
     path.write_text("# writer: me,,\n# a,,\na,b,\n1,2,\n")  # as a spreadsheet saves it
     table = read_table(path, "k")
-    assert table.notes == {"writer": "me", "a": ""} and table.rows == [(4, {"a": "1", "b": "2", "": ""})]
+    assert table.notes == {"writer": "me", "a": ""} and table.rows == [(4, {"a": "1", "b": "2"})]
 
 
 @pytest.mark.parametrize(
@@ -565,7 +566,7 @@ def test_rows_know_their_lines_and_notes(tmp_path):
     [
         ("a,b\n1,2,3\n", r"t\.csv row 2: more values than columns"),
         ('a,b\n1,"2\n', r"t\.csv row 2: not a CSV row"),
-        ("a,b,a\n1,2,3\n", "column 'a' occurs twice"),
+        ("a,b,a\n1,2,3\n", "column 'a' occurs more than once"),
     ],
 )
 def test_a_broken_table_names_its_row(tmp_path, content, message):

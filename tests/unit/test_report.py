@@ -373,3 +373,25 @@ def test_the_quality_filter_is_judged(page, inputs, tmp_path):
     build_report(replace(with_set(inputs, differences=None, quality=None), study=None), tmp_path / "r.html")
     bare = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare
+
+
+def test_the_report_says_where_groups_come_from_and_what_was_accepted(page, inputs, tmp_path):
+    assert "domain shift" not in page
+    summary = json.loads(inputs.generated["parametric"].summary.read_text())
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "demographics": "annotated by trained_here"}))
+    unknown = pd.read_csv(inputs.generated["parametric"].acceptance)
+    lost = pd.DataFrame([{"grouping": "gender", "group": "unknown", "total": 19, "accepted": 0, "rate": 0, "low": 0,
+                          "high": 0.2, "no_face": 19}])  # fmt: skip
+    write_csv(pd.concat([unknown, lost]).assign(demographics="annotated by trained_here"), tmp_path / "a.csv")
+    told = "The annotator trained_here learned from renderings (data set annotated), and labels photographs."
+    changed = with_set(inputs, summary=tmp_path / "summary.json", acceptance=tmp_path / "a.csv")
+    build_report(replace(changed, domain_shift=[told]), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert told in text and "annotation.accept_domain_shift" in text
+    assert "Ethnicity, age and gender: annotated by trained_here." in text
+    assert text.count("roups: annotated by trained_here") == 4
+    assert "Images that were rejected before are in no group" in text
+    figure = text[
+        text.index("Share of images accepted per group") - 9000 : text.index("Share of images accepted per group")
+    ]
+    assert "Unknown: 0 of 19" not in figure and "0 of 19 accepted" not in figure

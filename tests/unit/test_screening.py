@@ -263,7 +263,7 @@ def test_acceptance_by_group(shard, tmp_path):
 
     screen.screen_shard(shard, {}, tmp_path / "t.parquet", tmp_path / "c.tar")
     names = ("acceptance", "rejected", "quality", "differences")
-    files = {name: tmp_path / f"{name}.csv" for name in names}
+    files = {name: tmp_path / f"{name}.csv" for name in names} | {"weights": tmp_path / "weights.json"}
     write_acceptance([str(shard)], [str(tmp_path / "t.parquet")], **files)
     assert pd.read_csv(files["acceptance"])["accepted"].iloc[0] == 2
     assert len(pd.read_csv(files["rejected"])) == 4

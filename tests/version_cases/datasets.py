@@ -63,6 +63,18 @@ def read_synthetic(inputs: Inputs) -> Any:
     )  # fmt: skip
 
 
+@case("datasets.VERSIONS.demographics")
+def demographics(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets.synthetic import write_demographics
+
+    shards = [str(p) for p in inputs.shards]
+    annotations = {n: [str(p) for p in inputs.annotation(n, s)] for n, s in (("a", 1), ("b", 2))}
+    relabel = {"by": "b", "dimensions": ["gender"], "policy": "relabel"}
+    write_demographics(shards, annotations, "requested", relabel, out / "relabelled.parquet")
+    write_demographics(shards, annotations, "a", None, out / "annotated.parquet")
+    return [out / "relabelled.parquet", out / "annotated.parquet"]
+
+
 @case("datasets.VERSIONS.synthetic")
 def synthetic(inputs: Inputs, out: Path) -> Any:
     return read_synthetic(inputs)

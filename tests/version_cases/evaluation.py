@@ -23,7 +23,7 @@ def compare_annotators(inputs: Inputs, out: Path) -> dict[str, Path]:
     from evenface.audit.annotation import write_comparison
 
     tables = {name: [str(p) for p in inputs.annotation(name, seed)] for name, seed in (("ground_truth", 1), ("b", 2))}
-    files = {"agreement": out / "agreement.csv", "confusion": out / "confusion.csv"}
+    files = {name: out / f"{name}.csv" for name in ("agreement", "confusion")} | {"annotators": out / "annotators.json"}
     write_comparison([str(p) for p in inputs.shards], tables, ["Black_Hair", "Smiling"], *files.values())
     return files
 

@@ -94,6 +94,7 @@ def write_acceptance_tables(inputs: Inputs, out: Path) -> dict[str, Path]:
     verdicts["detail"] = np.where(verdicts["accepted"], "", "magnitude 2.00 < 3")
     write_table(verdicts, out / "quality.parquet", kind="quality")
     files = {name: out / f"{name}.csv" for name in ("acceptance", "rejected", "quality", "differences")}
+    files["weights"] = out / "weights.json"
     write_acceptance(
         [str(p) for p in inputs.shards], [str(p) for p in inputs.screening], [str(out / "quality.parquet")], seed=1,
         **files,

@@ -17,11 +17,9 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def finished(root, tmp_path_factory):
+def finished(root, once):
     """A tree in which results/fairness.csv and results/report.html were made from nothing."""
-    tree = copy_tree(root, tmp_path_factory.mktemp("finished") / "tree", HERE / "tiny.yaml")
-    run(tree)
-    return tree
+    return once("finished", lambda tree: run(copy_tree(root, tree, HERE / "tiny.yaml")))
 
 
 @pytest.fixture

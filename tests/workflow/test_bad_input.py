@@ -1,6 +1,7 @@
 """Mistakes and full disks in the real workflow, in a tree in which nothing has run yet."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,47 @@ def test_results_that_cannot_be_written_stop_before_any_job(fresh):
     (fresh / "results").write_text("a file")
     text = run(fresh, shard, check=False)
     assert "cannot write to results/logs: results is a file; move it away" in text and "Traceback" not in text
+
+
+def test_a_mistake_that_only_a_target_meets_is_a_sentence_too(fresh):
+    for target, sentence in (
+        ("data/synthetic/parametric/0123456789.tar", "no shard of the generator parametric is called 0123456789"),
+        ("latent", "labels_from is 'trained_here', but Brown_Hair is missing in annotation.trained_here.attributes"),
+    ):
+        text = run(fresh, "--dry-run", target, check=False)
+        assert sentence in text and "Traceback" not in text and "InputFunctionException" not in text, text
+
+
+def test_every_published_part_is_planned_without_its_files(root, fresh):
+    """The files are asked for when the run starts, or fetched by a rule; planning meets no error."""
+    config = yaml.safe_load((HERE / "tiny.yaml").read_text())
+    contextual = {"writer": "transformers", "transformers": {"folder": "mine/words"}}
+    config["generation"] |= {
+        "generator": ["diffusion", "stylegan3", "parametric", "guided"],
+        "prompts": {"factorial": None, "contextual": contextual},
+        "settings": {"diffusion": {"model": "mine/model.safetensors"}},
+    }
+    config["screening"] |= {"detector": "mmod", "landmarks": "dlib68"}
+    config["screening"]["magface"] |= {"weights": "mine/magface.pth"}
+    config["annotation"]["annotators"] = [
+        "ground_truth",
+        "trained_here",
+        "deepface",
+        "facer",
+        "facexformer",
+        "fairface",
+    ]
+    config["annotation"]["trained_here"]["attributes"] += ["Brown_Hair", "Gray_Hair"]
+    config["datasets"] = {
+        "celeba": {"standin": None, "root": "mine/celeba"},
+        "maad_face": {"standin": None, "root": "mine/vgg", "demographics": "mine/people.csv"},
+    }
+    config["runs"] |= {"real": {"initial_weights": "mine/weights.pt"}}
+    (fresh / "tiny.yaml").write_text(yaml.safe_dump(config))
+    (fresh / "models").unlink()
+    (fresh / "models").mkdir()
+    shutil.copy2(root / "models/registry.yaml", fresh / "models")
+    text = run(fresh, "--dry-run", "all", "latent", "text_to_face", check=False)
+    assert "Traceback" not in text and "Exception" not in text and "This was a dry-run" in text, text
+    for file in ("words", "people.csv", "weights.pt", "celeba/list_attr_celeba.txt", "vgg/MAAD_Face.csv"):
+        assert f"mine/{file} must be downloaded by hand" in text, file

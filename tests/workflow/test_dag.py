@@ -98,7 +98,7 @@ def test_editing_one_prompt_draws_its_pictures_and_undoing_draws_none(tree):
     jobs = planned(tree, target)
     shards = jobs["generate"]
     assert 1 <= labelled_batches(jobs) <= shards <= 2
-    assert jobs == {"generate": shards, "screen": shards, "read_synthetic": 1}
+    assert jobs == {"generate": shards, "screen": shards, "demographics": 1, "read_synthetic": 1}
     downstream = planned(tree, "results/fairness.csv")
     assert downstream["generate"] == shards and downstream["fairness"] == 1
     old, start = pictures(tree), time.time()
@@ -108,7 +108,7 @@ def test_editing_one_prompt_draws_its_pictures_and_undoing_draws_none(tree):
     assert {n: d for n, d in after.items() if n in before} == before
     assert {n.split("-")[0] for n in set(pictures(tree)) - set(old)} == {"c1"}
     (tree / "prompts.csv").write_text(text)
-    assert planned(tree, target) == {"read_synthetic": 1}
+    assert planned(tree, target) == {"demographics": 1, "read_synthetic": 1}
 
 
 def test_more_images_draw_no_other_again(tree, finished):
@@ -116,7 +116,7 @@ def test_more_images_draw_no_other_again(tree, finished):
     edit(tree, lambda c: c["generation"].update(images_per_prompt=6))
     jobs = planned(tree, "data/faces/parametric.parquet")
     assert labelled_batches(jobs) == 1
-    assert jobs == {"generate": 2, "screen": 2, "read_synthetic": 1}
+    assert jobs == {"generate": 2, "screen": 2, "demographics": 1, "read_synthetic": 1}
     run(tree, "data/faces/parametric.parquet")
     assert drawn(tree, start) == 8
     after = shards(tree)
@@ -145,7 +145,7 @@ def test_an_empty_prompt_file_stops_before_anything_runs(tree):
     prompts_as_csv(tree)
     (tree / "prompts.csv").write_text("")
     text = run(tree, check=False)
-    assert "prompts.csv: the prompt file is empty" in text and "Traceback" not in text
+    assert "prompts.csv: the file is empty" in text and "Traceback" not in text
 
 
 def test_a_changed_test_label_reruns_what_depends_on_it(tree):

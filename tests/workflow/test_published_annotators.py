@@ -69,6 +69,10 @@ def test_fairface_validates_what_was_asked_for(tree):
     emotions = annotation_of(tree, "deepface").filter(regex=r"^p_emotion_")
     assert emotions.shape[1] == 7 and emotions.dropna().sum(axis=1).between(0.999, 1.001).all()
 
+    told = json.loads((tree / "results/annotation/parametric/annotators.json").read_text())
+    states = {weights["network"]: weights["state"] for one in told.values() for weights in one["weights"]}
+    assert states == {"fairface-7": "unverified", "deepface-emotion": "unverified"}
+
     summary = json.loads((tree / "data/faces/parametric.json").read_text())["validation"]
     rejected = read_table(tree / "data/faces/parametric.rejected.parquet")
     kept = read_table(tree / "data/faces/parametric.parquet")

@@ -4,7 +4,6 @@ config."""
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from evenface.assets import commands
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
+from evenface.names import split_reference
 from evenface.plan.overview import overview
 from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name, shard_of
 from evenface.plan.shards import build_plans, recipe_digest, shard_batches
@@ -26,9 +26,11 @@ from evenface.training.packs import stale_files
 
 _ROOT = Path(__file__).resolve().parents[2]
 
-#: Known answers of published weights: name -> (module, function, registry entries of weights and of samples).
+#: Known answers of published weights: name -> (network, registry's entry of its weights).
 VERIFIERS = {
-    "magface": ("evenface.screening.known_answers", "verify_magface", "magface-iresnet100", "magface-samples"),
+    "magface": ("magface-iresnet100", "magface-iresnet100"),
+    "fairface": ("fairface-7", "fairface-7"),
+    "fairface-4": ("fairface-4", "fairface-4-alldata"),
 }
 
 
@@ -74,16 +76,20 @@ def shard_show(arguments: argparse.Namespace) -> None:
 def image_show(arguments: argparse.Namespace) -> None:
     """Print an image's metadata on its origin, a field per line."""
     from evenface.storage import metadata
-    from evenface.storage.images import ImageReader
+    from evenface.storage.formats import format_read, why_not_read
+    from evenface.storage.images import ImageError, ImageReader
+    from evenface.storage.shards import reference_of
 
     reference = arguments.image
-    path, _, member = reference.partition("::")
+    path, member = split_reference(reference)
     if not member and path.endswith(".tar"):
         raise UserError(f"{path}: a shard, not an image; name one of its images, {path}::<member>, as "
                         f"`python -m evenface shard show {path}` lists them")  # fmt: skip
     with ImageReader() as reader:
-        data = reader.read_bytes(f"{path}::images/{member}" if member and "/" not in member else reference)
+        data = reader.read_bytes(reference_of(path, member) if member and "/" not in member else reference)
     facts = metadata.read(data, reference)
+    if facts is None and format_read(data) is None:
+        raise ImageError(reference, *why_not_read(data))
     if facts is None:
         raise UserError(f"{reference}: the image says nothing of its origin: it has no digital source type")
     for field, value in metadata.shown(facts).items():
@@ -175,21 +181,20 @@ def assets_verify(arguments: argparse.Namespace) -> int:
         text, good = commands.verify(registry[arguments.name], registry, arguments.path)
         print(text)
         return 0 if good else 1
-    module, function, weights, samples = VERIFIERS[arguments.name]
-    try:
-        known_answers = getattr(importlib.import_module(module), function)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise UserError(f"this version has no known answers of {arguments.name} ({error})") from error
+    from evenface.checkpoints.known_answers import KNOWN, report
+
+    network, weights = VERIFIERS[arguments.name]
+    known = KNOWN[network]
     checkpoint = arguments.path or registry[weights].files[0].path
     if not Path(checkpoint).is_file():
         print(f"skipped: {checkpoint} is not here; `python -m evenface assets show {weights}` says how to get it")
         return 0
-    folder = Path(registry[samples].files[0].path).parent
-    missing = [file.path for file in registry[samples].files if not Path(file.path).is_file()]
-    if missing:
-        print(f"skipped: {missing[0]} is not here; get it with: python -m evenface assets fetch {samples}")
+    if missing := known.missing():
+        print(
+            f"skipped: {known.folder}/{missing[0]} is not here; get it with: python -m evenface assets fetch {known.asset}"
+        )
         return 0
-    print(known_answers(checkpoint, folder))
+    print(report(network, checkpoint, known, known.folder))
     return 0
 
 
@@ -267,7 +272,11 @@ def _assets_parser(verbs: Any) -> None:
     action("list", lambda a: print(commands.listing(registry_of(a))), "all of the registry")
     action("show", registered(commands.show), "one entry of the registry").add_argument("name")
     action("fetch", registered(commands.fetch), "fetch an asset now").add_argument("name")
-    verify = action("verify", assets_verify, "compare hashes; `magface`: the published sample crops end to end")
+    verify = action(
+        "verify",
+        assets_verify,
+        "compare hashes; `magface`, `fairface`, `fairface-4`: known answers for the published sample pictures",
+    )
     verify.add_argument("name")
     verify.add_argument("path", nargs="?", help="a data set's folder, or the checkpoint to prove")
     accepted = action(

@@ -15,6 +15,7 @@ import copy
 import hashlib
 import importlib
 import importlib.util
+import json
 import os
 import pkgutil
 import re
@@ -27,12 +28,12 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
-from evenface.names import NAME_IN_WORDS, is_name
+from evenface.names import NAME_IN_WORDS, is_name, user_path, wildcard_pattern
 
-#: Environment variable that passes the folders of the user's parts to the jobs, separated by ``os.pathsep``.
+#: Environment variable that passes the folders of the user's parts to the jobs, as a JSON list: names may hold colons.
 VARIABLE = "EVENFACE_EXTENSIONS"
 
 
@@ -61,7 +62,7 @@ class Settings(BaseModel):
 
     @classmethod
     def with_defaults(cls, given: Mapping[str, Any], *, complete: bool) -> dict[str, Any]:
-        """The same without a check. If ``complete`` is false, keys in ``left_out`` are not filled in."""
+        """The same without a check; ``~`` in paths is replaced. If ``complete`` is false, ``left_out`` is not filled in."""
         values = {}
         for name, about in cls.model_fields.items():
             if name in given:
@@ -70,6 +71,8 @@ class Settings(BaseModel):
                 continue
             else:
                 values[name] = copy.deepcopy(about.get_default(call_default_factory=True))
+            if isinstance(values[name], str) and _is_path(about.annotation, about.metadata):
+                values[name] = user_path(values[name])
             values[name] = _with_defaults(about.annotation, values[name], complete)
         return values | {key: value for key, value in given.items() if key not in values}
 
@@ -90,6 +93,13 @@ def _with_defaults(kind: Any, value: Any, complete: bool) -> Any:
         chosen = [block for block in blocks if len(blocks) == 1 or _is_of(block, value)]
         return _with_defaults(chosen[0], value, complete) if chosen else value
     return value
+
+
+def _is_path(kind: Any, metadata: Iterable[Any] = ()) -> bool:
+    """Whether a field's type, or one of its alternatives, is marked with :class:`UserPath`."""
+    marks = [*metadata, *(get_args(kind)[1:] if get_origin(kind) is Annotated else ())]
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    return any(isinstance(mark, UserPath) for mark in marks) or any(map(_is_path, choices))
 
 
 def _is_of(kind: type[Settings], value: Mapping[str, Any]) -> bool:
@@ -150,6 +160,19 @@ class NameOf:
         return {"type": "string", "enum": [*self.also, *able]}
 
 
+@dataclass(frozen=True)
+class UserPath:
+    """Marks a text that is the path of a user's file or folder. ``allowed`` is a wildcard that the path may have."""
+
+    allowed: str = ""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(core), "not": {"type": "string", "pattern": wildcard_pattern(self.allowed)}}
+
+
+FilePath = Annotated[str, Field(min_length=1), UserPath()]
+
+
 class NoSettings(Settings):
     """A part without settings."""
 
@@ -166,6 +189,15 @@ class Needs:
     mem_mb: int | None = None
     runtime: int | None = None
     conda: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind, words in (
+            *((n, int, "a whole number") for n in ("gpu", "mem_mb", "runtime")),
+            ("conda", str, "text"),
+        ):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise TypeError(f"{name} of Needs is {value!r}; it must be {words}")
 
 
 def load(code: str | Callable[..., Any]) -> Any:
@@ -217,6 +249,9 @@ class Part:
         return self.needs if isinstance(self.needs, Needs) else self.needs(settings)
 
 
+Pictures = Literal["photographs", "renderings"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Generator(Part):
     """Draws faces: ``load()(settings)`` is a :class:`evenface.generators.protocol.Generator`."""
@@ -228,16 +263,26 @@ class Generator(Part):
     #: Latent spaces that it can be steered in (it draws from the first), and the class that draws from latents.
     spaces: tuple[str, ...] = ()
     latent_code: str | Callable[..., Any] | None = None
+    #: What it draws; a function of the settings if these decide. Networks that learned from photographs draw photographs.
+    pictures: Pictures | Callable[[Mapping[str, Any]], Pictures] = "photographs"
     #: The kind of picture, for its metadata: trained (by a network), algorithmic, or edited.
     source_type: Literal["trained", "algorithmic", "edited"] = "trained"
     #: Whether ``initial`` images are among its settings.
     starts_from_images: bool = False
+    #: The CelebA attributes that can be asked of it; None for all. A function of demographics and attributes that raises
+    #: UserError for what it cannot draw together.
+    shows: frozenset[str] | None = None
+    check_asked: Callable[[Mapping[str, str], Mapping[str, int]], None] | None = None
     #: A function of the settings that gives the generator whose latents it walks.
     built_on: Callable[[Mapping[str, Any]], Generator] | None = None
 
     def truth_known(self, settings: Mapping[str, Any]) -> bool:
         """Whether shards record the truth about every face."""
         return self.knows_truth(settings) if callable(self.knows_truth) else self.knows_truth
+
+    def pictures_of(self, settings: Mapping[str, Any]) -> Pictures:
+        """What it draws with these settings."""
+        return self.pictures(settings) if callable(self.pictures) else self.pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +293,9 @@ class Annotator(Part):
     #: Whether it labels attributes, and which demographic dimensions it labels.
     labels_attributes: bool = False
     dimensions: tuple[str, ...] = ()
+    #: What it learned from: photographs, renderings, or nothing. A function of the settings gives the name of the data set
+    #: that it is trained on. Without a statement it must not label photographs.
+    trained_on: Pictures | Literal["nothing"] | Callable[[Mapping[str, Any]], str] | None = None
     #: What it gets: what the generator recorded, framed crops, or whole pictures.
     reads: Literal["record", "crops", "images"] = "crops"
 
@@ -257,11 +305,18 @@ class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
 
     kind: ClassVar[str] = "reader"
+    #: What its data sets show, if no stand-in takes their place.
+    pictures: Pictures = "photographs"
     #: Every file that it opens besides pictures, by its names below ``root``. One of each tuple must exist; the usual name
     #: comes first. An edit of a file rereads the data set.
     tables: tuple[tuple[str, ...], ...] = ()
     #: Further files, and folders whose pictures it lists, that need not exist. The first of each tuple that exists counts.
     optional: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        for names in (*self.tables, *self.optional):
+            if not isinstance(names, (tuple, list)):
+                raise TypeError(f'{names!r} in tables or optional is no tuple; write ("{names}",)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,7 +428,7 @@ def activate(folders: Iterable[str | os.PathLike]) -> None:
 
     Raises UserError for a folder that is missing or a file that cannot be used, with file and reason.
     """
-    os.environ[VARIABLE] = os.pathsep.join(str(Path(folder).absolute()) for folder in folders)
+    os.environ[VARIABLE] = json.dumps([str(Path(user_path(str(folder))).absolute()) for folder in folders])
     _extensions()
 
 
@@ -412,7 +467,7 @@ def _extensions() -> tuple[Part, ...]:
 @cache
 def _read_extensions(folders: str) -> tuple[Part, ...]:
     found: list[Part] = []
-    for folder in (Path(f) for f in folders.split(os.pathsep) if f):
+    for folder in map(Path, json.loads(folders or "[]")):
         if not folder.is_dir():
             raise UserError(f"config key extensions: the folder {folder} does not exist")
         for path in sorted(folder.glob("*.py")):
@@ -432,7 +487,7 @@ def _read_extensions(folders: str) -> tuple[Part, ...]:
                     raise UserError(
                         f"{path}: the {item.kind} {item.name!r} is already described in {taken[0]}; rename it"
                     )
-                found.append(replace(item, origin=str(path)))
+                found.append(_tried(replace(item, origin=str(path))))
     return tuple(found)
 
 
@@ -447,13 +502,45 @@ def _import(path: Path) -> Any:
     sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except UserError:
-        raise
     except Exception as error:  # whatever a user's file does wrong
         del sys.modules[name]
+        if isinstance(error, UserError):
+            raise UserError(f"{path}: {error}") from error
         line = next(
             (f":{f.lineno}" for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(path)), ""
         )
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else line
         raise UserError(f"{path}{line}: the extension cannot be used: {type(error).__name__}: {error}") from error
     return module
+
+
+def _tried(item: P) -> P:
+    """A user's part whose functions of settings raise only UserError, with its file, whatever they do wrong.
+
+    They run while the workflow is read. ``files`` must give texts by text, ``needs`` a :class:`Needs`.
+    """
+
+    def paths_by_key(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)
+
+    def tried(name: str) -> Callable[[Mapping[str, Any]], Any]:
+        function, place = getattr(item, name), f"{item.origin}: {name} of the {item.kind} {item.name}"
+
+        def call(settings: Mapping[str, Any]) -> Any:
+            try:
+                value = function(settings)
+            except Exception as error:
+                shown = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                raise UserError(f"{place} cannot be used with these settings: {shown}") from error
+            if name == "files" and not paths_by_key(value):
+                raise UserError(
+                    f"{place} gives {value!r}; it must give a dict with a path, as text, for every file key"
+                )
+            if name == "needs" and not isinstance(value, Needs):
+                raise UserError(f"{place} gives {value!r}; it must give evenface.parts.Needs(...)")
+            return value
+
+        return call
+
+    names = ("files", "needs", "knows_truth", "built_on", "needs_groups", "pictures", "trained_on")
+    return replace(item, **{name: tried(name) for name in names if callable(getattr(item, name, None))})

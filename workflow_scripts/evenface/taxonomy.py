@@ -108,6 +108,9 @@ HAIR_COLOURS: dict[str, str] = {
 #: Exclusive upper ages in years of the bands before the last.
 AGE_BOUNDS: dict[str, float] = {"young": 30.0, "middle_aged": 50.0}
 
+#: The highest age in years that a table may state.
+MAX_AGE = 120
+
 #: Pairs of attributes that no face has both of.
 CONTRADICTIONS: tuple[tuple[str, str], ...] = (
     *((a, "No_Beard") for a in ("Goatee", "Mustache", "5_o_Clock_Shadow")),

@@ -18,6 +18,14 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Annotator:
     """The annotator ``name``; UserError for an unknown name or setting.
 
     ``settings`` are those of the configuration's block of that name, including weights, with ``device`` and
-    ``threads`` added.
+    ``threads`` added. Its ``weights`` are the verdicts on the published files that it opened
+    (:mod:`evenface.checkpoints.origin`).
     """
-    return parts.part(parts.Annotator, name, "annotation.annotators").load()(dict(settings or {}))
+    from evenface.checkpoints.origin import recorded
+
+    described = parts.part(parts.Annotator, name, "annotation.annotators")
+    with recorded() as weights:
+        annotator = described.load()(dict(settings or {}))
+    if weights:
+        annotator.weights = tuple(weights)
+    return annotator

@@ -12,6 +12,7 @@ import pandas as pd
 
 from evenface.faces import LANDMARK_COLUMNS
 from evenface.joblog import progress
+from evenface.networks.finite import NOT_FINITE
 from evenface.parts import Settings
 from evenface.plan.shards import draws_of
 from evenface.storage.images import ImageError
@@ -78,6 +79,7 @@ def annotation_frame(
     probabilities: Mapping[str, np.ndarray] | None = None,
     extras: Mapping[str, np.ndarray] | None = None,
     failures: np.ndarray | None = None,
+    outputs: Sequence[np.ndarray] = (),
 ) -> pd.DataFrame:
     """The columns of an annotation, one row per image.
 
@@ -86,22 +88,31 @@ def annotation_frame(
     Columns: ``score_<Name>`` float32 and ``label_<Name>`` int8 (+1 above the threshold, 0.5 unless
     given; -1 otherwise; 0 undefined), then for each dimension its level and ``<dimension>_score`` float32,
     the probabilities and extras as float32, and ``failure``: why an image has no answer, else empty.
+
+    ``outputs`` are what the networks gave, (n, ...) each, of :func:`evenface.networks.finite.answers_of`. An image
+    with a number that is not finite among them or among its probabilities, or with an infinite score or certainty, gets
+    the failure ``not_finite``. The labels of an image with a failure are undefined, its levels unknown.
     """
+    scores = {name: np.asarray(score, np.float32) for name, score in scores.items()}
+    certain = {name: np.asarray(certainty, np.float32) for name, (_, certainty) in demographics.items()}
+    shares = {name: np.asarray(values, np.float32) for name, values in (probabilities or {}).items()}
+    count = next((len(values) for values in (*scores.values(), *certain.values())), 0)
+    failures = np.full(count, "", object) if failures is None else np.array(failures, object)
+    finite = [np.isfinite(values).all(tuple(range(1, np.ndim(values)))) for values in (*outputs, *shares.values())]
+    finite += [~np.isinf(values) for values in (*scores.values(), *certain.values())]
+    failures[(failures == "") & ~np.logical_and.reduce([np.ones(count, bool), *finite])] = NOT_FINITE
+    failed = failures != ""
     columns: dict[str, np.ndarray] = {}
-    count = 0
     for name, score in scores.items():
-        score = np.asarray(score, np.float32)
+        columns[f"score_{name}"] = score = np.where(failed, np.float32(np.nan), score)
         threshold = (thresholds or {}).get(name, 0.5)
-        columns[f"score_{name}"] = score
         columns[f"label_{name}"] = np.where(np.isnan(score), 0, np.where(score > threshold, 1, -1)).astype(np.int8)
-        count = len(score)
-    for dimension, (levels, certainty) in demographics.items():
-        columns[dimension] = np.asarray(levels, object)
-        columns[f"{dimension}_score"] = np.asarray(certainty, np.float32)
-        count = len(columns[dimension])
-    for column, values in {**(probabilities or {}), **(extras or {})}.items():
-        columns[column] = np.asarray(values, np.float32)
-    columns["failure"] = np.full(count, "", object) if failures is None else np.asarray(failures, object)
+    for dimension, (levels, _) in demographics.items():
+        columns[dimension] = np.where(failed, UNKNOWN, np.asarray(levels, object))
+        columns[f"{dimension}_score"] = np.where(failed, np.float32(np.nan), certain[dimension])
+    columns |= {name: np.where(failed, np.float32(np.nan), values) for name, values in shares.items()}
+    columns |= {name: np.asarray(values, np.float32) for name, values in (extras or {}).items()}
+    columns["failure"] = failures
     return pd.DataFrame(columns)
 
 
@@ -122,10 +133,12 @@ def map_classes(probabilities: np.ndarray, vocabulary: Mapping[str, str]) -> tup
     """Demographic level of each row and its probability, from probabilities (n, classes) in an annotator's own vocabulary.
 
     As its authors do, the most probable class decides. ``vocabulary`` (class -> level, in output order) maps it
-    to a level. The probability is the sum over all classes of that level, or NaN if the level is unknown.
+    to a level. The probability is the sum over all classes of that level, or NaN if the level is unknown. A row with a
+    number that is not finite has no most probable class; its level is unknown.
     """
     mapped = np.array(list(vocabulary.values()), object)
-    levels = mapped[np.asarray(probabilities).argmax(1)]
+    probabilities = np.asarray(probabilities)
+    levels = np.where(np.isfinite(probabilities).all(1), mapped[probabilities.argmax(1)], UNKNOWN)
     mass = np.where(mapped[None] == levels[:, None], probabilities, 0).sum(1)
     return levels, np.where(levels == UNKNOWN, np.nan, mass).astype(np.float32)
 
@@ -143,8 +156,9 @@ def annotate_shards(
     ``aligned_paths`` are the shards of accepted, framed faces; ``screening_paths`` are the screening tables. An
     annotator that reads crops gets the framed faces; one that reads images gets the accepted pictures. An image
     that was not accepted, cannot be decoded, or in which the annotator finds no face keeps its row, with undefined
-    labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, ...). For other images this column
-    is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>"). The annotator gets at most 32 images
+    labels and a ``failure`` (not_accepted, missing, corrupt, too_large, no_face, not_finite, ...). For other images this column
+    is empty. Further columns: image_id and ``annotator`` ("<name>-v<version>"). The table's metadata hold the verdicts on
+    the annotator's ``weights``, if it reads published ones. The annotator gets at most 32 images
     at a time, all of one prompt. A label therefore does not depend on other prompts, and images fit into memory.
     """
     nothing = [None] * len(shard_paths)
@@ -152,7 +166,10 @@ def annotate_shards(
     parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating", unit="shards")]
     table = pd.concat(parts, ignore_index=True)
     table["annotator"] = f"{annotator.name}-v{annotator.version}"
-    write_table(table, out, kind="annotation", meta={"annotator": annotator.name, "version": annotator.version})
+    meta = {"annotator": annotator.name, "version": annotator.version}
+    if weights := getattr(annotator, "weights", ()):
+        meta["weights"] = weights
+    write_table(table, out, kind="annotation", meta=meta)
     failed = table["failure"][~table["failure"].isin(["", "not_accepted"])].value_counts()
     for reason, count in failed.items():
         log.warning("%s: %d images without an answer: %s", annotator.name, count, reason)
@@ -189,6 +206,19 @@ def _with_landmarks(rows: pd.DataFrame, screening_path: str | os.PathLike | None
     return rows.assign(**{column: found[column].to_numpy() for column in LANDMARK_COLUMNS})
 
 
+def _labelled_by_no_number(answered: pd.DataFrame) -> np.ndarray:
+    """Rows, bool (n,), without a failure whose scores or probabilities are infinite, or that have a label of a NaN score.
+
+    A user's annotator may have made its rows without :func:`annotation_frame`.
+    """
+    numbers = [c for c in answered if c.startswith(("score_", PROBABILITY)) or c in {f"{d}_score" for d in DIMENSIONS}]
+    broken = np.isinf(answered[numbers].to_numpy(np.float64)).any(axis=1)
+    for score in (c for c in numbers if c.startswith("score_")):
+        label = answered[f"label_{score.removeprefix('score_')}"].to_numpy()
+        broken |= np.isnan(answered[score].to_numpy(np.float64)) & (label != 0)
+    return broken & (answered["failure"] == "").to_numpy()
+
+
 def _annotate_groups(
     annotator: Annotator, shard: Shard, source: Shard, rows: pd.DataFrame, accepted: set[str]
 ) -> pd.DataFrame:
@@ -222,6 +252,9 @@ def _annotate_groups(
         readable, answered = np.flatnonzero(failures == ""), pd.concat(answers, ignore_index=True)
         if missing := [c for c in table if c not in answered]:
             raise ValueError(f"annotator {annotator.name} gave no column {missing[0]!r}")
+        broken = _labelled_by_no_number(answered)
+        table.loc[readable[broken], "failure"] = NOT_FINITE
+        readable, answered = readable[~broken], answered[~broken]
         for column in table:
             values = table[column].to_numpy(copy=True)
             values[readable] = answered[column].to_numpy()

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from evenface.networks.finite import answers_of
 from evenface.networks.inference import map_batches
 from evenface.training import runtime
 from evenface.training.forward import autocast
@@ -36,6 +38,12 @@ class Runner:
     def autocast(self) -> torch.autocast:
         """Context in which the networks compute."""
         return autocast(self.device, self.precision)
+
+    def outputs(self, network: nn.Module, batch: Tensor, *heads: str, **options: Any) -> tuple[np.ndarray, ...]:
+        """Outputs of a network for a batch, or the attributes ``heads`` of its output, by :func:`answers_of`."""
+        with self.autocast():
+            found = network(batch.to(self.device), **options)
+        return tuple(v.numpy() for v in answers_of(*([getattr(found, h) for h in heads] if heads else [found])))
 
     def answers(self, images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """What ``_batch`` says of all images: name -> an entry per image; ``_empty(n)`` are those of n images unseen."""

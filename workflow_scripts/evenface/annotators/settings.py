@@ -65,6 +65,11 @@ with warnings.catch_warnings():  # pydantic has a deprecated method of the name 
             "entry of a list that knows its faces; ground_truth knows only those of the parametric generator.",
         )
         validate: ValidateSettings = Field({})
+        accept_domain_shift: Names[Annotated[str, NameOf(Annotator, ("magface",))]] = Field(
+            [],
+            description="Networks that may label photographs, although they learned from renderings or do not say from "
+            "what: annotators, and magface for the quality network. The report names them.",
+        )
         shards_per_batch: int = Field(
             2, ge=1, description="Shards that one job labels, at most and about; it loads its network once for all."
         )

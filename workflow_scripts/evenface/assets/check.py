@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evenface.assets.lock import Lock, sha256_of
+from evenface.assets.lock import Lock
 from evenface.assets.needs import Need
 from evenface.assets.places import bytes_in_words
 from evenface.assets.registry import Asset, Registry
 from evenface.errors import UserError
+from evenface.storage.hashes import sha256_of
 
 #: Which existing files are read: none (only size and time are looked at), those that are new or have changed, or all.
 Depth = Literal["look", "changed", "full"]
@@ -71,8 +72,10 @@ def _status(need: Need, registry: Registry, lock: Lock, depth: Depth) -> Status:
 def _find(choice: str) -> str | None:
     """The path itself, or the first match of a wildcard in its last part; None if there is none."""
     folder, _, name = choice.rpartition("/")
+    if os.path.exists(choice):
+        return choice
     if not any(sign in name for sign in "*?["):
-        return choice if os.path.exists(choice) else None
+        return None
     try:
         with os.scandir(folder or ".") as entries:
             return next((f"{folder}/{e.name}" for e in entries if fnmatch.fnmatchcase(e.name, name)), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from evenface.errors import UserError
 from evenface.names import inside
+from evenface.storage.foreign import foreign
 from evenface.storage.safetensors import checked_header, files_of_network
 
 #: CLIP's merges; the tokenizer of single files without a folder of configurations is made from them.
@@ -330,8 +332,12 @@ def header_shapes(path: str | os.PathLike) -> dict[str, tuple[int, ...]] | None:
 @lru_cache(maxsize=16)
 def _header_shapes(path: str, size: int, _mtime: int) -> dict[str, tuple[int, ...]] | None:
     with open(path, "rb") as file:
-        start = file.read(9)
+        start = file.read(64)
     if start[8:9] != b"{":
+        if not start.startswith((b"PK", *_PICKLES)) and (what := foreign(start)):
+            raise UserError(f"{path}: this is {what}")
+        if start.startswith(b"PK") and not zipfile.is_zipfile(path):
+            raise UserError(f"{path}: its zip directory is damaged or missing; it is cut short, get it again")
         if path.lower().endswith(".safetensors") and not start.startswith(_PICKLES):
             raise UserError(f"{path}: not a safetensors file; the download went wrong, get it again")
         return None

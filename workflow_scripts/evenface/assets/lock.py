@@ -34,15 +34,6 @@ class Entry:
     recorded: str
 
 
-def sha256_of(path: str | os.PathLike) -> str:
-    """Hexadecimal SHA-256 of a file; UserError when it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-
-
 def md5_of(path: str | os.PathLike) -> str:
     """Hexadecimal MD5 of a file, for comparison with published sums; it protects only from accidents."""
     with open(path, "rb") as file:

@@ -20,6 +20,7 @@ from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
 from evenface.parts import Annotator, Detector, Generator, part
 from evenface.plan.generators import described, generators_of, settings_of, source_of
+from evenface.prompts.contextual import KEY, prompt_writing, writer_of
 from evenface.training.settings import run_files
 
 _READER = re.compile(r"datasets\.\*\.reader=(\w+)")
@@ -51,6 +52,7 @@ class Need:
 def needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
     """Everything that the checked ``settings`` use and the workflow does not make, in the order of its stages."""
     found = [
+        *_prompts(settings, registry),
         *_generator(settings, registry),
         *_screening(settings, registry),
         *_annotators(settings, registry),
@@ -152,6 +154,16 @@ def _by_registry(settings: Mapping[str, Any], registry: Registry, start: str) ->
                 yield Need(key, (file.path,), asset.name, (asset.name,))
     for key, path in paths.items():
         yield from _path_need(registry, key, path)
+
+
+def _prompts(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:
+    for file, writing in prompt_writing(settings).items():
+        if os.path.exists(file):  # written; it belongs to the user
+            continue
+        writer, block = writer_of(writing["settings"])
+        for path in writer.files(block).values():
+            key = next((f"{KEY}.{writer.name}.{key}" for key, value in block.items() if value == path), f"{KEY}.writer")
+            yield from _path_need(registry, key, path, key != f"{KEY}.writer")
 
 
 def _generator(settings: Mapping[str, Any], registry: Registry) -> Iterator[Need]:

@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evenface.assets.lock import Lock, sha256_of
+from evenface.assets.lock import Lock
 from evenface.errors import UserError
 from evenface.names import inside
 from evenface.storage.atomic import atomic_path
+from evenface.storage.hashes import sha256_of
 
 #: Seconds a download may take.
 TIMEOUT = 900

@@ -14,6 +14,9 @@ MADE_HERE = ("results", "data/standins", "data/synthetic", "data/faces")
 #: The model that is part of the repository.
 SHIPPED = "models/text-to-face"
 
+#: Folders of the text-to-face model, which learned from renderings: as shipped, and as the workflow trains it anew.
+RENDERED_MODELS = (SHIPPED, "results/text_to_face/model")
+
 #: The value of a key for weights that a rule of the workflow trains.
 TRAINED_HERE = "trained_here"
 

@@ -29,6 +29,7 @@ class AssetFile:
     """One file: its place, address and what is known about its content (None: unknown)."""
 
     path: str
+    network: str | None = None
     url: str | None = None
     member: str | None = None
     bytes: int | None = None

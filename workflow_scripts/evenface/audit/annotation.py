@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from evenface.annotators.confusion import confusion
+from evenface.annotators.confusion import COLUMNS, confusion
 from evenface.audit.agreement import agreement
-from evenface.datasets.synthetic import shard_demographics
+from evenface.checkpoints.origin import gathered
+from evenface.datasets.synthetic import demographics_in_use, shard_demographics
 from evenface.plan.generators import REQUESTED
+from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables
-from evenface.taxonomy import DIMENSIONS
+from evenface.storage.tables import read_tables, table_meta
+from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 
 def write_comparison(
@@ -22,32 +25,57 @@ def write_comparison(
     attributes: Sequence[str],
     agreement_path: str | os.PathLike,
     confusion_path: str | os.PathLike,
+    annotators_path: str | os.PathLike,
+    demographics: str | os.PathLike | None = None,
 ) -> None:
-    """Write two CSV tables on the annotators of some shards.
+    """Write two CSV tables on the annotators of some shards, and a JSON file.
 
     ``tables`` maps an annotator to its annotation tables. ``agreement_path`` compares every pair, see
     :func:`evenface.audit.agreement.agreement`. ``confusion_path`` compares every annotator with the
-    generator's truth, if the annotators include it, and with what the prompts asked for. Its columns are
-    ``reference`` (ground_truth or requested), ``annotator``, and those of
+    generator's truth, if the annotators include it, and with what the prompts asked for, if they reach the generator.
+    Its columns are ``reference`` (ground_truth or requested), ``annotator``, and those of
     :mod:`evenface.annotators.confusion`. Both files compare ``attributes`` and the demographic dimensions, on
-    images that screening accepted, grouped by what was asked for.
+    images that screening accepted. Groups are those of the table ``demographics``, see
+    :func:`evenface.datasets.synthetic.demographics_in_use`; the column ``demographics`` says where they come from.
+    ``annotators_path`` holds for every annotator the number of images that it got, ``failures`` (reason -> images without
+    an answer), and the verdicts on its ``weights``.
     """
     columns, labels = ["image_id", *DIMENSIONS, "failure"], [f"label_{name}" for name in attributes]
     annotations = {name: read_tables(paths, columns=columns, optional=labels) for name, paths in tables.items()}
-    requested = shard_demographics(shards)
-    write_csv(agreement(annotations, requested).rename(columns={"name": "subject"}), agreement_path)
-    write_csv(confusions(annotations, requested, attributes), confusion_path)
+    write_json(annotators_path, {name: _described(annotations[name], tables[name]) for name in annotations})
+    requested, (people, source) = shard_demographics(shards), demographics_in_use(shards, demographics)
+    agreed = agreement(annotations, people).rename(columns={"name": "subject"})
+    write_csv(agreed.assign(demographics=source), agreement_path)
+    write_csv(confusions(annotations, requested, attributes, people).assign(demographics=source), confusion_path)
+
+
+def _described(annotation: pd.DataFrame, tables: Sequence[str]) -> dict[str, Any]:
+    shown = annotation["failure"][annotation["failure"] != "not_accepted"]
+    failures = shown[shown != ""].value_counts().sort_index()
+    return {
+        "images": len(shown),
+        "failures": {reason: int(count) for reason, count in failures.items()},
+        "weights": gathered(map(table_meta, tables)),
+    }
 
 
 def confusions(
-    annotations: Mapping[str, pd.DataFrame], requested: pd.DataFrame, attributes: Sequence[str]
+    annotations: Mapping[str, pd.DataFrame],
+    requested: pd.DataFrame,
+    attributes: Sequence[str],
+    people: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The confusion table of :func:`write_comparison`; ``requested`` has image_id and the dimensions."""
+    """The confusion table of :func:`write_comparison`.
+
+    ``requested``, and ``people`` for the groups (the same by default), have image_id and the dimensions.
+    """
+    people = requested if people is None else people
     parts = []
+    asked = requested[list(DIMENSIONS)].ne(UNKNOWN).any(axis=None)
     for name, table in annotations.items():
         shown = table[table["failure"] != "not_accepted"]
-        groups = requested.set_index("image_id").loc[shown["image_id"]].reset_index()
-        references = {REQUESTED: groups.assign(**dict.fromkeys(attributes, 0))}
+        wanted, groups = (one.set_index("image_id").loc[shown["image_id"]].reset_index() for one in (requested, people))
+        references = {REQUESTED: wanted.assign(**dict.fromkeys(attributes, 0))} if asked else {}
         if "ground_truth" in annotations and name != "ground_truth":
             truth = annotations["ground_truth"].set_index("image_id").loc[shown["image_id"]].reset_index()
             known = {a: truth[f"label_{a}"] if f"label_{a}" in truth else 0 for a in attributes}
@@ -60,4 +88,4 @@ def confusions(
             counted.insert(0, "annotator", name)
             counted.insert(0, "reference", reference)
             parts.append(counted)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["reference", "annotator", *COLUMNS])

@@ -22,7 +22,7 @@ from evenface.generators.parametric.face import Face, Framing, Pose
 from evenface.generators.parametric.render import Renderer
 from evenface.intervals import Z95
 from evenface.joblog import progress
-from evenface.screening.magface import MagFace, magnitudes
+from evenface.screening.magface import MagFace, finite_magnitudes
 from evenface.seeds import seed_from
 from evenface.storage.csv import write_csv
 from evenface.taxonomy import DIMENSIONS
@@ -100,7 +100,7 @@ def measure(
                 rows.append({"person": number, **sitter.demographics, "degradation": name, "level": float(level)})
                 yield crop
 
-    lengths = magnitudes(np.stack(list(scorer.embed_all(crops()))))
+    lengths = finite_magnitudes(np.stack(list(scorer.embed_all(crops()))), "the quality study")
     return pd.DataFrame(rows).assign(magnitude=lengths.astype(np.float64))
 
 

@@ -7,6 +7,7 @@ network (``layouts``, ``fitting``).
 """
 
 from evenface.checkpoints.layouts import LAYOUTS
+from evenface.checkpoints.origin import recorded
 from evenface.checkpoints.own import MANIFEST_VERSION, load_model, manifest_path, read_manifest, save_model
 from evenface.checkpoints.published import convert_to_safetensors, load_initial, load_network
 from evenface.checkpoints.reading import read_published, read_state
@@ -24,5 +25,6 @@ __all__ = [
     "read_manifest",
     "read_published",
     "read_state",
+    "recorded",
     "save_model",
 ]

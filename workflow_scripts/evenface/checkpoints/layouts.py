@@ -25,7 +25,8 @@ class Layout:
     names; a file uses one for all. ``ignored``: pattern of whole tensor names that may be present and are not
     read. ``spare_bytes``: room for ignored tensors, beyond :func:`size_limit`. ``keras``: the weights also
     exist as Keras files. ``own_names`` and ``foreign_names``: patterns in the names of files of this network, and of
-    others that have the same tensors with another meaning.
+    others that have the same tensors with another meaning. ``kin``: a clause that says what these are, and what happens
+    if the file is one. ``channels``: the order of colours that the network was trained with.
     """
 
     under: tuple[str, ...] = ("",)
@@ -35,6 +36,10 @@ class Layout:
     keras: bool = False
     own_names: str | None = None
     foreign_names: str | None = None
+    kin: str = (
+        "a copy trained for other classes, on other data or for another order of the colours has the same tensors"
+    )
+    channels: str = "RGB"
 
     def tensors(self, content: Any) -> dict[str, Any]:
         """The dictionary of tensors in a file's ``content``. Raises Malformed when it is not there."""
@@ -93,25 +98,54 @@ _MAGFACE = Layout(
     # The class layer of the trainers, which only training needs: up to 85744 classes of 512 numbers, with momentum.
     ignored=r"(module\.)?(parallel_)?fc\.weight|parallel_fc\.module\.weight",
     spare_bytes=512 << 20,
-    # The same networks trained for recognition alone: the length of their embeddings says nothing of quality.
-    foreign_names=r"(arc|ada|sphere|curricular|elastic)face|partial_?fc",
+    # The same networks trained for recognition alone, and the sets that InsightFace names its files after.
+    own_names=r"magface|mag[-_]?cosface",
+    foreign_names=r"(arc|ada|cos|sphere|curricular|elastic)face|partial_?fc|glint360k|ms1mv3|web_?face\d+m|insight",
+    kin="ArcFace and other networks that were trained for recognition alone have the same tensors; if this is one, the "
+    "length of its embeddings says nothing of quality",
+    channels="BGR",
 )
+#: What names of files say about DeepFace's models.
+_DEEPFACE_NAMES = {
+    "gender": r"gender|\bsex",
+    "age": r"(?<![a-z])age(?![a-z])",
+    "race": r"race|ethnic",
+    "emotion": r"emotion|expression",
+}
 _SLIM = Layout(under=("model_state_dict",))
 _BARE = Layout()
-_DEEPFACE = Layout(keras=True)
+_DEEPFACE = {
+    head: Layout(
+        keras=True,
+        own_names=own,
+        foreign_names=r"vgg_?face|" + "|".join(other for name, other in _DEEPFACE_NAMES.items() if name != head),
+        kin=f"any network of this kind with as many classes has the same tensors; if this is another one than DeepFace's "
+        f"{head} model, or was trained with another order of the colours, its answers mean something else",
+        channels="BGR",
+    )
+    for head, own in _DEEPFACE_NAMES.items()
+}
 # Both have 18 outputs (dchen236/FairFace issue 19); the names are those of its predict.py.
 _SEVEN_RACES, _FOUR_RACES = r"multi_7|7_?race|alldata_20|fairface[-_]7", r"multi_4|4_?race|fairface[-_]4"
 
 #: Published name -> layout of its file.
 LAYOUTS: dict[str, Layout] = {
     **dict.fromkeys(("magface-iresnet18", "magface-iresnet34", "magface-iresnet50", "magface-iresnet100"), _MAGFACE),
-    "fairface-7": Layout(own_names=_SEVEN_RACES, foreign_names=_FOUR_RACES),
-    "fairface-4": Layout(own_names=_FOUR_RACES, foreign_names=_SEVEN_RACES),
+    "fairface-7": Layout(
+        own_names=_SEVEN_RACES,
+        foreign_names=_FOUR_RACES,
+        kin="FairFace's network of four races has the same tensors; if this is it, Asian faces are called Latino_Hispanic",
+    ),
+    "fairface-4": Layout(
+        own_names=_FOUR_RACES,
+        foreign_names=_SEVEN_RACES,
+        kin="FairFace's network of seven races has the same tensors; if this is it, Latino_Hispanic faces are called Asian",
+    ),
     "slim-cnn": _SLIM,
     "facexformer": Layout(under=("state_dict_backbone",)),
-    "farl-celeba": _BARE,
+    "farl-celeba": Layout(own_names="celeba", foreign_names=r"lfwa|maad"),
     "retinaface-mobilenet": Layout(under=("state_dict", ""), prefixes=("module.", "")),
-    **dict.fromkeys(("deepface-gender", "deepface-age", "deepface-race", "deepface-emotion"), _DEEPFACE),
+    **{f"deepface-{head}": layout for head, layout in _DEEPFACE.items()},
     **dict.fromkeys(("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"), _BARE),
 }
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenface import networks
 from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton, start_from
 from evenface.checkpoints.keras_files import keras_weights
+from evenface.checkpoints.known_answers import KNOWN
 from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
+from evenface.checkpoints.origin import (
+    BY_ANSWER,
+    BY_HASH,
+    UNVERIFIED,
+    Origin,
+    by_hash,
+    published_files,
+    record,
+)
 from evenface.checkpoints.own import manifest_path, read_manifest, save_model
 from evenface.checkpoints.reading import checked_size, is_hdf5, read_published
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.stylegan3_files import NAME as STYLEGAN3
 from evenface.checkpoints.stylegan3_files import file_metadata, load_stylegan3
 from evenface.errors import UserError
+from evenface.storage.hashes import sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +51,9 @@ def load_network(
     Keras .h5 file, for ``stylegan3`` a network pickle. :data:`LAYOUTS` says which wrapping and prefixes each
     system has. ``max_bytes`` bounds the file, by default four times the network and what the system adds.
     Raises UserError for an unknown name, for an unsafe, damaged or oversized file, and for a tensor that is
-    missing, unknown, not finite, or of another shape or type; the message names the first such tensor. The file's
-    name or manifest must not say that it is another network with the same tensors (FairFace's 4 and 7 races).
+    missing, unknown, not finite, or of another shape or type; the message names the first such tensor. The file's hash,
+    manifest, name, and answers for published sample pictures must not say that it is another network with the same
+    tensors (FairFace's 4 and 7 races). What they say is recorded, see :mod:`evenface.checkpoints.origin`.
     """
     network, _ = _load(name, path, max_bytes)
     return network.to(device).eval()
@@ -72,9 +84,7 @@ def convert_to_safetensors(name: str, path: str | os.PathLike, out: str | os.Pat
     """
     network, described = _load(name, path, None)
     metadata = file_metadata(described["settings"]) if name == STYLEGAN3 else None
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = {"file": Path(path).name, "sha256": digest}
+    source = {"file": Path(path).name, "sha256": sha256_of(path)}
     return save_model(out, network.state_dict(), {"network": described, "published": name, "source": source}, metadata)
 
 
@@ -82,6 +92,7 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
     """The network on the CPU, and name and settings for ``networks.build``."""
     if name == STYLEGAN3:
         network, settings = load_stylegan3(path, max_bytes)
+        record(Origin(name, str(path), sha256_of(path), UNVERIFIED, "no hash of it is published"))
         return network, {"name": name, "settings": settings}
     layout = LAYOUTS.get(name)
     if layout is None or name not in networks.published():
@@ -91,10 +102,10 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
     build: Build = lambda: networks.build(described["name"], described["settings"])  # noqa: E731
     limit = size_limit(build, layout.spare_bytes) if max_bytes is None else max_bytes
     checked_size(path, limit)
-    _check_meaning(name, layout, Path(path))
+    origin = _judged(name, layout, Path(path))
     try:
         if is_hdf5(path):
-            return _from_keras(name, layout, build, path), described
+            return _noted(name, _from_keras(name, layout, build, path), origin), described
         content = read_published(path, limit)
         tensors = layout.tensors(content)
         if name == "slim-cnn":
@@ -102,35 +113,90 @@ def _load(name: str, path: str | os.PathLike, max_bytes: int | None) -> tuple[to
         stored = layout.named(tensors, shapes(build))
     except Malformed as error:
         raise UserError(f"{path}: not a checkpoint of {name}: {error}") from error
-    return fit(build, stored, path, lambda found: _fitting(name, found)), described
+    return _noted(name, fit(build, stored, path, lambda found: _fitting(name, found)), origin), described
 
 
-def _check_meaning(name: str, layout: Layout, path: Path) -> None:
-    """Tell the file from those of other networks with the same tensors, by its manifest or its name.
+def _noted(name: str, network: torch.nn.Module, origin: Origin) -> torch.nn.Module:
+    """The network, after the verdict on its file is recorded and, if it is unverified, logged."""
+    origin = _proved(name, network.eval(), origin)
+    record(origin)
+    if origin.state == UNVERIFIED:
+        log.warning("%s", origin)
+    return network
 
-    Raises UserError if it is another network's. If neither says anything, a warning in the log does.
+
+def _judged(name: str, layout: Layout, path: Path) -> Origin:
+    """The verdict on a file by its hash, its manifest and its name, before it is read.
+
+    Raises UserError if one of them says that it is another network's.
     """
-    meant = None
+    digest = sha256_of(path)
+    if file := by_hash(name, digest, path):
+        return Origin(name, str(path), digest, BY_HASH, f"it is the published file {file.asset}")
+    manifest: dict[str, Any] = {}
     if path.suffix.lower() == ".safetensors" and manifest_path(path).is_file():
         with suppress(UserError):  # a JSON file of another program
-            meant = read_manifest(path).get("published")
-    if meant not in (None, name):
-        raise UserError(f"{path}: its manifest says that it is {meant!r}, not {name!r}; name the file of {name!r}")
-    if meant or not layout.foreign_names:
-        return
-    own = layout.own_names and re.search(layout.own_names, path.name, re.IGNORECASE)
-    if not own and (foreign := re.search(layout.foreign_names, path.name, re.IGNORECASE)):
+            manifest = read_manifest(path)
+    if manifest.get("published") not in (None, name):
+        raise UserError(
+            f"{path}: its manifest says that it is {manifest['published']!r}, not {name!r}; name the file of {name!r}"
+        )
+    hashed = any(f.network == name and f.sha256 and Path(f.name).suffix == path.suffix for f in published_files())
+    why = "its SHA-256 is not that of the published file" if hashed else "no hash of it is published"
+    if manifest.get("published") and manifest.get("weights_sha256") == digest:
+        source = manifest.get("source", {})
+        if file := by_hash(name, str(source.get("sha256")), path):
+            return Origin(name, str(path), digest, BY_HASH, f"it was converted from the published file {file.asset}")
+        why = f"it was converted from {source.get('file')}, and no hash of that is published"
+    else:  # the name of a converted file says nothing that its manifest has not said
+        told = _own_name(name, layout, path)
+        why += ", and only its name says what it is" if told else ", and its name does not say what it is"
+    return Origin(name, str(path), digest, UNVERIFIED, f"{why}; {layout.kin}")
+
+
+def _own_name(name: str, layout: Layout, path: Path) -> bool:
+    """Whether a file's name says that it is of this network; UserError if it says that it is of another one."""
+    file, twin = path.name, {"RGB": "bgr", "BGR": "rgb"}[layout.channels]
+    if re.search(rf"(?<![a-z]){twin}(?![a-z])", file, re.IGNORECASE):
+        raise UserError(
+            f"{path}: {twin!r} in its name says that it was trained with another order of the colours than {name!r}, which "
+            f"takes {layout.channels}; name the file of {name!r}, or rename this one if its name is wrong"
+        )
+    if file in {published.name for published in published_files() if published.network == name}:
+        return True
+    if layout.own_names and re.search(layout.own_names, file, re.IGNORECASE):
+        return True
+    if layout.foreign_names and (foreign := re.search(layout.foreign_names, file, re.IGNORECASE)):
         raise UserError(
             f"{path}: {foreign[0]!r} in its name says that it is not {name!r}, but a network with the same tensors and "
             f"another meaning; name the file of {name!r}, or rename this one if its name is wrong"
         )
-    if not own and layout.own_names:
-        log.warning(
-            "%s is read as %s: another published network has the same tensors, and the file's name does not tell which "
-            "one it is; compare a few of its answers with faces that you know",
-            path,
-            name,
-        )
+    return False
+
+
+def _proved(name: str, network: torch.nn.Module, origin: Origin) -> Origin:
+    """The verdict after the network answered the published sample pictures, if they are here.
+
+    Raises UserError if it gives the answers of another network with the same tensors.
+    """
+    if origin.state != UNVERIFIED:
+        return origin
+    for other, known in KNOWN.items():
+        if other.partition("-")[0] != name.partition("-")[0] or known.missing():
+            continue
+        mine = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+        if shapes(lambda other=other: networks.build(other)) != mine:
+            continue
+        same = known.agrees(other, network)
+        if same and other != name:
+            raise UserError(f"{origin.file}: its answers for {known.folder} are those of {other!r}, not of {name!r}")
+        if same:
+            why = f"it gives the published answers for the pictures in {known.folder}"
+            return replace(origin, state=BY_ANSWER, why=why)
+        if other == name:
+            said = f"its answers for the pictures in {known.folder} are not those of the published file"
+            origin = replace(origin, why=f"{said}; {origin.why}")
+    return origin
 
 
 def _from_keras(name: str, layout: Layout, build: Build, path: str | os.PathLike) -> torch.nn.Module:

@@ -10,21 +10,13 @@ from evenface.checkpoints.safetensors_files import read_safetensors
 from evenface.checkpoints.stored import Malformed, StoredTensor
 from evenface.checkpoints.torch_files import read_legacy, read_zip
 from evenface.errors import UserError, raise_if_machine
+from evenface.storage.foreign import foreign
 
 #: Largest file, in bytes, when the caller does not give a bound.
 MAX_BYTES = 4 << 30
 _MAX_DEPTH = 20
 _MAX_VALUES = 1_000_000
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for; fetch the file itself"),
-    (b"<", "a web page or XML, not the file; the download went wrong, get it again"),
-    (b"{", "a JSON text, not a checkpoint; give the file with the weights"),
-    (b"\x1f\x8b", "compressed with gzip; unpack it first"),
-    (b"\xfd7zXZ", "compressed with xz; unpack it first"),
-    (b"Rar!", "a RAR archive; unpack it first"),
-    (b"7z\xbc\xaf", "a 7-Zip archive; unpack it first"),
-)
 
 
 def checked_size(path: str | os.PathLike, max_bytes: int) -> int:
@@ -75,9 +67,8 @@ def read_published(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Any:
             return read_legacy(path, size)
         if head.startswith(_HDF5):
             raise Malformed("a Keras file; it is read by load_network for the networks published as such")
-        for start, what in _FOREIGN:
-            if head.startswith(start):
-                raise Malformed(what)
+        if what := foreign(head):
+            raise Malformed(what)
         raise Malformed("neither a PyTorch nor a safetensors file; take the file as its authors publish it")
     except Malformed as error:
         raise UserError(f"{path}: not a readable checkpoint: {error}") from error

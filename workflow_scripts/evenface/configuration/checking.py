@@ -19,7 +19,7 @@ from evenface.configuration.cross_checks import cross_problems
 from evenface.configuration.model import configuration_model
 from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
-from evenface.names import NAME, NAME_IN_WORDS
+from evenface.names import NAME, NAME_IN_WORDS, NO_WILDCARDS
 from evenface.training.settings import renamed_problems
 
 #: Sections whose entries the user names; reports keep their order.
@@ -84,7 +84,7 @@ def _one_of(validator: Any, alternatives: list[dict], value: Any, schema: dict) 
         return
     key = schema["discriminator"]["propertyName"]
     known = {name: one for one in alternatives for name in one["properties"][key]["enum"]}
-    if value.get(key) in known:
+    if value.get(key) in [*known]:  # a list, because YAML's value may be one, or a mapping
         chosen = known[value[key]]
     else:
         properties = {name: node for one in alternatives for name, node in one["properties"].items()}
@@ -134,6 +134,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
         return f"{place} is {value!r}; it must be {word[error.validator]} {rule}"
+    if error.validator == "not" and "pattern" in rule:
+        return f"{place} is {value!r}; {re.search(rule['pattern'], value).group()} in it {NO_WILDCARDS}"
     if error.validator == "pattern":
         if names := re.fullmatch(r"\^\(([\w|]+)\)\$", rule):
             return unknown_name(place, value, names[1].split("|"))

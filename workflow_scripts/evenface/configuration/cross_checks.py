@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from evenface.configuration.domains import domain_problems
+from evenface.directions.settings import DirectionSettings
 from evenface.errors import UserError, unknown_name
 from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
@@ -18,7 +20,9 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     problems = []
     problems += _prompt_problems(config["generation"]["prompts"])
     problems += _generator_problems(config)
-    if any(described(name).built_on for name in generators_of(config["generation"])):
+    # Defaults that do not fit the rest of the configuration only concern those who ask for directions.
+    asked = config["latent_directions"] != DirectionSettings.with_defaults({}, complete=False)
+    if asked or any(described(name).built_on for name in generators_of(config["generation"])):
         problems += direction_problems(config)
     datasets, standins = config["datasets"], config["standins"]
     for key, dataset in datasets.items():
@@ -47,7 +51,8 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     problems += _annotation_problems(config)
     problems += _grouping_problems(config["evaluation"]["groupings"])
     problems += _statistics_problems(config["evaluation"])
-    return problems
+    # Whether names are known was checked above.
+    return problems or domain_problems(config)
 
 
 def _prompt_problems(prompts: dict[str, Any]) -> list[str]:

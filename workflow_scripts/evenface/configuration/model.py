@@ -13,12 +13,13 @@ from evenface.annotators.settings import AnnotationSettings
 from evenface.datasets.settings import DatasetSettings
 from evenface.directions.settings import DirectionSettings
 from evenface.fairness.settings import EvaluationSettings
-from evenface.fields import Name, Text
+from evenface.fields import Name
 from evenface.generators.settings import GenerationSettings
 from evenface.parts import (
     VARIABLE,
     Annotator,
     Detector,
+    FilePath,
     Generator,
     Part,
     Reader,
@@ -54,14 +55,14 @@ def _build(extensions: str) -> type[Settings]:
         __doc__="The configuration of evenface.",
         seed=(int, Field(0, ge=0, description="Every random draw depends on it.")),
         registry=(
-            Text,
+            FilePath,
             Field(
                 "models/registry.yaml",
                 description="List of third-party weights and data sets, relative to the folder of the Snakefile.",
             ),
         ),
         extensions=(
-            list[Text],
+            list[FilePath],
             Field(
                 [],
                 description="Folders with your own generators, annotators, readers and other parts, one Python file "

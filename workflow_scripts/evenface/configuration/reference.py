@@ -14,6 +14,10 @@ _HEAD = """# Configuration keys
 Every key of `config.yaml`, section by section. An edit needs only the keys that differ from their defaults. A key
 without a default is required, or its section is. Text in `<angle brackets>` is a name of your choice.
 
+Paths are relative to the folder in which Snakemake runs. `~` at the start of a path is your home folder. All other
+characters stand for themselves. A word in braces, such as `{x}`, is refused, because Snakemake takes it for a wildcard;
+the project's own path must not have any braces.
+
 This page is made by `python -m evenface config reference` from the settings next to the code
 (`settings.py` in the folders of `workflow_scripts/evenface`). With `--configfile` it lists the keys of your extensions
 too.

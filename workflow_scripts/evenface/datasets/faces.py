@@ -8,8 +8,8 @@ one int8 column per attribute in {+1, -1, 0}, 0 for undefined.
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,25 +17,43 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pacsv
 
+from evenface.datasets.presence import instead
 from evenface.datasets.settings import DatasetSettings
+from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError, raise_if_machine, unknown_name
 from evenface.joblog import progress
 from evenface.seeds import seed_from
+from evenface.storage.columns import Meaning, Rows, check_unique, read_texts
+from evenface.storage.formats import ENDINGS as IMAGE_SUFFIXES
 from evenface.storage.images import ImageError, read_image
-from evenface.storage.tables import read_table
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN, age_level
+from evenface.storage.tables import is_parquet, table_meta
+from evenface.storage.text_tables import number, same_name, whole_number
+from evenface.taxonomy import (
+    CELEBA_ATTRIBUTES,
+    DIMENSIONS,
+    LABEL_CODINGS,
+    MAAD_ATTRIBUTES,
+    MAX_AGE,
+    UNKNOWN,
+    age_level,
+)
+
+log = logging.getLogger("evenface")
 
 TEXT_COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", *DIMENSIONS,
                 "demographics_source", "labels_source")  # fmt: skip
 REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
 SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 #: Number of images that ``verify_images: sample`` decodes.
 SAMPLE_SIZE = 200
+
+#: Names of the column that holds the file names of images.
+_KEY = "image_id"
+IMAGE_COLUMNS = ("image", "file", "Filename", "img_path")
+#: Other names that people give the columns of demographics.
+_MEANT = {"gender": ("sex",), "age": ("age_group", "age_band", "years"), "ethnicity": ("race", "race4", "ethnic_group")}
 
 ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
 
@@ -95,94 +113,89 @@ def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
             raise UserError(f"{name}: column {column} is not int8 in -1, 0, 1")
 
 
-def recode(values: np.ndarray, coding: str, undefined: bool) -> tuple[np.ndarray, tuple[int, int] | None]:
-    """Raw labels (rows, attributes) in the declared coding as int8 {+1, -1, 0}.
+def label_meaning(coding: str, undefined: bool) -> Meaning:
+    """What a label's text means in the declared coding: +1, -1, or 0 where it is left open. It is never guessed.
 
-    ``undefined`` says whether the format may leave a label open (a raw 0 under minus_one_one).
-    Returns the labels, and the position of the first value that the coding does not have, or None.
+    ``undefined`` says whether the format may leave a label open (a 0 under minus_one_one). Numbers may be written 1, 1.0
+    or +1; ``zero_one`` has true and false too. ValueError names what is allowed, and the coding that would allow the value.
     """
-    table = {k: v for k, v in LABEL_CODINGS[coding].items() if v or undefined}
-    out = np.zeros(values.shape, np.int8)
-    known = np.zeros(values.shape, bool)
-    for raw, label in table.items():
-        hit = values == raw
-        out[hit] = label
-        known |= hit
-    if known.all():
-        return out, None
-    row, column = np.argwhere(~known)[0]
-    return out, (int(row), int(column))
+    codings = {name: {k: v for k, v in table.items() if v or undefined} for name, table in LABEL_CODINGS.items()}
+    words = {"true": 1, "false": 0}
+
+    def value_in(text: str, name: str) -> int | None:
+        value = words.get(text.lower()) if name == "zero_one" else None
+        return codings[name].get(whole_number(text) if value is None else value)
+
+    def meaning(text: str) -> int:
+        if (label := value_in(text, coding)) is not None:
+            return label
+        others = [name for name in codings if name != coding and value_in(text, name) is not None]
+        remedy = f"; if the whole file is coded that way, declare label_coding: {others[0]}" if others else ""
+        raise ValueError(f"label_coding {coding} allows {', '.join(map(str, codings[coding]))}{remedy}")
+
+    return meaning
 
 
-def coding_hint(coding: str, undefined: bool, value: int) -> str:
-    """The allowed values, and the coding that would allow ``value``."""
-    allowed = ", ".join(str(k) for k, v in LABEL_CODINGS[coding].items() if v or undefined)
-    others = [c for c, t in LABEL_CODINGS.items() if c != coding and value in t and (t[value] or undefined)]
-    remedy = f"; if the whole file is coded that way, declare label_coding: {others[0]}" if others else ""
-    return f"label_coding {coding} allows {allowed}{remedy}"
+def identities_of(path: Path, rows: Rows, column: str) -> list[str]:
+    """The texts of a column of identities; a whole number is written plainly, so that 7.0 and 7 are one person.
 
-
-def read_csv_typed(path: Path, types: Mapping[str, pa.DataType], required: Sequence[str]) -> pacsv.CSVStreamingReader:
-    """Open a CSV with a header for reading in batches; only ``required`` columns, by name.
-
-    Raises UserError when the file or a column is missing. Values that do not fit ``types`` raise
-    pyarrow.ArrowInvalid while reading (see :func:`csv_error`).
+    UserError naming the line for an identity that is empty, no name (``nan``, ``none``) or a number that counts nobody.
     """
-    header = read_header(path)
-    missing = [c for c in required if c not in header]
-    if missing:
-        known = f"; it has {len(header)} columns: {', '.join(header[:6])} ..." if len(header) > 1 else ""
-        raise UserError(f"{path}: column {missing[0]!r} is missing{known}")
-    repeated = [c for c in required if header.count(c) > 1]
-    if repeated:
-        raise UserError(f"{path}: column {repeated[0]!r} occurs more than once in the header")
-    return pacsv.open_csv(
-        path,
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=16 << 20, column_names=header, skip_rows=1),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict(types), include_columns=list(required), null_values=[], strings_can_be_null=False
-        ),
-    )
+    coded = rows.texts[column].dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    for i, text in enumerate(names):
+        value = number(text)
+        if text.lower() in ("", "nan", "none", "null", "na") or (value is not None and (value < 0 or value % 1)):
+            line = rows.lines[int(np.argmax(coded.indices.to_numpy() == i))]
+            raise UserError(
+                f"{path} line {line}: {column} is {text!r}, which names no person; correct it, or leave the file away"
+            )
+        if value is not None and not text.isdecimal():
+            names[i] = str(int(value))
+    return [names[i] for i in coded.indices.to_pylist()]
 
 
-def read_header(path: Path) -> list[str]:
-    """Column names of a CSV; raises UserError for a missing, empty or non-UTF-8 file."""
-    try:
-        with open(path, "rb") as file:
-            line = file.readline(1 << 20)
-        names = [name.strip().strip('"') for name in line.decode("utf-8-sig").rstrip("\r\n").split(",")]
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: the header is not UTF-8 text") from error
-    except OSError as error:
-        raise_if_machine(error, path)
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    if not any(names):
-        raise UserError(f"{path}: the file is empty")
-    return names
+def note_unused(path: Path, unused: Sequence[str]) -> dict[str, Any]:
+    """Log the columns of a table that are not read; what the summary says of them, if there are any."""
+    if not unused:
+        return {}
+    log.warning("%s: columns that are not read: %s", path, ", ".join(unused))
+    return {"columns_not_read": {path.name: list(unused)}}
 
 
-def csv_error(path: Path, error: Exception) -> UserError:
-    """A pyarrow CSV error as a sentence naming file, line and column."""
-    detail = " ".join(str(error).split())
-    if count := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", detail):
-        line, expected, found = count.groups()
-        return UserError(f"{path} line {line}: {found} columns, {expected} in the header; the line is damaged")
-    if value := re.search(r"In CSV column #(\d+): Row #(\d+): .*invalid value '(.*)'$", detail):
-        column, line, text = value.groups()
-        name = dict(enumerate(read_header(path))).get(int(column), f"column {column}")
-        return UserError(f"{path} line {line}: {name} is {text[:40]!r}, not a label; the line is damaged")
-    return UserError(f"{path}: {detail[:300]}; every row needs one whole number per attribute")
+def complete(
+    reader: str,
+    values: Mapping[str, Any],
+    faces: pd.DataFrame,
+    rejected: Iterable[Mapping[str, str]],
+    facts: Mapping[str, Any],
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """What a reader returns: pictures are verified, other demographics put in, and everything counted.
+
+    ``values`` are the data set's complete settings, ``rejected`` the rows that the reader itself left out, ``facts`` its
+    own part of the summary. UserError if more pictures are unreadable than ``max_unreadable`` allows, or all are.
+    """
+    key = f"datasets.{values['name']}.max_unreadable"
+    share, label = values["max_unreadable"], f"data set {values['name']}"
+    good, bad, decoded = split_verified(faces, values["verify_images"], share=share, threads=values["threads"])
+    if good.empty:
+        first = f"; the first: {bad[0]['image']} ({bad[0]['detail']})" if bad else ""
+        raise UserError(f"{label}: none of its {len(faces)} images can be read{first}. Repair the data set")
+    check_unreadable(faces, rejected_frame(bad), share, key=key, label=label)
+    good, counts = apply_demographics(good, values["demographics"])
+    dropped = rejected_frame([*rejected, *bad])
+    summary = {"reader": reader, **facts, "images_decoded": decoded, **counts, **summarise(good, dropped)}
+    return good, dropped, summary
 
 
 def split_verified(
-    faces: pd.DataFrame, mode: bool | str, *, threads: int = 1
+    faces: pd.DataFrame, mode: bool | str, *, share: float, threads: int = 1
 ) -> tuple[pd.DataFrame, list[dict[str, str]], int]:
     """Decode images within bounds; return the good rows, rejections, and how many were decoded.
 
     ``mode``: true for all, "sample" for :data:`SAMPLE_SIZE` drawn by data set name and size, false
-    for none. The order of rows never depends on ``threads``.
+    for none. If more than ``share`` of a sample are unreadable, all are decoded, so that it is known how many are. The
+    order of rows never depends on ``threads``.
     """
     if mode is False or faces.empty:
         return faces, [], 0
@@ -203,6 +216,9 @@ def split_verified(
     with ThreadPoolExecutor(threads) as pool:
         found = list(progress(pool.map(problem, references), len(references), "verifying images"))
     bad = [(int(i), e) for i, e in zip(chosen, found, strict=True) if e is not None]
+    if len(bad) > share * len(chosen) and len(chosen) < len(faces):
+        log.warning("%d of %d sampled images are unreadable; all are decoded now", len(bad), len(chosen))
+        return split_verified(faces, True, share=share, threads=threads)
     rejected = [
         {"image_id": faces["image_id"].iloc[i], "image": faces["image"].iloc[i], "stage": "read", "reason": e.reason,
          "detail": e.detail}
@@ -218,65 +234,71 @@ def apply_demographics(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
 
-    The table (Parquet or CSV) has the image id or file name in the column image_id, image, file or Filename.
+    The table (Parquet or text, such as CSV) has the image id or file name in the column image_id, image, file or Filename.
     Its columns gender, age (a level or years) and ethnicity replace the reader's. Images without a row, and
-    empty values, become unknown. Returns the table and counts for the summary. Raises UserError for a missing
-    file or column, a repeated image, or an unknown level.
+    empty values, become unknown. Returns the table and counts for the summary. Raises UserError naming the line for a
+    repeated image, an unknown level and an age that nobody has, and for a missing file or column. Columns that are not
+    read are named, or refused if they seem to be meant.
     """
     if not table_path:
         return faces, {}
     path = Path(table_path)
-    if path.suffix == ".csv":
-        read_header(path)
-        table = pd.read_csv(path, dtype="str", keep_default_na=False)
-    else:
-        table = read_table(path)
-    key = next((k for k in ("image_id", "image", "file", "Filename") if k in table), None)
-    if key is None:
-        raise UserError(
-            f"{path}: column 'image_id' is missing; give this name to the column of image ids or file names"
-        )
-    present = [d for d in DIMENSIONS if d in table]
+    rows, unused = read_texts(path, (_KEY, *DIMENSIONS), also={_KEY: IMAGE_COLUMNS}, optional=tuple(DIMENSIONS))
+    present = [d for d in DIMENSIONS if d in rows.texts]
+    for dimension, words in _MEANT.items():
+        if dimension not in present and (meant := [name for name in unused if same_name(name) in words]):
+            raise UserError(
+                f"{path}: the column {meant[0]!r} is not read; name it {dimension} and write "
+                f"{', '.join(DIMENSIONS[dimension])} or {UNKNOWN}{' or years' * (dimension == 'age')} there, or remove it"
+            )
     if not present:
-        raise UserError(f"{path}: none of the columns {', '.join(DIMENSIONS)} is there")
+        raise UserError(f"{path}: none of the columns {', '.join(DIMENSIONS)} is there; it has {', '.join(unused)}")
     # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
     # file names are unique only together with their folder.
     prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
-    names = table[key].astype("str").str.removeprefix(prefix)
+    names = [name.removeprefix(prefix) for name in rows.texts[_KEY].to_pylist()]
     wanted = faces["image_id"].str.removeprefix(prefix)
     if not wanted.str.contains("/", regex=False).any():
-        names = names.str.rsplit("/", n=1).str[-1]
-    repeated = names.duplicated()
-    if repeated.any():
-        raise UserError(f"{path}: image {names[repeated].iloc[0]!r} has more than one row")
-    values = table.set_index(pd.Index(names, dtype="object"))[present].reindex(pd.Index(wanted, dtype="object"))
-    matched = int(wanted.isin(set(names)).sum())
+        names = [name.rpartition("/")[2] for name in names]
+    check_unique(path, names, rows.lines)
+    place = pd.Index(names, dtype="object").get_indexer(pd.Index(wanted, dtype="object"))
+    matched = int((place >= 0).sum())
     if len(faces) and not matched:
         raise UserError(
-            f"{path}: no row belongs to an image of {prefix[:-1]}; its first key is {names.iloc[0]!r}"
-            if len(names)
-            else f"{path}: the table is empty"
+            f"{path}: no row belongs to an image of {prefix[:-1]}; {instead(wanted.tolist(), names)}; write the names of "
+            "the images"
         )
     faces = faces.copy()
     for dimension in present:
-        column = values[dimension].reset_index(drop=True)
-        if dimension == "age":
-            years = pd.to_numeric(column, errors="coerce")
-            column = column.astype("object").where(years.isna(), years.map(age_level, na_action="ignore"))
-        column = column.astype("object").where(column.notna() & column.ne(""), UNKNOWN).astype("str")
-        wrong = ~column.isin([*DIMENSIONS[dimension], UNKNOWN])
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            levels = (*DIMENSIONS[dimension], UNKNOWN)
-            raise UserError(
-                unknown_name(f"{path}: {dimension} of image {wanted.iloc[row]!r}", column.iloc[row], levels)
-            )
-        faces[dimension] = column.to_numpy()
+        levels = _levels_of(path, rows, dimension)
+        faces[dimension] = np.where(place >= 0, levels[place], UNKNOWN)
     rest = [d for d in DIMENSIONS if d not in present]
     label = f"{path.name} ({', '.join(present)})" if rest else path.name
     kept = f"; {faces['demographics_source'].iloc[0]}" if rest and len(faces) else ""
     faces["demographics_source"] = label + kept
-    return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched}
+    # A table of this workflow has more columns for others, and says so.
+    more = {} if is_parquet(path) and table_meta(path) else note_unused(path, unused)
+    return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched, **more}
+
+
+def _levels_of(path: Path, rows: Rows, dimension: str) -> np.ndarray:
+    """The level of each row, from its text in the column ``dimension``."""
+    coded = rows.texts[dimension].dictionary_encode()
+    levels = []
+    for i, text in enumerate(coded.dictionary.to_pylist()):
+        years = number(text) if dimension == "age" else None
+        known = (*DIMENSIONS[dimension], UNKNOWN)
+        if (years is not None and 0 <= years <= MAX_AGE) or text in known or not text:
+            levels.append(age_level(years) if years is not None else text or UNKNOWN)
+            continue
+        row = int(np.argmax(coded.indices.to_numpy() == i))
+        place = f"{path} line {rows.lines[row]}: {dimension} of image {rows.texts[_KEY][row].as_py()!r}"
+        if years is not None:
+            raise UserError(
+                f"{place} is {text}; an age is from 0 to {MAX_AGE} years; leave it empty where it is not known"
+            )
+        raise UserError(unknown_name(place, text, known))
+    return np.array(levels, object)[coded.indices.to_numpy()]
 
 
 def support(faces: pd.DataFrame) -> dict[str, dict[str, int]]:
@@ -306,7 +328,8 @@ def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
 def list_images(folder: Path, *, depth: int) -> dict[str, str]:
     """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name.
 
-    ``depth`` 0 looks into the folder, 1 into its sub-folders.
+    ``depth`` 0 looks into the folder, 1 into its sub-folders. UserError for names that are not UTF-8, which no table
+    can hold.
     """
     found: dict[str, str] = {}
 
@@ -315,6 +338,8 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
+                if not entry.name.isascii() and os.fsencode(entry.name) != entry.name.encode(errors="replace"):
+                    raise UserError(f"{path}: the name {os.fsencode(entry.name)!r} is not UTF-8; rename it")
                 if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
                     found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():

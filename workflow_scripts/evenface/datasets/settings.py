@@ -6,20 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Text
-from evenface.parts import NameOf, Reader, Settings
+from evenface.fields import Share
+from evenface.parts import FilePath, NameOf, Reader, Settings
 from evenface.taxonomy import LABEL_CODINGS
 
 
 class DatasetSettings(Settings):
     """A data set on disk and how to read it."""
 
-    left_out = frozenset({"allow_missing_images", "verify_images"})
+    left_out = frozenset({"max_unreadable", "verify_images"})
 
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader for the data set's files.")
-    root: Text = Field(description="Folder with the published files.")
+    root: FilePath = Field(description="Folder with the published files.")
     standin: str | None = Field(None, description="Name of the stand-in that is rendered into root.")
-    demographics: str | None = Field(
+    demographics: FilePath | None = Field(
         None,
         description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
         "them.",
@@ -27,8 +27,11 @@ class DatasetSettings(Settings):
     label_coding: Literal[tuple(LABEL_CODINGS)] = Field(
         "minus_one_one", description="How the file writes attributes. It is never guessed."
     )
-    allow_missing_images: bool | None = Field(
-        False, description="Accept rows without an image, and list them as rejected."
+    max_unreadable: Share = Field(
+        0.01,
+        description="Share of its images that may be missing, and share of the others, in all and in every group, that may "
+        "be unreadable, before the workflow stops. They are listed as rejected. Rows without an image are missing, and so "
+        "are images without a row; of MAAD-Face's file, which lists all of VGGFace2, only the latter.",
     )
     verify_images: Literal[True, False, "sample"] | None = Field(
         "sample", description="Decode all images, none, or a sample while reading; undecodable ones are rejected."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ from evenface.annotators.settings import ValidateSettings
 from evenface.datasets import faces as table
 from evenface.datasets.splits import assign_splits
 from evenface.errors import UserError, check_names
-from evenface.plan.generators import REQUESTED
+from evenface.networks.finite import NOT_FINITE
+from evenface.plan.generators import REQUESTED, source_in_words
 from evenface.storage.shards import read_rows, reference_of
-from evenface.storage.tables import concat_arrow, read_arrow, read_tables
+from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables, table_meta, write_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 DEFAULTS: dict[str, Any] = {
@@ -28,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "annotations": {},
     "labels": ...,
     "demographics": REQUESTED,
+    "in_use": None,
     "validate": None,
     "order": (),
     "seed": ...,
@@ -44,14 +47,15 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     - ``quality``: MagFace's tables, if it judged; together they have every image that screening accepted;
     - ``annotations``: annotator -> its tables; together they have every image;
     - ``labels`` and ``demographics``: an annotator's name or "requested";
+    - ``in_use``: the table that :func:`write_demographics` wrote (none: its rows are computed here);
     - ``order``: ids of prompts, in whose order faces are listed (none: in the order of the shards);
     - ``seed`` of the split (``datasets.splits``: 80/10/10 within each cell, an identity in one split);
     - ``validate``: compares what was asked for with what the annotator ``by`` sees in ``dimensions``. If it sees
       another level, with at least ``min_probability``, this is a mismatch. ``policy`` decides what happens: report
-      counts it, drop rejects the face, relabel gives the face the level that was seen (``demographics_source`` then
-      names the annotator). A face without a known level is kept or, with ``unknown: drop``, rejected.
+      counts it, drop rejects the face, relabel gives the face the level that was seen (:func:`find_demographics`). A face without a known level is kept or, with ``unknown: drop``, rejected.
 
-    Adds the columns ``cell`` and ``prompt_id``. Raises UserError naming the file whose rows do not fit the shard's.
+    Adds the columns ``prompt_id`` and ``cell``, see :data:`IN_USE`. The summary's ``demographics`` says in words where the
+    demographics in use come from. Raises UserError naming the file whose rows do not fit the shard's.
     """
     check_names("data set reader synthetic", settings, DEFAULTS)
     values = {**DEFAULTS, **settings}
@@ -59,7 +63,10 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         raise UserError(f"data set reader synthetic: key {missing[0]!r} is missing")
     annotations: Mapping[str, Sequence[str]] = values["annotations"]
     validation = ValidateSettings.filled(values["validate"] or {}, "annotation.validate")
-    for key, source in (*((k, values[k]) for k in ("labels", "demographics")), ("validate.by", validation["by"])):
+    sources = {"labels": values["labels"], "validate.by": validation["by"]}
+    if not values["in_use"]:
+        sources["demographics"] = values["demographics"]
+    for key, source in sources.items():
         check_names(f"data set {values['name']}, {key}", [source], (REQUESTED, *annotations, None))
     count = len(values["shards"])
     lists = {"screening": values["screening"], **({"aligned": values["aligned"]} if values["aligned"] else {})}
@@ -69,17 +76,20 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     if not count:
         raise UserError(f"data set {values['name']}: no shard to read")
 
-    wanted = {values["labels"], values["demographics"], validation["by"]} - {REQUESTED, None}
-    with_levels = {values["demographics"], validation["by"]}
-    tables = {n: _annotations(annotations[n], demographics=n in with_levels) for n in sorted(wanted)}
-    frame = _read_shards(values, tables, validation["by"])
+    wanted = {values["labels"], validation["by"]} - {REQUESTED, None}
+    tables = {n: _annotations(annotations[n], demographics=n == validation["by"]) for n in sorted(wanted)}
+    if values["in_use"]:
+        in_use, _ = demographics_in_use(values["shards"], values["in_use"])
+    else:
+        in_use = find_demographics(values["shards"], annotations, values["demographics"], validation)
+    frame = _read_shards(values, tables, validation["by"], in_use)
     repeated = frame["image_id"].duplicated()
     if repeated.any():
         raise UserError(
             f"data set {values['name']}: image {frame['image_id'][repeated].iloc[0]!r} is in more than one shard"
         )
     frame = _in_order(frame, values["order"])
-    frame["stage"], frame["demographics_source"] = "screening", values["demographics"]
+    frame["stage"] = "screening"
     if values["quality"]:
         verdicts = read_quality(values["quality"])
         verdicts.index = [_prefixed(values["name"], i) for i in verdicts.index]
@@ -94,7 +104,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         for r in dropped.itertuples()
     )
     kept = frame[accepted].reset_index(drop=True)
-    kept["split"] = assign_splits(kept, seed=values["seed"])
+    planned = (frame["demographics_source"] == REQUESTED).all()
+    kept["split"] = assign_splits(kept if planned else kept.drop(columns="cell"), seed=values["seed"])
     names = table.attribute_columns(kept)
     labels = kept[names].fillna(0).astype("int8")
     faces = table.build_faces(
@@ -108,16 +119,80 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         },
         labels,
     )
+    cells = set(frame["cell"]) - {""}
     summary = {
         "reader": "synthetic",
         "shards": count,
         "images_generated": len(frame),
-        "cells": int(frame["cell"].nunique()),
-        "cells_without_face": sorted(set(frame["cell"]) - set(kept["cell"])),
+        "demographics": _in_words(frame),
+        "cells": len(cells),
+        "cells_without_face": sorted(cells - set(kept["cell"])),
         **({"validation": validated} if validated else {}),
         **table.summarise(faces, rejected),
     }
     return faces, rejected, summary
+
+
+def find_demographics(
+    shards: Sequence[str],
+    annotations: Mapping[str, Sequence[str]],
+    source: str,
+    validate: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The demographics in use of all images, columns :data:`IN_USE`: those of ``source``, or relabelled ones.
+
+    ``annotations``, ``source`` (there ``demographics``) and ``validate`` are as for :func:`read`. Under the policy relabel,
+    the level that the annotator sees replaces another requested one. The annotator saw only faces that screening framed;
+    the levels of others are then unknown, because they cannot be compared with relabelled ones.
+    """
+    validation = ValidateSettings.filled(validate or {}, "annotation.validate")
+    frame = shard_demographics(shards).assign(demographics_source=source)
+    asked = frame[list(DIMENSIONS)].ne(UNKNOWN).any(axis=None)
+    if source != REQUESTED:
+        answers = _rows_of(_annotations(annotations[source], demographics=True), frame["image_id"], source)
+        frame[list(DIMENSIONS)] = answers[list(DIMENSIONS)].fillna(UNKNOWN)
+        if not asked:
+            frame["cell"] = ""
+    elif (by := validation["by"]) and validation["policy"] == "relabel":
+        answers = _rows_of(_annotations(annotations[by], demographics=True), frame["image_id"], by)
+        unseen = answers.get("failure", pd.Series("", answers.index)).eq("not_accepted").to_numpy()
+        for dimension in validation["dimensions"]:
+            other = _differs(frame[dimension], answers, dimension, validation)
+            frame.loc[other, dimension] = answers.loc[other, dimension]
+            frame.loc[other, "demographics_source"] = by
+            frame.loc[unseen, dimension] = UNKNOWN
+    return frame[list(IN_USE)].astype("str")
+
+
+def write_demographics(
+    shards: Sequence[str],
+    annotations: Mapping[str, Sequence[str]],
+    source: str,
+    validate: Mapping[str, Any] | None,
+    out: str | os.PathLike,
+) -> None:
+    """Write the table of :func:`find_demographics`. Its header says in words where the demographics come from.
+
+    Everything that groups generated images reads this table: faces table, contact sheet, acceptance, agreement.
+    """
+    frame = find_demographics(shards, annotations, source, validate)
+    meta = {"demographics": _in_words(frame)}
+    write_table(frame, out, kind="demographics", meta=meta)
+
+
+def _in_words(frame: pd.DataFrame) -> str:
+    return source_in_words(frame["demographics_source"].value_counts().to_dict())
+
+
+def demographics_in_use(shards: Sequence[str], path: str | os.PathLike | None) -> tuple[pd.DataFrame, str]:
+    """The table that :func:`write_demographics` wrote, and in words where its demographics come from.
+
+    Without a ``path`` these are the demographics that the ``shards`` record as asked for.
+    """
+    if path is None:
+        frame = shard_demographics(shards).assign(demographics_source=REQUESTED)
+        return frame[list(IN_USE)], source_in_words({REQUESTED: len(frame)})
+    return read_table(path, columns=list(IN_USE)), table_meta(path)["demographics"]
 
 
 def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -145,8 +220,8 @@ def read_quality(paths: Sequence[str]) -> pd.DataFrame:
 def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
     """A copy of ``screening`` (image_id, accepted, reason, detail) with MagFace's verdicts applied.
 
-    ``quality`` is the table of :func:`read_quality`. An accepted image that it rejects gets the reason low_quality.
-    The column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
+    ``quality`` is the table of :func:`read_quality`. An accepted image that it rejects gets the reason low_quality,
+    or not_finite if its magnitude is not a number. The column ``quality`` becomes the magnitude. Raises UserError for an accepted image without a verdict.
     """
     frame = screening.copy()
     accepted = frame["accepted"].to_numpy(bool)
@@ -157,13 +232,21 @@ def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame
     frame["quality"] = verdicts["magnitude"].to_numpy("float32")
     out = accepted & ~verdicts["accepted"].eq(True).to_numpy()
     frame["accepted"] = accepted & ~out
-    frame.loc[out, "reason"] = "low_quality"
+    frame.loc[out, "reason"] = np.where(np.isfinite(frame["quality"][out]), "low_quality", NOT_FINITE)
     frame.loc[out, "detail"] = verdicts["detail"].to_numpy(object)[out]
     return frame
 
 
+#: Columns of the demographics in use: a row per image of the shards, also of rejected ones. ``cell`` and ``prompt_id`` are
+#: the plan's; ``cell`` is empty where the generator ignores prompts. An annotator sees only faces that screening framed;
+#: the levels of others are then unknown.
+IN_USE = ("image_id", "cell", "prompt_id", *DIMENSIONS, "demographics_source")
+
+
 def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
     """What was asked for, by image: image_id, cell, prompt_id, gender, age, ethnicity."""
+    if not shards:
+        return pd.DataFrame(columns=["image_id", *_ASKED], dtype="str")
     return concat_arrow([_requested(*read_rows(path, optional=_ASKED)) for path in shards]).drop(columns="member")
 
 
@@ -189,7 +272,7 @@ def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
     """Labels (and demographics with their probabilities) of one annotator by image_id, from all its tables."""
     levels = (*DIMENSIONS, *(f"{d}_score" for d in DIMENSIONS))
     required = ["image_id", *(levels if demographics else ())]
-    labels = [f"label_{name}" for name in table.ATTRIBUTES]
+    labels = [f"label_{name}" for name in table.ATTRIBUTES] + ["failure"]
     parts = [read_arrow(path, columns=required, optional=labels) for path in paths]
     tables = concat_arrow(parts)
     repeated = tables["image_id"].duplicated().to_numpy()
@@ -213,15 +296,12 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
         score = frame[f"seen_{dimension}_score"].to_numpy(np.float64)
         comparable = checked & np.isin(asked, DIMENSIONS[dimension])
         blank = comparable & (seen == UNKNOWN)
-        # Written so that a level without a probability counts.
-        other = comparable & ~blank & (seen != asked) & ~(score < validation["min_probability"])
+        answers = frame.filter(like="seen_").rename(columns=lambda name: name.removeprefix("seen_"))
+        other = checked & _differs(frame[f"requested_{dimension}"], answers, dimension, validation)
         for rows, word in ((blank, "none of the levels"), (other, None)):
             for i in np.flatnonzero(rows):
                 sight = word or f"{seen[i]} ({score[i]:.2f})"
                 details[i] += f"{'; ' if details[i] else ''}{dimension}: asked for {asked[i]}, {by} sees {sight}"
-        if policy == "relabel":
-            frame.loc[other, dimension] = seen[other]
-            frame.loc[other, "demographics_source"] = by
         pairs = pd.DataFrame({"requested": asked[blank | other], "seen": seen[blank | other]})
         mismatches += [
             {"dimension": dimension, "requested": a, "seen": b, "images": int(n)}
@@ -249,8 +329,16 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def _differs(requested: pd.Series, answers: pd.DataFrame, dimension: str, validation: Mapping[str, Any]) -> np.ndarray:
+    """Where the annotator sees another level than the requested one, and surely enough."""
+    asked, seen = requested.to_numpy(object), answers[dimension].fillna(UNKNOWN).to_numpy(object)
+    # Written so that a level without a probability counts.
+    sure = ~(answers[f"{dimension}_score"].to_numpy(np.float64) < validation["min_probability"])
+    return np.isin(asked, DIMENSIONS[dimension]) & (seen != UNKNOWN) & (seen != asked) & sure
+
+
 def _read_shards(
-    values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame], validator: str | None
+    values: Mapping[str, Any], annotations: Mapping[str, pd.DataFrame], validator: str | None, in_use: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per image: ids, reference, screening verdict, labels, demographics. Linear in the number of shards."""
     nothing = [None] * len(values["shards"])
@@ -267,9 +355,9 @@ def _read_shards(
             frame[f"requested_{dimension}"] = frame[dimension].to_numpy(object)
             for column in (dimension, f"{dimension}_score"):
                 frame[f"seen_{column}"] = tables[validator][column].to_numpy()
-    if values["demographics"] != REQUESTED:
-        for dimension in DIMENSIONS:
-            frame[dimension] = tables[values["demographics"]][dimension].to_numpy(object)
+    people = _rows_of(in_use.drop_duplicates("image_id").set_index("image_id"), order, "demographics in use")
+    for column in ("cell", *DIMENSIONS, "demographics_source"):
+        frame[column] = people[column].to_numpy(object)
     if values["labels"] == REQUESTED:
         codes, different = pd.factorize(np.array(wanted, object))
         asked = [json.loads(text) for text in different]
@@ -327,12 +415,12 @@ def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Tab
     return asked.drop_columns("member"), attributes
 
 
-def _rows_of(annotation: pd.DataFrame, order: pd.Series, annotator: str) -> pd.DataFrame:
-    """The rows of ``annotation`` for the images ``order``."""
+def _rows_of(annotation: pd.DataFrame, order: pd.Series, what: str) -> pd.DataFrame:
+    """The rows of ``annotation`` for the images ``order``; ``what`` is its annotator, for messages."""
     rows = annotation.index.get_indexer(order)
     if (rows < 0).any():
         missing = order[rows < 0].iloc[0]
-        raise UserError(f"annotator {annotator}: no row for image {missing!r}; delete its tables and run again")
+        raise UserError(f"annotator {what}: no row for image {missing!r}; delete its tables and run again")
     return annotation.iloc[rows].reset_index(drop=True)
 
 

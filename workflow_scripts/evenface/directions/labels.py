@@ -155,7 +155,8 @@ class Reader:
 def label_samples(parts: Sequence[str | os.PathLike], reader: Reader, out: str | os.PathLike) -> pd.DataFrame:
     """Label all samples and write the table: image_id, identity_id, level and score per factor, failure.
 
-    If the generator knows the truth, also ``truth_<factor>``, for every annotator.
+    If the generator knows the truth, also ``truth_<factor>``, for every annotator. The table's metadata hold the verdicts
+    on the annotator's ``weights``, if it reads published ones.
     """
     table, _ = read_samples(parts)
     answers = pd.concat([reader.read_shard(path) for path in parts], ignore_index=True)
@@ -165,5 +166,7 @@ def label_samples(parts: Sequence[str | os.PathLike], reader: Reader, out: str |
         known = read_levels(truth, reader.factors, TRUTH)
         for factor in reader.factors:
             labels[f"truth_{factor}"] = known[factor].to_numpy(object)
-    write_table(labels, out, kind="latent labels", meta={"annotator": reader.name})
+    weights = getattr(reader.annotator, "weights", ())
+    meta = {"annotator": reader.name, **({"weights": weights} if weights else {})}
+    write_table(labels, out, kind="latent labels", meta=meta)
     return labels

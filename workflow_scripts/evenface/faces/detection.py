@@ -17,6 +17,7 @@ import cv2
 import dlib
 import numpy as np
 
+from evenface.checkpoints.origin import judge_file
 from evenface.errors import UserError, check_names, raise_if_machine, unknown_name
 from evenface.faces.alignment import similarity
 
@@ -84,16 +85,17 @@ def _landmarks_of_68(points: np.ndarray) -> np.ndarray:
 
 
 def weights_file(weights: Mapping[str, str], key: str) -> str:
-    """Path of the model file ``key``; UserError when it is missing."""
+    """Path of dlib's model file ``key``, judged by its hash; UserError when it is missing or that of another model."""
     path = weights.get(key)
     try:
         with open(path or "", "rb"):  # dlib says the same of a missing, a damaged and a forbidden file
-            return str(path)
+            pass
     except OSError as error:
         raise_if_machine(error, str(path))
         raise UserError(
             f"weights of {key} are missing ({path or 'no path given'}); the rule fetch_dlib_models writes models/dlib/"
         ) from error
+    return judge_file({"landmarks": "dlib5"}.get(key, key), path).file
 
 
 class FaceFinder:

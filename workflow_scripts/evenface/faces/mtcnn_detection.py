@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from torchvision.ops import nms
 
 from evenface.checkpoints import load_network
 from evenface.errors import UserError
+from evenface.networks.finite import NOT_FINITE
 from evenface.networks.mtcnn import normalise
 
 #: Smallest face that is looked for, in pixels.
@@ -40,12 +41,14 @@ class Faces:
 
     ``boxes`` float32 (n, 4): left, top, right, bottom in pixels, which may lie outside the image;
     ``probabilities`` float32 (n,); ``landmarks`` float32 (n, 5, 2): left eye, right eye, nose tip, left
-    and right mouth corner, as in the image.
+    and right mouth corner, as in the image. ``failure`` is ``not_finite`` if a network gave NaN or infinity anywhere in the
+    image; there are then no faces.
     """
 
     boxes: np.ndarray
     probabilities: np.ndarray
     landmarks: np.ndarray
+    failure: str = ""
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -136,19 +139,20 @@ class MTCNN:
     def detect(self, image: np.ndarray) -> Faces:
         """All faces of an RGB uint8 (H, W, 3) image; none if its short side is below :data:`MIN_FACE`."""
         pixels = _Pixels(image, self.device)
-        boxes = self._proposals(pixels)
-        if len(boxes):
-            boxes = self._refined(pixels, boxes)
-        if not len(boxes):
-            return _NOTHING
-        return self._final(pixels, boxes)
+        try:
+            boxes = self._proposals(pixels)
+            if len(boxes):
+                boxes = self._refined(pixels, boxes)
+            return self._final(pixels, boxes) if len(boxes) else _NOTHING
+        except _NotFinite:
+            return replace(_NOTHING, failure=NOT_FINITE)
 
     def _proposals(self, pixels: _Pixels) -> Tensor:
         """Squared boxes (n, 4) that the first network proposes on all scales."""
         found = []
         for scale in scales(pixels.height, pixels.width):
             resized = pixels.resized(int(pixels.height * scale + 1), int(pixels.width * scale + 1))
-            offsets, probability = self._pnet(normalise(resized))
+            offsets, probability = _finite(self._pnet(normalise(resized)))
             rows, columns = (probability[0] >= THRESHOLDS[0]).nonzero(as_tuple=True)
             if not len(rows):
                 continue
@@ -194,8 +198,18 @@ class MTCNN:
         return Faces(boxes[order], score[order], landmarks[order])
 
 
+class _NotFinite(ValueError):
+    """A network gave NaN or infinity."""
+
+
+def _finite(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    if not all(output.isfinite().all() for output in outputs):
+        raise _NotFinite
+    return outputs
+
+
 def _in_batches(network: torch.nn.Module, patches: Tensor) -> list[Tensor]:
-    answers = [network(normalise(part)) for part in patches.split(_BATCH)]
+    answers = [_finite(network(normalise(part))) for part in patches.split(_BATCH)]
     return [torch.cat(parts) for parts in zip(*answers)]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from evenface.networks.finite import NOT_FINITE, answers_of
 from evenface.networks.retinaface import Faces, centre, select
 
 #: Largest number of pixels in a batch of images of one size; a larger image is processed alone.
@@ -31,7 +32,7 @@ class RetinaFaceFinder:
         self.device = device
 
     def detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
-        """Faces of each RGB uint8 (H, W, 3) image, best score first."""
+        """Faces of each RGB uint8 (H, W, 3) image, best score first; none, with a ``failure``, without finite numbers."""
         found: list[Faces] = []
         for group in _of_one_size([self._reduced(image) for image in images]):
             found += self._detect(group)
@@ -56,9 +57,10 @@ class RetinaFaceFinder:
     def _detect(self, images: Sequence[np.ndarray]) -> list[Faces]:
         height, width = images[0].shape[:2]
         pixels = torch.from_numpy(np.stack(images)).to(self.device)
-        boxes, logits, landmarks = self.network(centre(pixels))
-        scores = logits.float().softmax(-1)[..., 1]
-        return [select(*answers, height, width, min_score=self.min_score) for answers in zip(boxes, scores, landmarks)]
+        boxes, logits, landmarks = answers_of(*self.network(centre(pixels)))
+        scores = logits.softmax(-1)[..., 1]
+        found = [select(*answers, height, width, min_score=self.min_score) for answers in zip(boxes, scores, landmarks)]
+        return [f if score.isfinite().all() else f._replace(failure=NOT_FINITE) for f, score in zip(found, scores)]
 
 
 def _of_one_size(images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
@@ -78,4 +80,4 @@ def _scaled(faces: Faces, wider: float, higher: float) -> Faces:
     if (wider, higher) == (1.0, 1.0):
         return faces
     factors = np.array([wider, higher], np.float32)
-    return Faces(faces.boxes * np.tile(factors, 2), faces.points * factors, faces.scores)
+    return faces._replace(boxes=faces.boxes * np.tile(factors, 2), points=faces.points * factors)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,18 @@ import pandas as pd
 from evenface.errors import UserError, unknown_name
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.settings import FairnessSettings
-from evenface.taxonomy import LABEL_CODINGS, UNKNOWN
+from evenface.taxonomy import AGE_BOUNDS, CELEBA_ATTRIBUTES, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN
+
+log = logging.getLogger("evenface")
+
+#: Columns of the workflow's tables that an evaluation does not need; others are named in a warning.
+_UNUSED = {
+    "image", "split", "dataset", "source", "label_source", "labels_source", "demographics_source", "identity_id",
+    *CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES,
+}  # fmt: skip
+
+#: Texts that missing values become when a column is changed to text.
+_LOST = ("", "nan", "NaN", "None", "<NA>", "NaT")
 
 _SCORE, _PRED, _LABEL = "score_", "pred_", "label_"
 
@@ -45,20 +57,23 @@ class Scored:
     cluster_unit: str
     skipped: dict[str, str]
     n_missing: int
+    people: int = 0  # a digest of all pairs of image and identity, in any order
 
 
 def read_test_set(
-    labels: pd.DataFrame, groups: pd.DataFrame, settings: FairnessSettings, attributes: set[str]
-) -> TestSet:
+    labels: pd.DataFrame, groups: pd.DataFrame, settings: FairnessSettings, attributes: set[str], *,
+    stored: bool = False,
+) -> TestSet:  # fmt: skip
     """Check and join labels and groups; only the labels of ``attributes`` are read.
 
-    Labels: ``image_id`` and a column per attribute, named like it or with the prefix ``label_``.
-    Groups: ``image_id``, a column per dimension, and optionally ``source``. Columns ``dataset``,
-    ``split`` and ``label_source`` are kept. UserError names table, row and column.
+    Labels: ``image_id`` and a column per attribute, named like it or with the prefix ``label_``; missing values are
+    undefined labels. Groups: ``image_id``, a column per dimension, and optionally ``source``; missing values are
+    unknown. Columns ``dataset``, ``split`` and ``label_source`` are kept. ``stored`` labels of type int8 come from a
+    table of the workflow, whose coding is certain. UserError names table, row and column.
     """
     label_name, group_name = _name(labels, "labels"), _name(groups, "groups")
-    _check_ids(labels, label_name)
-    _check_ids(groups, group_name)
+    check_table(labels, label_name)
+    check_table(groups, group_name)
     ids = _ids(labels)
     group_ids = _ids(groups)
     counts = {"labels": len(ids), "groups": len(group_ids)}
@@ -67,7 +82,9 @@ def read_test_set(
 
     space = CellSpace({name: settings.levels[name] for name in settings.dimensions})
     codes = {name: _level_codes(groups, name, space.levels[name], group_name) for name in space.levels}
-    values, sources = _labels(labels, label_name, settings, attributes)
+    values, sources = _labels(labels, label_name, settings, attributes, stored)
+    _warn_of_unused(labels, label_name, {*attributes, *settings.levels})
+    _warn_of_unused(groups, group_name, settings.levels)
     counts["joined"] = len(ids)
     return TestSet(
         image_id=ids,
@@ -89,13 +106,14 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
     ``pred_<attribute>`` in {0, 1}. Without identities every image is its own cluster.
     """
     name = _name(predictions, "predictions")
-    _check_ids(predictions, name)
+    check_table(predictions, name)
     ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
     rows = ids.get_indexer(common)
     keep = test.image_id.get_indexer(common)
 
     columns, skipped = _prediction_columns(predictions, name, test, settings)
+    _warn_of_unused(predictions, name, settings.levels)
     thresholds: dict[str, float] = {}
 
     def outcomes() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -106,7 +124,20 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
 
     identities, unit = _identities(predictions, name)
     cube = count(identities[rows], test.cells[keep], test.space, outcomes())
-    return Scored(cube, thresholds, unit, skipped, len(ids) + len(test.image_id) - 2 * len(common))
+    pairs = pd.util.hash_array(ids.to_numpy(), categorize=False) * pd.util.hash_array(identities)
+    n_missing = len(ids) + len(test.image_id) - 2 * len(common)
+    return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()))
+
+
+def check_same_people(scored: Mapping[str, Scored], model_id: str) -> None:
+    """Raise UserError unless a model names the same people as the first one, if both have the same images."""
+    first_id = next(iter(scored))
+    first, one = scored[first_id], scored[model_id]
+    if not (first.n_missing or one.n_missing) and first.people != one.people:
+        raise UserError(
+            f"predictions: the models {first_id} and {model_id} have other values of identity_id for the same images; "
+            "write the same ones, because both are compared on the same people"
+        )
 
 
 def read_decisions(
@@ -114,7 +145,7 @@ def read_decisions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """For one attribute: rows (n,) of the test set that a model decided on, and its decisions (n,) int8."""
     name = _name(predictions, "predictions")
-    _check_ids(predictions, name)
+    check_table(predictions, name)
     ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
     columns, _ = _prediction_columns(predictions, name, test, settings.changed(attributes=(attribute,)))
@@ -127,8 +158,14 @@ def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[s
     columns: dict[str, str] = {}
     for column in map(str, names):
         for prefix in (_SCORE, _PRED):
+            start = column[: len(prefix)]
+            if start != prefix and start.lower().rstrip("_- .") == prefix.rstrip("_"):
+                raise UserError(f"{name}: column {column!r} is not read; write {prefix}<attribute>, in small letters")
+        for prefix in (_SCORE, _PRED):
             if column.startswith(prefix):
                 attribute = column.removeprefix(prefix)
+                if columns.get(attribute) == column:
+                    raise UserError(f"{name}: column {column!r} occurs more than once; keep one")
                 if attribute in columns:
                     raise UserError(f"{name}: both {columns[attribute]} and {column} are present; keep one")
                 columns[attribute] = column
@@ -138,15 +175,23 @@ def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[s
 
 
 def _name(frame: pd.DataFrame, default: str) -> str:
-    return str(frame.attrs.get("path", default))
+    return str(frame.attrs.get("path", default)) if isinstance(frame, pd.DataFrame) else default
 
 
-def _check_ids(frame: pd.DataFrame, name: str) -> None:
+def check_table(frame: pd.DataFrame, name: str) -> None:
+    """Raise UserError unless ``frame`` is a table with distinct columns and an id for every image, each once."""
+    if not isinstance(frame, pd.DataFrame):
+        raise UserError(f"{name}: a pandas DataFrame is expected, not {type(frame).__name__}")
+    names = frame.columns.map(str)
+    repeated = names[names.duplicated()]
+    if len(repeated):
+        raise UserError(f"{name}: column {repeated[0]!r} occurs more than once; keep one")
     if "image_id" not in frame.columns:
-        raise UserError(f"{name}: column 'image_id' is missing; it has {', '.join(map(str, frame.columns[:8]))}")
-    missing = np.flatnonzero(frame["image_id"].isna())
+        remedy = "; call reset_index() on it" if "image_id" in frame.index.names else ""
+        raise UserError(f"{name}: column 'image_id' is missing; it has {', '.join(names[:8])}{remedy}")
+    missing = np.flatnonzero(frame["image_id"].isna() | frame["image_id"].astype(object).isin(_LOST))
     if len(missing):
-        raise UserError(f"{name}, row {missing[0] + 1}: image_id is empty")
+        raise UserError(f"{name}, row {missing[0] + 1}: image_id is empty; fill it in, or leave the row out")
     twice = np.flatnonzero(frame["image_id"].duplicated())
     if len(twice):
         raise UserError(
@@ -167,10 +212,20 @@ def _common(a: pd.Index, a_name: str, b: pd.Index, b_name: str, settings: Fairne
     for ids, missing, name, other in ((a, only_a, a_name, b_name), (b, only_b, b_name, a_name)):
         if missing.any() and not settings.allow_missing_images:
             row = int(np.flatnonzero(missing)[0])
+            others = b if ids is a else a
+            if str(ids[row]) in set(map(str, others)):
+                raise UserError(
+                    f"{name}, row {row + 1}: image_id {ids[row]!r} is {type(ids[row]).__name__}, and {other} writes it "
+                    f"as {type(others[0]).__name__}; write both as text: table['image_id'].astype(str)"
+                )
             raise UserError(
                 f"{name}, row {row + 1}: image {ids[row]!r} has no row in {other} ({int(missing.sum())} such "
                 "images); complete the table or set evaluation.allow_missing_images: true"
             )
+    if only_a.all():
+        raise UserError(
+            f"{a_name} and {b_name} have no image in common; image_id is {a[0]!r} in one, {b[0]!r} in the other"
+        )
     return a[~only_a]
 
 
@@ -188,21 +243,38 @@ def _level_codes(groups: pd.DataFrame, dimension: str, levels: tuple[str, ...], 
     values, words = pd.factorize(groups[dimension])
     wrong = [word for word in words if word not in known]
     if wrong:
-        row = int(np.flatnonzero((groups[dimension] == wrong[0]).to_numpy())[0])
-        raise UserError(unknown_name(f"{name}, row {row + 1}, column {dimension!r}", wrong[0], (*levels, UNKNOWN)))
+        row = int(np.flatnonzero((groups[dimension] == wrong[0]).to_numpy(dtype=bool, na_value=False))[0])
+        place = f"{name}, row {row + 1}, column {dimension!r}"
+        if dimension == "age" and _is_number(wrong[0]) and set(AGE_BOUNDS) <= set(levels):
+            bands = ", ".join(f"{level} below {bound:g}" for level, bound in AGE_BOUNDS.items())
+            raise UserError(
+                f"{place}: {wrong[0]} is a number, and a level is expected ({', '.join(levels)} or {UNKNOWN}); "
+                f"write the bands of ages in years ({bands}), and {UNKNOWN} for numbers that no age can be"
+            )
+        raise UserError(unknown_name(place, wrong[0], (*levels, UNKNOWN)))
     table = np.array([*(known[word] for word in words), len(levels)], dtype=np.int64)
     return table[values]  # factorize codes a missing value as -1, the last entry
 
 
+def _is_number(value: object) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, (bool, np.bool_))
+
+
 def _labels(
-    frame: pd.DataFrame, name: str, settings: FairnessSettings, attributes: set[str]
+    frame: pd.DataFrame, name: str, settings: FairnessSettings, attributes: set[str], stored: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     recorded = _constant(frame, "label_source")
     columns = set(map(str, frame.columns))
 
     def values_of(attribute: str) -> np.ndarray | None:
-        column = _LABEL + attribute if _LABEL + attribute in columns else attribute
-        return _label_values(frame, column, name, settings.label_coding) if column in columns else None
+        given = [column for column in (_LABEL + attribute, attribute) if column in columns]
+        if len(given) > 1:
+            raise UserError(f"{name}: both {given[0]} and {given[1]} are present; keep one")
+        return _label_values(frame, given[0], name, settings.label_coding, stored) if given else None
 
     values, sources = {}, {}
     for attribute in sorted(attributes):
@@ -216,18 +288,44 @@ def _labels(
     return values, sources
 
 
-def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str) -> np.ndarray:
-    meanings = LABEL_CODINGS[coding]
-    series = frame[column]
-    valid = series.isin(list(meanings)).to_numpy()
+def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str, stored: bool) -> np.ndarray:
+    """Labels (n,) int8 in {+1, -1, 0}; missing values are 0, undefined."""
+    meanings, series = LABEL_CODINGS[coding], frame[column]
+    missing = series.isna().to_numpy()
+    valid = series.isin(list(meanings)).to_numpy() | missing
+    declared = f"FairnessSettings.label_coding is {coding}"
+
+    def refuse(wrong: np.ndarray, what: str, remedy: str) -> UserError:
+        row = int(np.flatnonzero(wrong)[0])
+        value = series.iloc[row]
+        value = f"{value!r} (a text)" if isinstance(value, str) else value
+        return UserError(f"{name}, row {row + 1}, column {column!r}: label {value} {what} ({declared}); {remedy}")
+
     if not valid.all():
-        row = int(np.flatnonzero(~valid)[0])
-        raise UserError(
-            f"{name}, row {row + 1}, column {column!r}: label {series.iloc[row]} is not one of "
-            f"{', '.join(map(str, sorted(meanings)))} (FairnessSettings.label_coding is {coding})"
-        )
-    values = series.to_numpy(dtype=np.int8)
-    return np.select([values == raw for raw in meanings], list(meanings.values())).astype(np.int8)
+        others = [c for c, codes in LABEL_CODINGS.items() if c != coding and (series.isin(list(codes)) | missing).all()]
+        allowed = ", ".join(map(str, sorted(meanings)))
+        remedy = "write the labels as these numbers, and leave undefined ones empty"
+        if others:
+            remedy = f"set label_coding={others[0]!r} if the whole table is coded that way"
+        raise refuse(~valid, f"is not one of {allowed}", remedy)
+    if coding == "minus_one_one" and not (stored and series.dtype == np.int8):
+        if pd.api.types.is_bool_dtype(series.dtype) or pd.api.types.infer_dtype(series, skipna=True) == "boolean":
+            raise refuse(~missing, "is true or false, not one of -1, 0, 1",
+                         "set label_coding='zero_one' if the whole table is coded that way, or write 1 and -1")  # fmt: skip
+        zero = series.isin([0]).to_numpy()
+        if zero.any() and series.isin([1]).any() and not series.isin([-1]).any():
+            raise refuse(zero, "stands in a column without any -1, and 0 would mean undefined",
+                         "set label_coding='zero_one' if 0 means no, or leave undefined labels empty if it does not")  # fmt: skip
+    numbers = series.to_numpy(dtype=np.float64, na_value=np.nan) if missing.any() else series.to_numpy(dtype=np.int8)
+    return np.select([numbers == raw for raw in meanings], list(meanings.values()), 0).astype(np.int8)
+
+
+def _warn_of_unused(frame: pd.DataFrame, name: str, used: Collection[str]) -> None:
+    """Name the columns that this table has and an evaluation does not know."""
+    known = {"image_id", *used, *_UNUSED}
+    unused = [c for c in map(str, frame.columns) if c not in known and not c.startswith((_LABEL, _SCORE, _PRED))]
+    if unused:
+        log.warning("%s: columns that are not used: %s", name, ", ".join(unused[:8]))
 
 
 def _prediction_columns(
@@ -235,12 +333,19 @@ def _prediction_columns(
 ) -> tuple[dict[str, str], dict[str, str]]:
     columns = scored_attributes(frame.columns, name)
     skipped = {a: "no label column" for a in columns if a not in test.labels}
+    if skipped:
+        log.warning("%s: not evaluated, because the labels have no column for them: %s", name, ", ".join(skipped))
     for attribute in settings.attributes:
         if attribute not in columns:
             raise UserError(f"{name}: column {_SCORE}{attribute} is missing; evaluation.attributes asks for it")
         if attribute in skipped:
             raise UserError(f"labels: no column for {attribute}, which evaluation.attributes asks for")
     wanted = settings.attributes or sorted(a for a in columns if a not in skipped)
+    if not wanted:
+        raise UserError(
+            f"labels: no column for any scored attribute ({', '.join([*skipped][:8])}); name the columns of labels like "
+            f"the attributes, with the same capitals, or {_LABEL}<attribute>"
+        )
     return {a: columns[a] for a in wanted}, skipped
 
 
@@ -252,9 +357,15 @@ def _decide(
         if not valid.all():
             row = int(np.flatnonzero(~valid)[0])
             raise UserError(
-                f"{name}, row {row + 1}, attribute {attribute}: decision {frame[column].iloc[row]} is neither 0 nor 1"
+                f"{name}, row {row + 1}, attribute {attribute}: decision {frame[column].iloc[row]} is neither 0 nor 1; "
+                f"write 1 for yes and 0 for no, or give scores in a column {_SCORE}{attribute}"
             )
         return frame[column].to_numpy(dtype=np.int8), np.nan
+    if pd.api.types.is_bool_dtype(frame[column].dtype) or pd.api.types.infer_dtype(frame[column]) == "boolean":
+        raise UserError(
+            f"{name}, row 1, column {column!r}: {frame[column].iloc[0]} is a decision, not a score; call the column "
+            f"{_PRED}{attribute}"
+        )
     try:
         scores = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
@@ -262,7 +373,10 @@ def _decide(
     valid = (scores >= 0) & (scores <= 1)  # false for NaN and infinities
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
-        raise UserError(f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]")
+        raise UserError(
+            f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]; a score that is "
+            "none says neither present nor absent, so predict this image again, or leave it out of all tables"
+        )
     threshold = settings.threshold(attribute)
     # float32 scores are compared with the threshold as float32, so that 0.7 >= 0.7 holds
     exact = frame[column].dtype == np.float32
@@ -270,15 +384,17 @@ def _decide(
 
 
 def _identities(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, str]:
-    if "identity_id" not in frame.columns or frame["identity_id"].isna().all():
+    column = frame.get("identity_id")
+    lost = None if column is None else column.isna() | column.astype(object).isin(_LOST)
+    if column is None or lost.all():
         return frame["image_id"].astype(str).to_numpy(dtype=object), "image"
-    missing = np.flatnonzero(frame["identity_id"].isna())
+    missing = np.flatnonzero(lost)
     if len(missing):
         raise UserError(
             f"{name}, row {missing[0] + 1}: identity_id is empty, while other rows have one; "
             "fill it, or leave the whole column out"
         )
-    return frame["identity_id"].astype(str).to_numpy(dtype=object), "identity"
+    return column.astype(str).to_numpy(dtype=object), "identity"
 
 
 def _constant(frame: pd.DataFrame, column: str) -> str:

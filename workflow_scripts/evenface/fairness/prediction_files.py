@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
+from evenface.fairness.inputs import check_table
 from evenface.fairness.settings import FairnessSettings
 from evenface.storage.tables import read_table, table_columns, table_meta
 
@@ -64,8 +65,9 @@ def _is_label(column: str) -> bool:
 
 
 def truth_of(file: PredictionsFile, settings: FairnessSettings) -> pd.DataFrame:
-    """Labels and groups by image id, in order."""
+    """Labels and groups by image id, in order. UserError for an image that is empty or occurs twice."""
     frame = file.frame(lambda c: c.startswith("label_") or c in ("image_id", *settings.dimensions))
+    check_table(frame, str(file.path))
     return frame.set_index("image_id").sort_index()
 
 

@@ -19,7 +19,14 @@ from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_o
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
-from evenface.fairness.inputs import Scored, read_predictions, read_test_set, scored_attributes
+from evenface.fairness.inputs import (
+    Scored,
+    check_same_people,
+    check_table,
+    read_predictions,
+    read_test_set,
+    scored_attributes,
+)
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of
@@ -44,8 +51,10 @@ def evaluate(
     predictions  ``image_id``, ``identity_id`` and ``score_<attribute>`` in [0, 1] or ``pred_<attribute>``
                  in {0, 1}; or several such tables by model id. A model id ``<run>-<number>`` is read as
                  a run and its seed; runs with several seeds get rows of their mean in ``fairness``.
-    labels       ``image_id`` and a column per attribute (or ``label_<attribute>``) in {+1, -1, 0 undefined}
-    groups       ``image_id`` and a column per demographic dimension; optional ``source``
+    labels       ``image_id`` and a column per attribute (or ``label_<attribute>``) in {+1, -1, 0 undefined}, or as
+                 ``settings.label_coding`` says; missing values are undefined too
+    groups       ``image_id`` and a column of levels per demographic dimension, where missing values are unknown;
+                 optional ``source``
     threads      blocks of attributes computed at a time; does not change results
 
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
@@ -67,6 +76,12 @@ def evaluate(
     """
     settings = settings or FairnessSettings()
     models = dict(predictions) if isinstance(predictions, Mapping) else {"model": predictions}
+    if not models:
+        raise UserError("predictions: no model is given; give a table, or tables by model id")
+    for model_id, frame in models.items():
+        if not isinstance(model_id, str):
+            raise UserError(f"predictions: the model id {model_id!r} is not a text; write it as {str(model_id)!r}")
+        check_table(frame, "predictions")
     scored_names = {a for frame in models.values() for a in scored_attributes(frame.columns)}
     loaders = {model_id: (lambda frame=frame: frame) for model_id, frame in models.items()}
     tables, _ = _evaluate_test_set(loaders, scored_names, labels, groups, settings, threads=threads)
@@ -116,13 +131,15 @@ def evaluate_predictions(
     return tables
 
 
-def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1):
+def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1, stored=False):
     """Tables and manifest entry; ``thresholds`` by model id replace those of the settings.
+
+    ``stored`` labels come from tables of the workflow.
 
     ``models`` maps model ids to functions that return their predictions, so that only one table is in memory at a time.
     """
     check_summary(settings)
-    test = read_test_set(labels, groups, settings, scored_names)
+    test = read_test_set(labels, groups, settings, scored_names, stored=stored)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
@@ -130,6 +147,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(load(), test, own)
+        check_same_people(scored, model_id)
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
         }
@@ -197,7 +215,7 @@ def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSett
 
     loaders = {model_id: partial(load, model_id) for model_id in files}
     scored_names = {a for file in files.values() for a in scored_attributes(file.columns, str(file.path))}
-    tables, manifest = _evaluate_test_set(loaders, scored_names, labels, groups, settings, thresholds, threads)
+    tables, manifest = _evaluate_test_set(loaders, scored_names, labels, groups, settings, thresholds, threads, True)
     for model_id, file in files.items():
         with open(file.path, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

@@ -27,7 +27,7 @@ from evenface.storage import metadata
 from evenface.storage.atomic import this_process
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_png
 from evenface.storage.metadata import Metadata
-from evenface.storage.shards import read_shard, write_shard
+from evenface.storage.shards import read_shard, reference_of, write_shard
 
 
 def source_type_of(generator: str, face: GeneratedFace) -> str:
@@ -142,7 +142,7 @@ def _draw_missing(
             rows = [picture.row for picture in unsaved]
             write_shard(path, ((picture.row["member"], picture.data) for picture in unsaved), recipe=recipe, rows=rows)
             for row in rows:
-                ready[row["image_id"]] = Picture(row, reference=f"{path}::images/{row['member']}")
+                ready[row["image_id"]] = Picture(row, reference=reference_of(path, row["member"]))
             files, size, saved, unsaved = files + 1, 0, time.monotonic(), []
 
 
@@ -184,7 +184,7 @@ def drawn_before(out: Path, wanted: Mapping[str, tuple[Request, dict[str, Any]]]
                 log.warning("%s", error)
                 continue
             for row in rows:
-                image_id, reference = row["image_id"], f"{path}::images/{row['member']}"
+                image_id, reference = row["image_id"], reference_of(path, row["member"])
                 made = row.get("recipe") or one
                 if image_id in found or digests.get(image_id) != made:
                     continue

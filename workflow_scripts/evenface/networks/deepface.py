@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evenface.networks.finite import softmax
+
 #: Side of the square that a face is scaled into.
 INPUT_SIDE = 224
 #: Side of the grey input of the emotion network.
@@ -64,7 +66,7 @@ class VGGFaceHead(nn.Module):
         self.predictions = nn.Conv2d(_HIDDEN, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.predictions(self.backbone(x)).flatten(1).softmax(1)
+        return softmax(self.predictions(self.backbone(x)).flatten(1), 1)
 
 
 class EmotionNet(nn.Module):
@@ -95,7 +97,7 @@ class EmotionNet(nn.Module):
         x = self.pool_3(self.conv_5(self.conv_4(x).relu()).relu()).flatten(1)
         x = self.dropout(self.fc_1(x).relu())
         x = self.dropout(self.fc_2(x).relu())
-        return self.fc_3(x).softmax(1)
+        return softmax(self.fc_3(x), 1)
 
 
 def letterbox(image: np.ndarray, side: int = INPUT_SIDE) -> np.ndarray:

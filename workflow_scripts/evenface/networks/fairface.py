@@ -68,29 +68,33 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     """Shares float32 (..., k) of scores float32 (..., k), by plain exponentials, as in the original.
 
     If these overflow, the original's result is not a number. Here the largest score is then subtracted
-    first, which changes only the rounding.
+    first, which changes only the rounding. A row with a score that is not finite has no shares: it is NaN.
     """
     scores = np.asarray(scores, np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         powers = np.exp(scores)
         total = powers.sum(-1, keepdims=True)
-    if not (np.isfinite(total) & (total > 0)).all():
-        powers = np.exp(scores - scores.max(-1, keepdims=True))
-        total = powers.sum(-1, keepdims=True)
-    return powers / total
+        overflown = ~(np.isfinite(total) & (total > 0))
+        if overflown.any():
+            powers = np.where(overflown, np.exp(scores - scores.max(-1, keepdims=True)), powers)
+            total = powers.sum(-1, keepdims=True)
+        return np.where(np.isfinite(scores).all(-1, keepdims=True), powers / total, np.float32(np.nan))
 
 
 def decode(name: str, outputs: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The raw outputs (N, 18) of the network ``name`` (``fairface-7`` or ``fairface-4``) as classes.
 
     For each head: the shares of its classes, float32 (N, k) in the order of :data:`HEADS`, and the name of
-    the largest (object array (N,)). Outputs that are not finite give shares that are not finite.
+    the largest (object array (N,)). An output with a number that is not finite has no class: its shares are NaN, and
+    its names are empty.
     """
     answers = {}
     start = 0
+    finite = np.isfinite(outputs).all(1)
+    outputs = np.where(finite[:, None], outputs, np.float32(np.nan))
     for head, classes in HEADS[name].items():
         shares = softmax(outputs[:, start : start + len(classes)])
-        answers[head] = shares, np.array(classes, object)[shares.argmax(1)]
+        answers[head] = shares, np.where(finite, np.array(classes, object)[shares.argmax(1)], "")
         start += len(classes)
     return answers
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evenface.networks.finite import softmax
+
 _STRIP = 100_000
 
 
@@ -103,7 +105,7 @@ class PNet(_Trunk):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.trunk(x)
-        return self.conv4_2(x), self.conv4_1(x).softmax(1)[:, 1]
+        return self.conv4_2(x), softmax(self.conv4_1(x), 1)[:, 1]
 
 
 class RNet(_Trunk):
@@ -124,7 +126,7 @@ class RNet(_Trunk):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.prelu4(self.dense4(self.flattened(self.trunk(x))))
-        return self.dense5_2(x), self.dense5_1(x).softmax(1)[:, 1]
+        return self.dense5_2(x), softmax(self.dense5_1(x), 1)[:, 1]
 
 
 class ONet(_Trunk):
@@ -146,7 +148,7 @@ class ONet(_Trunk):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.prelu5(self.dense5(self.flattened(self.trunk(x))))
-        return self.dense6_2(x), self.dense6_3(x), self.dense6_1(x).softmax(1)[:, 1]
+        return self.dense6_2(x), self.dense6_3(x), softmax(self.dense6_1(x), 1)[:, 1]
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -172,12 +172,14 @@ class Faces(NamedTuple):
     """Faces of one image, best score first, in pixels where pixel i spans [i, i + 1].
 
     ``boxes`` float32 (n, 4): left, top, right, bottom. ``points`` float32 (n, 5, 2), (x, y): left eye, right eye,
-    nose, left and right mouth corner, sides as in the image. ``scores`` float32 (n,) in [0, 1].
+    nose, left and right mouth corner, sides as in the image. ``scores`` float32 (n,) in [0, 1]. ``failure`` is
+    ``not_finite`` if the network gave no numbers; there are then no faces.
     """
 
     boxes: np.ndarray
     points: np.ndarray
     scores: np.ndarray
+    failure: str = ""
 
 
 def decode(boxes: Tensor, landmarks: Tensor, prior: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:

@@ -5,4 +5,4 @@ the pixels of one faces table at one size and crop. ``pack`` writes it, and ``fa
 """
 
 #: Raise a number when the same pictures give other pixels.
-VERSIONS = {"pixels": 1}
+VERSIONS = {"pixels": 2}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -37,6 +36,9 @@ def fit_image(image: np.ndarray, size: tuple[int, int], crop: float | None = Non
     if image.shape[:2] == size and crop in (None, 1.0):
         return image
     return np.asarray(fit_picture(Image.fromarray(image), size, crop))
+
+
+_START = "import runpy, sys; sys.path[0] = sys.argv[1]; runpy.run_module('evenface.pixels.worker', run_name='__main__')"
 
 
 @dataclass
@@ -116,12 +118,11 @@ class _Child:
     """A process that runs ``evenface.pixels.worker``: a JSON line each way, and the payload behind its answer."""
 
     def __init__(self):
+        # Not by PYTHONPATH, in which a colon separates folders: the folder's name may have one.
         home = str(Path(__file__).resolve().parents[2])
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "evenface.pixels.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
+            [sys.executable, "-c", _START, home], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -6,14 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from evenface.fields import Text
-from evenface.parts import Settings
+from evenface.parts import FilePath, Settings
 
 
 class PixelsSettings(Settings):
     """Where decoded pixels are kept, once for all runs, seeds and methods. It does not change any result."""
 
-    folder: Text = Field(
+    folder: FilePath = Field(
         "data/pixels",
         description="A folder for large files, such as one on a scratch disk; every copy of the workflow needs its own.",
     )

@@ -35,6 +35,7 @@ import pandas as pd
 
 from evenface.errors import UserError
 from evenface.joblog import progress
+from evenface.names import split_reference
 from evenface.pixels import VERSIONS
 from evenface.pixels.decoding import Answer, Decoders, chunks, processes_for
 from evenface.pixels.plan import gigabytes
@@ -142,7 +143,7 @@ def _look(
     seen: dict[str, tuple[int, int]] = {}
     total = 0
     for image_id, reference in zip(faces["image_id"].astype(str), references, strict=True):
-        file, _, member = reference.partition("::")
+        file, member = split_reference(reference, seen)
         new = file not in seen
         if new:
             try:

@@ -10,6 +10,8 @@ from evenface.plan.directions import TRUTH, guided_settings
 
 #: As a source of labels or groups: what the prompt asked for, instead of an annotator's answer.
 REQUESTED = "requested"
+#: Begins the words about demographics that an annotator gave.
+ANNOTATED = "annotated by "
 
 
 def generators_of(generation: Mapping[str, Any]) -> list[str]:
@@ -35,6 +37,17 @@ def settings_of(config: dict[str, Any], generator: str) -> dict[str, Any]:
 def described(generator: str) -> Generator:
     """The description of a generator; UserError for an unknown name."""
     return part(Generator, generator, "generation.generator")
+
+
+def source_in_words(faces: Mapping[str, int]) -> str:
+    """Where the gender, age and ethnicity in use come from: source -> number of faces, in words.
+
+    >>> source_in_words({"requested": 143, "fairface": 37})
+    'planned (143 faces), annotated by fairface (37 faces)'
+    """
+    named = {REQUESTED: "planned", TRUTH: "recorded truth of the renderer"}
+    words = {named.get(source, f"{ANNOTATED}{source}"): count for source, count in faces.items()}
+    return ", ".join(f"{word} ({count} faces)" if len(words) > 1 else word for word, count in words.items())
 
 
 def source_of(sources: str | Sequence[str], generator: str, settings: Mapping[str, Any]) -> str | None:

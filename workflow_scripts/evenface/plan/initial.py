@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError, check_names
+from evenface.names import NO_WILDCARDS, split_reference, user_path, wildcard_in
 from evenface.prompts.catalogue import Prompt
+from evenface.storage.text_tables import read_table
 from evenface.taxonomy import DIMENSIONS
 
 
@@ -96,8 +96,9 @@ class InitialImages:
             raise UserError(f"{self._key}: no row of the table is for cell {prompt.cell} ({prompt.place}); add one, or leave "
                             "its columns empty for images that suit all cells")  # fmt: skip
         for row in rows:
-            if not Path(row.image.partition("::")[0]).is_file():
-                raise UserError(f"{row.place}: the file {row.image.partition('::')[0]} does not exist")
+            file, _ = split_reference(row.image)
+            if not Path(file).is_file():
+                raise UserError(f"{row.place}: the file {file} does not exist")
         return [row.image for row in rows]
 
 
@@ -124,30 +125,27 @@ def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str
 
 
 def _read_table(path: Path, key: str) -> list[Row]:
-    """A CSV: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); see config key {key}.file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    table = csv.DictReader(io.StringIO(text, newline=""))
+    """A table: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
+    table = read_table(path, f"{key}.file")
     allowed = ("image", "cell", *DIMENSIONS)
-    names = table.fieldnames or []
-    if "image" not in names:
-        raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(names) or 'nothing'}")
-    check_names(f"{path}, columns", names, allowed)
-    rows = []
-    for number, values in enumerate(table, 2):
+    if "image" not in table.columns:
+        raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(table.columns) or 'nothing'}")
+    check_names(f"{path}, columns", table.columns, allowed)
+    rows: list[Row] = []
+    places: dict[tuple[tuple[str, str], ...], str] = {}
+    for number, cells in table.rows:
         place = f"{path} row {number}"
-        cells = {name: (values.get(name) or "").strip() for name in names}
-        if not cells["image"]:
+        if (first := places.setdefault(tuple(cells.items()), place)) != place:
+            raise UserError(f"{place}: the same as {first}; remove one of them")
+        if not cells.get("image"):
             raise UserError(f"{place}: the image is empty; name a file")
         for dimension, levels in DIMENSIONS.items():
             if cells.get(dimension):
                 check_names(f"{place}, {dimension}", [cells[dimension]], levels)
+        if part := wildcard_in(cells["image"]):
+            raise UserError(f"{place}: the image is {cells['image']!r}; {part} in it {NO_WILDCARDS}")
         wanted = {name: value for name, value in cells.items() if name != "image" and value}
-        rows.append(Row(cells["image"], wanted, place))
+        rows.append(Row(user_path(cells["image"]), wanted, place))
     if not rows:
         raise UserError(f"{path}: lists no image; write one row per image")
     return rows

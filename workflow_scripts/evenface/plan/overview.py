@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evenface.plan.generators import described
 from evenface.plan.paths import set_file, set_name
 from evenface.plan.shards import Plan
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
@@ -29,6 +30,9 @@ def overview(plans: Iterable[Plan], prompts: Mapping[str, Any]) -> str:
         different = len({recipe["prompt"] for recipe in recipes})
         lines += ["", f"{plan.generator}: {len(plan)} images of {different} prompts in {len(plan.shards)} shards, "
                       + set_file(set_name(plan.generator), "")]  # fmt: skip
+        if not described(plan.generator).obeys_prompts:
+            lines.append("  prompts have no effect: who is shown is known only after annotation")
+            continue
         for dimension, levels in DIMENSIONS.items():
             counts: Counter[str] = Counter()
             for recipe in recipes:

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 #: The folder of all generated sets.
 GENERATED = "data/synthetic"
 
+#: The demographics in use of every image of a generator, and where they come from.
+IN_USE = "data/faces/{generator}.demographics.parquet"
+
 #: Names of shards and batches, as a regular expression.
 DIGEST = "[0-9a-f]{10}"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
+from evenface.names import member_reference
 from evenface.plan.generators import described, generators_of, prompts_drawn, settings_of
 from evenface.plan.initial import InitialImages, Made, in_order, sources_of
 from evenface.plan.paths import IMAGES, set_name, shard_file
@@ -83,6 +84,31 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
     return recipe.get("digest") or _digest({k: v for k, v in recipe.items() if k not in _PLACES})
 
 
+def _asked(prompt: Prompt, generator: str, from_words: bool) -> dict[str, int]:
+    """The attributes that a generator is asked for, by name.
+
+    With ``from_words``, those that only words state are left out where it does not show them, as it does not draw other
+    words. Raises UserError naming the prompt for what it cannot draw.
+    """
+    about = described(generator)
+    asked = dict(sorted(prompt.attributes.items()))
+    if about.shows is not None:
+        asked = {
+            name: value
+            for name, value in asked.items()
+            if name in about.shows or (value == 1 and (name in prompt.stated or not from_words))
+        }
+    if about.check_asked:
+        try:
+            about.check_asked(prompt.demographics, asked)
+        except UserError as error:
+            raise UserError(
+                f"{prompt.place}: {error}; reword it, say in columns what holds (python -m evenface prompts export writes them), "
+                "or have another generator draw it"
+            ) from error
+    return asked
+
+
 def _recipe(
     prompt: Prompt, generation: Mapping[str, Any], generator: str, settings: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
@@ -97,7 +123,7 @@ def _recipe(
         "gender": prompt.demographics["gender"],
         "age": prompt.demographics["age"],
         "ethnicity": prompt.demographics["ethnicity"],
-        "attributes": dict(sorted(prompt.attributes.items())),
+        "attributes": _asked(prompt, generator, bool(generation["prompts"].get("file"))),
         "seed": seed,
         "settings": settings,
         "count": total[generator] if isinstance(total, dict) else total,
@@ -210,7 +236,7 @@ def _made(plan: Plan) -> dict[str, Made]:
         path = shard_file(set_name(plan.generator), shard, IMAGES)
         for draw in recipe["draws"]:
             for index in range(draw["first"], draw["first"] + draw["count"]):
-                reference = f"{path}::images/{request_id(draw['cell'], draw['prompt'], index)}.png"
+                reference = member_reference(path, f"images/{request_id(draw['cell'], draw['prompt'], index)}.png")
                 found.setdefault(draw["prompt"], {})[index] = reference
     digests = {recipe["prompt"]: recipe_digest(recipe) for recipe in plan.recipes.values()}
     return {text: Made(digests[text], [there[i] for i in sorted(there)]) for text, there in found.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from evenface.prompts.lexicon import ANCESTRIES, GENDERS, NATIONS, PEOPLE
 from evenface.taxonomy import age_level
 
 #: Nobody is older: a larger number is that of a tree, a house or a whisky.
@@ -30,6 +31,18 @@ _YEARS = r"(?:years?|yrs?|y)"
 _DECADES = rf"(?:{'|'.join(sorted(map(re.escape, _DECADE), key=len, reverse=True))})"
 _PART = r"(?:very )?(?:early|mid|middle|late)(?:[ -]to[ -](?:mid|late))?"
 
+_PERSON = rf"(?:{'|'.join(sorted(map(re.escape, PEOPLE), key=len, reverse=True))})"
+_SAID = rf"(?:{'|'.join(sorted(map(re.escape, {*ANCESTRIES, *NATIONS, *GENDERS}), key=len, reverse=True))}|[a-z]+(?:ed|ing|ful|al|y))"
+
+_COMPARES = re.compile(r"over|above|more than|older|at least|under|below|less than|younger|up to|\+|plus")
+#: "over 60", "60+", "under 25 years old": of a person, or in years.
+_BOUND = re.compile(
+    rf"(?P<of>\b{_PERSON} |\bage[ds]? |\A|, ?)?\b(?P<bound>over|above|more than|older than|at least|under|below|less than|"
+    rf"younger than|up to) (?:the age of )?(?P<n>{_N})\b(?P<years>[ -]?{_YEARS}(?:[ -]?olds?| of age|(?=\s*(?:[,.;|)]|$))))?(?!\w|[.:%]\d)"
+    rf"|(?P<of_more>\b{_PERSON},? (?:aged? )?)?\b(?P<more>[1-9]\d)(?:\+| plus| and over)(?P<more_years> ?{_YEARS}(?: ?olds?)?)?(?!\w)"
+)
+#: After a number alone: it counts nothing else ("under 30 umbrellas").
+_NO_NOUN = r"(?=\s*(?:[,.;|)]|$|(?:with|in|at|on|and|who|wearing|holding|today|[a-z]+ing)\b))"
 #: What is written over, each with the group that holds its number.
 _PATTERNS: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern)
@@ -40,16 +53,22 @@ _PATTERNS: tuple[re.Pattern[str], ...] = tuple(
         rf"\b{_RANGE}[ -]?(?:months?|weeks?|days?)[ -]?olds?(?!\w)",
         # "aged 38", "age: 24", "age of 25", "at the age of 25", "aged between 30 and 39"
         rf"\baged?(?: group| range| bracket)?\s*[:=]?\s*(?:of |about |around |between |is )?{_RANGE}(?:\s+{_YEARS})?(?!\w)",
-        # "a man of sixty"
-        rf"(?<=man )of (?:about |around |some )?({_N})()(?=\s*(?:[,.;|)]|$))",
+        # "a man of sixty"; "a mother of two" has two children
+        rf"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lad )|(?<=lass )|(?<=lady )|(?<=child ))of (?:about |around |some )?({_N})()"
+        r"(?=\s*(?:[,.;|)]|$|(?:with|in|and|who|is|at|on|wearing|holding|holds|sits|stands|looks|smiles)\b))",
+        # "she just turned 40"
+        rf"\b(?:has )?(?:just |recently )?(?:turned|turns|turning) ({_N})(){_NO_NOUN}",
+        # "a man (52)", "woman 34 with ..."
+        r"(?:(?<=man )|(?<=boy )|(?<=girl )|(?<=lady )|(?<=male ))([1-9]\d)()(?=\s*(?:[,.;|)]|$|with\b|wearing\b|in\b))",
         # "man 33 years", "woman of 40 years": the years end the phrase
         rf"\b{_RANGE}\s?{_YEARS}\b(?=\s*(?:[,.;|)]|$))",
     )
 )
-_AND_NO_MORE = r"(?=\s*(?:[,.;|)]|$|with\b|wearing\b|(?:\w+)?(?:woman|man|male|female)\b))"
+_AND_NO_MORE = rf"(?=\s*(?:[,.;|)]|$|with\b|wearing\b|(?:{_SAID} ){{0,2}}{_PERSON}\b))"
 #: "in her late 20s"; without a possessive only where no decade of a century can be meant: "mid-thirties", "early 40s", "male, 30s".
 _IN_DECADE = re.compile(
     rf"\b(?P<whose>in (?:his|her|their) )(?:{_PART}[ -])?(?P<own>{_DECADES})(?!\w)"
+    rf"|(?P<who>\b{_PERSON} )in (?:{_PART}[ -])?(?P<hers>{_DECADES}){_AND_NO_MORE}"
     rf"|(?<!the )\b(?:in )?{_PART}[ -](?P<part>{'|'.join(word for word in _DECADE if word.isalpha())}|[2-4]0'?s){_AND_NO_MORE}"
     r"|(?P<tag>\b(?:fe)?male,? )(?P<tens>[2-7]0s)(?=\s*(?:[,.;|)]|$|(?:asian|black|white|african|caucasian)\b))"
 )  # fmt: skip
@@ -58,6 +77,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:middle[- ]?aged?(?! (?:castle|church|town|knight|armou?r|style))|mid[- ]?life)\b"), "middle_aged"),
     (re.compile(r"\byoung adults?\b(?! (?:novels?|fiction|books?|literature|fantasy|section))"), "@young adult"),
     (re.compile(r"\b(?:in (?:his|her|their) )?old age\b"), ""),
+    (re.compile(r"\bof (?:an )?advanced age\b|\badvanced in years\b|\bin (?:his|her|their) (?:golden|twilight) years\b"), "@senior"),
 )  # fmt: skip
 
 
@@ -74,6 +94,22 @@ def band(first: str, last: str | None = None) -> str:
     return bands.pop() if len(bands) == 1 and max(ages) <= OLDEST else ""
 
 
+def _bounded(match: re.Match[str]) -> str:
+    """A bound written over by the one band of all ages it leaves, or as an age that is not known."""
+    of, years = match["of"] or match["of_more"] or "", match["years"] or match["more_years"]
+    age = _years(match["n"] or match["more"])
+    if not years and not (of.strip(" ,") and re.match(_NO_NOUN, match.string[match.end() :])):
+        return match[0]
+    above = match["more"] or match["bound"] in ("over", "above", "more than", "older than", "at least")
+    if age > OLDEST:
+        level = "aged"
+    elif above:
+        level = "senior" if age_level(age) == "senior" else "aged"
+    else:
+        level = "young" if age_level(age - 1) == "young" else "aged"
+    return f"{of} @{level} "
+
+
 def ages_written_over(text: str) -> str:
     """Lower-case ``text`` with every stated age as ``@young``, ``@middle_aged`` or ``@senior``.
 
@@ -85,12 +121,15 @@ def ages_written_over(text: str) -> str:
         months = re.search("month|week|day", match[0])
         return f" @{'young' if months else band(match[1], match[2]) or 'aged'} "
 
+    text = re.sub(r"'(?=\d0'?s)", "", text)
+    if _COMPARES.search(text):
+        text = _BOUND.sub(_bounded, text)
     for pattern in _PATTERNS:
         text = pattern.sub(stated, text)
 
     def decade(match: re.Match[str]) -> str:
-        kept = match["tag"] or (match["whose"] or "").removeprefix("in ")
-        return f" {kept}@{age_level(_DECADE[match['own'] or match['part'] or match['tens']])} "
+        kept = match["tag"] or match["who"] or (match["whose"] or "").removeprefix("in ")
+        return f" {kept}@{age_level(_DECADE[match['own'] or match['hers'] or match['part'] or match['tens']])} "
 
     text = _IN_DECADE.sub(decade, text)
     text = _SOMETHING.sub(lambda match: f" @{age_level(_years(match[1]))} ", text)

@@ -32,9 +32,9 @@ from evenface.prompts.findings import (
 from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.syntax import prompt_of_line
-from evenface.prompts.tables import lines_of, read_table, read_utf8
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS
 from evenface.seeds import seed_from
+from evenface.storage.text_tables import lines_of, read_table, read_utf8, whole_number
 from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
 
 __all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
@@ -226,10 +226,21 @@ def read_text(path: Path) -> list[Prompt]:
     prompts = []
     for number, line in enumerate(lines_of(read_utf8(path, _FILE_KEY)), 1):
         text, column = prompt_of_line(line)
+        if text and not prompts and _is_header(text):
+            raise UserError(
+                f"{path} line {number}: {text!r} is the header of a table; give the file the ending .csv (commas) or .tsv (tabs), "
+                "or delete the line"
+            )
         if text:
             demographics, attributes, _, _ = read_prompt(text)
             prompts.append(Prompt("", text, demographics, attributes, f"{path} line {number}", column=column))
     return _with_cells(prompts)
+
+
+def _is_header(line: str) -> bool:
+    """Whether a line of a text file names columns."""
+    names = [name.strip().strip('"').lower() for name in re.split(r"[,;\t|]", line)]
+    return "prompt" in names and all(re.fullmatch(r"[\w -]{0,30}", name) for name in names)
 
 
 def read_rows(path: Path) -> list[Prompt]:
@@ -241,7 +252,8 @@ def read_rows(path: Path) -> list[Prompt]:
     names = table.columns
     if "prompt" not in names:
         raise UserError(
-            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so"
+            f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so, or "
+            "give the file the ending .txt if it holds one prompt per line"
         )
     check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
     prompts = []
@@ -269,11 +281,11 @@ def _stated(row: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[st
             levels[dimension] = value
     for name in CELEBA_ATTRIBUTES:
         if value := row.get(name, ""):
-            if value not in ("1", "-1", "0"):
+            if (label := whole_number(value)) not in (1, -1, 0):
                 raise UserError(
                     f"{place}: {name} is {value!r}; write 1, -1, 0 for open, or leave it empty to have the words read"
                 )
-            labels[name] = int(value)
+            labels[name] = label
     return levels, labels
 
 

@@ -33,9 +33,9 @@ from evenface.prompts.grammar import Grammar, text_of
 from evenface.prompts.groups import Group, axes_of, groups_of, protected_attributes
 from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.tables import Table, read_table
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.seeds import seed_from
+from evenface.storage.text_tables import Table, read_table
 
 KEY = "generation.prompts.contextual"
 FOLDER = "data/prompts"
@@ -62,18 +62,24 @@ def rules_of(settings: Mapping[str, Any]) -> Rules:
     )
 
 
+def writer_of(settings: Mapping[str, Any]) -> tuple[Writer, Mapping[str, Any]]:
+    """The description of the writer, and its block of settings."""
+    writer = part(Writer, settings["writer"], f"{KEY}.writer")
+    return writer, settings.get(writer.name, {})
+
+
 def writing_task(settings: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
     """All that decides what a language model is asked to write, as JSON values; None for the grammar.
 
     How patiently it is asked (timeouts, attempts, keys) is no part of it.
     """
-    writer = part(Writer, settings["writer"], f"{KEY}.writer")
+    writer, block = writer_of(settings)
     if writer.at_once:
         return None
     wholes = settings["ask"] == "prompts"
     number = settings["prompts_per_cell"]
     pool = settings["pool"] or number * (1 if settings["design"] == "paired" else 2)
-    model = {k: v for k, v in settings.get(writer.name, {}).items() if k not in writer.patience}
+    model = {k: v for k, v in block.items() if k not in writer.patience}
     return {
         "version": VERSIONS["prompts"],
         "writer": writer.name,

@@ -50,6 +50,8 @@ class Said:
     ancestries: list[str] = field(default_factory=list)
     genders: list[str] = field(default_factory=list)
     little: bool = False
+    #: Whether the noun is a job or rank, whose gender an adjective overrules.
+    role: bool = False
 
     def take(self, word: str) -> None:
         """Note a word if it says something."""
@@ -63,8 +65,14 @@ class Said:
 
     def settle(self, person: Person, remarks: Remarks) -> None:
         """Add to the levels that the person's noun says."""
-        for gender in self.genders:
-            if person.levels.setdefault("gender", gender) not in (gender, UNKNOWN):
+        genders = set(self.genders)
+        if len(genders) > 1:  # "a male or female person"
+            remarks.doubt(twice("gender"), "gender")
+            person.levels["gender"] = UNKNOWN
+        for gender in genders:
+            if self.role:  # "a female policeman"
+                person.levels["gender"] = gender if len(genders) == 1 else UNKNOWN
+            elif person.levels.setdefault("gender", gender) not in (gender, UNKNOWN):
                 text = f"gender is both {person.levels['gender']!r} and {gender!r}"
                 remarks.conflicts.append(Remark(("gender",), text))
                 person.levels["gender"] = UNKNOWN
@@ -80,7 +88,10 @@ class Said:
         ages = years or {lx.AGES[word] for word in self.ages}
         if len(ages) > 1:
             one, *_, other = [level for level in DIMENSIONS["age"] if level in ages]
-            remarks.conflicts.append(Remark(("age",), f"age is both {one!r} and {other!r}"))
+            if person.plural:  # "people, young and old"
+                remarks.doubt(twice("age"), "age")
+            else:
+                remarks.conflicts.append(Remark(("age",), f"age is both {one!r} and {other!r}"))
             person.levels["age"] = UNKNOWN
         elif ages:
             (age,) = ages

@@ -22,7 +22,11 @@ _FEMALE = (
     "fiancee fiancée mrs cowgirl tomgirl salesgirl policewoman policewomen firewoman businesswoman businesswomen "
     "saleswoman chairwoman congresswoman sportswoman spokeswoman horsewoman anchorwoman camerawoman craftswoman "
     "fisherwoman noblewoman servicewoman congresswomen sportswomen 1girl 2girls 3girls 4girls 1woman 2women filipina "
-    "latina chicana señorita señora"
+    "latina chicana señorita señora signora frau usherette majorette suffragette madame missus tomboy heiress mistress headmistress songstress starlet diva "
+    "laundress shepherdess milkmaid barmaid housemaid handmaid valkyrie matron spinster debutante showgirl bachelorette "
+    "godmother goddaughter stepmom stepmum mama womenfolk herdswoman gentlewoman gentlewomen clanswoman stuntwoman "
+    "councilwoman yachtswoman markswoman tribeswoman frontwoman washerwoman needlewoman oarswoman sportswomen "
+    "marchioness viscountess abbess maharani tsarina czarina sultana lassies girlie"
 )
 _MALE = (
     "man men gentleman gentlemen gent boy boys male males guy lad lads dude bloke chap fella waiter waiters duke "
@@ -33,20 +37,28 @@ _MALE = (
     "craftsmen workman workmen tradesman repairman handyman chairman congressman sportsman spokesman horseman "
     "huntsman swordsman nobleman clergyman serviceman airman seaman oarsman cameraman anchorman weatherman barman "
     "doorman postman mailman milkman caveman cavemen frontiersman woodsman lumberman mountainman rifleman wingman "
-    "bellboy busboy paperboy 1boy 2boys 3boys 4boys 1man 2men latino chicano señor"
+    "bellboy busboy paperboy lord lords pharaoh sheikh emir shogun mister monsieur laddie bachelor headmaster schoolmaster warlock friar abbot pope sultan maharaja "
+    "tsar czar viscount earl footman stuntman showman lineman linesman boatman stockman cattleman lawman gunman hitman "
+    "conman frontman bandsman hangman infantryman militiaman tribesman clansman kinsman townsman statesman alderman "
+    "councilman assemblyman foreman yachtsman marksman longshoreman ferryman batsman ploughman plowman "
+    "garbageman trashman linemen lawmen tribesmen clansmen statesmen stuntmen workingman godfather godson "
+    "stepdad geezer hubby fellas blokes chaps dudes gents friars abbots 1boy 2boys 3boys 4boys 1man 2men latino chicano señor"
 )
 _FEMALE_YOUNG = "schoolgirl schoolgirls toddlergirl"
 _MALE_YOUNG = "schoolboy schoolboys choirboy"
-_FEMALE_SENIOR = "grandmother grandmothers grandma grandmas granny grannies grandmom nana abuela"
+_FEMALE_SENIOR = (
+    "grandmother grandmothers grandma grandmas granny grannies grandmom nana gran abuela abuelita nonna babushka crone"
+)
 _MALE_SENIOR = "grandfather grandfathers grandpa grandpas granddad grandad gramps abuelo"
 _YOUNG = (
     "child children kid kids baby babies infant infants newborn newborns toddler toddlers teen teens teenager "
     "teenagers adolescent adolescents youngster youngsters preschooler preschoolers preteen preteens schoolchild "
-    "schoolchildren schoolkid schoolkids youth youths"
+    "schoolchildren schoolkid schoolkids youth youths tween tweens schooler schoolers kindergartner kindergartener"
 )
 _SENIOR = (
     "senior seniors pensioner pensioners retiree retirees grandparent grandparents octogenarian septuagenarian "
-    "nonagenarian centenarian sexagenarian octogenarians centenarians oldster"
+    "nonagenarian centenarian sexagenarian octogenarians septuagenarians nonagenarians sexagenarians centenarians "
+    "supercentenarian oldster"
 )
 _OPEN = (
     "person persons people human adult adults individual someone somebody citizen citizens couple couples family "
@@ -82,7 +94,25 @@ PROFESSIONS = _words(
     "barber stylist hairdresser seller cobbler surveyor inventor explorer scout babysitter coach referee instructor "
     "trainer yogi cheerleader cheerleaders celebrity star speaker leader activist veteran veterans cadet recruit "
     "agent spy thief gangster bodyguard lifeguard mathematician physicist chemist biologist astronomer economist "
-    "analyst consultant technician operator guide waitstaff sculptress busker clown acrobat juggler"
+    "analyst consultant technician operator guide waitstaff sculptress busker clown acrobat juggler keeper beekeeper zookeeper "
+    "innkeeper goalkeeper gatekeeper watchmaker shoemaker dressmaker filmmaker winemaker brewer distiller glassblower "
+    "goldsmith silversmith locksmith florist grocer greengrocer fishmonger sommelier jeweller jeweler optician optometrist "
+    "vet veterinarian nutritionist radiologist cardiologist pediatrician paediatrician neurosurgeon midwife psychiatrist "
+    "caregiver caretaker carer janitor cleaner custodian housekeeper receptionist concierge valet porter trucker "
+    "lumberjack logger forester rancher vintner trapper whaler angler diver skipper seafarer deckhand roofer bricklayer "
+    "plasterer glazier decorator upholsterer farrier jockey equestrian fencer cricketer striker quarterback linebacker "
+    "marathoner sprinter hurdler rower kayaker snowboarder biker bikers motorcyclist racer matador choreographer "
+    "contortionist mime puppeteer ventriloquist illusionist mystic shaman deacon vicar chaplain missionary pilgrim pilgrims "
+    "hermit guru chauffeur flautist flutist harpist percussionist keyboardist organist novelist playwright essayist "
+    "columnist vlogger youtuber streamer podcaster curator historian archaeologist anthropologist geologist botanist "
+    "zoologist entomologist paleontologist meteorologist oceanographer astrophysicist statistician stockbroker broker "
+    "realtor investor intern interns apprentice apprentices trainee graduate graduates undergraduate sophomore alumnus dean "
+    "tutor lecturer governor ambassador diplomat councillor chancellor colonel sergeant lieutenant admiral sniper gunner "
+    "medic mercenary gladiator crusader musketeer marshal constable warden inmate convict outlaw bandit burglar smuggler "
+    "vagabond hobo drifter backpacker mountaineer alpinist settler homesteader pupil pupils freelancer salesclerk "
+    "barkeeper bookseller storyteller fortuneteller shoeshiner goatherd cowherd beekeepers "
+    "attendant attendants stewards bookkeeper biochemist neuroscientist sociologist linguist translator interpreter "
+    "plumbers carpenters soprano tenor"
 )
 
 #: Noun -> what it says: gender, age.
@@ -144,24 +174,49 @@ BODY = _words(
     "lips skin body figure photo photograph photography picture image selfie closeup shot expression shoulders back "
     "focus"
 )
+#: After a job or role, dress and style: the job is none of somebody shown ("in a punk jacket", "pirate vibe").
+STYLES = _words(
+    "jacket jackets hat hats dress dresses suit suits costume costumes uniform uniforms outfit outfits shirt shirts t-shirt boots "
+    "coat coats robe robes gown gowns helmet helmets apron trousers pants jeans scarf vest sweater sweaters cap caps "
+    "style styles styled vibe vibes aesthetic aesthetics look mood core inspired fashion theme themed cosplay "
+    "makeup make-up haircut hairstyle hair ship ships boat boats song songs music album movie movies film films poster games game joke jokes"
+)
+#: Before dress and style these still stand for somebody shown.
+ANYBODY = _words(
+    "woman man women men girl boy girls boys lady ladies gentleman guy person people 1girl 1boy 2girls 2boys"
+)
+#: Animals have these too: "a brown bear mother", "an elephant with its mother".
+KIN_OF_ANIMALS = _words(
+    "mother mothers father fathers mom mum dad mommy mummy daddy parent parents baby babies brother brothers sister sisters "
+    "sibling siblings family child children queen king male female males females son daughter"
+)
 #: Nouns that make a person's noun before them part of a thing or an animal.
 THINGS = _words(
     "band bands bun buns cave caves bag bags shower showers room rooms toilet toilets restroom restrooms bathroom "
     "bike bikes bicycle bicycles carriage stroller monitor crib bottle bottles food formula powder doll dolls toy "
     "toys elephant elephants lion lions tiger tigers bear bears bird birds panda pandas seal seals penguin penguins "
     "goat goats duck ducks owl fox wolf cat cats dog dogs horse horses cow kitten puppy animal animals rabbit monkey "
-    "turtle dinosaur dragon deer shark whale connector plug socket voice choir anatomy power made size sized bed "
+    "turtle dinosaur dragon deer shark whale connector plug socket voice choir anatomy power size sized bed "
     "cobra crab bee salmon club magazine rights shelf seat labor labour hospital school sign signs symbol logo icon "
     "novel fiction book books tree trees statue center centre home house hostel league team teams squad station car "
     "cars truck trucks van officer's uniform nature earth christmas board hood cover ware eater purse hole mask "
     "costume mannequin piece"
 )
+#: Forms of hair.
+FORMS = _words("long short straight wavy curly sleek thick shiny silky smooth messy thin fine loose tousled voluminous")
+#: Nouns for people by their hair.
+HAIRED = frozenset(("blond", "blonde", "brunette", "redhead"))
+#: An animal's name before these is a colour or a cut: "raven hair".
+HAIR = _words("hair haired black")
 ANIMALS = _words(
     "cat cats kitten kittens dog dogs puppy puppies horse horses bear bears lion lions lioness tiger elephant giraffe "
     "giraffes cow cows sheep lamb goat pig rabbit bunny fox wolf wolves bird birds eagle owl raven parrot penguin "
     "duck chicken fish shark whale dolphin monkey gorilla chimpanzee panda deer dragon unicorn snowman scarecrow "
     "robot robots android mannequin mannequins doll dolls teddy emoji sticker statue sculpture alien mouse hamster "
-    "squirrel hedgehog frog turtle cubs llama alpaca zebra donkey camel pony"
+    "squirrel hedgehog frog turtle cubs llama alpaca zebra donkey camel pony hippo hippopotamus crocodile alligator snake lizard "
+    "walrus ape chimp orangutan baboon lemur koala kangaroo sloth otter beaver badger raccoon leopard cheetah lynx hyena "
+    "buffalo bison moose elk antelope rhino tortoise toad octopus snail spider bee butterfly beetle dinosaur monster gargoyle "
+    "puppet pumpkin"
 )
 
 # --- what is said of people ---
@@ -198,20 +253,23 @@ ANCESTRIES: dict[str, str] = {
 NATIONS: dict[str, str] = {
     **dict.fromkeys(
         "chinese japanese korean koreans vietnamese thai filipino filipina filipinos indonesian malaysian "
-        "mongolian taiwanese cambodian burmese laotian tibetan singaporean hmong".split(),
+        "mongolian taiwanese cambodian burmese laotian tibetan singaporean hmong bruneian timorese bhutanese javanese balinese "
+        "khmer malay okinawan cantonese hongkonger pinoy pinay".split(),
         "asian",
     ),
     **dict.fromkeys(
         "nigerian kenyan ethiopian ghanaian somali senegalese ugandan congolese zulu maasai masai yoruba "
         "igbo hausa himba tanzanian rwandan zimbabwean cameroonian malian ivorian angolan gambian liberian "
-        "sudanese eritrean zambian jamaican haitian".split(),
+        "sudanese eritrean zambian jamaican haitian botswanan namibian mozambican malawian burkinabe togolese beninese chadian "
+        "gabonese burundian xhosa samburu fulani wolof ashanti barbadian bahamian".split(),
         "black",
     ),
     **dict.fromkeys(
         "european europeans scandinavian nordic swedish norwegian danish finnish icelandic german dutch "
         "belgian austrian swiss french italian british english irish scottish welsh polish russian ukrainian "
         "czech slovak hungarian romanian bulgarian serbian croatian slovenian lithuanian latvian estonian "
-        "belarusian slavic greek".split(),
+        "belarusian slavic greek moldovan macedonian bosnian albanian montenegrin flemish luxembourgish scots "
+        "bavarian".split(),
         "white",
     ),
     **dict.fromkeys(
@@ -219,7 +277,9 @@ NATIONS: dict[str, str] = {
         "guatemalan dominican puerto rican turkish iranian persian iraqi syrian lebanese egyptian moroccan "
         "algerian tunisian libyan saudi israeli palestinian jordanian yemeni afghan pakistani bangladeshi "
         "nepali nepalese uzbek kazakh spanish portuguese armenian georgian australian canadian caribbean "
-        "@nation punjabi bengali tamil".split(),
+        "@nation punjabi bengali tamil fijian tongan papuan guyanese surinamese trinidadian panamanian honduran salvadoran "
+        "nicaraguan paraguayan uruguayan emirati kuwaiti qatari omani bahraini azerbaijani kyrgyz tajik turkmen uyghur "
+        "sinhalese malagasy".split(),
         _OUTSIDE,
     ),
 }
@@ -307,11 +367,19 @@ def _slips(word: str) -> set[str]:
 #: Slips of the keyboard in the words that matter most -> the word.
 MISSPELT: dict[str, str] = {
     slip: word
-    for word in "woman women young asian african caucasian female elderly teenager teenage gentleman mother father husband daughter "
-    "grandmother grandfather beautiful portrait".split()
+    for word in "woman women young asian african american caucasian japanese chinese korean indian european female elderly teenager "
+    "teenage gentleman mother father husband daughter grandmother grandfather beautiful portrait years middle glasses eyeglasses "
+    "smiling hair blonde beard mustache lipstick earrings".split()
     for slip in _slips(word)
-    if slip not in PEOPLE
-} | {"gril": "girl", "womam": "woman", "caucasion": "caucasian", "beautifull": "beautiful", "yung": "young"}
+    if slip not in PEOPLE and slip not in _words("bead beads bard year ears har hairs blond her heir gasses")
+} | {
+    "gril": "girl",
+    "womam": "woman",
+    "caucasion": "caucasian",
+    "beautifull": "beautiful",
+    "yung": "young",
+    "beared": "beard",
+}
 
 DETERMINERS = _words("a an the this that these those my our your some any another one each every single")
 NUMBERS = _words("two three four five six seven eight nine ten several many few both multiple various dozen dozens")
@@ -322,7 +390,7 @@ SUBJECTS = frozenset(("she", "he"))
 COPULAS = _words("is was are were being am 's")
 NEGATIONS = _words("no not non never without neither nor nobody none lacks lacking minus sans cannot hardly barely")
 #: Before "as": the person is somebody else.
-DISGUISED = _words("dressed disguised cosplaying costumed posing clothed masked")
+DISGUISED = _words("dressed disguised cosplaying costumed posing clothed masked up")
 #: After these a person is not shown: made by, meant for, compared with.
 ELSEWHERE = _words("by for about like resembling unlike via from")
 FUNCTION = _words(

@@ -27,12 +27,14 @@ class Phrase(Remarks):
     colour: str = ""
     tag: bool = False
     animal: bool = False
+    #: Whether it begins with an article.
+    article: bool = False
     background: bool = False
     attributes: list[tuple[str, int]] = field(default_factory=list)
 
-    def add_loose(self, said: Said, levels: dict[str, str] | None = None) -> None:
-        """Note levels that belong to whoever the prompt shows."""
-        person = Person(levels or {})
+    def add_loose(self, said: Said, *, plural: bool = False) -> None:
+        """Note levels that belong to whoever the prompt shows; ``plural`` if it may be several ("young and old")."""
+        person = Person(plural=plural)
         said.settle(person, self)
         self.loose += [(dimension, level, person.years) for dimension, level in person.levels.items()]
 
@@ -42,11 +44,15 @@ def read_phrase(phrase: str) -> Phrase:
     """Read a phrase of :func:`evenface.prompts.phrases.phrases_of`. The result is shared: do not change it."""
     words = words_of(phrase)
     read = Phrase(
-        pronouns=frozenset(lx.PRONOUNS[word] for word in words if word in lx.PRONOUNS),
-        animal=any(word in lx.ANIMALS for word in words),
+        pronouns=frozenset(
+            lx.PRONOUNS[word] for k, word in enumerate(words) if word in lx.PRONOUNS and not _whose(words, k)
+        ),
+        animal=any(word in lx.ANIMALS and follows not in lx.HAIR for word, follows in zip(words, [*words[1:], ""])),
+        article=words[:1] != [] and words[0] in lx.DETERMINERS,
         background="background" in words or "backdrop" in words,
     )
     read.attributes = stated_attributes(phrase, words, read)
+    read.subject = len(words) > 1 and words[0] in lx.PRONOUNS and words[1] in lx.BODY  # "her hands are folded"
     named = [
         word for word in words if word in lx.PEOPLE or word in lx.AGES or word in lx.ANCESTRIES or word in lx.NATIONS
     ]
@@ -78,6 +84,14 @@ def read_phrase(phrase: str) -> Phrase:
     return read
 
 
+def _whose(words: Sequence[str], place: int) -> bool:
+    """Whether a possessive at ``place`` only says whose relative is shown: "his wife", "her old husband"."""
+    k = place + 1
+    while k < len(words) and (lx.describes(words[k]) or lx.adjective(words[k])):
+        k += 1
+    return k < len(words) and bool(lx.PEOPLE.get(words[k], {}).get("gender"))
+
+
 # --- a noun for a person ---
 
 
@@ -99,6 +113,12 @@ def _ends(word: str | None) -> bool:
     )  # fmt: skip
 
 
+def _is_verb(words: Sequence[str], place: int) -> bool:
+    """Whether a person does something at ``place``: "straightens his cap"."""
+    after = words[place + 1] if place + 1 < len(words) else ""
+    return words[place].endswith("s") and (after in lx.DETERMINERS or after in lx.PRONOUNS)
+
+
 def _read_noun(words: Sequence[str], first: int, end_before: int, read: Phrase) -> tuple[int, int]:
     """Read the person whose noun stands at ``first``, unless it is part of a thing, negated or not shown.
 
@@ -115,11 +135,13 @@ def _read_noun(words: Sequence[str], first: int, end_before: int, read: Phrase) 
             end += 1
         if end >= len(words) or words[end] not in lx.BODY:
             return end, end_before
-    elif follows in lx.THINGS:
+    elif follows in lx.THINGS or (follows in lx.STYLES and head not in lx.ANYBODY):
         return last + 2, end_before
+    elif head in lx.KIN_OF_ANIMALS and first and (words[first - 1] in lx.ANIMALS or words[first - 1] == "its"):
+        return last + 1, end_before
     elif head in lx.COLLECTIVES and (follows == "of" or follows in lx.BODY):  # "a group of women", "a pair of glasses"
         return last + 1, last
-    elif head in lx.MODIFYING and not _ends(follows):
+    elif head in lx.MODIFYING and not (_ends(follows) or _is_verb(words, last + 1)):
         compound = last + 2 < len(words) and words[last + 2] in lx.PROFESSIONS  # "female software engineer"
         if head not in lx.COLLECTIVES and not compound:
             read.doubt(f"{head!r} before {follows!r} may be said of a thing; it is not read", *lx.PEOPLE[head])
@@ -148,6 +170,7 @@ def _read_noun(words: Sequence[str], first: int, end_before: int, read: Phrase) 
         plural = True
     person = Person(_levels_of(nouns, said, read), plural=plural, bystander=head in lx.BYSTANDERS)
     _take_after(words, end + 1, said)
+    said.role = head not in lx.ANYBODY and head not in lx.KIN and head not in lx.GENDERS
     said.settle(person, read)
     person.bystander |= head in lx.AMBIGUOUS and not person.levels
     between = words[end_before + 1 : first]
@@ -314,6 +337,8 @@ def _leads_to_age(words: Sequence[str], k: int) -> bool:
 def _stands_alone(words: Sequence[str], place: int) -> bool:
     """Whether ancestry or an age in years stands as a noun: an article before it, nothing to describe after it."""
     word = words[place]
+    if word in lx.HAIRED and words[:place] and words[place - 1] in ("a", "an", "one"):
+        return place + 1 == len(words) or words[place + 1] in lx.FUNCTION
     if word in lx.COLOURS or not (
         word in lx.ANCESTRIES or word in lx.NATIONS or (word.startswith("@") and word in lx.AGES)
     ):
@@ -343,7 +368,7 @@ def _read_adjectives(words: Sequence[str], read: Phrase) -> None:
         for word in words[:-1]:
             if word not in lx.COLOURS and word not in lx.THINGLY_AGES:
                 said.take(word)
-    read.add_loose(said)
+    read.add_loose(said, plural="and" in words or "or" in words)
 
 
 def _read_stray_years(words: Sequence[str], read: Phrase) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from evenface.prompts.attributes import WORN
 from evenface.prompts.levels import Person, Remarks, twice
 from evenface.prompts.lexicon import COLOURS
 from evenface.prompts.people import Phrase, read_phrase
@@ -41,16 +42,31 @@ def read_prompt(text: str) -> Reading:
     demographics = _demographics(phrases, remarks)
     attributes: dict[str, int] = {}
     excluded: dict[str, None] = {}
+    plural = any(person.plural for person in _shown(phrases))
+
+    def exclude(text: str, *names: str) -> None:
+        """Leave ``names`` open: a contradiction of one person, but no wonder among several."""
+        if plural:
+            remarks.doubt(f"several people: {text}; it is left open whose", *names)
+        else:
+            remarks.conflicts.append(Remark(names, text))
+        excluded.update(dict.fromkeys(names))
+
     for name, value in _attributes(phrases, remarks):
         if attributes.setdefault(name, value) != value and name not in excluded:
-            remarks.conflicts.append(Remark((name,), f"{name} is asked for and excluded"))
-            excluded[name] = None
+            exclude(f"{name} is asked for and excluded", name)
+    if attributes.get("No_Beard") == 1 and (kept := [name for name in _WITHOUT_A_BEARD if attributes.get(name) == 1]):
+        remarks.doubt(f"{kept[0]} but no beard; No_Beard is left open", "No_Beard")
+        del attributes["No_Beard"]
     for one, other in CONTRADICTIONS:
         if attributes.get(one) == 1 == attributes.get(other):
-            remarks.conflicts.append(Remark((one, other), f"{one} together with {other}"))
-            excluded |= {one: None, other: None}
+            exclude(f"{one} together with {other}", one, other)
     attributes = {name: value for name, value in attributes.items() if name not in excluded}
     return Reading(demographics, attributes, remarks.conflicts, list(dict.fromkeys(remarks.unsure)))
+
+
+#: "A mustache and no beard" is what people say of one face, although CelebA's labels exclude each other.
+_WITHOUT_A_BEARD = ("Mustache", "5_o_Clock_Shadow")
 
 
 def _shown(phrases: Sequence[Phrase]) -> list[Person]:
@@ -124,11 +140,12 @@ def _united(people: Sequence[Person], loose: Sequence[tuple[str, str, bool]], re
     levels = {}
     for dimension in DIMENSIONS:
         found = {(level, years and dimension == "age") for d, level, years in said if d == dimension}
-        if any(years for _, years in found):
+        if any(years for _, years in found) and not any(person.plural for person in people):
             found = {one for one in found if one[1]}
-        if len(found) > 1:
+        if len({level for level, _ in found}) > 1:
             remarks.doubt(twice(dimension), dimension)
-        levels[dimension] = found.pop()[0] if len(found) == 1 else UNKNOWN
+            found = set()
+        levels[dimension] = found.pop()[0] if found else UNKNOWN
     return levels
 
 
@@ -137,8 +154,19 @@ def _attributes(phrases: Sequence[Phrase], remarks: Remarks) -> list[tuple[str, 
     people = [person for phrase in phrases for person in phrase.people]
     if not people and any(phrase.animal for phrase in phrases):
         return []
-    stated = [pair for phrase in phrases if phrase.people or not phrase.animal for pair in phrase.attributes]
-    if stated and _several(_shown(phrases)):
+    lying = not people and not any(phrase.subject for phrase in phrases)  # "a hat" alone is none that somebody wears
+    stated = [
+        pair
+        for phrase in phrases
+        if phrase.people or not phrase.animal
+        for pair in phrase.attributes
+        if not (lying and phrase.article and pair[0] in WORN)
+    ]
+    shown = _shown(phrases)
+    one_of_them = any(person.plural for person in shown) and any(
+        phrase.subject for phrase in phrases
+    )  # "a couple, he is bald"
+    if stated and (_several(shown) or one_of_them):
         names = tuple(dict.fromkeys(name for name, _ in stated))
         remarks.doubt(
             f"several people: it is open whose {', '.join(names)} {'is' if len(names) == 1 else 'are'}", *names

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from evenface.fields import Age, Attribute, Ethnicity, Gender, HairColour, Name, Names, Text
-from evenface.parts import NameOf, Settings, Writer
+from evenface.parts import FilePath, NameOf, Settings, Writer
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 
@@ -99,7 +99,7 @@ class ContextualSettings(Settings):
 class PromptsSettings(Settings):
     """The catalogue of prompts; give exactly one of factorial, contextual and file."""
 
-    file: str | None = Field(
+    file: FilePath | None = Field(
         None,
         description="A .txt with one prompt per line, or a table (.csv, .tsv, .jsonl) with a prompt column and optional cell, "
         "gender, age, ethnicity and CelebA attribute columns, which overrule the words.",

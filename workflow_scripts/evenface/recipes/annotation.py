@@ -55,6 +55,8 @@ class Annotation:
 
         def files(wildcards: Any) -> list[str]:
             name = wildcards.generator
+            if wildcards.batch not in self._flow.batches[name]:
+                raise self._flow.unplanned("batch", wildcards.batch, name)
             return [paths.shard_file(name, shard, ending) for shard in self._flow.batches[name][wildcards.batch]]
 
         return files
@@ -74,10 +76,20 @@ class Annotation:
         validate = self._annotation["validate"] | ({} if demographics == REQUESTED else {"by": None})
         return {"labels": labels, "demographics": demographics, "validate": validate}
 
+    def grouping(self, wildcards: Any) -> list[str]:
+        """The annotators whose tables decide the demographics in use."""
+        chosen, relabelling = self.sources(wildcards), self.relabelling(wildcards)
+        return sorted({chosen["demographics"], (relabelling or {}).get("by")} - {REQUESTED, None})
+
+    def relabelling(self, wildcards: Any) -> dict[str, Any] | None:
+        """How faces are relabelled; None if they keep what was asked for."""
+        validate = self.sources(wildcards)["validate"]
+        return validate if validate["by"] and validate["policy"] == "relabel" else None
+
     def used(self, wildcards: Any) -> list[str]:
-        """The annotators whose tables these sources need."""
+        """The annotators whose tables are needed beside the demographics in use."""
         chosen = self.sources(wildcards)
-        return sorted({chosen["labels"], chosen["demographics"], chosen["validate"]["by"]} - {REQUESTED, None})
+        return sorted({chosen["labels"], chosen["validate"]["by"]} - {REQUESTED, None})
 
     def tables(self, annotators: Callable[[Any], list[str]]) -> Callable[[Any], dict[str, list[str]]]:
         """Input function: annotator -> its tables, of the annotators that an input function names."""

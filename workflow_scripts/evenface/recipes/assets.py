@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from evenface.assets.check import statuses
@@ -25,9 +26,10 @@ class Assets:
         return absent(self._flow.registry.fetched(rule))
 
     def by_hand(self) -> list[str]:
-        """Missing paths that the configuration needs, for any target, and no rule can fetch."""
+        """Missing paths that the configuration needs, for any target, and no rule can fetch; also relative to here."""
         found = statuses([*self._flow.needs, *self._flow.latent_needs], self._flow.registry)
-        return list(dict.fromkeys(status.need.paths[0] for status in found if status.state == "missing"))
+        missing = [status.need.paths[0] for status in found if status.state == "missing"]
+        return list(dict.fromkeys(spelling for path in missing for spelling in (path, os.path.relpath(path))))
 
     def download(self, wildcards: Any) -> dict[str, Any]:
         """Address, size and hash of a file of the registry."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Datasets:
         else:
             root = Path(settings["root"])
             files = [str(_first(root, names, reader)) for names in reader.tables]
-            files += [str(path) for names in reader.optional if (path := _first(root, names, reader)).exists()]
+            files += [str(path) for names in reader.optional if os.path.exists(path := _first(root, names, reader))]
         return list(dict.fromkeys([*files, *filter(None, [settings["demographics"]])]))
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
@@ -49,6 +50,17 @@ class Datasets:
             "version": self.part(wildcards.dataset).version,
             "reader": settings["reader"],
             "settings": {"name": wildcards.dataset, **kept},
+        }
+
+    def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides the demographics in use of a generated set."""
+        annotation = self._flow.annotation
+        return {
+            "version": version("datasets", "demographics"),
+            "shards": sorted(self._flow.plans[wildcards.generator].shards),
+            "annotators": annotation.grouping(wildcards),
+            "demographics": annotation.sources(wildcards)["demographics"],
+            "validate": annotation.relabelling(wildcards),
         }
 
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:
@@ -70,4 +82,4 @@ class Datasets:
 def _first(root: Path, names: tuple[str, ...], reader: Reader) -> Path:
     """The first of the names that exists, or else the usual name, which Snakemake reports as missing if it is required."""
     paths = [inside(root, name, f"the reader {reader.name}") for name in names]
-    return next((path for path in paths if path.exists()), paths[0])
+    return next((path for path in paths if os.path.exists(path)), paths[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evenface.configuration import config_digest
+from evenface.configuration.domains import accepted_shifts
 from evenface.parts import version
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Evaluation:
             "generators": flow.generators,
             "provenance": {"generators": flow.generators, "config digest": config_digest(flow.settings)},
             "baseline": flow.settings["evaluation"]["baseline"],
+            "domain_shift": accepted_shifts(flow.settings),
             "standins": {name: d["standin"] for name, d in datasets.items() if d["standin"]},
         }
 

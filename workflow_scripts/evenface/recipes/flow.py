@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from evenface.assets.check import require
@@ -20,13 +22,17 @@ from evenface.training.margin import Margin
 
 
 def one_of(names: Iterable[str]) -> str:
-    """Regular expression that matches exactly the given names; without names it matches nothing."""
-    return "|".join(re.escape(name) for name in names) or "(?!)"
+    """Regular expression that matches exactly the given names; without names it matches nothing.
+
+    It has no braces, which Snakemake would read as the end of the expression.
+    """
+    escaped = "|".join(re.escape(name) for name in names) or "(?!)"
+    return escaped.replace(r"\{", r"\x7b").replace(r"\}", r"\x7d")
 
 
 def absent(paths: Iterable[str]) -> list[str]:
     """The paths that do not exist. Existing files stay as they are, even if scripts or time stamps change."""
-    return [path for path in paths if not Path(path).exists()]
+    return [path for path in paths if not os.path.exists(path)]
 
 
 class Flow:
@@ -104,6 +110,21 @@ class Flow:
                 f"{self.unwritten[0]} has not been written yet; write it first: snakemake --cores 1 {self.unwritten[0]}"
             )
 
+    def unplanned(self, kind: str, name: str, generator: str) -> UserError:
+        """The error for a target that asks for a shard or batch that no plan has."""
+        return UserError(
+            f"no {kind} of the generator {generator} is called {name}: names follow from the configuration, and change "
+            f"when it is edited; ask for data/faces/{generator}.parquet, or for a {kind} that a dry run lists"
+        )
+
+    def check_parts(self) -> None:
+        """Raise UserError for what parts say wrongly of their files, before a rule asks for them."""
+        for name in self.datasets.names:
+            self.datasets.files(SimpleNamespace(dataset=name))
+        for format in self.standins.formats().values():
+            self.standins.outputs(format)
+        _ = self.needs, self.latent_needs
+
     def of_generators(self, pattern: str) -> list[str]:
         """One path per generator."""
         return [pattern.format(generator=generator) for generator in self.generators]
@@ -115,14 +136,27 @@ class Flow:
 
 def open_flow(config: Mapping[str, Any], root: str | Path) -> Flow:
     """The flow of a configuration; ``root`` is the folder of the Snakefile. UserError for every mistake in it."""
-    root = Path(root)
+    try:
+        return _open(config, Path(root))
+    except OSError as error:  # of a configured path that exists, but cannot be looked at, or is too long
+        raise UserError(f"{error.filename}: {error.strerror}; correct this path in the configuration") from error
+
+
+def _open(config: Mapping[str, Any], root: Path) -> Flow:
+    if {"{", "}"} & {*str(root)}:
+        raise UserError(
+            f"{root}: Snakemake cannot run in a folder with braces in its name or above it, because it fills in what stands "
+            "between them; rename the folder, or move the project"
+        )
     settings = check_config(dict(config))
     plans = build_plans(settings, unwritten=True)
     Margin.from_settings(
         settings["screening"]["magface"]["trained_here"]["margin"], "screening.magface.trained_here.margin"
     )
     check_diffusion(settings["generation"]["settings"], plans)
-    return Flow(settings, load_registry(root / settings["registry"]), plans, prompt_writing(settings))
+    flow = Flow(settings, load_registry(root / settings["registry"]), plans, prompt_writing(settings))
+    flow.check_parts()
+    return flow
 
 
 __all__ = ["Flow", "UserError", "absent", "one_of", "open_flow"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
-from evenface.errors import UserError
-from evenface.parts import Generator, Needs, Writer, part
+from evenface.names import split_reference
+from evenface.parts import Generator, Needs, Writer
 from evenface.plan import paths
 from evenface.plan.generators import described, settings_of
+from evenface.prompts.contextual import writer_of
 from evenface.resources import Asks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from evenface.recipes.flow import Flow
 
@@ -23,7 +24,7 @@ class Generation:
     def __init__(self, flow: Flow):
         self._flow = flow
         self.asks = Asks(lambda wildcards: [self.needs(wildcards.generator)])
-        self.writing = Asks(lambda wildcards: [_writer_needs(self.prompt_task(wildcards))])
+        self.writing = Asks(lambda wildcards: [Writer.needs_of(*self.writer(wildcards))])
 
     def settings(self, generator: str) -> dict[str, Any]:
         """The settings to create a generator with."""
@@ -37,15 +38,24 @@ class Generation:
         """Everything that decides what a language model writes, and how it is asked."""
         return self._flow.prompts[f"data/prompts/{wildcards.catalogue}.csv"]
 
+    def writer(self, wildcards: Any) -> tuple[Writer, Mapping[str, Any]]:
+        """The language model that writes a catalogue, and its settings."""
+        return writer_of(self.prompt_task(wildcards)["settings"])
+
+    def writer_files(self, wildcards: Any) -> list[str]:
+        """The files that it reads."""
+        writer, settings = self.writer(wildcards)
+        return list(writer.files(settings).values())
+
     def prompts_from_afar(self) -> bool:
         """Whether a writer asks another machine, which compute nodes may be unable to reach."""
-        return any(_writer(task).remote for task in self._flow.prompts.values())
+        return any(writer_of(writing["settings"])[0].remote for writing in self._flow.prompts.values())
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """Everything that decides a shard's images. It is part of the DAG, so Snakemake notices an edit."""
         plan = self._flow.plans[wildcards.generator]
         if wildcards.shard not in plan.shards:
-            raise UserError(f"the configuration asks for no shard {wildcards.shard} of {wildcards.generator}")
+            raise self._flow.unplanned("shard", wildcards.shard, wildcards.generator)
         return plan.shards[wildcards.shard]
 
     def files(self, wildcards: Any) -> dict[str, str]:
@@ -55,7 +65,7 @@ class Generation:
     def inputs(self, wildcards: Any) -> list[str]:
         """The same paths, and those of the images it starts from."""
         initial = [image for draw in self.recipe(wildcards)["draws"] for image in draw.get("images", [])]
-        return [*self.files(wildcards).values(), *dict.fromkeys(i.partition("::")[0] for i in initial)]
+        return [*self.files(wildcards).values(), *dict.fromkeys(split_reference(image)[0] for image in initial)]
 
     def needs(self, generator: str) -> Needs:
         """A generator's needs, without the size of its model."""
@@ -65,7 +75,7 @@ class Generation:
         """MB of a generating job; on a GPU also three times the files, for loading and converting them."""
 
         def amount(wildcards: Any) -> int:
-            sizes = [Path(path).stat().st_size for path in self.inputs(wildcards) if Path(path).is_file()]
+            sizes = [os.path.getsize(path) for path in self.inputs(wildcards) if os.path.isfile(path)]
             model = 3 * sum(sizes) // 10**6 if self.asks.gpu(0)(wildcards) else 0
             return self.asks.mem_mb(least)(wildcards) + model
 
@@ -81,12 +91,3 @@ class Generation:
             return [paths.shard_file(name, shard, ending) for shard in self._flow.plans[name].shards]
 
         return files
-
-
-def _writer(task: dict[str, Any]) -> Writer:
-    return part(Writer, task["task"]["writer"], "generation.prompts.contextual.writer")
-
-
-def _writer_needs(task: dict[str, Any]) -> Needs:
-    writer = _writer(task)
-    return writer.needs_of(task["settings"].get(writer.name, {}))

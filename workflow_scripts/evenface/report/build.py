@@ -16,14 +16,17 @@ import pandas as pd
 from markupsafe import Markup
 
 from evenface import __version__
+from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.multiplicity import VERDICTS
 from evenface.fairness.summary import headline
+from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.quality import quality_section, study_section
 from evenface.storage.atomic import write_text
+from evenface.taxonomy import UNKNOWN
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -116,6 +119,8 @@ class GeneratedSet:
     summary         JSON of the set's faces table, with the results of validation
     differences, quality   CSV files of :mod:`evenface.screening`: differences in acceptance between groups, and
                     quality scores by group; None leaves each out
+    annotators      JSON: annotator -> images, failures (reason -> images), verdicts on its weights; None leaves it out
+    weights         JSON: verdicts on the published weights that screened; None leaves it out
     """
 
     contact_sheet: str | os.PathLike
@@ -126,6 +131,8 @@ class GeneratedSet:
     summary: str | os.PathLike
     differences: str | os.PathLike | None = None
     quality: str | os.PathLike | None = None
+    annotators: str | os.PathLike | None = None
+    weights: str | os.PathLike | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,7 @@ class ReportInputs:
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
+    domain_shift    a sentence per network that labels photographs without having learned from any, as the user accepted
     standins        data set -> stand-in that was rendered in its place; empty for real data
     provenance      what to print about the run, e.g. generator and config digest
     """
@@ -151,6 +159,7 @@ class ReportInputs:
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
     study: str | os.PathLike | None = None
+    domain_shift: Sequence[str] = ()
     standins: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -192,6 +201,8 @@ def _context(inputs: ReportInputs) -> dict:
     logs = {model: read_csv(path, "training log") for model, path in inputs.training_logs.items()}
     manifests = {model: _read_json(path) for model, path in inputs.manifests.items()}
 
+    generated = [_generated(name, files) for name, files in inputs.generated.items()]
+    weights = published_weights(generated)
     models = list(dict.fromkeys(fairness["model"]))
     runs = [inputs.baseline] * (inputs.baseline in models) + [m for m in models if m != inputs.baseline]
     styles = {item.name: item for item in svg.series(runs)}
@@ -204,12 +215,14 @@ def _context(inputs: ReportInputs) -> dict:
         "baseline": inputs.baseline,
         "datasets": list(dict.fromkeys(fairness["dataset"])),
         "standins": dict(sorted(inputs.standins.items())),
+        "domain_shift": list(inputs.domain_shift),
         "attributes": list(dict.fromkeys(fairness["attribute"])),
         "n_seeds": int(shown["n_seeds"].max()) if len(shown) else 1,
         "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
         "levelled": levelled_down(shown, gaps, inputs.baseline),
         "composition": composition(manifests),
-        "generated": [_generated(name, files) for name, files in inputs.generated.items()],
+        "generated": generated,
+        "unverified": [one for one in weights if one["state"] == UNVERIFIED],
         "study": study_section(read_csv(inputs.study, "quality study") if inputs.study else None),
         "training": figures.training(logs, manifests, styles),
         "rates": figures.group_rates(rates, styles, groupings),
@@ -223,24 +236,41 @@ def _context(inputs: ReportInputs) -> dict:
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": list(COLUMNS.values()),
         "coverage": coverage_table(coverage, groupings),
-        "provenance": provenance(inputs, manifests),
+        "provenance": provenance(inputs, manifests, weights),
     }
 
 
 def _generated(name: str, files: GeneratedSet) -> dict:
+    summary = _read_json(files.summary)
+    source = summary.get("demographics", "of unknown source")
     return {
         "name": name,
+        "source": source,
+        "framed_only": ANNOTATED in source,
         "sheet": data_uri(files.contact_sheet),
         "acceptance": acceptance_section(
-            read_csv(files.acceptance, "acceptance"), read_csv(files.rejected, "rejected")
+            read_csv(files.acceptance, "acceptance"), read_csv(files.rejected, "rejected"), known=ANNOTATED in source
         ),
         "quality": quality_section(
             read_csv(files.differences, "acceptance differences") if files.differences else None,
             read_csv(files.quality, "quality") if files.quality else None,
         ),
         "agreement": annotation_section(read_csv(files.agreement, "agreement"), read_csv(files.confusion, "confusion")),
-        "validation": _read_json(files.summary).get("validation"),
+        "validation": summary.get("validation"),
+        "annotators": _read_json(files.annotators) if files.annotators else {},
+        "weights": _read_json(files.weights) if files.weights else [],
     }
+
+
+def published_weights(generated: Sequence[dict]) -> list[dict]:
+    """The verdicts on all published weights (:mod:`evenface.checkpoints.origin`), each once, with ``used_by``."""
+    users: dict[tuple, list[str]] = {}
+    for made in generated:
+        lists = {"screening": made["weights"], **{name: one["weights"] for name, one in made["annotators"].items()}}
+        for user, weights in lists.items():
+            for one in weights:
+                users.setdefault(tuple(one.items()), []).append(user)
+    return [dict(one) | {"used_by": list(dict.fromkeys(names))} for one, names in users.items()]
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -309,13 +339,16 @@ def composition(manifests: Mapping[str, dict]) -> list[dict]:
     return rows
 
 
-def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame) -> dict:
-    known = ("grouping", "group", "total", "accepted", "rate", "low", "high")
-    reasons = [c for c in table.columns if c not in known and table[c].sum() > 0]
+def acceptance_section(table: pd.DataFrame, rejected: pd.DataFrame, *, known: bool = False) -> dict:
+    """The template's values; ``known`` leaves images without a known level out of the figure."""
+    columns = ("grouping", "group", "total", "accepted", "rate", "low", "high", "demographics")
+    reasons = [c for c in table.columns if c not in columns and table[c].sum() > 0]
     groupings = [g for g in _by_size(dict.fromkeys(table["grouping"])) if g != "all"]
     every = table[table["grouping"] == "all"]
     return {
-        "plot": figures.acceptance(table, [g for g in groupings if "*" not in g]),
+        "plot": figures.acceptance(
+            table[table["group"] != UNKNOWN] if known else table, [g for g in groupings if "*" not in g]
+        ),
         "total": int(every["total"].sum()),
         "accepted": int(every["accepted"].sum()),
         "n_rejected": len(rejected),
@@ -366,7 +399,9 @@ def coverage_table(coverage: pd.DataFrame, groupings: Sequence[str]) -> list[dic
     return rows
 
 
-def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tuple[str, str]]:
+def provenance(
+    inputs: ReportInputs, manifests: Mapping[str, dict], weights: Sequence[Mapping[str, object]] = ()
+) -> list[tuple[str, str]]:
     rows = [("evenface", __version__)]
     rows += [(svg.words(str(key)), _plain(value)) for key, value in inputs.provenance.items()]
     versions: dict[str, set[str]] = {}
@@ -377,6 +412,9 @@ def provenance(inputs: ReportInputs, manifests: Mapping[str, dict]) -> list[tupl
     for model, manifest in manifests.items():
         if manifest.get("weights_sha256"):
             rows.append((f"weights of {model}, SHA-256", manifest["weights_sha256"]))
+    rows += [
+        (f"{one['file']}, read as {one['network']}", f"{one['state']}, SHA-256 {one['sha256']}") for one in weights
+    ]
     digest = hashlib.sha256(Path(inputs.fairness).read_bytes()).hexdigest()
     rows.append((f"{Path(inputs.fairness).name}, SHA-256", digest))
     return rows

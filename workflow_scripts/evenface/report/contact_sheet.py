@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from evenface import __version__
+from evenface.datasets.synthetic import demographics_in_use, shard_demographics
 from evenface.errors import UserError
+from evenface.plan.generators import REQUESTED, source_in_words
 from evenface.plan.shards import draws_of
 from evenface.storage import metadata
 from evenface.storage.atomic import write_bytes
@@ -29,7 +32,7 @@ _GAP, _GROUP_GAP = 6, 22
 
 @dataclass(frozen=True)
 class Cell:
-    """The place of a prompt's faces: row (ethnicity, age) and column (gender, hair)."""
+    """The place of a face: row (ethnicity, age) and column (gender, hair)."""
 
     ethnicity: str
     age: str
@@ -38,7 +41,7 @@ class Cell:
 
     @classmethod
     def of(cls, recipe: dict) -> Cell:
-        """The cell of a prompt's recipe; a prompt without one hair colour goes to ``any hair``."""
+        """The cell of levels and requested ``attributes``; without one hair colour it is ``any hair``."""
         colours = [word for word, name in HAIR_COLOURS.items() if recipe.get("attributes", {}).get(name) == 1]
         return cls(
             recipe.get("ethnicity", UNKNOWN),
@@ -48,35 +51,65 @@ class Cell:
         )
 
 
-def choose_faces(shards: Iterable[str | os.PathLike]) -> dict[Cell, bytes]:
-    """The first face of each cell, encoded; other images are not read."""
-    firsts: dict[Cell, tuple[str, str]] = {}
-    for path in shards:
-        table, recipe = read_rows(path)
-        rows = zip(table["image_id"].to_pylist(), table["member"].to_pylist(), strict=True)
-        for draw in draws_of(recipe):
-            for image_id, member in islice(rows, draw.get("count")):
-                face = image_id, reference_of(path, member)
-                firsts[Cell.of(draw)] = min(face, firsts.get(Cell.of(draw), face))
-    with ImageReader() as reader:
-        return {
-            cell: reader.read_bytes(reference) for cell, (_, reference) in sorted(firsts.items(), key=lambda i: i[1])
-        }
+def choose_faces(shards: Sequence[str | os.PathLike], people: pd.DataFrame | None = None) -> dict[Cell, bytes]:
+    """The first face of each cell, encoded; other images are not read.
 
-
-def write_contact_sheet(shards: Iterable[str | os.PathLike], out: str | os.PathLike, *, face_width: int = 132) -> None:
-    """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour.
-
-    ``face_width`` is in pixels; the height follows the first face. Cells without a face stay gray. If most cells would
-    be gray, the faces stand in lines instead, with their cells' names below. The sheet's metadata follow from its
-    faces. UserError when no shard has an image.
+    ``people`` has image_id, gender, age and ethnicity (by default what was asked for). Hair colours are those that were
+    asked for; a generator that ignores prompts was asked for nothing.
     """
-    faces = choose_faces(shards)
-    if not faces:
+    people = shard_demographics(shards) if people is None else people
+    levels = dict(zip(people["image_id"], people[list(DIMENSIONS)].to_dict("records"), strict=True))
+    firsts: dict[Cell, tuple[str, str]] = {}
+    for path in map(str, shards):
+        table, recipe = read_rows(path, optional=("requested",))
+        asked = [draw.get("attributes", {}) for draw in draws_of(recipe) for _ in range(draw.get("count", len(table)))]
+        if "requested" in table.column_names:
+            asked = map(json.loads, table["requested"].to_pylist())
+        rows = zip(table["image_id"].to_pylist(), table["member"].to_pylist(), asked, strict=False)
+        for image_id, member, attributes in rows:
+            if image_id not in levels:
+                raise UserError(
+                    f"{path}: the demographics in use have no row for {image_id!r}; run read_synthetic again"
+                )
+            cell, face = Cell.of({**levels[image_id], "attributes": attributes}), (image_id, reference_of(path, member))
+            firsts[cell] = min(face, firsts.get(cell, face))
+    with ImageReader() as reader:
+        ordered = sorted(firsts.items(), key=lambda item: item[1])
+        return {cell: reader.read_bytes(reference) for cell, (_, reference) in ordered}
+
+
+def write_contact_sheet(
+    shards: Iterable[str | os.PathLike],
+    out: str | os.PathLike,
+    demographics: str | os.PathLike | None = None,
+    *,
+    face_width: int = 132,
+) -> None:
+    """Write a JPEG with a row per ethnicity and age and a column per gender and hair colour, see :func:`choose_faces`.
+
+    ``demographics`` is the table of those in use, see :func:`evenface.datasets.synthetic.demographics_in_use`.
+    ``face_width`` is in pixels; the height follows the first face. Cells without a face stay gray. If most cells would
+    be gray, the faces stand in lines instead, with their cells' names below. The last line says where the headings come
+    from. Faces without any known level are shown only if there are no others. The sheet's metadata follow from its faces.
+    UserError when no shard has an image.
+    """
+    shards = [str(path) for path in shards]
+    people, source = demographics_in_use(shards, demographics)
+    encoded = choose_faces(shards, people)
+    if not encoded:
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
-    names = {cell: f"{out}, face of {cell}" for cell in faces}
-    sheet = draw_sheet({cell: decode_image(data, names[cell]) for cell, data in faces.items()}, face_width)
-    sheet_meta = sheet_metadata(metadata.read(data, names[cell]) for cell, data in faces.items())
+    hidden = people[people[list(DIMENSIONS)].eq(UNKNOWN).all(axis=1)]
+    known = {cell: data for cell, data in encoded.items() if {cell.ethnicity, cell.age, cell.gender} != {UNKNOWN}}
+    encoded = known or encoded
+    names = {cell: f"{out}, face of {cell}" for cell in encoded}
+    faces = {cell: decode_image(data, names[cell]) for cell, data in encoded.items()}
+    note, planned = f"Ethnicity, age and gender: {source}.", source_in_words({REQUESTED: 1})
+    if any(cell.hair != ANY_HAIR for cell in faces):
+        note += f" Hair colour: {planned}."
+    if known and len(hidden):
+        note += f" Not shown: images without a known group ({len(hidden)})."
+    sheet = draw_sheet(faces, face_width, note=note, empty="not asked for" if source == planned else "no face")
+    sheet_meta = sheet_metadata(metadata.read(data, names[cell]) for cell, data in encoded.items())
     write_bytes(out, encode_jpeg(sheet, quality=86, subsampling=0, metadata=sheet_meta))
 
 
@@ -86,13 +119,16 @@ def sheet_metadata(faces: Iterable[Metadata | None]) -> Metadata | None:
     return metadata.composed(known, f"evenface {__version__}", "contact sheet") if any(known) else None
 
 
-def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
-    """The sheet as uint8 RGB."""
+def draw_sheet(
+    faces: dict[Cell, np.ndarray], face_width: int, *, note: str = "", empty: str = "not asked for"
+) -> np.ndarray:
+    """The sheet as uint8 RGB. ``empty`` stands in cells without a face, ``note`` below them all."""
     rows = _ordered({(c.ethnicity, c.age) for c in faces}, DIMENSIONS["ethnicity"], DIMENSIONS["age"])
     columns = _ordered({(c.gender, c.hair) for c in faces}, DIMENSIONS["gender"], tuple(HAIR_COLOURS))
     if 2 * len(faces) < len(rows) * len(columns):
         cells = [Cell(*row, *column) for row in rows for column in columns]
-        return _draw_lines({cell: faces[cell] for cell in cells if cell in faces}, face_width)
+        lines = _draw_lines({cell: faces[cell] for cell in cells if cell in faces}, face_width)
+        return _with_note(lines, note, 20)
     height, width = next(iter(faces.values())).shape[:2]
     face_height = round(face_width * height / width)
     large, small = ImageFont.load_default(size=21), ImageFont.load_default(size=17)
@@ -120,11 +156,29 @@ def draw_sheet(faces: dict[Cell, np.ndarray], face_width: int) -> np.ndarray:
             face = faces.get(Cell(ethnicity, age, gender, hair))
             if face is None:
                 draw.rectangle([x, y, x + face_width - 1, y + face_height - 1], _EMPTY)
-                draw.text((x + face_width // 2, y + face_height // 2), "not asked for", _QUIET, small, anchor="mm")
+                draw.text((x + face_width // 2, y + face_height // 2), empty, _QUIET, small, anchor="mm")
             else:
                 small_face = Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS)
                 sheet.paste(small_face, (x, y))
-    return np.array(sheet)
+    return _with_note(np.array(sheet), note, 12)
+
+
+def _with_note(sheet: np.ndarray, note: str, left: int, line_height: int = 22) -> np.ndarray:
+    """The sheet with a text below it, in as many lines as it needs; uint8 RGB."""
+    if not note:
+        return sheet
+    font, lines = ImageFont.load_default(size=15), [""]
+    for word in note.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= sheet.shape[1] - 2 * left:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    out = Image.new("RGB", (sheet.shape[1], sheet.shape[0] + line_height * len(lines) + 12), "white")
+    out.paste(Image.fromarray(sheet), (0, 0))
+    for i, line in enumerate(filter(None, lines)):
+        ImageDraw.Draw(out).text((left, sheet.shape[0] + 4 + i * line_height), line, _QUIET, font)
+    return np.array(out)
 
 
 def _draw_lines(faces: dict[Cell, np.ndarray], face_width: int, per_line: int = 6) -> np.ndarray:
@@ -140,7 +194,8 @@ def _draw_lines(faces: dict[Cell, np.ndarray], face_width: int, per_line: int = 
         sheet.paste(Image.fromarray(face).resize((face_width, face_height), Image.Resampling.LANCZOS), (x, y))
         hair = cell.hair if cell.hair == ANY_HAIR else f"{cell.hair} hair"
         for line, words in enumerate(((cell.ethnicity, cell.gender), (cell.age, hair))):
-            text = _words(", ".join(word.replace("_", " ") for word in words if word != UNKNOWN))
+            known = [word.replace("_", " ") for word in words if word not in (UNKNOWN, ANY_HAIR)]
+            text = _words(", ".join(known) or (UNKNOWN, "")[line])
             middle = (x + face_width // 2, y + face_height + 12 + 18 * line)
             draw.text(middle, text, (_INK, _QUIET)[line], font, anchor="mm")
     return np.array(sheet)

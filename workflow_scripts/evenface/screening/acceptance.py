@@ -29,7 +29,7 @@ def acceptance(
     """Acceptance by group.
 
     ``screening``: image_id, accepted, reason. ``demographics``: image_id, gender, age, ethnicity
-    (for a generated set, what was asked for). Returns one row per grouping and group, and one for
+    (for a generated set, those in use). Returns one row per grouping and group, and one for
     "all": grouping, group, total, accepted, rate, low, high (95 % Wilson),
     and one count per reason. Rows whose level is unknown count in "all" and in group "unknown" of
     the groupings concerned. Raises KeyError for missing columns.

@@ -12,7 +12,7 @@ from evenface.errors import UserError
 from evenface.intervals import Z95
 from evenface.joblog import progress
 from evenface.screening.locating import aligned_crops, check_readable, located, unseen_of
-from evenface.screening.magface import MagFace, magnitudes
+from evenface.screening.magface import MagFace, finite_magnitudes
 from evenface.storage.atomic import write_json
 
 
@@ -31,7 +31,7 @@ def calibrate(
     ``train`` are left out if there are others, because a network trained on them overrates them. Besides
     ``threshold``, the record has its 95 % interval (order statistics, normal approximation), the number
     of images, their quartiles, and the hash of the weights. Raises UserError for fewer than 2 / quantile
-    images, and if the share of unreadable images exceeds ``max_unreadable``.
+    images, if the share of unreadable images exceeds ``max_unreadable``, and for a magnitude that is not a number.
     """
     if not 0 < quantile < 1:
         raise UserError(f"screening.magface.quantile is {quantile}; it must be between 0 and 1")
@@ -45,7 +45,8 @@ def calibrate(
             "choose a larger data set or a larger quantile"
         )
     crops = progress(aligned_crops(kept["image"], points), len(kept), f"{dataset}: magnitudes")
-    lengths = np.sort(magnitudes(np.stack(list(scorer.embed_all(crops)))).astype(np.float64))
+    embeddings = np.stack(list(scorer.embed_all(crops)))
+    lengths = np.sort(finite_magnitudes(embeddings, f"{dataset}, screening.magface.reference").astype(np.float64))
     half = Z95 * np.sqrt(quantile * (1 - quantile) / len(lengths))
     share = {name: float(np.clip(quantile + sign * half, 0, 1)) for name, sign in (("low", -1), ("high", 1))}
     record = {

@@ -50,17 +50,19 @@ def locate_faces(
                 image = error
             rows.append(screener.locate(image_id, image)[0])
     frame = screening_frame(rows)
-    _write(frame, out, label)
+    _write(frame, out, label, screener.origin)
     return frame
 
 
 def gather_landmarks(parts: Sequence[str | os.PathLike], out: str | os.PathLike) -> None:
     """Write the parts of :func:`locate_faces` as one table, in order, with the same bytes as if there were one part."""
-    _write(pd.concat([read_table(path) for path in parts], ignore_index=True), out, table_meta(parts[0])["source"])
+    meta = table_meta(parts[0])
+    _write(pd.concat([read_table(path) for path in parts], ignore_index=True), out, meta["source"], meta["weights"])
 
 
-def _write(frame: pd.DataFrame, out: str | os.PathLike, label: str) -> None:
-    write_table(frame, out, kind="screening", meta={"screening_version": VERSIONS["screening"], "source": label})
+def _write(frame: pd.DataFrame, out: str | os.PathLike, label: str, weights: list[dict[str, str]]) -> None:
+    meta = {"screening_version": VERSIONS["screening"], "source": label, "weights": weights}
+    write_table(frame, out, kind="screening", meta=meta)
 
 
 def unseen_of(faces: pd.DataFrame) -> pd.DataFrame:

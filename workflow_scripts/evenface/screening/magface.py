@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,9 +12,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from evenface.checkpoints import load_model, load_network, manifest_path
+from evenface.checkpoints import load_model, load_network, manifest_path, recorded
 from evenface.errors import UserError, check_names
 from evenface.networks.device import choose_device, choose_precision, deterministic
+from evenface.networks.finite import IN_WORDS, answers_of
 from evenface.networks.folded_iresnet import FoldedIResNet
 from evenface.networks.inference import map_batches
 from evenface.networks.iresnet import to_input
@@ -29,7 +29,8 @@ class MagFace:
 
     ``weights``: a published checkpoint of ``backbone``, or a network trained here (safetensors, and a
     manifest with its shape). ``precision`` is float32, bfloat16 or auto (bfloat16 if the processor computes
-    in it). ``sha256`` identifies the weights. Raises UserError for files that are missing or do not fit.
+    in it). ``sha256`` identifies the weights; ``origin`` has the verdict on a published file
+    (:mod:`evenface.checkpoints.origin`). Raises UserError for files that are missing or do not fit.
     """
 
     name = "magface"
@@ -46,6 +47,7 @@ class MagFace:
     ):
         check_names("screening.magface.backbone", [backbone], BACKBONES)
         deterministic()
+        self.origin: list[dict[str, str]] = []
         self.batch_size, self.threads = batch_size, threads
         self.device = choose_device(device)
         if Path(weights).suffix == ".safetensors" and manifest_path(weights).is_file():
@@ -54,21 +56,24 @@ class MagFace:
                 raise UserError(f"{weights}: this is not a recognition network; screening.magface.weights needs one")
             self.network_name, self.sha256 = "iresnet trained here", manifest["weights_sha256"]
         else:
-            network = load_network(f"magface-{backbone}", weights)
-            self.network_name, self.sha256 = f"magface-{backbone}", sha256_of(weights)
+            with recorded() as self.origin:
+                network = load_network(f"magface-{backbone}", weights)
+            self.network_name, self.sha256 = f"magface-{backbone}", self.origin[0]["sha256"]
         self.precision = choose_precision(precision, self.device)
         dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self.network = FoldedIResNet(network, dtype).eval().to(self.device)
 
     def _embed(self, crops: np.ndarray) -> np.ndarray:
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2)
-        return self.network(to_input(batch)).cpu().numpy()
+        (embeddings,) = answers_of(self.network(to_input(batch)))
+        return embeddings.numpy()
 
     def embed_all(
         self, items: Iterable[Item], crop_of: Callable[[Item], np.ndarray] | None = None
     ) -> Iterator[np.ndarray]:
         """Embeddings float32 (features,) of RGB uint8 (112, 112, 3) crops, in order; each thread computes a batch.
 
+        An embedding with a number that is not finite is NaN throughout.
         ``items`` are crops, or ``crop_of`` turns them into crops. The threads call it, so one thread decodes while
         another computes.
         """
@@ -105,20 +110,27 @@ def from_settings(
 
 
 def magnitudes(embeddings: np.ndarray) -> np.ndarray:
-    """Euclidean lengths float32 (n,) of embeddings (n, features)."""
-    return np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1)).astype(np.float32)
+    """Euclidean lengths float32 (n,) of embeddings (n, features); NaN for an embedding that is not finite."""
+    lengths = np.sqrt(np.square(np.asarray(embeddings, np.float64)).sum(-1))
+    return np.where(np.isfinite(lengths), lengths, np.nan).astype(np.float32)
+
+
+def finite_magnitudes(embeddings: np.ndarray, what: str) -> np.ndarray:
+    """:func:`magnitudes` of faces that are known to be good; UserError naming ``what`` they are if one is not a number."""
+    lengths = magnitudes(embeddings)
+    wrong = int(np.isnan(lengths).sum())
+    if wrong:
+        raise UserError(
+            f"{what}: {IN_WORDS} for {wrong} of {len(lengths)} faces, so this MagFace network cannot judge quality; name "
+            f"other weights as screening.magface.weights, or set screening.magface.precision to float32 if it is not"
+        )
+    return lengths
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
-
-
-def sha256_of(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def threshold_of(settings: Mapping[str, Any], weights_sha256: str, calibration: Mapping[str, Any] | None) -> float:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from evenface.errors import UserError, raise_if_machine
 from evenface.faces import alignment
-from evenface.joblog import progress
+from evenface.joblog import log, progress
+from evenface.networks.finite import IN_WORDS
 from evenface.screening import VERSIONS
 from evenface.screening.locating import landmarks_of
 from evenface.screening.magface import MagFace, magnitudes, threshold_of
@@ -36,8 +37,8 @@ def score_shards(
 
     ``shards`` and ``tables`` (their screening tables) have the same order. ``settings`` is the
     configuration's ``screening.magface``; ``calibration`` is the file of a calibrated threshold. Columns:
-    image_id, magnitude (float32), accepted (magnitude at least the threshold), detail (why not), and
-    embedding (list of float32, not normalised).
+    image_id, magnitude (float32; NaN if the network's answer is not finite), accepted (magnitude at least the
+    threshold), detail (why not), and embedding (list of float32, not normalised).
     """
     threshold = threshold_in(settings, scorer, calibration)
     ids: list[str] = []
@@ -47,7 +48,7 @@ def score_shards(
             found = read_table(table, required=("image_id", "accepted"))
             found = found[found["accepted"]]
             landmarks = landmarks_of(found)
-            if np.isnan(landmarks).any():
+            if not np.isfinite(landmarks).all():
                 raise UserError(f"{table}: it has faces without landmarks; MagFace needs screening with a detector")
             with read_shard(shard) as source:
                 member = dict(zip(source.table["image_id"], source.table["member"], strict=True))
@@ -67,9 +68,7 @@ def score_shards(
             "image_id": pd.Series(ids, dtype="str"),
             "magnitude": lengths,
             "accepted": accepted,
-            "detail": pd.Series(
-                ["" if ok else f"magnitude {v:.2f} < {threshold:g}" for v, ok in zip(lengths, accepted)], dtype="str"
-            ),
+            "detail": pd.Series(["" if ok else _why(v, threshold) for v, ok in zip(lengths, accepted)], dtype="str"),
             "embedding": pd.Series(
                 pd.array([e.tolist() for e in embeddings], dtype=pd.ArrowDtype(pa.list_(pa.float32())))
             ),
@@ -79,11 +78,18 @@ def score_shards(
         "quality_version": VERSIONS["quality"],
         "network": scorer.network_name,
         "weights_sha256": scorer.sha256,
+        "weights": scorer.origin,
         "precision": scorer.precision,
         "threshold": threshold,
     }
     write_table(frame, out, kind="quality", meta=meta)
+    if wrong := int(np.isnan(lengths).sum()):
+        log.warning("%s: %s for %d of %d faces", out, IN_WORDS, wrong, len(lengths))
     return frame
+
+
+def _why(length: float, threshold: float) -> str:
+    return f"magnitude {length:.2f} < {threshold:g}" if np.isfinite(length) else IN_WORDS
 
 
 def _crop(face: tuple[bytes, str, np.ndarray]) -> np.ndarray:

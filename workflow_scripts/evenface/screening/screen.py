@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from evenface.checkpoints.origin import recorded
 from evenface.errors import UserError, check_names
 from evenface.faces import LANDMARK_COLUMNS, alignment
 from evenface.generators.earlier import newest, shards_with
 from evenface.joblog import log, progress
+from evenface.networks.finite import NOT_FINITE
 from evenface.parts import Detector, part, parts
 from evenface.plan.paths import ALIGNED
 from evenface.plan.paths import SCREENING as SCREENED
@@ -61,17 +63,18 @@ class Screener:
     """Models and settings, loaded once for many images.
 
     ``settings`` as returned by :func:`settings_of`; ``weights`` maps dlib5, dlib68 and mmod to
-    files. Raises UserError for missing weights.
+    files; ``origin`` has the verdicts on them (:mod:`evenface.checkpoints.origin`). Raises UserError for missing weights.
     """
 
     def __init__(self, settings: dict[str, Any], weights: dict[str, str] | None = None):
         self.settings = settings
         self.scorer, self.threshold = quality.from_config(settings)
         self.finder = None
-        if settings["detector"] != "none":
-            able = [name for name, detector in parts(Detector).items() if detector.screens]
-            check_names("screening.detector", [settings["detector"]], [*able, "none"])
-            self.finder = part(Detector, settings["detector"], "screening.detector").load()(settings, weights or {})
+        with recorded() as self.origin:
+            if settings["detector"] != "none":
+                able = [name for name, detector in parts(Detector).items() if detector.screens]
+                check_names("screening.detector", [settings["detector"]], [*able, "none"])
+                self.finder = part(Detector, settings["detector"], "screening.detector").load()(settings, weights or {})
         cv2.setNumThreads(1)
 
     def locate(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
@@ -91,9 +94,13 @@ class Screener:
         found = self.finder.detect(image)
         if not found:
             return {"reason": "no_face", "n_faces": 0}, None
+        if not all(np.isfinite([*d.box, d.score]).all() for d in found):
+            return {"reason": NOT_FINITE, "detail": "the detector's numbers are not finite"}, None
         largest = self.settings["many_faces"] == "largest"
         face = max(found, key=lambda d: d.size) if largest else found[0]
         points = self.finder.landmarks(image, face)
+        if not np.isfinite(points).all():
+            return {"reason": NOT_FINITE, "detail": "the face's landmarks are not finite numbers"}, None
         row: dict[str, Any] = {
             "reason": "",
             "n_faces": len(found),
@@ -130,8 +137,13 @@ class Screener:
         if crops:
             for row, score in zip(scored, self.scorer.score(np.stack(crops)).tolist(), strict=True):
                 row["quality"] = score
-                # Written in this way, so that a NaN score is kept without a threshold, and rejected with one.
-                if self.threshold is not None and not score >= self.threshold:
+                if self.scorer.name != "none" and not np.isfinite(score):
+                    row |= {
+                        "reason": NOT_FINITE,
+                        "detail": f"{self.scorer.name} is not a finite number",
+                        "quality": np.nan,
+                    }
+                elif self.threshold is not None and not score >= self.threshold:
                     row |= {"reason": "low_quality", "detail": f"{self.scorer.name} {score:.2f} < {self.threshold:g}"}
         for row, image, points, crop in rows:
             row["accepted"] = not row["reason"]
@@ -184,6 +196,7 @@ def screen_shard(
     screener = Screener(settings_of(settings), weights)
     settings = screener.settings
     meta = {"screening_version": VERSIONS["screening"], "settings": settings, "scorer": screener.scorer.name}
+    meta["weights"] = screener.origin
     with read_shard(shard) as source:
         meta |= {"source": source.path.stem}
         members = {row["image_id"]: row["member"] for row in source.rows()}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from evenface.fields import Precision, Share
-from evenface.parts import Detector, NameOf, Settings
+from evenface.parts import Detector, FilePath, NameOf, Settings
 from evenface.training.settings import EpochSettings
 
 #: Published backbones.
@@ -96,7 +96,7 @@ class MagFaceTrainingSettings(EpochSettings):
 class MagFaceSettings(Settings):
     """MagFace: the length of a face's embedding is its quality. It acts only when weights are given."""
 
-    weights: str | None = Field(
+    weights: FilePath | None = Field(
         None,
         description="A published checkpoint; trained_here for the network that this workflow trains; null judges "
         "nothing.",

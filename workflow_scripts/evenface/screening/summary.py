@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from evenface.datasets.synthetic import read_quality, shard_demographics, with_quality
+from evenface.checkpoints.origin import gathered
+from evenface.datasets.synthetic import demographics_in_use, read_quality, with_quality
+from evenface.plan.generators import source_in_words
 from evenface.screening import acceptance as by_group
+from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables
+from evenface.storage.tables import read_tables, table_meta
 
 
 def write_acceptance(
@@ -20,19 +23,28 @@ def write_acceptance(
     rejected: str | os.PathLike,
     quality: str | os.PathLike,
     differences: str | os.PathLike,
+    weights: str | os.PathLike,
+    demographics: str | os.PathLike | None = None,
     seed: int = 0,
 ) -> None:
     """Write four CSV files: acceptance, quality and differences (see :mod:`evenface.screening.acceptance`), and rejected.
 
-    ``shards`` and ``tables`` have the same order. ``quality_tables`` are those of MagFace, if it judged. Groups are
-    those that the prompts asked for. ``seed`` is the seed of the permutations.
+    ``weights`` gets the verdicts on the published weights that judged, as JSON.
+
+    ``shards`` and ``tables`` have the same order. ``quality_tables`` are those of MagFace, if it judged. Groups are those
+    of the table ``demographics``, see :func:`evenface.datasets.synthetic.demographics_in_use`; the column ``demographics``
+    of all files says where they come from. ``seed`` is the seed of the permutations.
     """
-    demographics = shard_demographics(shards)
+    people, source = demographics_in_use(shards, demographics)
+    write_json(weights, gathered(map(table_meta, (*tables, *quality_tables))))
     screening = read_tables(tables, columns=["image_id", "accepted", "reason", "detail", "quality"])
     if quality_tables:
         screening = with_quality(screening, read_quality(quality_tables))
-    dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]]
-    write_csv(dropped.merge(demographics, on="image_id", how="left").sort_values("image_id"), rejected)
-    write_csv(by_group.acceptance(screening, demographics), acceptance)
-    write_csv(by_group.quality(screening, demographics), quality)
-    write_csv(by_group.differences(screening, demographics, seed=seed), differences)
+    dropped = screening.loc[~screening["accepted"], ["image_id", "reason", "detail"]].merge(
+        people, on="image_id", how="left"
+    )
+    own = dropped.pop("demographics_source").map(lambda name: source_in_words({name: 1}))
+    write_csv(dropped.assign(demographics=own).sort_values("image_id"), rejected)
+    write_csv(by_group.acceptance(screening, people).assign(demographics=source), acceptance)
+    write_csv(by_group.quality(screening, people).assign(demographics=source), quality)
+    write_csv(by_group.differences(screening, people, seed=seed).assign(demographics=source), differences)

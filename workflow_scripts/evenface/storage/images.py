@@ -1,7 +1,7 @@
 """Reads images by reference, and decodes them within bounds.
 
 A reference is a path (``data/celeba/img_align_celeba/000001.jpg``) or a member of an image
-shard (``data/synthetic/parametric/x.tar::images/0.png``).
+shard (``data/synthetic/parametric/x.tar::images/0.png``); see :func:`evenface.names.split_reference`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from evenface.errors import UserError, raise_if_machine
+from evenface.names import split_reference
 from evenface.storage.archives import Archive
+from evenface.storage.formats import READ, orientation_notes, why_not_read, without_metadata
 from evenface.storage.metadata import Metadata
 
 #: Largest image that is decoded, in pixels; even a photograph of 40 megapixels is unusual.
@@ -30,8 +32,6 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_OPEN = 64
 #: Number of archive members whose positions an ImageReader remembers, about 250 bytes each.
 MAX_MEMBERS = 400_000
-
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 #: EXIF orientation -> operation that turns the stored pixels upright.
 _UPRIGHT = {
@@ -46,7 +46,7 @@ _UPRIGHT = {
 
 
 class ImageError(UserError):
-    """An image cannot be used. ``reason`` is a short code: missing, corrupt or too_large."""
+    """An image cannot be used. ``reason`` is a short code: missing, corrupt, too_large or unsupported."""
 
     def __init__(self, reference: str, reason: str, detail: str):
         super().__init__(f"{reference}: {detail}")
@@ -60,25 +60,52 @@ def _said(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF says. Damaged EXIF is ignored."""
+#: TIFF tags that tell a raw photograph, whose first picture is only a thumbnail.
+_DNG, _SUBFILE, _SUB_IFDS = 50706, 254, 330
+
+
+def _upright(image: Image.Image, notes: Image.Image) -> Image.Image:
+    """The image turned as the metadata of ``notes`` say. Damaged metadata are ignored."""
     image.load()
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = notes.getexif().get(ExifTags.Base.Orientation)
         method = _UPRIGHT.get(orientation)
     except Exception:  # unreadable EXIF fails in any way
         return image
     return image if method is None else image.transpose(method)
 
 
-def _rgb(data: bytes, reference: str, max_pixels: int) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+def _decoded(data: bytes, reference: str, max_pixels: int) -> Image.Image:
+    """The picture. If it cannot be read with its metadata, it is read without them, but turned as they say."""
+    try:
+        return _rgb(data, reference, max_pixels)
+    except (ImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        raise_if_machine(error, reference)
+        bare = without_metadata(data)
+        if bare is None:
+            raise
+        notes = Image.new("1", (1, 1))
+        notes.info.update(orientation_notes(data))
+        return _rgb(bare, reference, max_pixels, notes)
+
+
+def _rgb(data: bytes, reference: str, max_pixels: int, notes: Image.Image | None = None) -> Image.Image:
+    with Image.open(io.BytesIO(data), formats=tuple(READ)) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageError(
                 reference, "too_large", f"image of {width} x {height} pixels, more than {max_pixels} allowed"
             )
-        image = _upright(image)
+        tags = getattr(image, "tag_v2", {})
+        if _DNG in tags or (tags.get(_SUBFILE) == 1 and _SUB_IFDS in tags):
+            raise ImageError(
+                reference,
+                "unsupported",
+                "a raw photograph (DNG, NEF or ARW), which is not read; save it as JPEG or PNG",
+            )
+        image = _upright(image, notes or image)
         if image.mode in ("I", "F"):
             raise ImageError(
                 reference, "corrupt", "samples of 32 bits, whose white is not defined; save it with 8 or 16 bits"
@@ -99,26 +126,27 @@ def decode_image(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -
 def decode_picture(data: bytes, reference: str, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode bytes to a Pillow image in mode RGB, EXIF orientation applied, alpha over mid-gray.
 
-    Samples of 16 bits keep their upper eight; CMYK is converted without its colour profile. Raises
-    ImageError for data that is not an image, is truncated, has 32 bits per sample, or is larger than
-    ``max_pixels``. The size is checked before any pixel is decoded.
+    The content decides the format, whatever the name says: one of :data:`evenface.storage.formats.READ`. Samples of 16
+    bits keep their upper eight; CMYK is converted without its colour profile. Damaged metadata cost no picture. Raises
+    ImageError for data that is not an image, has another format (the message names it), is truncated, has 32 bits per
+    sample, or is larger than ``max_pixels``. The size is checked before any pixel is decoded.
     """
     try:
         # Pillow itself warns of large images and damaged EXIF, but this function decides what is used. The filter
         # names only Pillow, because threads that decode at the same time may leave it behind.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            return _rgb(data, reference, max_pixels)
+            return _decoded(data, reference, max_pixels)
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(reference, "too_large", str(error)) from error
     except UnidentifiedImageError as error:
         # Pillow's own text contains a memory address, which differs from run to run.
-        raise ImageError(reference, "corrupt", "no image format that is read here") from error
+        raise ImageError(reference, *why_not_read(data)) from error
     except Exception as error:  # a damaged file fails in any way
         raise_if_machine(error, reference)
-        raise ImageError(reference, "corrupt", f"not a readable image ({error})") from error
+        raise ImageError(reference, *why_not_read(data, error)) from error
 
 
 class ImageReader:
@@ -163,8 +191,7 @@ class ImageReader:
             self._open.move_to_end(path)
             return archive
 
-    def _member(self, reference: str) -> bytes:
-        path, _, member = reference.partition("::")
+    def _member(self, reference: str, path: str, member: str) -> bytes:
         try:
             archive = self._archive(path)
             if member not in archive.index:
@@ -179,8 +206,9 @@ class ImageReader:
 
     def read_bytes(self, reference: str) -> bytes:
         """Encoded bytes of one image; ImageError when it is missing or beyond MAX_BYTES."""
-        if "::" in reference:
-            return self._member(reference)
+        path, member = split_reference(reference, self._indexes)
+        if member:
+            return self._member(reference, path, member)
         try:
             with open(reference, "rb", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size

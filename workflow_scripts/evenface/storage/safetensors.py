@@ -37,6 +37,9 @@ _MAX_TENSORS = 20_000
 _MAX_HEADER_BYTES, _MAX_LARGE_HEADER_BYTES, _DATA_PER_HEADER = 2 << 20, 16 << 20, 64
 
 
+#: Programs that download reserve the whole file first. No network of at least ``_LARGE`` bytes ends in so many zeros.
+_LARGE, _END = 1 << 20, 1 << 16
+
 #: Stems of the files of weights, as diffusers and transformers write them.
 STEMS = ("diffusion_pytorch_model", "model")
 _REMEDY = "get the folder again"
@@ -67,7 +70,7 @@ def read_header(path: Path, size: int) -> tuple[dict[str, Entry], dict[str, str]
     if end > size:
         raise Malformed(f"the file is cut short (it has {size} of {end} bytes), get it again")
     if end != size:
-        raise Malformed(f"{size - end} bytes of its data belong to no tensor")
+        raise Malformed(f"{size - end} bytes of its data belong to no tensor; it is damaged, get it again")
     return entries, metadata
 
 
@@ -89,9 +92,19 @@ def files_of_network(folder: Path, variant: str | None = None) -> list[Path]:
 
 
 def checked_header(path: Path) -> dict[str, Entry]:
-    """Tensor name -> entry of a file. Raises UserError naming a file that is damaged, cut short or no safetensors."""
+    """Tensor name -> entry of a file.
+
+    Raises UserError naming a file that is damaged, cut short or no safetensors, or whose end was reserved and never written.
+    """
     try:
-        return read_header(path, path.stat().st_size)[0]
+        size = path.stat().st_size
+        entries = read_header(path, size)[0]
+        if size > _LARGE:
+            with open(path, "rb") as file:
+                file.seek(size - _END)
+                if not any(file.read(_END)):
+                    raise Malformed(f"its last {_END} bytes are zeros, the download was not finished; get it again")
+        return entries
     except Malformed as error:
         raise UserError(f"{path}: not a readable safetensors file: {error}") from error
     except OSError as error:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from evenface.errors import UserError, raise_if_machine
+from evenface.names import member_reference
 from evenface.storage.archives import Archive
 from evenface.storage.atomic import atomic_path
 from evenface.storage.images import MAX_BYTES, decode_image
@@ -178,7 +179,7 @@ def read_recipe(path: str | os.PathLike) -> dict[str, Any]:
 
 def reference_of(path: str | os.PathLike, name: str) -> str:
     """Image reference of an image of a shard, by its file name."""
-    return f"{path}::images/{name}"
+    return member_reference(path, f"images/{name}")
 
 
 def read_shard(path: str | os.PathLike) -> Shard:

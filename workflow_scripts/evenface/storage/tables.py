@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from evenface import __version__
 from evenface.errors import UserError, raise_if_machine
 from evenface.storage.atomic import atomic_path
+from evenface.storage.foreign import HEAD, foreign
 
 if TYPE_CHECKING:
     import pandas as pd  # imported by those who use frames: it takes longer than all the rest of a small job
@@ -43,6 +44,11 @@ def table_of(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=len(data) + 1), options).select(schema.names)
 
 
+def _literal(path: str | os.PathLike | Any) -> Any:
+    """A path that pyarrow takes as it is; in relative ones it reads ``~`` as the home folder and ``a:b`` as an address."""
+    return os.path.abspath(path) if isinstance(path, (str, os.PathLike)) else path
+
+
 def write_table(
     frame: pd.DataFrame | pa.Table, path: str | os.PathLike, *, kind: str, meta: dict[str, Any] | None = None
 ) -> None:
@@ -52,7 +58,7 @@ def write_table(
     """
     table = _encode(frame, kind, meta)
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, _literal(temporary), compression="zstd")
 
 
 def table_bytes(frame: pd.DataFrame | pa.Table, *, kind: str, meta: dict[str, Any] | None = None) -> bytes:
@@ -76,8 +82,11 @@ def read_arrow(
     """
     name = path if isinstance(path, (str, os.PathLike)) else getattr(path, "name", "table")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(_literal(path))
         present = set(file.schema_arrow.names)
+        if len(present) < len(file.schema_arrow.names):
+            twice = next(n for n in file.schema_arrow.names if file.schema_arrow.names.count(n) > 1)
+            raise UserError(f"{name}: column {twice!r} occurs more than once; remove one")
         missing = [c for c in (*(columns or ()), *required) if c not in present]
         if missing:
             raise UserError(f"{name}: column {missing[0]!r} is missing; it has {', '.join(sorted(present))}")
@@ -108,6 +117,16 @@ def concat_arrow(tables: Sequence[pa.Table]) -> pd.DataFrame:
     return pa.concat_tables(tables, promote_options="permissive").to_pandas()
 
 
+def is_parquet(path: str | os.PathLike) -> bool:
+    """Whether a file begins as a Parquet table; also true for a file that does not exist and is named like one."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise_if_machine(error, path)
+        return os.fspath(path).endswith(".parquet")
+
+
 def table_meta(path: str | os.PathLike) -> dict[str, Any]:
     """The header written by :func:`write_table`; {} for other Parquet files."""
     return json.loads(_schema(path)[1].get(_KEY, b"{}"))
@@ -121,7 +140,7 @@ def table_columns(path: str | os.PathLike) -> list[str]:
 def _schema(path: str | os.PathLike) -> tuple[list[str], dict[bytes, bytes]]:
     """Names of the columns, and metadata."""
     try:
-        schema = pq.read_schema(path)
+        schema = pq.read_schema(_literal(path))
         return schema.names, schema.metadata or {}
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise _unreadable(error, path) from error
@@ -132,4 +151,9 @@ def _unreadable(error: Exception, name: Any) -> UserError:
     raise_if_machine(error, name)
     if isinstance(error, FileNotFoundError):
         return UserError(f"{name}: no such table; run the rule that writes it")
+    if isinstance(name, (str, os.PathLike)) and os.path.isfile(name) and not is_parquet(name):
+        with open(name, "rb") as file:
+            said = foreign(file.read(HEAD))
+        if said:
+            return UserError(f"{name}: not a Parquet table: {said}")
     return UserError(f"{name}: not a readable Parquet table ({error}); delete it and run again")

@@ -92,7 +92,9 @@ def train_autoencoder(
     ``.partial`` holds the state of the training, which continues when it is called again for more steps.
     """
     settings = resolve(AutoencoderSettings, settings, "text_to_face.autoencoder")
-    session = Session(out, settings, seed=seed, threads=threads, device=device, label="autoencoder")
+    session = Session(
+        out, settings, seed=seed, threads=threads, device=device, label="autoencoder", where="text_to_face.autoencoder"
+    )
     session.identify(pictures.sha256)
     network = session.draw(lambda: autoencoder(pictures.pixels.shape[1], **settings.model_dump(include=set(SHAPE))))
     method = Autoencoding(session, network, pictures, settings)

@@ -75,7 +75,9 @@ def train_decoder(
         include=set(SHAPE)
     )
     settings = resolve(DecoderSettings, settings, "text_to_face.decoder")
-    session = Session(out, settings, seed=seed, threads=threads, device=device, label="decoder")
+    session = Session(
+        out, settings, seed=seed, threads=threads, device=device, label="decoder", where="text_to_face.decoder"
+    )
     session.identify(digest)
     network = autoencoder(pictures.pixels.shape[1], **shape)
     load_weights(weights, {"autoencoder": network})

@@ -98,7 +98,9 @@ def train_denoiser(
     that of the latents.
     """
     settings = resolve(DenoiserSettings, settings, "text_to_face.denoiser")
-    session = Session(out, settings, seed=seed, threads=threads, device=device, label="denoiser")
+    session = Session(
+        out, settings, seed=seed, threads=threads, device=device, label="denoiser", where="text_to_face.denoiser"
+    )
     session.identify(digest)
     networks = {}
 

@@ -75,7 +75,7 @@ def obedience(prompts: Sequence[Prompt], answers: pd.DataFrame) -> pd.DataFrame:
     asked = [wanted_hair(prompt) for prompt in prompts]
     column = np.array([colours.index(colour) for colour in asked])
     labelled = np.array([answers[f"label_{HAIR_COLOURS[c]}"].iloc[i] == 1 for i, c in enumerate(asked)])
-    seen["hair"] = asked, labelled, scores.argmax(1) == column
+    seen["hair"] = asked, labelled, (scores.argmax(1) == column) & np.isfinite(scores).all(1)
     rows = []
     for dimension, (levels, right, best) in seen.items():
         for level in ("all", *dict.fromkeys(levels)):

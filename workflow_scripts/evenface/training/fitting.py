@@ -14,6 +14,7 @@ import pandas as pd
 
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError
+from evenface.networks.finite import IN_WORDS
 from evenface.parts import Method, Network, Settings
 from evenface.pixels.faces import Pixels, load_faces
 from evenface.training.session import Session, file_digest, text_digest
@@ -138,7 +139,7 @@ def train(
     kind, network_settings = choose(Network, settings.network, "training.network")
     way, method_settings = choose(Method, settings.method, "training.method")
     size = input_size(settings)
-    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
+    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label, where="training")
 
     from evenface.networks.normalisation import Normalisation
 
@@ -166,7 +167,8 @@ def train(
     fitted = method.run(session)
 
     network, rows = method.networks["network"], shown.validation_rows
-    thresholds, metrics = _judge(problem.outputs(network, rows, "float32"), shown.labels[rows], settings)
+    outputs = problem.outputs(network, rows, "float32")
+    thresholds, metrics = _judge(outputs, shown.labels[rows], settings, label)
     manifest = {
         "network": {
             "name": kind.name,
@@ -234,12 +236,20 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
 
 
 def _judge(
-    outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings
+    outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings, label: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions."""
+    """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions.
+
+    Raises UserError for outputs that are not finite.
+    """
     from evenface.training.tasks import attribute_metrics, best_thresholds
 
     scores = outputs.sigmoid().numpy()
+    if wrong := int(np.isnan(scores).any(1).sum()):
+        raise UserError(
+            f"{label}: {IN_WORDS} for {wrong} of {len(scores)} validation images after the training; lower "
+            f"training.learning_rate"
+        )
     if settings.threshold == "validation":
         thresholds = np.round(best_thresholds(scores, labels), 6)
     else:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evenface.networks.finite import answers_of
 from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.pixels.background import prefetch
 from evenface.training.augmentation import to_input
@@ -29,8 +30,11 @@ def outputs_of(
     precision: str = "float32",
     normalisation: Normalisation = CENTRED,
 ) -> Tensor:
-    """Outputs, or ``features``, of ``network`` in evaluation mode for ``pixels[rows]``: float32 (n, k) on the CPU."""
+    """Outputs, or ``features``, of ``network`` in evaluation mode for ``pixels[rows]``: float32 (n, k) on the CPU.
+
+    A row with a number that is not finite is NaN (:func:`evenface.networks.finite.answers_of`).
+    """
     batches = (pixels[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
     with torch.inference_mode(), autocast(device, precision):
-        parts = [network(normalisation(to_input(batch, device))).float().cpu() for batch in prefetch(batches)]
-    return torch.cat(parts)
+        parts = [answers_of(network(normalisation(to_input(batch, device)))) for batch in prefetch(batches)]
+    return torch.cat([part for (part,) in parts])

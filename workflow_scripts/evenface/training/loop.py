@@ -58,11 +58,13 @@ def fit(
     digest: str = "",
     state_path: Path | None = None,
     label: str = "training",
+    where: str = "",
 ) -> Fitted:
     """Take the remaining steps of ``method``, and give its networks the selected weights.
 
     With ``state_path``, the training regularly writes its state there. If it finds a state with the same ``digest``, it
-    continues from it. Raises UserError when the loss is no longer finite, or if there is nothing to train.
+    continues from it. Raises UserError if there is nothing to train, or when the loss, the number that selects the
+    weights, or a weight is no longer finite; ``where`` is the place of the settings, for this message.
     """
     state = _State(method, device, digest, state_path)
     if not state.parameters:
@@ -73,24 +75,26 @@ def fit(
     saved = time.monotonic()
     while True:
         if state.images and state.step % method.round == 0:
-            _end_round(state, label)
+            _end_round(state, label, where)
         if state.step >= method.steps or _exhausted(state):
             break
         method.train_mode()
         end = min(state.step + method.round - state.step % method.round, method.steps)
         batches = (method.batch(step) for step in range(state.step, end))
         for batch in prefetch(batches) if method.ahead else batches:
-            _step(state, batch, label)
+            _step(state, batch, label, where)
             report.advance(len(batch.rows))
             if time.monotonic() - saved > method.loop.save_seconds:
                 state.save()
                 saved = time.monotonic()
     state.save()
     state.select()
+    if not all(parameter.isfinite().all() for parameter in state.parameters):
+        raise _diverged(label, f"weights are not finite after {_position(method, state.step)}", where)
     return Fitted(state.history, state.best_round)
 
 
-def _step(state: _State, batch: Any, label: str) -> None:
+def _step(state: _State, batch: Any, label: str, where: str) -> None:
     """One step of the optimiser, and its numbers added to the round's."""
     method, settings, optimiser = state.method, state.method.loop, state.optimiser
     rate = method.rate(state.step)
@@ -107,20 +111,28 @@ def _step(state: _State, batch: Any, label: str) -> None:
         state.follow(settings.average)
     value = loss.item()
     if not math.isfinite(value):
-        raise UserError(f"{label}: the loss became {value} in {_position(method, state.step)}; lower learning_rate")
+        raise _diverged(label, f"the loss became {value} in {_position(method, state.step)}", where)
     count = len(batch.rows)
     for name, number in {"loss": value, **numbers}.items():
         state.sums[name] = state.sums.get(name, 0.0) + number * count
     state.images += count
 
 
-def _end_round(state: _State, label: str) -> None:
+def _diverged(label: str, what: str, where: str) -> UserError:
+    return UserError(f"{label}: {what}; lower {where}{'.' if where else ''}learning_rate")
+
+
+def _end_round(state: _State, label: str, where: str) -> None:
     """Judge the weights, keep them if they are the best so far, and begin the next round."""
     method = state.method
     with state.averaged():
         for network in method.networks.values():
             network.eval()
         numbers = method.validate()
+        judged = method.selects[0] if method.selects else "loss"
+        if not math.isfinite(numbers.get(judged, 0)):
+            what = f"the validation's {judged} became {numbers[judged]} in {_position(method, state.step)}"
+            raise _diverged(label, what, where)
         chosen = method.selects and (state.best is None or method.better(numbers, state.best_numbers))
         if chosen:
             state.best = {k: v.detach().cpu().clone() for k, v in state.together.state_dict().items()}

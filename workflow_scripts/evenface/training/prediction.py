@@ -13,6 +13,7 @@ from evenface.checkpoints import load_model
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError, check_names
 from evenface.joblog import progress
+from evenface.networks.finite import IN_WORDS
 from evenface.pixels.background import prefetch
 from evenface.pixels.decoding import chunks, decoded
 from evenface.pixels.faces import open_packs, packed_faces
@@ -85,8 +86,8 @@ def predict(
     per attribute ``score_<name>`` float32 in [0, 1] and ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata
     hold the model's thresholds, the hash of its weights, and the rows whose image could not be read, also counted by
     cell. Predictions are computed in float32, even if the training used another precision. Raises UserError when an
-    attribute is unknown, when no row is left, or when more images are unreadable than ``max_unreadable`` allows
-    (:func:`evenface.datasets.unreadable.check_unreadable`).
+    attribute is unknown, when no row is left, when the model's answer for an image is not finite, or when more images
+    are unreadable than ``max_unreadable`` allows (:func:`evenface.datasets.unreadable.check_unreadable`).
     """
     runtime.prepare(threads)
     device = runtime.choose_device(device)
@@ -113,6 +114,7 @@ def predict(
     normalisation = Normalisation(manifest["input"]["mean"], manifest["input"]["deviation"])
     scores = np.full((len(faces), len(known)), np.nan, np.float32)
     errors: list[ImageError] = []
+    read = np.zeros(len(faces), bool)
     for positions, batch, failed in prefetch(_batches(faces, size, crop, packs, threads, label)):
         errors += failed
         if len(positions):
@@ -120,18 +122,19 @@ def predict(
                 network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, normalisation=normalisation
             )
             scores[positions] = torch.sigmoid(outputs).numpy()
-    readable = ~np.isnan(scores).all(axis=1)
+            read[positions] = True
+    _check_finite(faces[read], scores[read], model_path, label)
     rejected = pd.DataFrame(
         [
             {"image_id": str(i), "image": e.reference, "reason": e.reason, "detail": e.detail}
-            for i, e in zip(faces["image_id"][~readable], errors)
+            for i, e in zip(faces["image_id"][~read], errors, strict=True)
         ]
     )
     by_cell = check_unreadable(faces, rejected, max_unreadable, key="evaluation.max_unreadable", label=label)
-    table = faces.loc[readable, ["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
+    table = faces.loc[read, ["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
     for column, name in enumerate(names):
-        table[f"score_{name}"] = scores[readable, known.index(name)]
-        table[f"label_{name}"] = labels[readable, column]
+        table[f"score_{name}"] = scores[read, known.index(name)]
+        table[f"label_{name}"] = labels[read, column]
     meta: dict[str, Any] = {
         "dataset": _only(faces, "dataset"),
         "split": split or "all",
@@ -145,6 +148,17 @@ def predict(
     }
     write_table(table, out, kind="predictions", meta=meta)
     return table
+
+
+def _check_finite(faces: pd.DataFrame, scores: np.ndarray, model_path: str | os.PathLike, label: str) -> None:
+    """Stop if a score is not a number: it says neither present nor absent, and leaving faces out would favour the model."""
+    wrong = np.isnan(scores).any(axis=1)
+    if wrong.any():
+        raise UserError(
+            f"{label}: {IN_WORDS} for {wrong.sum()} of {len(wrong)} images, the first {faces['image'][wrong].iloc[0]}; they "
+            f"are neither present nor absent. Delete {model_path} and train again with a lower training.learning_rate, or "
+            f"repair the file if it was damaged"
+        )
 
 
 def _only(faces: pd.DataFrame, column: str) -> str:

@@ -158,7 +158,7 @@ def train_recognition(
     settings = resolve(MagFaceTrainingSettings, settings, where)
     margin = Margin.from_settings(settings.margin.model_dump(), f"{where}.margin")
     shape = network_settings(settings.network)
-    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
+    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label, where=where)
 
     unreadable = check_readable(faces, landmarks, max_unreadable, label)
     kept, points = located(faces, landmarks)
@@ -170,6 +170,11 @@ def train_recognition(
                 f"{split}; at least {least} are needed"
             )
     rows = {name: np.flatnonzero(kept["split"] == name) for name in ("train", "val", "test")}
+    if not kept["identity_id"].iloc[rows["val"]].duplicated().any():
+        raise UserError(
+            f"{where}.dataset: data set {settings.dataset!r} shows every person of its split val once; two images of a "
+            f"person are needed to tell people apart"
+        )
     if len(rows["train"]) % settings.batch_size == 1:
         rows["train"] = rows["train"][:-1]  # a batch of one has no statistics to normalise by
     names = sorted(kept["identity_id"].iloc[rows["train"]].unique())

@@ -61,9 +61,11 @@ class Session:
         threads: int = 1,
         device: str = "auto",
         label: str = "training",
+        where: str = "",
     ):
         runtime.prepare(threads)
         self.out, self.settings, self.seed, self.threads, self.label = Path(out), settings, seed, threads, label
+        self.where = where
         self.device = runtime.choose_device(device)
         self.precision = runtime.choose_precision(settings.precision, self.device)
         self.folder = self.out.with_suffix(".partial")
@@ -101,6 +103,7 @@ class Session:
             digest=digest_of(self.digest, name) if name else self.digest,
             state_path=self.folder / f"{name.replace(' ', '_') or 'state'}.pt",
             label=f"{self.label}, {name}" if name else self.label,
+            where=self.where,
         )
 
     def write(

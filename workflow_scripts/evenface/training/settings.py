@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
-from evenface.parts import Method, Needs, Network, Part, Settings, mistakes, part, version
+from evenface.parts import Method, Needs, Network, Part, Settings, UserPath, mistakes, part, version
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -107,7 +107,7 @@ class ClassifierSettings(EpochSettings):
     method: Choice = Field(
         "erm", description="The training method, which may reduce bias: a name, or `{name: ..., settings}`."
     )
-    initial_weights: str | None = Field(
+    initial_weights: Annotated[str, UserPath(allowed="seed")] | None = Field(
         None,
         description="File the training starts from: weights of this workflow, such as "
         "results/models/synthetic/{seed}/model.safetensors, or a published checkpoint of the network. Layers whose "
@@ -158,7 +158,9 @@ class _Run(Settings):
         description="Whether generated faces are used. true: those of the first generator. A name: those of that generator.",
     )
     synthetic_per_real: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="Synthetic images per real one; null takes all."
+        None,
+        description="Synthetic images per real one, drawn so that groups of the gender, age and ethnicity in use are equal; "
+        "null takes all images.",
     )
 
 

@@ -23,14 +23,15 @@ def attribute_metrics(scores: np.ndarray, labels: np.ndarray, thresholds: np.nda
     """Per attribute: positives, negatives, accuracy, balanced accuracy, true and false positive rate.
 
     ``scores`` float (n, a) in [0, 1], ``labels`` (n, a) in {+1, -1, 0}, ``thresholds`` (a,). Undefined
-    labels are left out; a rate without a denominator is NaN.
+    labels are left out; a rate without a denominator is NaN. A score that is not a number is neither decision: it is
+    wrong for every label.
     """
-    decided = scores > thresholds
+    decided, denied = scores > thresholds, scores <= thresholds
     positive, negative = labels > 0, labels < 0
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr = (decided & positive).sum(0) / positive.sum(0)
-        fpr = (decided & negative).sum(0) / negative.sum(0)
-        right = (decided & positive).sum(0) + (~decided & negative).sum(0)
+        fpr = (~denied & negative).sum(0) / negative.sum(0)
+        right = (decided & positive).sum(0) + (denied & negative).sum(0)
         accuracy = right / (positive | negative).sum(0)
     return {
         "positives": positive.sum(0),

@@ -7,11 +7,12 @@ from evenface.taxonomy import DIMENSIONS
 
 PART = Annotator(
     name="deepface",
-    version=1,
+    version=2,
     summary="The published DeepFace models: age, gender, race and emotion. It does not label attributes.",
     code="evenface.annotators.deepface.annotator:create",
     settings=DeepFaceSettings,
     dimensions=tuple(DIMENSIONS),
+    trained_on="photographs",
     reads="images",
     files=lambda settings: weights_of(settings, "weights") | detector_files(settings["detector"]),
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

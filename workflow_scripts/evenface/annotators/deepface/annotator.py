@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from evenface.annotators.annotating import PROBABILITY, annotation_frame, map_classes, take_settings
 from evenface.annotators.deepface import PART
@@ -24,6 +24,7 @@ from evenface.checkpoints import load_network
 from evenface.errors import UserError
 from evenface.faces.deepface_alignment import cut_face
 from evenface.networks.deepface import grey, letterbox
+from evenface.networks.finite import answers_of
 from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
 
 #: Head -> its classes in output order; age has a class per year from 0 on.
@@ -41,11 +42,15 @@ _AGE_LEVELS = np.array([age_level(years) for years in range(101)], object)
 
 @dataclass(frozen=True)
 class Found:
-    """The largest face of a picture: the cut-out face or None, how many faces there are, the detector's score."""
+    """The largest face of a picture: the cut-out face or None, how many faces there are, the detector's score.
+
+    ``failure`` says why there is none.
+    """
 
     face: np.ndarray | None
     count: float = np.nan
     score: float = np.nan
+    failure: str = "no_face"
 
 
 #: RGB uint8 (H, W, 3) picture -> its face.
@@ -58,7 +63,7 @@ class DeepFace(Runner):
     Probabilities: ``p_gender_<class>``, ``p_race_<class>``, ``p_emotion_<class>`` in DeepFace's own classes, as shares
     of 1 (DeepFace prints percent). Extras: ``apparent_age`` in years, the expected value (DeepFace reports its whole
     years); ``n_faces`` and ``face_score`` of the detector, NaN with the detector ``skip``.
-    Failures: ``no_face``; ``too_small`` for a face without a whole pixel inside the picture.
+    Failures: ``no_face``; ``too_small`` for a face without a whole pixel inside the picture; ``not_finite``.
     """
 
     name = "deepface"
@@ -78,16 +83,14 @@ class DeepFace(Runner):
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """One row per RGB uint8 image, of any size; ``rows`` are not used."""
         answers = self.answers(images)
-        failed = answers["failure"] != ""
         nothing = np.full(len(images), np.nan, np.float32)
         demographics = {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS}
         for head, vocabulary in _VOCABULARIES.items():
             if head in self.heads:
-                levels, certainty = map_classes(answers[head], vocabulary)
-                demographics[_DIMENSIONS[head]] = np.where(failed, UNKNOWN, levels), certainty
+                demographics[_DIMENSIONS[head]] = map_classes(answers[head], vocabulary)
         years = nothing
         if "age" in self.heads:
-            years, levels, certainty = _ages(answers["age"], failed)
+            years, levels, certainty = _ages(answers["age"])
             demographics["age"] = levels, certainty
         return annotation_frame(
             {},
@@ -100,6 +103,7 @@ class DeepFace(Runner):
             },
             extras={"apparent_age": years, "n_faces": answers["n_faces"], "face_score": answers["face_score"]},
             failures=answers["failure"],
+            outputs=[answers[head] for head in self.heads],
         )
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
@@ -115,7 +119,7 @@ class DeepFace(Runner):
             found = self.find(image)
             answers["n_faces"][place], answers["face_score"][place] = found.count, found.score
             if found.face is None or not found.face.size:
-                answers["failure"][place] = "no_face" if found.face is None else "too_small"
+                answers["failure"][place] = found.failure if found.face is None else "too_small"
                 continue
             boxed.append(letterbox(found.face))
             places.append(place)
@@ -123,21 +127,18 @@ class DeepFace(Runner):
             colour = torch.from_numpy(np.stack(boxed).transpose(0, 3, 1, 2).copy())
             greys = torch.from_numpy(np.stack([grey(face) for face in boxed]))[:, None]
             for head, network in self.heads.items():
-                answers[head][places] = self._probabilities(network, greys if head == "emotion" else colour)
-        return answers
-
-    def _probabilities(self, network: nn.Module, batch: Tensor) -> np.ndarray:
-        with self.autocast():
-            return network(batch.to(self.device)).float().cpu().numpy()
+                (answers[head][places],) = self.outputs(network, greys if head == "emotion" else colour)
+        together = answers_of(*(torch.from_numpy(answers[head]) for head in self.heads))
+        return answers | {head: numbers.numpy() for head, numbers in zip(self.heads, together, strict=True)}
 
 
-def _ages(probabilities: np.ndarray, failed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ages(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Expected age in years, the level of its whole years, and the probability of all years of that level."""
-    years = probabilities.astype(np.float64) @ np.arange(101)
-    whole = np.where(failed, 0, years).astype(int).clip(0, 100)
-    levels = _AGE_LEVELS[whole]
+    finite = np.isfinite(probabilities).all(1)
+    years = np.where(finite, probabilities.astype(np.float64) @ np.arange(101), np.nan)
+    levels = np.where(finite, _AGE_LEVELS[np.where(finite, years, 0).astype(int).clip(0, 100)], UNKNOWN)
     mass = np.where(levels[:, None] == _AGE_LEVELS, probabilities, 0).sum(1)
-    return years.astype(np.float32), np.where(failed, UNKNOWN, levels), np.where(failed, np.nan, mass)
+    return years.astype(np.float32), levels, np.where(finite, mass, np.nan)
 
 
 def _mtcnn(files: Mapping[str, str], device: str) -> Find:
@@ -147,6 +148,8 @@ def _mtcnn(files: Mapping[str, str], device: str) -> Find:
 
     def find(image: np.ndarray) -> Found:
         faces = detector.detect(image)
+        if faces.failure:
+            return Found(None, failure=faces.failure)
         if not len(faces):
             return Found(None, 0)
         face = cut_face(image, faces.boxes[0], faces.landmarks[0][:2])

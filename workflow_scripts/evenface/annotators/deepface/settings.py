@@ -7,16 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from evenface.annotators.settings import PublishedSettings
-from evenface.parts import Settings
+from evenface.parts import FilePath, Settings
 
 
 class WeightsSettings(Settings):
     """One file per model, .pth or .h5; null leaves a model out."""
 
-    age: str | None = Field("models/deepface/age_model_weights.pth", description="Apparent age.")
-    gender: str | None = Field("models/deepface/gender_model_weights.pth", description="Gender.")
-    race: str | None = Field("models/deepface/race_model_single_batch.pth", description="Race.")
-    emotion: str | None = Field("models/deepface/facial_expression_model_weights.pth", description="Emotion.")
+    age: FilePath | None = Field("models/deepface/age_model_weights.pth", description="Apparent age.")
+    gender: FilePath | None = Field("models/deepface/gender_model_weights.pth", description="Gender.")
+    race: FilePath | None = Field("models/deepface/race_model_single_batch.pth", description="Race.")
+    emotion: FilePath | None = Field("models/deepface/facial_expression_model_weights.pth", description="Emotion.")
 
 
 class DeepFaceSettings(PublishedSettings):

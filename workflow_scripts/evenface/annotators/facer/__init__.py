@@ -17,11 +17,12 @@ def _files(settings: Mapping[str, Any]) -> dict[str, str]:
 
 PART = Annotator(
     name="facer",
-    version=1,
+    version=2,
     summary="The published Facer: forty attributes. It does not label demographics.",
     code="evenface.annotators.facer.annotator:create",
     settings=FacerSettings,
     labels_attributes=True,
+    trained_on="photographs",
     reads="images",
     files=_files,
     needs=Needs(gpu=1, mem_mb=4000, runtime=240),

@@ -36,7 +36,7 @@ class Facer(Runner):
     """Forty attributes of the best-scoring face of a picture.
 
     ``extras``: ``n_faces``, the number of faces found, and ``face_score`` of the chosen face; both NaN if
-    screening's landmarks are used. Failures: ``no_face``, also for landmarks that do not determine an alignment.
+    screening's landmarks are used. Failures: ``no_face``, also for landmarks that do not determine an alignment; ``not_finite``.
     """
 
     name = "facer"
@@ -72,12 +72,14 @@ class Facer(Runner):
             if found is None:
                 faces = self.finder.detect(images[part])
                 found = [f.points[0] if len(f.points) else None for f in faces]
-                extras["n_faces"][part] = [len(f.scores) for f in faces]
+                failures[part] = [f.failure or "no_face" for f in faces]
+                extras["n_faces"][part] = [np.nan if f.failure else len(f.scores) for f in faces]
                 extras["face_score"][part] = [f.scores[0] if len(f.scores) else np.nan for f in faces]
             aligned = [_aligned(image, five) for image, five in zip(images[part], found, strict=True)]
             seen = np.array([face is not None for face in aligned])
             if seen.any():
-                probabilities[part][seen] = self._probabilities([face for face in aligned if face is not None])
+                faces = torch.stack([face for face in aligned if face is not None])
+                probabilities[part][seen] = torch.sigmoid(torch.from_numpy(*self.outputs(self.network, faces))).numpy()
                 failures[part][seen] = ""
 
         for _ in map_batches(batch, parts, self.threads):
@@ -88,12 +90,8 @@ class Facer(Runner):
             {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS},
             extras=extras,
             failures=failures,
+            outputs=[probabilities],
         )
-
-    def _probabilities(self, faces: Sequence[Tensor]) -> np.ndarray:
-        with self.autocast():
-            logits = self.network(torch.stack(list(faces)).to(self.device))
-        return torch.sigmoid(logits.float()).cpu().numpy()
 
 
 def _aligned(image: np.ndarray, five: np.ndarray | None) -> Tensor | None:

@@ -8,15 +8,16 @@ from pydantic import Field
 
 from evenface.annotators.settings import PublishedSettings
 from evenface.fields import Share
+from evenface.parts import FilePath
 
 
 class FacerSettings(PublishedSettings):
     """Facer: forty attributes by FaRL, faces found by RetinaFace."""
 
-    weights: str = Field(
+    weights: FilePath = Field(
         "models/facer/face_attribute.farl.celeba.pt", description="FaRL's attribute head as Facer publishes it."
     )
-    detector_weights: str | None = Field(
+    detector_weights: FilePath | None = Field(
         "models/facer/mobilenet0.25_Final.pth", description="RetinaFace as Facer publishes it."
     )
     detector: Literal["retinaface", "landmarks"] = Field(

@@ -22,7 +22,7 @@ from evenface.annotators.running import Runner, made_ready
 from evenface.checkpoints import load_network
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
-from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE
 
 #: Head -> dimension and the head's own classes in output order, with their levels.
 _HEADS: dict[str, tuple[str, dict[str, str]]] = {
@@ -41,7 +41,7 @@ class FaceXFormerAnnotator(Runner):
     Probabilities: ``p_gender_<class>``, ``p_age_<class>``, ``p_race_<class>`` in the network's own classes. Extras:
     ``n_faces``, the number of faces found, and ``face_score``, the detector's probability of the chosen face (both
     NaN for crops). Failures: ``no_face``; ``too_small`` for a picture that is too small for the detector (short
-    side below 20 pixels) and for a face without a whole pixel inside the picture.
+    side below 20 pixels) and for a face without a whole pixel inside the picture; ``not_finite``.
     """
 
     name = "facexformer"
@@ -63,8 +63,7 @@ class FaceXFormerAnnotator(Runner):
         answers = self.answers(images)
         demographics, probabilities = {}, {}
         for head, (dimension, classes) in _HEADS.items():
-            levels, certainty = map_classes(answers[head], classes)
-            demographics[dimension] = np.where(answers["failure"] == "", levels, UNKNOWN), certainty
+            demographics[dimension] = map_classes(answers[head], classes)
             probabilities |= {f"{PROBABILITY}{head}_{c}": answers[head][:, i] for i, c in enumerate(classes)}
         return annotation_frame(
             dict(zip(self.attributes, answers["attributes"].T, strict=True)),
@@ -73,6 +72,7 @@ class FaceXFormerAnnotator(Runner):
             probabilities=probabilities,
             extras={name: answers[name] for name in self.extras},
             failures=answers["failure"],
+            outputs=[answers[name] for name in ("attributes", *_HEADS)],
         )
 
     def _empty(self, count: int) -> dict[str, np.ndarray]:
@@ -94,16 +94,19 @@ class FaceXFormerAnnotator(Runner):
                 tensors.append(preprocess(np.ascontiguousarray(crop)))
                 places.append(place)
         if tensors:
-            with self.autocast():
-                output = self.network(torch.stack(tensors).to(self.device), parsing=False)
-            answers["attributes"][places] = output.attributes.float().sigmoid().cpu().numpy()
-            for head in _HEADS:
-                answers[head][places] = getattr(output, head).float().softmax(1).cpu().numpy()
+            attributes, *heads = map(
+                torch.from_numpy, self.outputs(self.network, torch.stack(tensors), "attributes", *_HEADS, parsing=False)
+            )
+            answers["attributes"][places] = attributes.sigmoid().numpy()
+            for head, logits in zip(_HEADS, heads, strict=True):
+                answers[head][places] = logits.softmax(1).numpy()
         return answers
 
     def _largest(self, image: np.ndarray, answers: dict[str, np.ndarray], place: int) -> tuple[np.ndarray, str]:
         """The largest face of ``image``, or why there is none; writes what was found into ``answers``."""
         faces = self.detector.detect(image)
+        if faces.failure:
+            return image, faces.failure
         answers["n_faces"][place] = len(faces)
         if not len(faces):
             return image, "too_small" if min(image.shape[:2]) < MIN_FACE else "no_face"

@@ -7,12 +7,13 @@ from typing import Literal
 from pydantic import Field
 
 from evenface.annotators.settings import BATCH_SIZE, PublishedSettings
+from evenface.parts import FilePath
 
 
 class FaceXFormerSettings(PublishedSettings):
     """FaceXFormer: forty attributes, age, gender and race from one network."""
 
-    weights: str = Field("models/facexformer/model.pt", description="The published checkpoint.")
+    weights: FilePath = Field("models/facexformer/model.pt", description="The published checkpoint.")
     detector: Literal["mtcnn", "crops"] = Field(
         "mtcnn", description="mtcnn: finds the face as published. crops: takes the faces that screening framed."
     )

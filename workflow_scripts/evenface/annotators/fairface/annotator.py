@@ -19,7 +19,8 @@ from evenface.annotators.fairface.reader import FaceReader
 from evenface.annotators.fairface.settings import FairFaceSettings
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
-from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, UNKNOWN
+from evenface.storage.images import ImageError
+from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7
 
 __all__ = ["FairFace", "create", "predict_csv"]
 
@@ -35,8 +36,8 @@ class FairFace:
     """The annotator. It labels one face per picture, the one with the detector's largest box.
 
     With ``chip_maker`` it finds the face itself; without, screening's landmarks frame the chip. Failures:
-    ``no_face``, and ``too_small`` for a picture too narrow to resize. ``n_faces`` is the number of faces found,
-    NaN with screening's landmarks.
+    ``no_face``, ``too_small`` for a picture too narrow to resize, and ``not_finite``. ``n_faces`` is the number of faces
+    found, NaN with screening's landmarks.
     """
 
     name = "fairface"
@@ -78,17 +79,13 @@ class FairFace:
             head: np.full((len(images), len(classes)), np.nan, np.float32)
             for head, classes in self._reader.heads.items()
         }
-        read = np.flatnonzero(failures == "")
-        for head, table in shares.items():
-            for place, answer in zip(read, answers, strict=True):
+        for place, answer in zip(np.flatnonzero(failures == ""), answers, strict=True):
+            if isinstance(answer, ImageError):
+                failures[place] = answer.reason
+                continue
+            for head, table in shares.items():
                 table[place] = answer[head][0]
-        demographics = {}
-        for dimension, (head, vocabulary) in _DIMENSIONS.items():
-            levels = np.full(len(images), UNKNOWN, object)
-            certainty = np.full(len(images), np.nan, np.float32)
-            if len(read):
-                levels[read], certainty[read] = map_classes(shares[head][read], vocabulary)
-            demographics[dimension] = levels, certainty
+        demographics = {d: map_classes(shares[head], vocabulary) for d, (head, vocabulary) in _DIMENSIONS.items()}
         probabilities = {
             f"p_{head}_{name}": shares[head][:, i]
             for head, classes in self._reader.heads.items()

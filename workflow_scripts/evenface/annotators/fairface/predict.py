@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,13 @@ import pandas as pd
 
 from evenface.annotators.fairface.reader import Answer, FaceReader
 from evenface.annotators.fairface.table import SCORE_COLUMNS, ChipNames, write_predictions_csv
-from evenface.errors import UserError, check_names, raise_if_machine
+from evenface.errors import UserError, check_names
 from evenface.faces import face_chips
 from evenface.faces.files import detector_files
 from evenface.joblog import progress
 from evenface.storage.csv import write_csv
 from evenface.storage.images import ImageError, ImageReader, decode_image
+from evenface.storage.text_tables import read_table
 
 log = logging.getLogger("evenface")
 
@@ -68,7 +69,7 @@ def predict_csv(
 
     ``<stem>.images.csv``, beside ``out``, has one row per face (img_path, face_name_align, and left, top, right,
     bottom: the box in pixels of the picture) and one row per picture without a face, with ``reason`` (missing,
-    corrupt, too_large, too_small, no_face) and ``detail``. That table is returned. As in the original, paths are
+    corrupt, too_large, too_small, no_face, not_finite) and ``detail``. That table is returned. As in the original, paths are
     relative to the current folder. A path listed twice is read once. Raises UserError for a list that cannot be
     read and for files that do not fit.
     """
@@ -95,18 +96,13 @@ def predict_csv(
 
 
 def _listed(path: str | os.PathLike) -> list[str]:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if "img_path" not in (reader.fieldnames or []):
-                raise UserError(f"{path}: column 'img_path' is missing; the list of pictures needs it")
-            listed = [row["img_path"] or "" for row in reader]
-    except OSError as error:
-        raise_if_machine(error, path)
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-    return list(dict.fromkeys(listed))
+    table = read_table(Path(path), unnamed=True)
+    if "img_path" not in table.columns:
+        raise UserError(f"{path}: column 'img_path' is missing; the list of pictures needs it, in a header")
+    listed = list(dict.fromkeys(row["img_path"] for _, row in table.rows))
+    if len(listed) < len(table.rows):
+        log.warning("%s: %d pictures are listed again; each is read once", path, len(table.rows) - len(listed))
+    return listed
 
 
 def _faces(

@@ -12,6 +12,7 @@ import torch
 
 from evenface.checkpoints import load_network
 from evenface.networks.fairface import HEADS, decode, normalise, resize
+from evenface.networks.finite import IN_WORDS, NOT_FINITE, answers_of
 from evenface.networks.inference import map_batches, prepare_for_inference
 from evenface.storage.images import ImageError
 from evenface.training import runtime
@@ -62,7 +63,7 @@ class FaceReader:
         """Every item with its answer, in order. ``chip_of`` gives the chip, RGB uint8 (H, W, 3), normally 300 x 300.
 
         ``chip_of`` runs in the threads of the networks, so decoding is parallel too. If it raises an ImageError, the
-        error is that item's answer.
+        error is that item's answer. So is an ImageError with the reason ``not_finite`` if a network gave NaN or infinity.
         """
         items = iter(items)
         batches = iter(lambda: list(islice(items, self.batch_size)), [])
@@ -84,8 +85,13 @@ class FaceReader:
             return list(zip(batch, answers, strict=True))
         x = normalise(torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy()).to(self.device))
         readable = [answer for answer in answers if isinstance(answer, dict)]
-        for name, network in self._networks.items():
-            for head, (shares, classes) in decode(name, network(x).cpu().numpy()).items():
+        outputs = [o.numpy() for o in answers_of(*(network(x) for network in self._networks.values()))]
+        for name, output in zip(self._networks, outputs, strict=True):
+            for head, (shares, classes) in decode(name, output).items():
                 for answer, row, best in zip(readable, shares, classes, strict=True):
                     answer[head] = row, best
+        places = [place for place, answer in enumerate(answers) if isinstance(answer, dict)]
+        for place, numbers in zip(places, outputs[0], strict=True):
+            if np.isnan(numbers).any():  # then those of the other network are NaN too
+                answers[place] = ImageError("face", NOT_FINITE, IN_WORDS)
         return list(zip(batch, answers, strict=True))

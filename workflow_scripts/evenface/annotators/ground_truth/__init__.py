@@ -10,6 +10,7 @@ PART = Annotator(
     code="evenface.annotators.ground_truth.annotator:create",
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
+    trained_on="nothing",
     reads="record",
     needs=Needs(mem_mb=1500, runtime=240),
 )

@@ -9,12 +9,13 @@ MODEL = "results/annotators/trained_here/model.safetensors"
 
 PART = Annotator(
     name="trained_here",
-    version=3,
+    version=4,
     summary="A small network trained by this workflow on annotation.trained_here.dataset.",
     code="evenface.annotators.trained_here.annotator:create",
     settings=TrainedHereSettings,
     labels_attributes=True,
     dimensions=tuple(DIMENSIONS),
+    trained_on=lambda settings: settings["dataset"],
     files=lambda settings: {"model": MODEL},
     needs=Needs(gpu=1, mem_mb=1500, runtime=240),
 )

@@ -112,7 +112,9 @@ def train_annotator(
     UserError says so, and nothing is written.
     """
     settings = resolve(TrainedHereSettings, settings, "annotation.trained_here")
-    session = Session(model_path, settings, seed=seed, threads=threads, device=device, label=label)
+    session = Session(
+        model_path, settings, seed=seed, threads=threads, device=device, label=label, where="annotation.trained_here"
+    )
     shown = load_for_training(session, faces, attributes, ANNOTATOR_SIZE, packs, "annotation.trained_here")
     kept = shown.faces
     levels = _level_codes(kept)
@@ -179,7 +181,8 @@ def _answers(outputs: Tensor, network: nn.Module, attributes: Sequence[str]) -> 
         shares = torch.softmax(outputs[:, network.slices[dimension]], 1).numpy()
         best = shares.argmax(1)
         demographics[dimension] = (np.array(levels, object)[best], shares[np.arange(len(best)), best])
-    return annotation_frame({name: scores[:, i] for i, name in enumerate(attributes)}, demographics)
+    answers = {name: scores[:, i] for i, name in enumerate(attributes)}
+    return annotation_frame(answers, demographics, outputs=[outputs.numpy()])
 
 
 def _accuracy(

@@ -15,7 +15,8 @@ PART = Reader(
     ),
     optional=(
         ("identity_CelebA.txt", "identity_CelebA.csv"),
-        ("img_align_celeba/img_align_celeba", "img_align_celeba"),
+        ("img_align_celeba/img_align_celeba",),
+        ("img_align_celeba",),
     ),
     needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
 )

@@ -5,6 +5,7 @@ from evenface.parts import Detector
 PART = Detector(
     screens=False,
     name="mtcnn",
+    version=2,
     summary="MTCNN as packaged by facenet-pytorch, which FaceXFormer and DeepFace are used with.",
     code="evenface.faces.mtcnn_detection:MTCNN",
     files=lambda settings: {net: f"models/mtcnn/{net}.pt" for net in ("pnet", "rnet", "onet")},

@@ -5,6 +5,7 @@ from evenface.parts import Detector
 PART = Detector(
     screens=False,
     name="retinaface",
+    version=2,
     summary="RetinaFace (MobileNet 0.25), which Facer is used with.",
     code="evenface.faces.retinaface_detection:RetinaFaceFinder",
 )

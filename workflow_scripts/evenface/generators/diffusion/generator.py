@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evenface.assets.diffusion_files import SINGLE_FILES, files_of
-from evenface.assets.lock import sha256_of
 from evenface.errors import UserError
 from evenface.generators.diffusion import PART
 from evenface.generators.diffusion.batches import Batches
@@ -21,6 +20,7 @@ from evenface.generators.diffusion.schedulers import set_scheduler
 from evenface.generators.diffusion.settings import DiffusionSettings, PipelineSettings
 from evenface.generators.diffusion.text import Prompt, embeddings, read_prompt
 from evenface.generators.protocol import GeneratedFace
+from evenface.storage.hashes import sha256_of
 from evenface.storage.images import ImageReader
 
 if TYPE_CHECKING:

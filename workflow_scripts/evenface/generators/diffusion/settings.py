@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Pair, Text
+from evenface.fields import Pair
 from evenface.generators.diffusion.schedulers import SCHEDULERS
-from evenface.parts import Settings
+from evenface.parts import FilePath, Settings
 
 Scheduler = Literal[tuple(SCHEDULERS)]
 
@@ -21,7 +21,7 @@ class InitialSettings(Settings):
     generator: str | None = Field(
         None, description="Another one of generation.generator: start from its image of the same prompt and number."
     )
-    file: str | None = Field(
+    file: FilePath | None = Field(
         None,
         pattern=r"\.csv$",
         description="A CSV with a column image (file, or shard.tar::member) and optional columns gender, age, "
@@ -32,12 +32,12 @@ class InitialSettings(Settings):
 class PipelineSettings(Settings):
     """What every diffusion model has."""
 
-    model: Text
-    vae: str | None = Field(
+    model: FilePath
+    vae: FilePath | None = Field(
         None,
         description="VAE to use instead of the model's own: a diffusers folder, or a file (.safetensors, .pt, .ckpt).",
     )
-    config: str | None = Field(
+    config: FilePath | None = Field(
         None,
         description="For a single file: a folder with the model's configuration files in diffusers' form; it does not need "
         "weights. null works for Stable Diffusion 1.x and SDXL.",
@@ -91,7 +91,7 @@ GUIDANCE = {
 class DiffusionSettings(PipelineSettings):
     """Text-to-image models through diffusers."""
 
-    model: Text = Field("models/text-to-face", description=MODEL)
+    model: FilePath = Field("models/text-to-face", description=MODEL)
     steps: int = Field(20, **STEPS)
     guidance: float = Field(4.0, **GUIDANCE)
     strength: float = Field(

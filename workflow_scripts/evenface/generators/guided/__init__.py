@@ -31,6 +31,7 @@ PART = Generator(
     summary="Walks the latents of latent_directions.generator along fitted directions to what a prompt asks for.",
     code="evenface.generators.guided.generator:GuidedGenerator",
     settings=GuidedSettings,
+    pictures=lambda settings: _base(settings).pictures_of(settings.get("base", {})),
     knows_truth=lambda settings: bool(_base(settings).knows_truth),
     files=_files,
     needs=_needs,

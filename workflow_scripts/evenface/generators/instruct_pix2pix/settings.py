@@ -6,12 +6,13 @@ from pydantic import Field
 
 from evenface.fields import Text
 from evenface.generators.diffusion.settings import GUIDANCE, MODEL, STEPS, PipelineSettings
+from evenface.parts import FilePath
 
 
 class InstructPix2PixSettings(PipelineSettings):
     """Models that change images according to an instruction."""
 
-    model: Text = Field(
+    model: FilePath = Field(
         "models/diffusion/instruct-pix2pix-00-22000.safetensors", description=f"An editing model. {MODEL}"
     )
     steps: int = Field(50, **STEPS)

@@ -1,5 +1,6 @@
 """Parametric faces: rendered from MakeHuman's morphable head. Everything about them is known."""
 
+from evenface.generators.parametric.asked import SHOWN, check_asked
 from evenface.generators.parametric.settings import ParametricSettings
 from evenface.parts import Generator, Needs
 
@@ -15,7 +16,10 @@ PART = Generator(
     settings=ParametricSettings,
     latent_code="evenface.generators.parametric.latent:ParametricLatent",
     knows_truth=True,
+    shows=SHOWN,
+    check_asked=check_asked,
     spaces=("latent",),
+    pictures="renderings",
     source_type="algorithmic",
     files=lambda settings: {"assets": ASSETS},
     needs=Needs(conda="generate"),

@@ -16,6 +16,7 @@ import numpy as np
 
 from evenface.errors import UserError, check_names
 from evenface.generators.parametric import pigment, styles
+from evenface.generators.parametric.asked import check_asked, wants_facial_hair
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.face import (
     Backdrop,
@@ -37,12 +38,6 @@ AGES: dict[str, tuple[float, float]] = {"young": (17.0, 27.0), "middle_aged": (3
 
 #: Lightness range of each pigmented colour; the ends lie in the zones where annotators disagree.
 LIGHTNESS: dict[str, tuple[float, float]] = {"black": (0.02, 0.28), "brown": (0.30, 0.71), "blond": (0.74, 1.0)}
-
-_SETTABLE = {
-    *HAIR_COLOURS.values(), *TRAIT_ATTRIBUTES, "5_o_Clock_Shadow", "Bald", "Bangs", "Eyeglasses", "Goatee",
-    "Heavy_Makeup", "Mouth_Slightly_Open", "Mustache", "No_Beard", "Pale_Skin", "Receding_Hairline", "Rosy_Cheeks",
-    "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Hat", "Wearing_Lipstick", "Male", "Young",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,6 @@ def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
     return done
 
 
-def check_attributes(attributes: Mapping[str, int]) -> None:
-    """Raise UserError for a requested attribute that the renderer cannot show."""
-    for name in attributes:
-        if name not in _SETTABLE:
-            raise UserError(f"the parametric generator cannot show {name}; it can show {', '.join(sorted(_SETTABLE))}")
-
-
 def sample_identity(
     demographics: Mapping[str, str],
     attributes: Mapping[str, int],
@@ -91,8 +79,8 @@ def sample_identity(
     hair_colours: Mapping[str, float] | None = None,
 ) -> Identity:
     """Draw a person. ``hair_colours`` weights black, blond, brown and gray where none is requested."""
-    check_attributes(attributes)
     asked = complete(_with_requested(demographics, attributes), seed)
+    check_asked(asked, attributes)
     gender, ethnicity = asked["gender"], asked["ethnicity"]
     female = gender == "female"
     body = _random(seed, "body")
@@ -134,7 +122,7 @@ def sample_identity(
 
 
 def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, int]) -> dict[str, str]:
-    """``demographics``, with open dimensions filled from ``Male`` and ``Young``; UserError if they contradict."""
+    """``demographics``, with open dimensions filled from ``Male``, ``Young`` and beards; UserError if they contradict."""
     asked = dict(demographics)
     if "Male" in attributes:
         gender = "male" if attributes["Male"] == 1 else "female"
@@ -148,6 +136,8 @@ def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, in
             raise UserError(f"Young = {attributes['Young']:+d} is asked for on a face of the age band {other}")
         if asked.get("age", UNKNOWN) == UNKNOWN:
             asked["age"] = age
+    if asked.get("gender", UNKNOWN) == UNKNOWN and wants_facial_hair(attributes):
+        asked["gender"] = "male"
     return asked
 
 
@@ -207,11 +197,6 @@ def _sample_hair(
         worn = max(amounts["beard"], amounts["goatee"], amounts["moustache"], amounts["stubble"] * 0.8)
         if attributes.get("No_Beard") == -1 and worn < 0.3:
             amounts |= _some_beard(attributes)
-    elif (
-        any(attributes.get(n) == 1 for n in ("Goatee", "Mustache", "5_o_Clock_Shadow", "Sideburns"))
-        or attributes.get("No_Beard") == -1
-    ):
-        raise UserError("a beard is asked for on a female face, which the parametric generator does not draw")
     receding = float(np.clip(beard.normal((age - 35) / 45, 0.25), 0, 0.9)) if male else 0.0
     if "Receding_Hairline" in attributes:
         receding = 0.8 if attributes["Receding_Hairline"] == 1 else 0.0

@@ -6,14 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from evenface.fields import Text
-from evenface.parts import Settings
+from evenface.parts import FilePath, Settings
 
 
 class StyleGAN3Settings(Settings):
     """StyleGAN3: random faces; it ignores prompts. docs/generators.md says how to use it."""
 
-    network: Text = Field(
+    network: FilePath = Field(
         "models/stylegan3/stylegan3-t-ffhqu-256x256.pkl",
         description="The network: a published pickle (nothing in it is executed), or the safetensors file it was "
         "converted to.",

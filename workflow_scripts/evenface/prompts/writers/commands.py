@@ -13,9 +13,10 @@ from evenface.prompts.contextual import KEY, Review, writing_task, written_file
 from evenface.prompts.findings import CHECKS
 from evenface.prompts.prompt import Prompt
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.tables import read_table, rows_digest, written
+from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.writing import write_catalogue
 from evenface.storage.atomic import write_text
+from evenface.storage.text_tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from evenface.errors import UserError
-from evenface.parts import Writer, part
-from evenface.prompts.contextual import KEY
-from evenface.prompts.tables import lines_of, rows_digest, written
+from evenface.prompts.contextual import writer_of
+from evenface.prompts.tables import rows_digest, written
 from evenface.prompts.writers.model_writer import ModelWriter
 from evenface.prompts.writers.protocol import LanguageModel, PromptWriter
 from evenface.storage.atomic import open_own, resumable, write_text
+from evenface.storage.text_tables import lines_of
 
 
 def create_model(settings: Mapping[str, Any], *, device: str = "cpu", threads: int = 1) -> LanguageModel:
     """The language model of checked ``generation.prompts.contextual`` settings; UserError where it cannot be used."""
-    name = settings["writer"]
-    return part(Writer, name, f"{KEY}.writer").load()(settings.get(name, {}), device=device, threads=threads)
+    writer, block = writer_of(settings)
+    return writer.load()(block, device=device, threads=threads)
 
 
 def write_catalogue(
@@ -53,7 +53,7 @@ def write_catalogue(
 def _write(
     task: dict[str, Any], settings: Mapping[str, Any], out: Path, progress: _Progress, model: LanguageModel
 ) -> None:
-    block = settings.get(settings["writer"], {})
+    block = writer_of(settings)[1]
     writer: PromptWriter = ModelWriter(
         model,
         task,

@@ -8,5 +8,6 @@ PART = Writer(
     summary="A causal language model in a folder on this machine.",
     code="evenface.prompts.writers.transformers.local_model:LocalModel",
     settings=TransformersSettings,
+    files=lambda settings: {"folder": settings["folder"]},
     needs=Needs(gpu=1),
 )
