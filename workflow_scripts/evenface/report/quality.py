@@ -18,13 +18,17 @@ UNITS = {
     "occlusion": "{:.0%} of the crop covered",
 }
 
+#: Differences in acceptance with a smaller p are called unequal.
+_CHANCE = 0.05
 _FACTORS = {"yaw": "turned heads", "blur": "blur", "resolution": "low resolution", "occlusion": "covering"}
 
 
 def quality_section(differences: pd.DataFrame | None, quality: pd.DataFrame | None) -> dict:
     """The template's values from the tables of :mod:`evenface.screening.acceptance`; empty if one is missing."""
+    compared = [] if differences is None else _differences(differences)
     return {
-        "differences": [] if differences is None else _differences(differences),
+        "differences": compared,
+        "apart": [row for row in compared if row["p"] < _CHANCE],
         "groups": [] if quality is None else quality.to_dict("records"),
     }
 
