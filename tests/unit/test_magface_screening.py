@@ -431,7 +431,9 @@ def test_a_group_that_is_judged_otherwise_is_named(dimension, group):
         apart = judged[(judged["question"] == question) & (judged["verdict"] == "no")]
         assert group in set(apart["group"]) and set(apart["grouping"]) == {dimension}
     assert (
-        "not change alike" in sentences[1] and group in sentences[1] and "not accept every group alike" in sentences[2]
+        "not change alike" in sentences[1]
+        and group in sentences[1]
+        and "not accept every group of the study alike" in sentences[2]
     )
 
 

@@ -66,7 +66,7 @@ def verdict_sentences(study: pd.DataFrame, verdict: pd.DataFrame) -> list[str]:
     sentences[-1] = f"{sentences[-1][:-1]} ({measured})."
     for question, alike, unlike, unit in (
         ("slope", "It changes alike for every group", "It does not change alike for every group: it falls", "%"),
-        ("acceptance", "The gate accepts every group alike", "The gate does not accept every group alike: it accepts",
+        ("acceptance", "The gate accepts every group of the study alike", "The gate does not accept every group of the study alike: it accepts",
          "percentage points"),
     ):  # fmt: skip
         mine = groups[groups["question"] == question]
