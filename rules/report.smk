@@ -37,7 +37,8 @@ rule report:
         annotators=FLOW.of_generators("results/annotation/{generator}/annotators.json"),
         weights=FLOW.of_generators(paths.set_file("{generator}", "weights.json")),
         summaries=FLOW.of_generators("data/faces/{generator}.json"),
-        study=FLOW.screening.study(),
+        study=FLOW.screening.study("quality"),
+        verdict=FLOW.screening.study("quality_verdict"),
         logs=FLOW.of_classifiers("results/models/{run}/{seed}/log.csv"),
         manifests=FLOW.of_classifiers("results/models/{run}/{seed}/model.json"),
     output:

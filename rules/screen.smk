@@ -150,6 +150,7 @@ rule quality_study:
         assets=FACE_ASSETS,
     output:
         table="results/audit/quality.csv",
+        verdict="results/audit/quality_verdict.csv",
     log:
         "results/logs/quality_study.log",
     benchmark:

@@ -13,6 +13,7 @@ with job_log(snakemake.log[0], snakemake.threads):
         snakemake.input.assets,
         threshold_in(recipe["settings"], scorer, snakemake.input.get("calibration")),
         snakemake.output.table,
+        snakemake.output.verdict,
         per_cell=recipe["settings"]["study_per_cell"],
         seed=recipe["seed"],
     )

@@ -23,6 +23,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             label_coverage=snakemake.input.coverage,
             generated={one: GeneratedSet(**{key: paths[one] for key, paths in files.items()}) for one in generators},
             study=next(iter(snakemake.input.study), None),
+            verdict=next(iter(snakemake.input.verdict), None),
             training_logs=by_name(models, snakemake.input.logs),
             manifests=by_name(models, snakemake.input.manifests),
             baseline=snakemake.params.recipe["baseline"],

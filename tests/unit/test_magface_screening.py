@@ -6,13 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from evenface import networks
-from evenface.audit import quality_study
+from evenface.audit import quality_study, quality_verdict
 from evenface.checkpoints import save_model
 from evenface.datasets import synthetic
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, alignment, degradation
+from evenface.report import quality
 from evenface.screening import acceptance, calibration
 from evenface.screening.locating import located
 from evenface.screening.magface import MagFace, from_settings, magnitudes, threshold_of
@@ -341,8 +343,117 @@ def test_the_studys_summary_by_hand():
 def test_a_study_writes_every_level(scorer, face_assets, tmp_path, monkeypatch):
     few = quality_study.sitters(1, 3, "studio")[:3]
     monkeypatch.setattr(quality_study, "sitters", lambda *_: few)
-    quality_study.write_study(scorer, face_assets, 2.5, tmp_path / "quality.csv", per_cell=1, seed=3)
+    files = tmp_path / "quality.csv", tmp_path / "verdict.csv"
+    quality_study.write_study(scorer, face_assets, 2.5, *files, per_cell=1, seed=3)
     table = pd.read_csv(tmp_path / "quality.csv")
     overall = table[table["grouping"] == "all"]
     assert len(overall) == 1 + sum(map(len, quality_study.LEVELS.values())) and set(overall["people"]) == {3}
     assert overall["level"].tolist()[:2] == [0, 15] and overall["magnitude"].between(0, 50).all()
+    verdict = pd.read_csv(files[1])
+    assert set(verdict["question"]) == {"falls", "falls_within_person", "slope", "acceptance"}
+    assert not verdict.isna().to_numpy().any() and (verdict["low"] <= verdict["high"]).all()
+
+
+# --- the verdict ---
+
+
+def made_up(fall, noise=0.3, per_cell=2, seed=0):
+    """A study whose scores are 20 less ``fall(person, factor, step)``, with noise; the steps of a factor start at 0."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    rows = []
+    for number, sitter in enumerate(quality_study.sitters(per_cell, 7, "studio")):
+        person = {"person": number, **sitter.demographics}
+        shown = [(quality_study.CLEAN, 0.0, 0)]
+        shown += [(f, v, i) for f, levels in quality_study.LEVELS.items() for i, v in enumerate(levels, start=1)]
+        for factor, level, step in shown:
+            magnitude = 20 - fall(person, factor, step) + noise * random.standard_normal()
+            rows.append({**person, "degradation": factor, "level": float(level), "magnitude": magnitude})
+    return pd.DataFrame(rows)
+
+
+def verdict_on(measured, threshold=17.0):
+    judged = quality_verdict.judge(measured, quality_study.LEVELS, quality_study.CLEAN, threshold, 1)
+    return judged, quality.verdict_sentences(quality_study.summarise(measured, threshold), judged)
+
+
+def answers(judged, question):
+    return judged[judged["question"] == question].set_index("degradation")["verdict"].to_dict()
+
+
+def test_a_score_that_falls_alike_passes():
+    judged, sentences = verdict_on(made_up(lambda person, factor, step: step))
+    assert answers(judged, "falls") == dict.fromkeys(quality_study.LEVELS, "yes")
+    assert (judged["verdict"] == "yes").all()
+    assert (
+        sentences[0].startswith("The quality score falls with turned heads") and "alike for every group" in sentences[1]
+    )
+    assert "does not" not in " ".join(sentences) and "cannot say" not in " ".join(sentences)
+
+
+def test_correlations_are_spearmans():
+    measured = made_up(lambda person, factor, step: step, noise=2)
+    judged, _ = verdict_on(measured)
+    blurred = measured[measured["degradation"].isin(["clean", "blur"])]
+    expected = -spearmanr(blurred["level"], blurred["magnitude"]).statistic
+    own = [-spearmanr(one["level"], one["magnitude"]).statistic for _, one in blurred.groupby("person")]
+    rows = judged[judged["degradation"] == "blur"].set_index("question")
+    assert rows.loc["falls", "value"] == pytest.approx(expected)
+    assert rows.loc["falls_within_person", "value"] == pytest.approx(np.mean(own))
+    assert rows.loc["falls", "low"] < expected < rows.loc["falls", "high"]
+
+
+@pytest.mark.parametrize("course", [lambda step: 0, lambda step: -step, lambda step: (0, 3, 1, 2, 0, 1)[step]])
+def test_a_factor_without_a_steady_fall_fails(course):
+    """It is flat, rises, or falls and comes back; the other factors are well."""
+    judged, sentences = verdict_on(made_up(lambda person, factor, step: course(step) if factor == "blur" else step))
+    assert answers(judged, "falls") == {**dict.fromkeys(quality_study.LEVELS, "yes"), "blur": "no"}
+    assert sentences[0].startswith("The quality score does not fall enough with blur (")
+
+
+def test_a_score_that_differs_more_between_people_than_with_quality_fails():
+    judged, _ = verdict_on(made_up(lambda person, factor, step: step + 7 * (person["person"] % 5)))
+    assert answers(judged, "falls_within_person") == dict.fromkeys(quality_study.LEVELS, "yes")
+    assert answers(judged, "falls") == dict.fromkeys(quality_study.LEVELS, "no")
+
+
+def test_too_few_people_leave_it_open():
+    judged, sentences = verdict_on(made_up(lambda person, factor, step: step, noise=1.15, per_cell=1))
+    assert "unsure" in answers(judged, "falls").values() and "cannot say" in " ".join(sentences)
+
+
+@pytest.mark.parametrize("dimension, group", [("ethnicity", "asian"), ("age", "senior"), ("gender", "female")])
+def test_a_group_that_is_judged_otherwise_is_named(dimension, group):
+    judged, sentences = verdict_on(
+        made_up(lambda person, factor, step: step * (1.5 if person[dimension] == group else 1), noise=0.5)
+    )
+    assert set(answers(judged, "falls").values()) == {"yes"}
+    for question in ("slope", "acceptance"):
+        apart = judged[(judged["question"] == question) & (judged["verdict"] == "no")]
+        assert group in set(apart["group"]) and set(apart["grouping"]) == {dimension}
+    assert (
+        "not change alike" in sentences[1]
+        and group in sentences[1]
+        and "not accept every group of the study alike" in sentences[2]
+    )
+
+
+def test_equal_groups_are_rarely_called_unequal():
+    """The intervals hold for all comparisons at once, so about one study in twenty has a difference."""
+    wrong = [
+        (verdict_on(made_up(lambda person, factor, step: step, noise=2, seed=seed))[0].query("grouping != 'all'")["verdict"] == "no").any()
+        for seed in range(40)
+    ]  # fmt: skip
+    assert np.mean(wrong) < 0.2
+
+
+@pytest.mark.parametrize("threshold", [0.0, 100.0])
+def test_a_gate_that_accepts_all_or_none_accepts_alike(threshold):
+    judged, sentences = verdict_on(made_up(lambda person, factor, step: step), threshold)
+    assert set(answers(judged, "acceptance").values()) == {"yes"} and "up to ± 0 percentage points" in sentences[2]
+
+
+def test_scores_that_are_no_numbers_have_no_verdict():
+    measured = made_up(lambda person, factor, step: step)
+    measured.loc[3, "magnitude"] = np.nan
+    with pytest.raises(UserError, match=r"screening\.magface\.weights"):
+        verdict_on(measured)

@@ -157,6 +157,7 @@ def make_inputs(folder, seeds=(1, 2)):
         manifests=manifests,
         baseline="real",
         study=quality["study"],
+        verdict=quality["verdict"],
         standins={"celeba": "celeba", "maad_face": "vggface2"},
         provenance={"config_digest": "0" * 64, "generator": "parametric"},
     )
@@ -176,6 +177,9 @@ def quality_files(folder):
         "study": "degradation,level,grouping,group,people,magnitude,low,high,change,change_low,change_high,fell,accepted\n"
         "clean,0,all,all,36,9,8,10,0,0,0,0,0.95\nyaw,60,all,all,36,7,6,8,-2,-2.5,-1.5,0.97,0.5\n"
         "yaw,60,gender,male,18,7,6,8,-2,-2.5,-1.5,0.97,0.5\n",
+        "verdict": "question,degradation,grouping,group,people,value,low,high,limit,verdict\n"
+        "falls,yaw,all,all,36,0.55,0.45,0.65,0.8,no\nfalls_within_person,yaw,all,all,36,0.7,0.6,0.8,0.8,no\n"
+        "slope,yaw,gender,female,18,-0.3,-0.4,-0.2,0,no\nacceptance,yaw,gender,female,18,0.01,-0.1,0.12,0,yes\n",
     }
     for name, text in tables.items():
         (folder / f"{name}.csv").write_text(text)
@@ -367,12 +371,21 @@ def test_the_quality_filter_is_judged(page, inputs, tmp_path):
     surer = pd.read_csv(inputs.generated["parametric"].differences).assign(p=0.0005)
     write_csv(surer, tmp_path / "surer.csv")
     build_report(with_set(inputs, differences=tmp_path / "surer.csv"), tmp_path / "surer.html")
-    assert "&lt; 0.001</td>" in (tmp_path / "surer.html").read_text(encoding="utf-8")
+    surely = (tmp_path / "surer.html").read_text(encoding="utf-8")
+    assert "&lt; 0.001</td>" in surely and "<p>No, by gender.</p>" in surely
+    assert "screening does not accept every group alike by gender: male 90.0 %, female 95.0 % (p &lt; 0.001)." in surely
+    assert "No difference between groups is larger than chance" in page
+    verdict = page[page.index("What was rejected") :]
+    assert verdict.index("does not fall enough with turned heads (0.55, 0.45 to 0.65)") < verdict.index("<figure>")
+    assert "not change alike for every group: it falls 30 % (20 to 40) less with turned heads for female" in verdict
+    assert "falls alike" not in page
     assert "head turned by 60°" in page and "−2.000 (−2.500 to −1.500)" in page
     assert "36 rendered people" in page and page.count('<th scope="row">head turned by') == 1
-    build_report(replace(with_set(inputs, differences=None, quality=None), study=None), tmp_path / "r.html")
+    build_report(
+        replace(with_set(inputs, differences=None, quality=None), study=None, verdict=None), tmp_path / "r.html"
+    )
     bare = (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "Are groups accepted alike" not in bare and "Does the score mean quality" not in bare
+    assert "Are groups accepted alike" not in bare and "score mean quality" not in bare
 
 
 def test_the_report_says_where_groups_come_from_and_what_was_accepted(page, inputs, tmp_path):

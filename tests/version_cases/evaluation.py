@@ -37,6 +37,7 @@ def agreement(inputs: Inputs, out: Path) -> Any:
 def quality_study(inputs: Inputs, out: Path) -> Any:
     """Two of the sitters: all of them are rendered 14 times each."""
     from evenface.audit import quality_study as study
+    from evenface.audit.quality_verdict import judge
     from evenface.generators.parametric.render import Renderer
     from evenface.screening.magface import from_settings, magnitudes
 
@@ -51,7 +52,7 @@ def quality_study(inputs: Inputs, out: Path) -> Any:
             magnitude = float(magnitudes(scorer.embed(crop[None]))[0])
             rows.append({"person": person, **sitter.demographics, "degradation": name, "level": level, "magnitude": magnitude})  # fmt: skip
     fixed = pd.DataFrame(rows).assign(magnitude=np.arange(len(rows)) % 7 + 1.0)
-    return [pd.DataFrame(rows), study.summarise(fixed, 3)]
+    return [pd.DataFrame(rows), study.summarise(fixed, 3), judge(fixed, study.LEVELS, study.CLEAN, 3)]
 
 
 @case(
@@ -84,6 +85,11 @@ def report(inputs: Inputs, out: Path) -> Any:
         "degradation,level,grouping,group,people,magnitude,low,high,change,change_low,change_high,fell,accepted\n"
         "clean,0,all,all,36,9,8,10,0,0,0,0,0.95\nyaw,60,all,all,36,7,6,8,-2,-2.5,-1.5,0.97,0.5\n"
     )
+    (out / "verdict.csv").write_text(
+        "question,degradation,grouping,group,people,value,low,high,limit,verdict\n"
+        "falls,yaw,all,all,36,0.55,0.45,0.65,0.8,no\nfalls_within_person,yaw,all,all,36,0.7,0.6,0.8,0.8,no\n"
+        "slope,yaw,gender,female,18,-0.3,-0.4,-0.2,0,no\nacceptance,yaw,gender,female,18,0.01,-0.1,0.12,0,yes\n"
+    )
     write_contact_sheet(inputs.shards, out / "sheet.jpg")
     made = GeneratedSet(
         contact_sheet=out / "sheet.jpg", summary=out / "summary.json", **write_acceptance_tables(inputs, out),
@@ -92,7 +98,7 @@ def report(inputs: Inputs, out: Path) -> Any:
     build_report(
         ReportInputs(
             generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
-            baseline="real", study=out / "study.csv", standins={"celeba": "celeba"},
+            baseline="real", study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
             provenance={"config digest": "0" * 64, "generators": "parametric"},
         ),
         out / "report.html",

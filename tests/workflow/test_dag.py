@@ -59,6 +59,21 @@ def test_a_finished_run_has_its_results_and_nothing_to_do(finished):
     assert "Nothing to be done" in run(finished, "--resources=gpu=1", "results/fairness.csv", cores=8)
 
 
+def test_the_report_says_of_the_quality_score_what_its_study_found(finished):
+    verdict = pd.read_csv(finished / "results/audit/quality_verdict.csv")
+    report = (finished / "results/report.html").read_text(encoding="utf-8")
+    section = report[report.index("What was rejected") :]
+    answers = verdict[verdict["question"] == "falls"].groupby("verdict").size()
+    for answer, words in (
+        ("no", "The quality score does not fall enough with"),
+        ("unsure", "cannot say whether the quality score falls enough with"),
+        ("yes", "The quality score falls with"),
+    ):
+        assert (words in section) == (answer in answers)
+    alike = (verdict.loc[verdict["question"] == "slope", "verdict"] == "yes").all()
+    assert ("It changes alike for every group" in section) == alike
+
+
 def test_every_job_left_a_log_and_a_benchmark(finished):
     assert len(list((finished / "results/benchmarks").rglob("*.tsv"))) >= 30
     assert len(list((finished / "results/logs").rglob("*.log"))) >= 30

@@ -15,6 +15,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from evenface.audit import quality_verdict
 from evenface.faces import alignment, degradation
 from evenface.generators.parametric import camera, sampling
 from evenface.generators.parametric.domains import Domain, domain
@@ -154,12 +155,15 @@ def write_study(
     assets: str | os.PathLike,
     threshold: float,
     out: str | os.PathLike,
+    verdict_out: str | os.PathLike,
     *,
     per_cell: int,
     seed: int,
     place: str = "studio",
 ) -> pd.DataFrame:
-    """Measure, summarise, and write the table as CSV; returns it."""
-    table = summarise(measure(scorer, assets, per_cell=per_cell, seed=seed, place=place), threshold)
-    write_csv(table, out)
-    return table
+    """Measure, and write the summary and the verdict of :func:`quality_verdict.judge` as CSV; returns the verdict."""
+    measured = measure(scorer, assets, per_cell=per_cell, seed=seed, place=place)
+    verdict = quality_verdict.judge(measured, LEVELS, CLEAN, threshold, seed)
+    write_csv(summarise(measured, threshold), out)
+    write_csv(verdict, verdict_out)
+    return verdict

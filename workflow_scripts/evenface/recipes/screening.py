@@ -102,9 +102,9 @@ class Screening:
         """Everything that decides the tables of acceptance by group."""
         return {"version": version("screening", "acceptance"), "seed": self._flow.settings["seed"]}
 
-    def study(self) -> list[str]:
-        """The table of that study, if MagFace judges."""
-        return ["results/audit/quality.csv"] if self.magface["weights"] else []
+    def study(self, table: str) -> list[str]:
+        """The study's ``table``, quality or quality_verdict, if MagFace judges."""
+        return [f"results/audit/{table}.csv"] if self.magface["weights"] else []
 
     def quality_tables(self, wildcards: Any) -> list[str]:
         """MagFace's verdicts on the generated faces, if it judges."""

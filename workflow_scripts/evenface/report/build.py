@@ -101,6 +101,18 @@ _REQUIRED = {
         "fell",
         "accepted",
     ),
+    "quality verdict": (
+        "question",
+        "degradation",
+        "grouping",
+        "group",
+        "people",
+        "value",
+        "low",
+        "high",
+        "limit",
+        "verdict",
+    ),
     "agreement": ("annotator_a", "annotator_b", "subject", "grouping", "group", "n", "agreement", "kappa"),
     "confusion": ("reference", "annotator", "head", "grouping", "group", "truth", "predicted", "n", "rate"),
     "training log": ("epoch", "train_loss", "validation_loss"),
@@ -141,7 +153,8 @@ class ReportInputs:
 
     generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
-    study           CSV of :mod:`evenface.screening`: how the quality score falls with known degradations, or None
+    study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
+                    it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
@@ -160,6 +173,7 @@ class ReportInputs:
     baseline: str
     study: str | os.PathLike | None = None
     domain_shift: Sequence[str] = ()
+    verdict: str | os.PathLike | None = None
     standins: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, object] = field(default_factory=dict)
 
@@ -223,7 +237,10 @@ def _context(inputs: ReportInputs) -> dict:
         "composition": composition(manifests),
         "generated": generated,
         "unverified": [one for one in weights if one["state"] == UNVERIFIED],
-        "study": study_section(read_csv(inputs.study, "quality study") if inputs.study else None),
+        "study": study_section(
+            read_csv(inputs.study, "quality study") if inputs.study else None,
+            read_csv(inputs.verdict, "quality verdict") if inputs.verdict else None,
+        ),
         "training": figures.training(logs, manifests, styles),
         "rates": figures.group_rates(rates, styles, groupings),
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
