@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from evenface.errors import UserError, check_names
-from evenface.fairness.criteria import is_ratio
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
 from evenface.parts import Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
@@ -152,6 +151,8 @@ class FairnessSettings(StatisticsSettings):
 
     def threshold_of(self, criterion: str) -> float:
         """The distance from equal treatment that matters in practice."""
+        from evenface.fairness.criteria import is_ratio  # a configuration is read without NumPy
+
         return self.practical_ratio_threshold if is_ratio(criterion) else self.practical_threshold
 
     def model_post_init(self, _: Any) -> None:
