@@ -627,8 +627,9 @@ def test_comparison_with_the_baseline():
 
 
 def test_levelling_down_is_seen():
-    rows = [("A", 8, 10)] * 30 + [("B", 6, 10)] * 30
-    worse = [("A", 5, 10)] * 30 + [("B", 5, 10)] * 30
+    uneven = (-1, 0, 0, 0, 1)  # people differ, or nothing would say how sure a change is
+    rows = [(group, hits + uneven[k % 5], 10) for group, hits in (("A", 8), ("B", 6)) for k in range(30)]
+    worse = [(group, 5 + uneven[(k + 2) % 5], 10) for group in "AB" for k in range(30)]
     ids = [f"i{k}" for k in range(600)]
     person = [f"p{k // 10:02d}" for k in range(600)]
     frames = {
@@ -644,6 +645,13 @@ def test_levelling_down_is_seen():
     row = tables["model_comparison"].query("metric_or_criterion == @DIFFERENCE").iloc[0]
     assert (row["baseline"], row["candidate"]) == (pytest.approx(0.2), 0)
     assert row["levelling_down"] is True and row["worst_group_delta"] == pytest.approx(-0.1)
+    assert row["worst_group_ci_low"] < -0.1 < row["worst_group_ci_high"] < 0
+    slightly = dict(frames, after=frames["before"].copy())
+    slightly["after"].loc[300, "pred_Smiling"] = 0  # one hit less in the worst group, four less in the best
+    slightly["after"].loc[[0, 10, 20, 40], "pred_Smiling"] = 0
+    tables = evaluate(slightly, labels, groups, settings_of(groupings=("gender",), baseline="before"))
+    row = tables["model_comparison"].query("metric_or_criterion == @DIFFERENCE").iloc[0]
+    assert row["delta"] < 0 and row["worst_group_delta"] < 0 and row["levelling_down"] is False
 
 
 def test_equal_models_do_not_differ():

@@ -15,7 +15,7 @@ from scipy.special import ndtri, stdtr
 
 from evenface.errors import UserError
 from evenface.fairness import resampling
-from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, Rates, criteria, fair_value, gap_values, metrics_of
+from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
@@ -43,7 +43,8 @@ class Change:
     seed_mean, seed_std         criterion -> (A,) mean and standard deviation of the seeds' own changes, NaN for one seed
     used                        metric -> (A, G) groups that are used in every model
     status                      criterion -> (A,) why a gap is undefined, or empty
-    worst, levelling_down       criterion -> (A,) change of the worst group's rate; smaller gap, worse worst group
+
+    The keys :func:`worst_of` hold how bad the worst group is.
     """
 
     baseline: dict[str, np.ndarray]
@@ -54,8 +55,6 @@ class Change:
     training: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
     status: dict[str, np.ndarray]
-    worst: dict[str, np.ndarray]
-    levelling_down: dict[str, np.ndarray | None]
     low: dict[str, np.ndarray] = field(default_factory=dict)
     high: dict[str, np.ndarray] = field(default_factory=dict)
     corrected: dict[str, np.ndarray] = field(default_factory=dict)
@@ -63,6 +62,29 @@ class Change:
     freedom: dict[str, np.ndarray] = field(default_factory=dict)
     valid: dict[str, np.ndarray] = field(default_factory=dict)
     p: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def worst_group(self, criterion: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The change of the worst group's rate, the ends of its interval, and whether the gap closed by levelling down.
+
+        Four arrays (A,); the last is of objects, None without an interval. It is true if the gap is smaller, and the worst
+        group is worse by more than its interval.
+        """
+        n, metric = len(self.delta[criterion]), worst_metric(criterion)
+        nothing = np.full(n, np.nan)
+        if metric is None:
+            return nothing, nothing, nothing, np.full(n, None, dtype=object)
+        key = worst_of(metric)
+        change, low, high = self.delta[key], self.low.get(key, nothing), self.high.get(key, nothing)
+        fair, flags = fair_value(criterion), np.full(n, None, dtype=object)
+        if not np.isnan(fair):
+            ends = distance(self.baseline[criterion], fair), distance(self.candidate[criterion], fair)
+            with np.errstate(invalid="ignore"):
+                down = (ends[1] < ends[0] - TOLERANCE) & (low > TOLERANCE)
+            known = ~np.isnan(low) & ~np.isnan(self.delta[criterion])
+            flags[known] = down[known]
+        if BETTER[metric] == "high":
+            change, low, high = -change, -high, -low
+        return change, low, high, flags
 
 
 #: the parts of a change that are computed block by block
@@ -124,17 +146,12 @@ def _check_seeds(baseline: Run, candidate: Run) -> None:
 
 def _observed_change(baseline: Run, candidate: Run, grouping: str, alpha: float) -> Change:
     base, cand = baseline.evaluated[grouping].rates, candidate.evaluated[grouping].rates
-    before, after = _values(base, alpha), _values(cand, alpha)
     used = {m: base.used[m] & cand.used[m] for m in base.used}
-    worst, levelling = {}, {}
-    for old, new in zip(criteria(base, alpha), criteria(cand, alpha), strict=True):
-        worst[old.name], worse = _worst_change(old, base, cand, used)
-        closer = distance(after[old.name], old.fair) < distance(before[old.name], old.fair) - TOLERANCE
-        levelling[old.name] = None if np.isnan(new.fair) or worse is None else closer & worse
+    before, after = _values(base, used, alpha), _values(cand, used, alpha)
     seeds = [
-        {key: value - old[key] for key, value in _values(new.rates, alpha).items()}
+        {key: value - old[key] for key, value in _values(new.rates, used, alpha).items()}
         for new, old in zip(candidate.seeds[grouping], baseline.seeds[grouping], strict=True)
-        for old in (_values(old.rates, alpha),)
+        for old in (_values(old.rates, used, alpha),)
     ]
     delta = {key: after[key] - before[key] for key in before}
     several = len(seeds) > 1
@@ -147,32 +164,45 @@ def _observed_change(baseline: Run, candidate: Run, grouping: str, alpha: float)
             status[name] = np.where(known == "", gap.status, known)
     return Change(
         before, after, delta, {key: np.mean([s[key] for s in seeds], axis=0) for key in delta} if several else nothing, std,
-        {key: value**2 / len(seeds) for key, value in std.items()}, used, status, worst, levelling,
+        {key: value**2 / len(seeds) for key, value in std.items()}, used, status,
     )  # fmt: skip
 
 
-def _values(rates: Rates, alpha: float) -> dict[str, np.ndarray]:
-    """Metric -> (..., G) rates, and criterion -> (...) gaps."""
-    return {m: rates.x[m] for m in METRICS} | {name: gap.value for name, gap in gap_values(rates, alpha)}
+def _values(rates: Rates, used: Mapping[str, np.ndarray], alpha: float) -> dict[str, np.ndarray]:
+    """Metric -> (..., G) rates; criterion, and worst group of a metric -> (...)."""
+    gaps = {name: gap.value for name, gap in gap_values(rates, alpha)}
+    worst = {
+        worst_of(metric): _badness_of_worst(rates.x[metric], used[metric], better)
+        for metric, better in BETTER.items()
+        if better != "neutral"
+    }
+    return {m: rates.x[m] for m in METRICS} | gaps | worst
 
 
-def _worst_change(criterion: Criterion, base: Rates, cand: Rates, used) -> tuple[np.ndarray, np.ndarray | None]:
-    """(A,) change of the worst group's rate, and whether it got worse; combined criteria use the weighted error."""
-    metric = criterion.metric[0] if len(criterion.metric) else WEIGHTED_ERROR
-    if criterion.name.startswith("equalized_odds"):
-        metric = WEIGHTED_ERROR
-    better = BETTER[metric]
-    enough = used[metric].any(axis=-1)
-    if better == "neutral":
-        return np.full(len(enough), np.nan), None  # no direction is worse
-    ends = []
-    for rates in (base, cand):
-        x = rates.x[metric]
-        badness = {"high": -x, "low": x, "zero": np.abs(x)}[better]
-        ends.append(np.where(enough, np.where(used[metric], badness, -np.inf).max(axis=-1, initial=-np.inf), np.nan))
-    with np.errstate(invalid="ignore"):
-        change = ends[1] - ends[0]  # of badness
-        return (-change if better == "high" else change), change > TOLERANCE
+def worst_of(metric: str) -> str:
+    """The key under which a change holds how bad the metric's worst group is: 1 - rate, or the rate, or its distance from 0."""
+    return f"worst {metric}"
+
+
+def worst_metric(criterion: str) -> str | None:
+    """The metric whose worst group belongs to a criterion; None if no direction of it is worse."""
+    metrics = metrics_of(criterion)
+    metric = metrics[0] if len(metrics) == 1 else WEIGHTED_ERROR
+    return None if BETTER[metric] == "neutral" else metric
+
+
+#: key of a worst group -> the metrics it rests on
+_METRICS_OF_WORST = {
+    worst_of(metric): ("tpr", "fpr") if metric == WEIGHTED_ERROR else (metric,)
+    for metric, better in BETTER.items()
+    if better != "neutral"
+}
+
+
+def _badness_of_worst(x: np.ndarray, used: np.ndarray, better: str) -> np.ndarray:
+    badness = {"high": 1 - x, "low": x, "zero": np.abs(x)}[better]
+    worst = np.where(used, badness, -np.inf).max(axis=-1, initial=-np.inf)
+    return np.where(used.any(axis=-1), worst, np.nan)
 
 
 def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, resampler, block) -> None:
@@ -184,7 +214,9 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, 
         change, part, values = found[grouping.name], parts[grouping.name], []
         for side, own in zip(sides, cells, strict=True):
             counts = resampling.sum_cells(own, grouping, n_groups)
-            values.append(_values(replicate_rates(counts, side.evaluated[grouping.name].rates, block, alpha), alpha))
+            rates = replicate_rates(counts, side.evaluated[grouping.name].rates, block, alpha)
+            used = {metric: mask[block][:, None, :] for metric, mask in change.used.items()}
+            values.append(_values(rates, used, alpha))
         support = [side.evaluated[grouping.name].support for side in sides]
         n_eff = {m: np.minimum(support[0][m].n_eff, support[1][m].n_eff)[block] for m in METRICS}
         seeds = {key: (value[block], len(baseline.models)) for key, value in change.training.items()}
@@ -198,10 +230,11 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, 
             else:
                 estimates = change.baseline[key][block], change.candidate[key][block]
                 ends = [(estimate, of[key]) for estimate, of in zip(estimates, values, strict=True)]
-                metrics = metrics_of(key)
+                metrics = _METRICS_OF_WORST.get(key) or metrics_of(key)
                 wider = _stretch([stretch[side.id][grouping.name] for side in sides], metrics, change.used, block)
                 people = np.minimum.reduce([(n_eff[m] * change.used[m][block]).sum(axis=-1) for m in metrics])
-                results = _gap_interval(*ends, wider, people, seeds[key], fair_value(key), level)
+                fair = np.nan if key in _METRICS_OF_WORST else fair_value(key)
+                results = _gap_interval(*ends, wider, people, seeds[key], fair, level)
             for name, value in results.items():
                 part[name][key] = value
 

@@ -22,7 +22,8 @@ COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset"
 COMPARISON_COLUMNS = [
     *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "claim", "baseline", "candidate", "delta",
     "delta_corrected", "ci_low", "ci_high", "ci_level", "variance_people", "variance_training", "freedom",
-    "would_help", "p_value", "p_method", "q_value", "worst_group_delta", "levelling_down", "n_seeds", "seed_mean",
+    "would_help", "p_value", "p_method", "q_value", "worst_group_delta", "worst_group_ci_low",
+    "worst_group_ci_high", "levelling_down", "n_seeds", "seed_mean",
     "seed_std", "status",
 ]  # fmt: skip
 
@@ -99,22 +100,18 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "p_value": np.nan,
                     "p_method": "",
                     "q_value": np.nan,
-                    "worst_group_delta": np.nan,
+                    **dict.fromkeys(("worst_group_delta", "worst_group_ci_low", "worst_group_ci_high"), np.nan),
                     "levelling_down": None,
                     "status": status.ravel(),
                 }
             )
         )
-    for name in change.worst:
+    for name in change.status:
         columns = _columns(change, name, (n,))
         p = np.where(result.circular, np.nan, change.p.get(name, np.full(n, np.nan)))
-        undefined = np.isnan(change.delta[name])
         status = change.status[name].copy()
         status[result.circular] = CIRCULAR
-        levelling = change.levelling_down[name]
-        flags = np.full(n, None, dtype=object)
-        if levelling is not None:
-            flags[~undefined] = levelling[~undefined]
+        worst, worst_low, worst_high, flags = change.worst_group(name)
         frames.append(
             pd.DataFrame(
                 {
@@ -126,7 +123,9 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "p_value": p,
                     "p_method": np.where(np.isnan(p), "", method).astype(object),
                     "q_value": benjamini_hochberg(p),
-                    "worst_group_delta": change.worst[name],
+                    "worst_group_delta": worst,
+                    "worst_group_ci_low": worst_low,
+                    "worst_group_ci_high": worst_high,
                     "levelling_down": flags,
                     "status": status,
                 }
