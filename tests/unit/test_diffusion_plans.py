@@ -410,7 +410,7 @@ def test_a_vae_of_another_latent_size_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"<html>", "not a safetensors file"), (b"\xff\xff\xff\x7f\0\0\0\0{", "claims 2147483647 bytes"),
+    [(b"<html>", "this is a web page or XML"), (b"\xff\xff\xff\x7f\0\0\0\0{", "claims 2147483647 bytes"),
      (b"\x09\0\0\0\0\0\0\0{nothing}", "header is not a JSON text"), (b"", "not a safetensors file"),
      (b"\x09\0\0\0\0\0\0\0{}", "claims 9 bytes")],
 )  # fmt: skip

@@ -103,6 +103,7 @@ def test_every_published_part_is_planned_without_its_files(root, fresh):
         "fairface",
     ]
     config["annotation"]["trained_here"]["attributes"] += ["Brown_Hair", "Gray_Hair"]
+    config["annotation"]["accept_domain_shift"] = ["trained_here"]
     config["datasets"] = {
         "celeba": {"standin": None, "root": "mine/celeba"},
         "maad_face": {"standin": None, "root": "mine/vgg", "demographics": "mine/people.csv"},
