@@ -18,7 +18,7 @@ from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria, metrics_of
-from evenface.fairness.cube import Cube, Grouping
+from evenface.fairness.cube import OUTCOMES, Cube, Grouping
 from evenface.fairness.interval import Interval
 from evenface.fairness.metrics import METRICS, divide
 from evenface.fairness.observed import Observed
@@ -164,13 +164,14 @@ class Resampler:
                 known = counts[:, :, : grouping.n_known]
                 result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
-            counts = test.sums(observed.person[:, block], observed.n_groups)
+            statistic = Studentised(observed, block)
+            values = np.concatenate([observed.person[:, block], statistic.columns], axis=-1)
+            counts, sums = np.split(test.sums(values, observed.n_groups), [len(OUTCOMES)], axis=-1)
             own, permuted = _rows(observed.rates, block), replicate_rates(counts, observed.rates, block, alpha)
             means = null_means(own, permuted, alpha)
-            statistic = Studentised(observed, block)
-            drawn = statistic.largest(permuted.x, counts, test.sums(statistic.columns, observed.n_groups))
+            drawn = statistic.largest(permuted.x, counts, sums)
             once = {metric: x[:, None] for metric, x in own.x.items()}
-            seen = statistic.largest(once, *observed.as_one_assignment(statistic.columns, block))
+            seen = statistic.largest(once, *np.split(observed.as_one_assignment(values), [len(OUTCOMES)], axis=-1))
             seen = {metric: values[:, 0] for metric, values in seen.items()}
             result.tests = against_permutations(means, seen, drawn, exact=test.exact)
             result.p_method = EXACT if test.exact else PERMUTATION

@@ -164,11 +164,11 @@ def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.
 def permuted_sums(members: sparse.csr_array, values: np.ndarray, n_groups: int) -> np.ndarray:
     """Sums over the groups after permutations of identities: view (attributes, permutations, groups, k).
 
-    members  from :func:`membership`; values (identities, attributes, k), counts or float64
+    members  from :func:`membership`; values (identities, attributes, k) whole numbers, first the counts
     """
     people, n_attributes, k = values.shape
-    whole = np.issubdtype(values.dtype, np.integer)
-    dtype = exact_type(values.sum(axis=(0, -1)).max(initial=0)) if whole else np.float64
+    images = values[..., : len(OUTCOMES)].sum(axis=(0, -1)).max(initial=0)
+    dtype = exact_type(max(images, np.abs(values).sum(axis=0).max(initial=0)))
     flat = np.ascontiguousarray(values.reshape(people, -1), dtype=dtype)
     total = np.asarray(members @ flat).reshape(-1, n_groups, n_attributes, k)
     return np.ascontiguousarray(total.transpose(1, 3, 2, 0)).transpose(2, 3, 0, 1)

@@ -24,6 +24,12 @@ TOLERANCE = 1e-12
 
 _LEAST = 1e-12
 
+#: bounds the sums of :attr:`Studentised.columns`, which are then exact in single precision
+_LARGEST_SUM = 2.0**23
+
+#: statistics that differ relatively by less are equal, but for rounding
+_SAME = 1e-5
+
 
 @dataclass(frozen=True)
 class DifferenceTest:
@@ -75,7 +81,7 @@ def against_permutations(
             drawn = np.maximum.reduce([permuted[m] for m in metrics])
             defined = ~np.isnan(drawn)
             with np.errstate(invalid="ignore"):
-                beyond = defined & (drawn >= seen[:, None] * (1 - TOLERANCE) - TOLERANCE)
+                beyond = defined & (drawn >= seen[:, None] * (1 - _SAME) - TOLERANCE)
             extra = 0 if exact else 1
             n = defined.sum(axis=-1)
             known[metrics] = np.where(
@@ -94,6 +100,7 @@ class Studentised:
     deviations from one common rate, the mean weighted by precision. They grow as Student's t does for few people.
 
     observed  the model in its grouping; ``block`` the attributes that are computed
+    columns   (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
     """
 
     def __init__(self, observed: Observed, block: slice):
@@ -109,10 +116,10 @@ class Studentised:
             self._columns[metric] = (a - self._centre[metric] * d) ** 2
             self._columns.setdefault(ratio.denominator, (d * d).astype(np.float64))
 
-    @property
-    def columns(self) -> np.ndarray:
-        """(people, a, columns) float64, whose sums over groups :meth:`largest` takes."""
-        return np.stack(list(self._columns.values()), axis=-1)
+        # whole numbers, so that sums are exact in any order: ties are ties, on every machine
+        values = np.stack(list(self._columns.values()), axis=-1)
+        self._scale = _LARGEST_SUM / np.maximum(values.sum(axis=0), 1)
+        self.columns = np.rint(values * self._scale)
 
     def largest(self, rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray) -> dict[str, np.ndarray]:
         """Metric -> (a, P) largest statistic; NaN where a used group has no images.
@@ -120,7 +127,8 @@ class Studentised:
         rates   metric -> (a, P, groups) rates of the groups in P assignments
         counts  (a, P, groups, 6) their counts; sums (a, P, groups, columns) those of :attr:`columns`
         """
-        sums = dict(zip(self._columns, np.moveaxis(sums, -1, 0), strict=True))
+        columns = np.moveaxis(sums, -1, 0), self._scale.T[..., None, None]
+        sums = {name: column / scale for name, column, scale in zip(self._columns, *columns, strict=True)}
         parts, per_total = {}, {}
         for metric in self._centre:
             denominator = RATIOS[metric].denominator
@@ -138,7 +146,8 @@ class Studentised:
     def _largest(self, metric: str, x, spread, inverse) -> np.ndarray:
         """(a, P) from deviations x, own variances and 1 / n_eff, each (a, P, groups)."""
         used = self._observed.rates.used[metric][self._block].T[..., None]
-        x, spread, inverse = (np.moveaxis(part, -1, 0) for part in (x, spread, inverse))  # (groups, a, P)
+        # (groups, a, P); single precision is far more than a comparison of permutations needs
+        x, spread, inverse = (np.moveaxis(part, -1, 0).astype(np.float32) for part in (x, spread, inverse))
         if not used.all():  # an infinite variance keeps a group out of every pair
             x, spread = np.where(used, x, 0), np.where(used, spread, np.inf)
         weight = 1 / spread
@@ -147,7 +156,7 @@ class Studentised:
         # the first terms of the quantiles of Student's t over the normal one, at 1.96
         student = 1 + per_freedom * (1.21 + 1.44 * per_freedom)
         variance = (spread + (x - centre) ** 2 * inverse) * student**2
-        largest = np.zeros(x.shape[1:])
+        largest = np.zeros(x.shape[1:], dtype=np.float32)
         difference, both = np.empty_like(largest), np.empty_like(largest)
         for g, h in zip(*self._observed.pairs, strict=True):
             np.subtract(x[g], x[h], out=difference)

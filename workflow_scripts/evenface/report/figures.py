@@ -170,7 +170,11 @@ def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequen
         for row in mine.itertuples(index=False):
             ends = (row.change_ci_low, row.change_ci_high)
             note = f"{words(row.attribute)}, {row.model}: {svg.number(row.change)}{_between(ends)}"
-            note += ", but the worst group is worse, by more than its interval" if str(row.levelling_down).lower() == "true" else ""
+            note += (
+                ", but the worst group is worse, by more than its interval"
+                if str(row.levelling_down).lower() == "true"
+                else ""
+            )
             low, high = ends if ends[0] == ends[0] else (None, None)
             dots.append(Dot(row.attribute, styles[row.model], float(row.change), low, high, note=note))
         if not dots:
