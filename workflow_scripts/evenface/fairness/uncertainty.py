@@ -207,7 +207,9 @@ class Replicates:
             if kind == "rate":
                 a, b = (end.T for end in self._limits_at(metric, q))
             else:
-                reach = student(q, self.observed.support[metric].n_eff[self.block].T - 1) * scale
+                moves = scale > 0  # a critical value may be infinite
+                reach = student(q, self.observed.support[metric].n_eff[self.block].T - 1) * np.where(moves, scale, 1)
+                reach = np.where(moves, reach, 0)
                 a, b = value - reach, value + reach
             if pick == "abs":
                 a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
