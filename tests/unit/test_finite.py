@@ -1,4 +1,4 @@
-"""A network's output that is no number is a recorded failure of that face, in every table, and never a label."""
+"""A network's output that is not a number is a recorded failure of that face, in every table, and never a label."""
 
 import json
 from collections import namedtuple
@@ -56,7 +56,7 @@ from evenface.training import loop, predict
 from evenface.training.tasks import attribute_metrics
 
 MTCNN_FILES = {name: f"models/mtcnn/{name}.pt" for name in ("pnet", "rnet", "onet")}
-#: The kinds of output that are no numbers: (value, whether in every head).
+#: The kinds of output that are not numbers: (value, whether in every head).
 KINDS = {
     "nan in one head": (np.nan, False),
     "+inf": (np.inf, False),
@@ -235,7 +235,7 @@ def test_a_users_annotator_cannot_label_by_infinity():
     assert frame["failure"].tolist() == ["", NOT_FINITE, NOT_FINITE]
     assert frame["label_Bald"].tolist() == [-1, 0, 0] and frame["gender"].tolist() == ["male", UNKNOWN, UNKNOWN]
     undefined = annotation_frame({"Bald": np.array([np.nan, 1, 0])}, {"gender": (nobody, np.full(3, np.nan))})
-    assert undefined["failure"].tolist() == ["", "", ""], "a missing label is no failure"
+    assert undefined["failure"].tolist() == ["", "", ""], "a missing label is not a failure"
     shares = annotation_frame({}, levels, probabilities={"p_x": np.array([np.nan, 0.5, 0.5])})
     assert shares["failure"].tolist() == [NOT_FINITE, NOT_FINITE, ""]
 
@@ -474,7 +474,7 @@ def test_no_score_is_right_for_no_label():
 
 
 class Broken(loop.Method):
-    """One weight, trained in two steps of one round; ``breaks`` says what is no number."""
+    """One weight, trained in two steps of one round; ``breaks`` says what is not a number."""
 
     round, steps, selects = 2, 2, None
     unit = "epoch"

@@ -228,7 +228,7 @@ def test_groups_are_read_where_words_stand_for_the_person(text, levels):
         ("golden brown hair", {"Brown_Hair": 1}),
         ("a brunette next to a blonde", {}),
         ("brown or black hair", {}),
-        # several people, and "mustache, no beard", are no contradictions
+        # several people, and "mustache, no beard", do not contradict each other
         ("2girls, blonde hair, black hair", {}),
         ("two men, one with a beard, the other clean-shaven", {}),
         ("a man with a mustache, no beard", {"Mustache": 1}),

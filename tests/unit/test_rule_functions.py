@@ -57,7 +57,7 @@ AT = "mine.py: {} of the generator mine "
         ("Generator", "needs=lambda s: {'gpu': 1}", AT.format("needs") + "gives {'gpu': 1}; it must give evenface.parts"),
         ("Generator", "needs=lambda s: Needs(mem_mb='4 GB')", "mem_mb of Needs is '4 GB'; it must be a whole number"),
         ("Generator", "needs=Needs(gpu=True)", "mine.py:3: the extension cannot be used: TypeError: gpu of Needs is True"),
-        ("Reader", "tables=('list.csv',)", """'list.csv' in tables or optional is no tuple; write ("list.csv",)"""),
+        ("Reader", "tables=('list.csv',)", """'list.csv' in tables or optional is not a tuple; write ("list.csv",)"""),
     ],
 )  # fmt: skip
 def test_a_users_part_that_says_something_wrong_is_named(shipped_config, root, kind, said, sentence):

@@ -316,7 +316,7 @@ class Reader(Part):
     def __post_init__(self) -> None:
         for names in (*self.tables, *self.optional):
             if not isinstance(names, (tuple, list)):
-                raise TypeError(f'{names!r} in tables or optional is no tuple; write ("{names}",)')
+                raise TypeError(f'{names!r} in tables or optional is not a tuple; write ("{names}",)')
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ def judge(
 
     The intervals of ``slope`` and ``acceptance`` hold for all groups, factors and groupings at once: their half width is
     the standard error times the 95 % quantile of the largest studentised difference under random reassignments of people
-    to groups. ``verdict`` is no if the interval excludes 0, otherwise yes: no difference beyond its interval.
+    to groups. ``verdict`` is "no" if the interval excludes 0, otherwise "yes": no difference beyond its interval.
     Raises UserError for scores that are not finite.
     """
     if not np.isfinite(measured["magnitude"]).all():

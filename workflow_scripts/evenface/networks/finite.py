@@ -1,4 +1,4 @@
-"""Outputs of networks that are no numbers. Importing this module does not import torch.
+"""Outputs of networks that are not numbers. Importing this module does not import torch.
 
 The argmax of NaN is the first class, and the sigmoid of infinity is 1. The outputs of every network therefore pass
 here before anything is decided by them; what follows treats NaN as no answer.
