@@ -61,18 +61,6 @@ class Rates:
             robust[WEIGHTED_ERROR] = robust["fpr"] | robust["fnr"]
         return cls(x, used, pooled, robust)
 
-    @classmethod
-    def mean(cls, several: list[Rates]) -> Rates:
-        """Mean rates of several models over the groups that all of them use."""
-        first = several[0]
-        used = {m: np.logical_and.reduce([r.used[m] for r in several]) for m in first.used}
-        return cls(
-            x={m: np.mean([r.x[m] for r in several], axis=0) for m in first.x},
-            used=used,
-            pooled={m: np.mean([r.pooled[m] for r in several], axis=0) for m in first.pooled},
-            robust={m: np.logical_and.reduce([r.robust[m] for r in several]) for m in first.robust},
-        )
-
 
 class _Pool:
     """Counts (..., groups, 6) summed over the used groups; most metrics share a mask."""

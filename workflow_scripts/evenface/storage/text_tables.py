@@ -80,7 +80,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def number(text: str) -> float | None:
-    """The number that ``text`` writes (``1``, ``+1``, ``1.0``, ``1e0``), or None. Infinity and NaN are no numbers."""
+    """The number that ``text`` writes (``1``, ``+1``, ``1.0``, ``1e0``), or None. Infinity and NaN count as None."""
     text = text.strip(" \t")
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
