@@ -35,19 +35,19 @@ rule fairness:
             category="Fairness",
             caption="../docs/captions/fairness.rst",
         ),
-        groups=report(
+        group_metrics=report(
             "results/fairness/group_metrics.csv",
             category="Fairness",
             caption="../docs/captions/group_metrics.rst",
         ),
-        gaps=report(
+        gap_metrics=report(
             "results/fairness/gap_metrics.csv",
             category="Fairness",
             caption="../docs/captions/gap_metrics.rst",
         ),
-        coverage="results/fairness/label_coverage.csv",
-        pairs="results/fairness/pairwise_differences.csv",
-        comparison=report(
+        label_coverage="results/fairness/label_coverage.csv",
+        pairwise_differences="results/fairness/pairwise_differences.csv",
+        model_comparison=report(
             "results/fairness/model_comparison.csv",
             category="Fairness",
             caption="../docs/captions/model_comparison.rst",

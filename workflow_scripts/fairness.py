@@ -10,14 +10,6 @@ with job_log(snakemake.log[0], snakemake.threads):
     evaluate_predictions(
         by_name(models, snakemake.input.predictions),
         FairnessSettings.from_config(snakemake.params.recipe["settings"]),
-        {
-            "fairness": snakemake.output.fairness,
-            "group_metrics": snakemake.output.groups,
-            "gap_metrics": snakemake.output.gaps,
-            "label_coverage": snakemake.output.coverage,
-            "pairwise_differences": snakemake.output.pairs,
-            "model_comparison": snakemake.output.comparison,
-            "manifest": snakemake.output.manifest,
-        },
+        dict(snakemake.output.items()),  # named like the tables
         threads=snakemake.threads,
     )
