@@ -51,7 +51,7 @@ def verdicts(
     q          Benjamini-Hochberg values, NaN without a test
     evaluable  the gap is defined and its interval stable
     threshold  the distance that matters in practice, (n,) or one for all
-    label_robust  whether the gap exists for all values of missing labels; None where this is not known
+    label_robust  whether the distance is larger than the threshold for all values of undefined labels; None leaves it out
 
     Significance alone never gives ``gap``, and missing significance never gives ``equivalent``.
     """
@@ -62,6 +62,6 @@ def verdicts(
         found[significant] = SMALL_GAP
         found[significant & (distance_low > threshold)] = GAP
     if label_robust is not None:
-        found[(found == GAP) & np.array([robust is not None and not robust for robust in label_robust])] = LABEL_GAP
+        found[(found == GAP) & ~label_robust] = LABEL_GAP
     found[~evaluable] = NOT_EVALUABLE
     return found

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import pandas as pd
@@ -21,6 +21,7 @@ from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
     Scored,
+    TestSet,
     check_same_people,
     check_table,
     read_predictions,
@@ -140,6 +141,8 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     """
     check_summary(settings)
     test = read_test_set(labels, groups, settings, scored_names, stored=stored)
+    if settings.allow_missing_images and len(models) > 1:
+        test = _scored_by_all(test, models)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
@@ -196,6 +199,18 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
+
+
+def _scored_by_all(test: TestSet, models: Mapping[str, Callable[[], pd.DataFrame]]) -> TestSet:
+    """The images that every model scored: a change between models must not be one between images."""
+    shared = test.image_id
+    for load in models.values():
+        shared = shared.intersection(pd.Index(load()["image_id"].to_numpy(dtype=object), dtype=object), sort=False)
+    if len(shared) == len(test.image_id):
+        return test
+    if not len(shared):
+        raise UserError("predictions: no image was scored by all models; predict the same images with each of them")
+    return test.taken(shared)
 
 
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):
