@@ -237,3 +237,18 @@ def test_the_excess_of_a_ratio_is_positive_when_groups_are_treated_unequally():
     gaps = tables({"m": {"x": yes}}, {"x": np.ones(len(group), int)}, group, people)["gap_metrics"]
     for criterion in (TPR_GAP, "equal_opportunity_ratio"):
         assert one(gaps, criterion)["excess"] > 0.3
+
+
+def test_every_column_is_explained(root):
+    """Renew the page with: python -m evenface config tables > docs/tables.md"""
+    from evenface.fairness.columns import COLUMNS, TABLES, meaning, page
+
+    used = {(name, column) for name, (_, columns) in TABLES.items() for column in columns}
+    assert all(meaning(*place) for place in used)
+    left = {c for c in COLUMNS if c not in {column for _, column in used} and tuple(c.split(".")) not in used}
+    assert not left
+    people, group = photographs(12, 4)
+    labels = {"x": np.ones(len(group), int)}
+    found = tables({"a": labels, "b": labels}, labels, group, people, n_boot=5, n_perm=5, baseline="a")
+    assert {name: list(table.columns) for name, table in found.items()} == {n: list(c) for n, (_, c) in TABLES.items()}
+    assert (root / "docs/tables.md").read_text(encoding="utf-8") == page()
