@@ -21,7 +21,7 @@ from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
 from evenface.fairness.quantiles import quantiles, spread, tails
 from evenface.fairness.rate_limits import student
-from evenface.fairness.runs import Run, same_images
+from evenface.fairness.runs import Run, check_same_attributes, same_images
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
 
 SWAP, SEEDS = "paired_swap", "t_people_and_seeds"
@@ -99,10 +99,7 @@ def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resam
     Raises UserError when the runs have different seeds or attributes.
     """
     _check_seeds(baseline, candidate)
-    if baseline.cube.attributes != candidate.cube.attributes:
-        raise UserError(
-            f"runs {baseline.id!r} and {candidate.id!r} were scored on different attributes; predict them again"
-        )
+    check_same_attributes((baseline.id, baseline.cube), (candidate.id, candidate.cube))
     settings = resampler.settings
     swapped = settings.n_perm and len(baseline.models) == 1 and same_images(baseline.cube, candidate.cube)
     groupings = [(one.grouping, one.n_groups) for one in baseline.evaluated.values()]
