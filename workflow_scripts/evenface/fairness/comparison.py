@@ -86,6 +86,14 @@ class Change:
             change, low, high = -change, -high, -low
         return change, low, high, flags
 
+    def worst_before(self, criterion: str) -> np.ndarray:
+        """The rate (A,) of the worst group in the baseline, of the metric that :meth:`worst_group` is about."""
+        metric = worst_metric(criterion)
+        if metric is None:
+            return np.full(len(self.delta[criterion]), np.nan)
+        badness = self.baseline[worst_of(metric)]
+        return 1 - badness if BETTER[metric] == "high" else badness
+
 
 #: the parts of a change that are computed block by block
 _BLOCKWISE = ("low", "high", "corrected", "people", "freedom", "valid", "p")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import check_names
+from evenface.fairness.comparison_table import WORST_GROUP
 from evenface.fairness.criteria import names
 from evenface.fairness.evaluated import split_model_id
 from evenface.fairness.inputs import THRESHOLD_COLUMNS, TestSet
@@ -19,7 +20,7 @@ SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "cr
 SUMMARY_COLUMNS = [
     *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
     "p_value", "q_value", "verdict", "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
-    "change_ci_low", "change_ci_high", "levelling_down", "metric", "worst_group", "worst_rate", "best_group",
+    "change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP, "metric", "worst_group", "worst_rate", "best_group",
     "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
     "groups_excluded", "label_robust", *THRESHOLD_COLUMNS, "status",
 ]  # fmt: skip
@@ -119,11 +120,11 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
 
 
 def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """Add the interval of the change and the flag of levelling down to the rows of whole runs."""
+    """Add the interval of the change, the worst group's change and the flag of levelling down to the rows of whole runs."""
     key = ["model_id", "attribute", "grouping", "criterion"]
     gaps = comparison[(comparison["scope"] == "gap") & comparison["metric_or_criterion"].isin(settings.summary)]
     gaps = gaps.rename(columns={"candidate_model_id": "model_id", "metric_or_criterion": "criterion"})
     gaps = gaps.rename(columns={"ci_low": "change_ci_low", "ci_high": "change_ci_high"}).set_index(key)
-    found = gaps[["change_ci_low", "change_ci_high", "levelling_down"]]
+    found = gaps[["change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP]]
     found = found.reindex(pd.MultiIndex.from_frame(summary[key]))
     return summary.assign(**{name: found[name].to_numpy() for name in found.columns})[SUMMARY_COLUMNS]
