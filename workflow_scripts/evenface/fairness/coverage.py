@@ -18,18 +18,28 @@ BOUNDS = {
     "base_rate": (("TP+FN", ALL), ("TP+FN+U0+U1", ALL)),
 }
 
+#: The same for metrics without columns in the table of coverage. Which images a model selects is known without labels.
+_FURTHER = {
+    "selection_rate": (("TP+FP+U1", ALL), ("TP+FP+U1", ALL)),
+    "selection_rate_all": (("TP+FP+U1", ALL), ("TP+FP+U1", ALL)),
+    "prevalence_bias": (("FP-FN-U0", ALL), ("FP+U1-FN", ALL)),
+    "precision": (("TP", "TP+FP+U1"), ("TP+U1", "TP+FP+U1")),
+    "npv": (("TN", "TN+FN+U0"), ("TN+U0", "TN+FN+U0")),
+    "f1": (("2TP", "2TP+FP+FN+U0+U1"), ("2TP+2U1", "2TP+2U1+FP+FN")),
+}
+
 
 def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper bound (...) of a metric for counts (..., 6); None if the metric has none."""
+    """Lower and upper bound (...) of a metric for counts (..., 6); None for the coverage itself, which is known."""
     if metric in COMPLEMENT:
         low, high = bounds(counts, COMPLEMENT[metric])
         return 1 - high, 1 - low
-    if metric == "selection_rate_all":  # needs no labels
-        value = ratio_of(counts, "TP+FP+U1", ALL)
-        return value, value
-    if metric not in BOUNDS:
+    if metric == "balanced_accuracy":
+        (a, b), (c, d) = bounds(counts, "tpr"), bounds(counts, "tnr")
+        return (a + c) / 2, (b + d) / 2
+    if metric not in BOUNDS and metric not in _FURTHER:
         return None
-    low, high = BOUNDS[metric]
+    low, high = (BOUNDS | _FURTHER)[metric]
     return ratio_of(counts, *low), ratio_of(counts, *high)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.criteria import Criterion, criteria, is_ratio
+from evenface.fairness import coverage
+from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, criteria, is_ratio
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
@@ -26,11 +27,12 @@ GAP_COLUMNS = [
 
 def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
     """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and further ones for the summary."""
+    robust = _LabelRobust(result, inference)
     family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
     frame = criterion_rows(
         result,
         criteria(result.rates, settings.alpha),
-        lambda c: _inference_columns(c, result.circular, inference, settings, family),
+        lambda c: _inference_columns(c, result.circular, inference, settings, family) | {"label_robust": robust(c)},
     )
     return judged(frame, settings).assign(
         **key,
@@ -66,6 +68,47 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
         "unstable": unstable,
     }
+
+
+class _LabelRobust:
+    """Whether a criterion's gap exists for all values of missing labels, chance in the choice of people included.
+
+    The bounds of two groups must be further apart than the interval of their difference reaches towards 0: bounds from
+    few people come apart by luck.
+    """
+
+    def __init__(self, result: Evaluated, inference: Inference):
+        self._result, self._inference = result, inference
+        self._counts = result.counts[:, : result.n_groups]
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, c: Criterion) -> np.ndarray:
+        """(attributes,) of objects; None where the gap is undefined, and for the coverage itself, which is known."""
+        if c.robust is None:
+            return np.full(len(c.gap.value), None, dtype=object)
+        found = np.zeros(len(c.gap.value), dtype=bool)
+        for metric in np.unique(c.metric.astype(str)):
+            parts = [self._of(one) for one in (("fpr", "fnr") if metric == WEIGHTED_ERROR else (metric,))]
+            found |= (c.metric == metric) & np.logical_or.reduce(parts)
+        return np.where(c.gap.status == "", found.astype(object), None)
+
+    def _of(self, metric: str) -> np.ndarray:
+        if metric not in self._known:
+            self._known[metric] = self._apart(metric)
+        return self._known[metric]
+
+    def _apart(self, metric: str) -> np.ndarray:
+        interval, rates = self._inference.pairs.get(metric), self._result.rates
+        if interval is None:
+            return rates.robust[metric]
+        g, h = self._inference.observed.pairs
+        low, high = coverage.bounds(self._counts, metric)
+        x, used = rates.x[metric], rates.used[metric]
+        difference = x[:, g] - x[:, h]
+        with np.errstate(invalid="ignore"):
+            above = low[:, g] - high[:, h] > difference - interval.low
+            below = low[:, h] - high[:, g] > interval.high - difference
+        return ((above | below) & used[:, g] & used[:, h]).any(axis=-1)
 
 
 def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
