@@ -312,7 +312,9 @@ def test_what_one_seed_says_is_about_this_network(of_seeds):
     header = page[: page.index("</header>")]
     assert "With one training seed per run, no claim about the method is made" in header
     of_method = [one for one in sentences(page) if re.search(r"\bmethods?\b", one)]
-    denied = re.compile(r"no claim about the method|of the same method|for a claim about the method|not about the method")
+    denied = re.compile(
+        r"no claim about the method|of the same method|for a claim about the method|not about the method"
+    )
     assert of_method and all(denied.search(one) for one in of_method)
     assert "says of this network" in page and "the method (" not in page
 
@@ -349,7 +351,8 @@ def test_captions_say_what_they_are_about(root):
     for path in sorted((root / "docs/captions").glob("*.rst")):
         template = jinja2.Environment().from_string(path.read_text())
         one, three = (
-            template.render(snakemake=SimpleNamespace(config={"training": {"seeds": seeds}})) for seeds in ([1], [1, 2, 3])
+            template.render(snakemake=SimpleNamespace(config={"training": {"seeds": seeds}}))
+            for seeds in ([1], [1, 2, 3])
         )
         assert "this network" in one and "no claim about the method is made" in one, path.name
         assert "the method (3 seeds)" in three and "this network" not in three, path.name

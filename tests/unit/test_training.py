@@ -251,7 +251,9 @@ def test_a_tie_is_decided_alike_in_training_and_evaluation(kind):
         pd.DataFrame({"image_id": ids, "identity_id": ids, "score_Bald": scores}),
         pd.DataFrame({"image_id": ids, "Bald": labels}),
         pd.DataFrame({"image_id": ids, "gender": "female"}),
-        FairnessSettings(groupings=("gender",), min_denominator=1, min_identities=1, n_boot=0, n_perm=0, thresholds=0.7),
+        FairnessSettings(
+            groupings=("gender",), min_denominator=1, min_identities=1, n_boot=0, n_perm=0, thresholds=0.7
+        ),
     )
     rates = tables["group_metrics"].query("group == 'female'").set_index("metric")["value"]
     assert (rates["tpr"], rates["fpr"]) == (0.5, 0.5)

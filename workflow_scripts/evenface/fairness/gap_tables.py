@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.fairness import coverage
-from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, criteria, is_ratio
+from evenface.fairness.criteria import WEIGHTED_ERROR, Criterion, criteria, is_ratio, metrics_of
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
@@ -52,7 +52,16 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
     p = np.where(circular, np.nan, test.p) if test else nothing
     null_mean = test.null_mean if test else nothing
     tested = ~np.isnan(p)
-    unstable = (c.name in inference.criteria) & (interval.n_valid < MIN_VALID * settings.n_boot)
+    enough = MIN_VALID * settings.n_boot
+    if c.name in inference.criteria:
+        unstable = interval.n_valid < enough
+    else:  # a criterion without an interval rests on the rates of its groups
+        rates = [
+            inference.rates[metric].n_valid[:, : c.used.shape[1]] for metric in metrics_of(c.name) if inference.rates
+        ]
+        unstable = np.logical_or.reduce(
+            [((valid < enough) & c.used).any(axis=-1) for valid in rates] or [np.zeros(n, bool)]
+        )
     return {
         "ci_low": interval.low,
         "ci_high": interval.high,

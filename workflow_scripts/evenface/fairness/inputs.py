@@ -400,9 +400,7 @@ def _decide(
         if not valid.all() or pd.api.types.is_complex_dtype(frame[column].dtype):
             row = int(np.flatnonzero(~valid)[0]) if not valid.all() else 0
             signed = frame[column].isin((-1, 1, 255)).all()
-            remedy = (
-                "here -1 or 255 means no: (table > 0) & (table < 255)" if signed else "write 1 for yes and 0 for no"
-            )
+            remedy = "write 1 for yes and 0 for no" + (", here (table > 0) & (table < 255)" if signed else "")
             raise UserError(
                 f"{name}, row {row + 1}, attribute {attribute}: decision {_shown(frame[column].iloc[row])} in column "
                 f"{column!r} is neither 0 nor 1; {remedy}, or give scores in a column {_SCORE}{attribute}"
