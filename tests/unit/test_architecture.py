@@ -17,6 +17,7 @@ ALLOWED = {
     "names": {"errors"},
     "parts": {"errors", "names"},
     "intervals": set(),
+    "decisions": set(),
     "fields": {"names", "taxonomy"},
     "prompts": {
         "prompts",
@@ -33,12 +34,12 @@ ALLOWED = {
     "plan": {"plan", "prompts", "taxonomy", "storage", "errors", "seeds", "names", "parts"},
     "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
-    "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", ""},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", "decisions", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "seeds", "names", "parts", "intervals", "http", "taxonomy", "fields", "joblog", "display", "resources",
+    "errors", "seeds", "names", "parts", "intervals", "decisions", "http", "taxonomy", "fields", "joblog", "display", "resources",
     "cluster", "storage", "networks", "checkpoints", "prompts", "plan",
     "configuration", "assets", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",

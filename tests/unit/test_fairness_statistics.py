@@ -664,6 +664,84 @@ def test_equal_models_do_not_differ():
     assert not (gap["levelling_down"] == True).any()  # noqa: E712
 
 
+def wrong_answers_left_undefined(seed, people, missing=(0.6, 0.1), right=0.8):
+    """Labels of a fair classifier's wrong answers are missing more often in one group than in the other."""
+    rng = np.random.default_rng(seed)
+    n = 2 * people * 15
+    person = np.repeat(np.arange(2 * people), 15)
+    female = person < people
+    shown = np.log(right / (1 - right)) + np.repeat(rng.normal(0, 0.8, 2 * people), 15)
+    correct = rng.random(n) < 1 / (1 + np.exp(-shown))
+    label = rng.choice([-1, 1], n)
+    lost = ~correct & (rng.random(n) < np.where(female, *missing))
+    ids = [f"i{k}" for k in range(n)]
+    return evaluate(
+        pd.DataFrame(
+            {"image_id": ids, "identity_id": person.astype(str), "pred_Bald": np.where(correct, label, -label) > 0}
+        ),
+        pd.DataFrame({"image_id": ids, "Bald": np.where(lost, 0, label)}),
+        pd.DataFrame({"image_id": ids, "gender": np.where(female, "female", "male")}),
+        FairnessSettings(groupings=("gender",), n_boot=200, n_perm=200),
+    )["gap_metrics"]
+
+
+@pytest.mark.parametrize("people", [100, 300])
+def test_a_gap_of_missing_labels_is_never_called_a_gap(people):
+    """Coverage itself differs; every gap that rests on the labels says that missing ones could be all of it."""
+    for seed in range(3):
+        rows = wrong_answers_left_undefined(seed, people)
+        rows = rows[~rows["criterion"].str.startswith("label_coverage")]
+        assert "gap_not_label_robust" in set(rows["verdict"])
+        assert "gap" not in set(rows["verdict"]), rows.loc[rows["verdict"] == "gap", "criterion"].tolist()
+
+
+def test_a_gap_that_missing_labels_cannot_explain_is_a_gap():
+    rows = wrong_answers_left_undefined(0, 150, missing=(0.02, 0.02)).set_index("criterion")
+    assert rows.loc["accuracy_gap", "verdict"] != "gap"
+    rng = np.random.default_rng(0)
+    n = 3000
+    person = np.arange(n) // 10
+    right = rng.random(n) < np.where(person < 150, 0.9, 0.6)
+    label = rng.choice([-1, 1], n)
+    ids = [f"i{k}" for k in range(n)]
+    found = evaluate(
+        pd.DataFrame(
+            {"image_id": ids, "identity_id": person.astype(str), "pred_Bald": np.where(right, label, -label) > 0}
+        ),
+        pd.DataFrame({"image_id": ids, "Bald": np.where(rng.random(n) < 0.03, 0, label)}),
+        pd.DataFrame({"image_id": ids, "gender": np.where(person < 150, "female", "male")}),
+        FairnessSettings(groupings=("gender",), n_boot=200, n_perm=200),
+    )["gap_metrics"].set_index("criterion")
+    for name in ("accuracy_gap", "equal_opportunity_difference", "precision_difference", "f1_difference"):
+        assert (found.loc[name, "verdict"], found.loc[name, "label_robust"]) == ("gap", True), name
+
+
+def test_ratios_have_their_own_practical_threshold_and_reach_every_verdict():
+    """A ratio of 0.85 is farther than 0.05 from 1, and nearer than 0.2; equal groups are equivalent."""
+
+    def verdict(rates, **settings):
+        rng = np.random.default_rng(1)
+        n = 12000
+        person = np.arange(n) // 12
+        hit = rng.random(n) < np.where(person < 500, *rates)
+        ids = [f"i{k}" for k in range(n)]
+        found = evaluate(
+            pd.DataFrame({"image_id": ids, "identity_id": person.astype(str), "pred_Bald": hit.astype(int)}),
+            pd.DataFrame({"image_id": ids, "Bald": 1}),
+            pd.DataFrame({"image_id": ids, "gender": np.where(person < 500, "female", "male")}),
+            FairnessSettings(groupings=("gender",), n_boot=200, n_perm=200, **settings),
+        )["gap_metrics"].set_index("criterion")
+        assert set(found.loc[["equal_opportunity_ratio"], "practical_threshold"]) == {
+            settings.get("practical_ratio_threshold", 0.2)
+        }
+        return found.loc["equal_opportunity_ratio", "verdict"]
+
+    assert verdict((0.8, 0.8)) == "equivalent"
+    assert verdict((0.8, 0.68)) == "small_gap"
+    assert verdict((0.8, 0.68), practical_ratio_threshold=0.05) == "gap"
+    assert verdict((0.8, 0.5)) == "gap"
+
+
 def test_missing_groups_lone_identities_and_nothing_defined():
     predictions, labels, groups = tables_of(9)
     groups.loc[groups["ethnicity"] == "black", "ethnicity"] = "unknown"

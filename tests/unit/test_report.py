@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -82,7 +83,7 @@ def inputs(tmp_path_factory):
     return make_inputs(tmp_path_factory.mktemp("report"))
 
 
-def make_inputs(folder, seeds=(1, 2)):
+def make_inputs(folder, seeds=(1, 2), **evaluation):
     rng = np.random.default_rng(0)
     models = {f"{run}-{seed}": (run, error, seed) for run, error in RUNS.items() for seed in seeds}
     names = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
@@ -92,7 +93,7 @@ def make_inputs(folder, seeds=(1, 2)):
             m: write_predictions(folder, run.replace("<", "").replace(">", ""), e, s)
             for m, (run, e, s) in models.items()
         },
-        FairnessSettings(baseline="real"),
+        FairnessSettings(baseline="real", **evaluation),
         tables,
     )
     logs, manifests = {}, {}
@@ -284,9 +285,122 @@ def test_a_validation_set_without_a_balanced_accuracy(inputs, tmp_path, how):
     assert not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", (tmp_path / "report.html").read_text()))
 
 
-def test_one_seed_has_no_spread(tmp_path):
-    build_report(make_inputs(tmp_path, seeds=(1,)), tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text()
+QUICK = {"groupings": ("gender", "ethnicity"), "n_boot": 60, "n_perm": 60}
+
+
+@pytest.fixture(scope="module")
+def of_seeds(tmp_path_factory):
+    """Number of seeds -> the report's inputs and page."""
+    made = {}
+    for seeds in ((1,), (1, 2, 3)):
+        folder = tmp_path_factory.mktemp(f"seeds{len(seeds)}")
+        inputs = make_inputs(folder, seeds, **QUICK)
+        build_report(inputs, folder / "report.html")
+        made[len(seeds)] = inputs, (folder / "report.html").read_text()
+    return made
+
+
+def sentences(page):
+    """The page's sentences, titles of figures included."""
+    text = re.sub(r"<style>.*?</style>|base64,[^\"]*", "", page, flags=re.DOTALL)
+    titles = re.findall(r'aria-label="([^"]*)"', text)
+    return re.split(r"(?<=[.:])\s+|\n", re.sub(r"<[^>]*>", " ", text)) + titles
+
+
+def test_what_one_seed_says_is_about_this_network(of_seeds):
+    page = of_seeds[1][1]
+    header = page[: page.index("</header>")]
+    assert "With one training seed per run, no claim about the method is made" in header
+    of_method = [one for one in sentences(page) if re.search(r"\bmethods?\b", one)]
+    denied = re.compile(
+        r"no claim about the method|of the same method|for a claim about the method|not about the method"
+    )
+    assert of_method and all(denied.search(one) for one in of_method)
+    assert "says of this network" in page and "the method (" not in page
+
+
+def test_what_several_seeds_say_is_about_the_method_and_names_their_number(of_seeds):
+    page = of_seeds[3][1]
+    assert "this network" not in page and "no claim about the method" not in page
+    assert "says of the method (3 seeds)" in page
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_every_figure_of_the_results_says_what_it_is_about(of_seeds, n_seeds):
+    subject = {1: "this network", 3: "the method (3 seeds)"}[n_seeds]
+    titles = re.findall(r'aria-label="([^"]*)"', of_seeds[n_seeds][1])
+    results = [one for one in titles if re.match(r"(true positive|false positive|accuracy|.*gap|.*difference)", one)]
+    assert len(results) > 20 and all(subject in one for one in results)
+
+
+def test_the_gap_of_averaged_rates_stands_beside_the_mean_of_the_seeds_gaps(of_seeds):
+    inputs, page = of_seeds[3]
+    table = pd.read_csv(inputs.fairness).query(
+        "aggregation == 'over seeds' and criterion == 'equal_opportunity_difference' and status != 'circular'"
+    )
+    for row in table.itertuples():
+        assert row.seed_mean >= row.value - 1e-9
+        pair = rf"{svg.number(row.value)}(<small>[^<]*</small>)?</td>\s*<td>{svg.number(row.seed_mean)} ± "
+        assert re.search(pair, page)
+    assert "mean of single seeds" in page and "mean of single seeds" not in of_seeds[1][1]
+
+
+def test_captions_say_what_they_are_about(root):
+    import jinja2
+
+    for path in sorted((root / "docs/captions").glob("*.rst")):
+        template = jinja2.Environment().from_string(path.read_text())
+        one, three = (
+            template.render(snakemake=SimpleNamespace(config=config))
+            for config in ({}, {"training": {"seeds": [1, 2, 3]}})
+        )
+        assert "this network" in one and "no claim about the method is made" in one, path.name
+        assert "the method (3 seeds)" in three and "this network" not in three, path.name
+
+
+def test_levelling_down_shows_the_rate_that_it_rests_on(of_seeds, tmp_path):
+    """The worst group by the criterion's own metric, with the interval of its change."""
+    inputs, _ = of_seeds[1]
+    table = pd.read_csv(inputs.fairness)
+    rows = table.index[(table["criterion"] == "equalized_odds_difference_mean") & table["change"].notna()]
+    assert set(table.loc[rows, "worst_group_metric"]) == {"weighted_error"}
+    evidence = {"worst_group_baseline": 0.125, "worst_group_delta": 0.0625, "worst_group_ci_low": 0.01,
+                "worst_group_ci_high": 0.115}  # fmt: skip
+    table.loc[rows[:1], list(evidence)] = list(evidence.values())
+    table["levelling_down"] = False
+    write_csv(table, tmp_path / "none.csv")
+    build_report(replace(inputs, fairness=tmp_path / "none.csv"), tmp_path / "none.html")
+    table.loc[rows[:1], "levelling_down"] = True
+    write_csv(table, tmp_path / "one.csv")
+    build_report(replace(inputs, fairness=tmp_path / "one.csv"), tmp_path / "one.html")
+    none, one = ((tmp_path / f"{name}.html").read_text() for name in ("none", "one"))
+    shown = "<td>0.125</td><td>0.188</td><td>+0.062</td><td>+0.010 to +0.115</td>"
+    assert shown in one and "weighted error" in one and "closed by levelling down" in one
+    assert shown not in none and "closed by levelling down" not in none
+
+
+def test_the_thresholds_stand_with_their_intervals(of_seeds, tmp_path):
+    inputs, page = of_seeds[1]
+    chosen = {"chosen": "validation", "n_validation": 132, "n_validation_identities": 120, "threshold_low": 0.27,
+              "threshold_high": 0.73}  # fmt: skip
+    few = chosen | {"chosen": "too few labels", "n_validation": 7, "threshold_low": 0.5, "threshold_high": 0.5}
+    fixed = chosen | {"chosen": "fixed", "n_validation": 0}
+    manifests = {}
+    for name, choices in (("chosen", {"Bald": chosen, "Bangs": few}), ("fixed", {"Bald": fixed})):
+        made = json.loads(inputs.manifests["real-1"].read_text())
+        made |= {"thresholds": dict.fromkeys(choices, 0.4375), "threshold_choice": choices}
+        (tmp_path / f"{name}.json").write_text(json.dumps(made))
+        manifests[name] = {**inputs.manifests, "real-1": tmp_path / f"{name}.json"}
+        build_report(replace(inputs, manifests=manifests[name]), tmp_path / f"{name}.html")
+    text = (tmp_path / "chosen.html").read_text()
+    assert "<td>0.438</td><td>0.270 to 0.730</td><td>132</td><td>120</td>" in text
+    assert "<td>too few labels</td><td>7</td>" in text
+    assert "none was chosen on validation images" in (tmp_path / "fixed.html").read_text()
+    assert "Thresholds chosen" in text and "Thresholds chosen" not in page
+
+
+def test_one_seed_has_no_spread(of_seeds):
+    text = of_seeds[1][1]
     assert "With one training seed per run" in text and "95 % intervals from resampling persons" in text
     assert "luck alone" in text and "Change against real" in text
     assert "between training seeds" not in text and not re.search(r"\bnan\b", re.sub(r"base64,[^\"]*", "", text))

@@ -171,22 +171,112 @@ def test_metrics_by_hand():
     scores = np.array([[0.9, 0.5], [0.2, 0.1], [0.7, 0.1], [0.4, 0.9]], np.float32)
     labels = np.array([[1, -1], [1, -1], [-1, -1], [0, 0]], np.int8)
     metrics = attribute_metrics(scores, labels, np.array([0.5, 0.5]))
-    assert metrics["accuracy"].tolist() == pytest.approx([1 / 3, 1])  # a score of 0.5 is not above the threshold
+    assert metrics["accuracy"].tolist() == pytest.approx([1 / 3, 2 / 3])  # a score of 0.5 reaches 0.5
     assert metrics["balanced_accuracy"][0] == pytest.approx(0.25) and np.isnan(metrics["balanced_accuracy"][1])
 
 
-def test_best_threshold_is_the_balanced_accuracy_optimum():
-    from evenface.training.tasks import attribute_metrics, best_thresholds
+def thresholds(scores, labels, people=None, **options):
+    from evenface.training.thresholds import choose_thresholds
 
-    random = np.random.default_rng(0)
-    labels = np.where(random.random((300, 2)) < 0.2, 1, -1).astype(np.int8)
-    scores = np.clip(0.3 + 0.1 * labels + random.normal(0, 0.1, labels.shape), 0, 1).astype(np.float32)
+    people = pd.Series(range(len(scores)) if people is None else people)
+    return choose_thresholds(scores, labels, people, **{"seed": 1, **options})
+
+
+def drawn(n, kind=np.float32, seed=0):
+    """Scores and labels (n, 2) of two attributes, of which the second has no positive label."""
+    random = np.random.default_rng(seed)
+    labels = np.where(random.random((n, 2)) < 0.2, 1, -1).astype(np.int8)
+    scores = np.clip(0.3 + 0.1 * labels + random.normal(0, 0.1, labels.shape), 0, 1).astype(kind)
     labels[:, 1] = -1
-    found = best_thresholds(scores, labels)
-    assert found[1] == 0.5
+    return scores, labels
+
+
+def test_the_threshold_is_the_balanced_accuracy_optimum():
+    from evenface.training.tasks import attribute_metrics
+
+    scores, labels = drawn(300)
+    found = thresholds(scores, labels)
+    assert (found[1].value, found[1].low, found[1].high, found[1].chosen) == (0.5, 0.5, 0.5, "too few labels")
+    assert found[1].images == 300
+    found = np.array([one.value for one in found])
     best = attribute_metrics(scores, labels, found)["balanced_accuracy"][0]
     for threshold in np.linspace(0, 1, 501):
         assert attribute_metrics(scores, labels, np.array([threshold, 0.5]))["balanced_accuracy"][0] <= best + 1e-9
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 1e-3, 1e-6])
+def test_no_rounding_turns_a_decision(kind, scale):
+    """The threshold lies above every score it denies, as text, in the scores' precision, and in a wider one."""
+    from evenface.decisions import selected
+
+    scores, labels = drawn(400, kind)
+    scores = (scores.astype(float) * scale).astype(kind)
+    value = thresholds(scores, labels)[0].value
+    assert value > 0 and float(json.loads(json.dumps(value))) == value
+    decided = selected(scores[:, 0], value)
+    assert 0 < decided.mean() < 1
+    assert (selected(scores[:, 0].astype(np.float64), value) == decided).all()
+    if not (scores[:, 0] == kind(value)).any():  # a tie needs the exact number
+        assert (selected(np.array([float(str(s)) for s in scores[:, 0]]), value) == decided).all()
+
+
+def test_scores_that_are_all_below_a_millionth_are_told_apart():
+    from evenface.decisions import selected
+
+    labels = np.repeat(np.array([-1, 1], np.int8), 20)[:, None]
+    for low, high in ((1e-9, 2e-9), (0, 1e-30), (0, np.finfo(np.float32).smallest_subnormal)):
+        scores = np.where(labels > 0, high, low).astype(np.float32)
+        found = thresholds(scores, labels)[0].value
+        assert 0 < found < 1e-6 and (selected(scores, found) == (labels > 0)).all()
+    assert not selected(np.zeros(3, np.float16), 1e-9).any()  # which float16 would round to 0
+
+
+def test_equal_scores_keep_the_threshold():
+    labels = np.repeat(np.array([-1, 1], np.int8), 20)[:, None]
+    for value in (0, 1e-8, 0.3, 0.5, 1):
+        assert thresholds(np.full(labels.shape, value, np.float32), labels)[0].value == 0.5
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_tie_is_decided_alike_in_training_and_evaluation(kind):
+    from evenface.fairness import FairnessSettings, evaluate
+    from evenface.training.tasks import attribute_metrics
+
+    scores = np.array([0.7, 0.3, 0.7, 0.69], kind)
+    labels = np.array([1, 1, -1, -1], np.int8)
+    metrics = attribute_metrics(scores[:, None], labels[:, None], np.array([0.7]))
+    ids = [f"i{k}" for k in range(4)]
+    tables = evaluate(
+        pd.DataFrame({"image_id": ids, "identity_id": ids, "score_Bald": scores}),
+        pd.DataFrame({"image_id": ids, "Bald": labels}),
+        pd.DataFrame({"image_id": ids, "gender": "female"}),
+        FairnessSettings(
+            groupings=("gender",), min_denominator=1, min_identities=1, n_boot=0, n_perm=0, thresholds=0.7
+        ),
+    )
+    rates = tables["group_metrics"].query("group == 'female'").set_index("metric")["value"]
+    assert (rates["tpr"], rates["fpr"]) == (0.5, 0.5)
+    assert (metrics["true_positive_rate"][0], metrics["false_positive_rate"][0]) == (0.5, 0.5)
+
+
+def test_the_interval_of_a_threshold_is_that_of_people():
+    """Copies of every image say nothing new, if they are of the same people; drawing twice gives the same."""
+    scores, labels = drawn(132)
+    one = thresholds(scores, labels)[0]
+    assert one == thresholds(scores, labels)[0] and one.low <= one.value <= one.high and one.low < one.high
+    assert (one.images, one.identities) == (132, 132)
+    copied = [np.tile(values, (4, 1)) for values in (scores, labels)]
+    same = thresholds(*copied, people=np.tile(np.arange(132), 4))[0]
+    assert (same.low, same.high, same.images, same.identities) == (one.low, one.high, 528, 132)
+    more = thresholds(*copied)[0]
+    assert more.high - more.low < one.high - one.low
+    unnamed = thresholds(scores, labels, people=[None] * 132)[0]
+    assert unnamed.identities == 132 and (unnamed.low, unnamed.high) == (one.low, one.high)
+    alone = thresholds(scores, labels, people=["p"] * 132)[0]
+    assert np.isnan(alone.low) and alone.described()["threshold_low"] is None
+    fixed = thresholds(scores, labels, chosen=False)[0]
+    assert (fixed.value, fixed.low, fixed.high, fixed.images, fixed.chosen) == (0.5, 0.5, 0.5, 0, "fixed")
 
 
 def test_fit_image():
@@ -403,7 +493,29 @@ def test_predictions_table(model, faces, tmp_path):
     assert stored["label_Black_Hair"].dtype == np.int8 and stored["score_Black_Hair"].dtype == np.float32
     assert (stored["label_Black_Hair"].to_numpy() == test["Black_Hair"].to_numpy()).all()
     assert stored[[f"score_{a}" for a in ATTRIBUTES]].apply(lambda s: s.between(0, 1)).all().all()
-    assert set(table_meta(tmp_path / "p.parquet")["thresholds"]) == set(ATTRIBUTES)
+    meta, manifest = table_meta(tmp_path / "p.parquet"), json.loads(model.with_suffix(".json").read_text())
+    assert meta["thresholds"] == manifest["thresholds"] and set(meta["thresholds"]) == set(ATTRIBUTES)
+    assert meta["threshold_choice"] == manifest["threshold_choice"]
+    n_validation = (faces.loc[faces["split"] == "val", list(ATTRIBUTES)] != 0).sum().to_dict()
+    assert {name: one["n_validation"] for name, one in meta["threshold_choice"].items()} == n_validation
+
+
+def test_how_a_threshold_was_chosen_stands_beside_it(model, faces, tmp_path):
+    """From the model to the tables and the manifest of the evaluation."""
+    from evenface.fairness import FairnessSettings, evaluate_predictions
+    from evenface.training import predict
+
+    predict(model, faces, tmp_path / "p.parquet", threads=1)
+    settings = FairnessSettings(groupings=("gender",), n_boot=0, n_perm=0)
+    tables = evaluate_predictions({"real-1": tmp_path / "p.parquet"}, settings, {"manifest": tmp_path / "m.json"})
+    chosen = json.loads(model.with_suffix(".json").read_text())["threshold_choice"]
+    written = json.loads((tmp_path / "m.json").read_text())["test_sets"][0]["models"]["real-1"]
+    assert written["threshold_choice"] == chosen
+    for table in (tables["group_metrics"], tables["fairness"]):
+        for name, one in chosen.items():
+            rows = table[table["attribute"] == name]
+            for column in ("threshold_low", "threshold_high", "n_validation"):
+                assert set(rows[column]) == {one[column]}
 
 
 def test_predictions_do_not_depend_on_company(model, faces, tmp_path):

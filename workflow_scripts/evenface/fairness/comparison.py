@@ -21,7 +21,7 @@ from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
 from evenface.fairness.quantiles import quantiles, spread, tails
 from evenface.fairness.rate_limits import student
-from evenface.fairness.runs import Run, same_images
+from evenface.fairness.runs import Run, check_same_attributes, same_images
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
 
 SWAP, SEEDS = "paired_swap", "t_people_and_seeds"
@@ -86,6 +86,14 @@ class Change:
             change, low, high = -change, -high, -low
         return change, low, high, flags
 
+    def worst_before(self, criterion: str) -> np.ndarray:
+        """The rate (A,) of the worst group in the baseline, of the metric that :meth:`worst_group` is about."""
+        metric = worst_metric(criterion)
+        if metric is None:
+            return np.full(len(self.delta[criterion]), np.nan)
+        badness = self.baseline[worst_of(metric)]
+        return 1 - badness if BETTER[metric] == "high" else badness
+
 
 #: the parts of a change that are computed block by block
 _BLOCKWISE = ("low", "high", "corrected", "people", "freedom", "valid", "p")
@@ -99,10 +107,7 @@ def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resam
     Raises UserError when the runs have different seeds or attributes.
     """
     _check_seeds(baseline, candidate)
-    if baseline.cube.attributes != candidate.cube.attributes:
-        raise UserError(
-            f"runs {baseline.id!r} and {candidate.id!r} were scored on different attributes; predict them again"
-        )
+    check_same_attributes((baseline.id, baseline.cube), (candidate.id, candidate.cube))
     settings = resampler.settings
     baseline, candidate = _on_common_groups(baseline, candidate, settings.alpha)
     swapped = settings.n_perm and len(baseline.models) == 1 and same_images(baseline.cube, candidate.cube)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import check_names
-from evenface.fairness.comparison import SEEDS, SWAP, Change, compare
+from evenface.fairness.claims import claim
+from evenface.fairness.comparison import SEEDS, SWAP, Change, compare, worst_metric
 from evenface.fairness.criteria import metrics_of
 from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, Evaluated, spread
 from evenface.fairness.inference import Resampler
@@ -20,16 +21,18 @@ from evenface.fairness.settings import FairnessSettings
 
 COMPARISON_KEY = ["run_id", "baseline_model_id", "candidate_model_id", "dataset", "split", "attribute", "grouping"]
 
+#: the metric of a criterion whose worst group is compared, its rate in the baseline, and its change with an interval
+WORST_GROUP = (
+    "worst_group_metric", "worst_group_baseline", "worst_group_delta", "worst_group_ci_low", "worst_group_ci_high",
+)  # fmt: skip
+
 COMPARISON_COLUMNS = [
     *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "claim", "baseline", "candidate", "delta",
     "delta_corrected", "ci_low", "ci_high", "ci_level", "variance_people", "variance_training", "freedom",
-    "would_help", "p_value", "p_method", "q_value", "worst_group_delta", "worst_group_ci_low",
-    "worst_group_ci_high", "levelling_down", "n_groups_used", "groups_excluded", "n_seeds", "seed_mean",
+    "would_help", "p_value", "p_method", "q_value", *WORST_GROUP, "levelling_down", "n_groups_used", "groups_excluded",
+    "n_seeds", "seed_mean",
     "seed_std", "status",
 ]  # fmt: skip
-
-#: what a change is about: two networks of one seed each, or what their seeds have in common
-NETWORK, METHOD = "this network", "method"
 
 MORE_SEEDS, MORE_PEOPLE, NEITHER = "more seeds", "more people", "neither"
 
@@ -56,7 +59,7 @@ def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: 
                 "dataset": test.dataset,
                 "split": test.split,
                 "grouping": grouping,
-                "claim": NETWORK if n_seeds == 1 else METHOD,
+                "claim": claim(n_seeds),
                 "ci_level": settings.ci_level,
                 "n_seeds": n_seeds,
             }
@@ -101,7 +104,8 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "p_value": np.nan,
                     "p_method": "",
                     "q_value": np.nan,
-                    **dict.fromkeys(("worst_group_delta", "worst_group_ci_low", "worst_group_ci_high"), np.nan),
+                    **dict.fromkeys(WORST_GROUP, np.nan),
+                    "worst_group_metric": None,
                     "levelling_down": None,
                     "n_groups_used": np.nan,
                     "groups_excluded": "",
@@ -127,6 +131,8 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "p_value": p,
                     "p_method": np.where(np.isnan(p), "", method).astype(object),
                     "q_value": benjamini_hochberg(p),
+                    "worst_group_metric": worst_metric(name),
+                    "worst_group_baseline": change.worst_before(name),
                     "worst_group_delta": worst,
                     "worst_group_ci_low": worst_low,
                     "worst_group_ci_high": worst_high,

@@ -21,8 +21,8 @@ from evenface.fairness.worst_case import WorstCase
 GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
-    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels", "practical_threshold",
-    "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels",
+    "practical_threshold", "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
 
 
@@ -53,7 +53,16 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
     p = np.where(circular, np.nan, test.p) if test else nothing
     null_mean = test.null_mean if test else nothing
     tested = ~np.isnan(p)
-    unstable = (c.name in inference.criteria) & (interval.n_valid < MIN_VALID * settings.n_boot)
+    enough = MIN_VALID * settings.n_boot
+    if c.name in inference.criteria:
+        unstable = interval.n_valid < enough
+    else:  # a criterion without an interval rests on the rates of its groups
+        rates = [
+            inference.rates[metric].n_valid[:, : c.used.shape[1]] for metric in metrics_of(c.name) if inference.rates
+        ]
+        unstable = np.logical_or.reduce(
+            [((valid < enough) & c.used).any(axis=-1) for valid in rates] or [np.zeros(n, bool)]
+        )
     return {
         "ci_low": interval.low,
         "ci_high": interval.high,

@@ -11,14 +11,14 @@ from evenface.fairness.correction import METHOD as CORRECTED
 from evenface.fairness.correction import Correction
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, UNSTABLE, Evaluated, spread
 from evenface.fairness.inference import Inference
-from evenface.fairness.inputs import Scored, TestSet
+from evenface.fairness.inputs import THRESHOLD_COLUMNS, Scored, TestSet
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import ALL, DEFINED, METRICS, RATIOS, denominators, form, rate
 from evenface.fairness.settings import FairnessSettings
 
 GROUP_COLUMNS = [
     *KEY, "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "design_effect",
-    "numerator", "denominator", "n_images", "n_identities", "n_eff", "n_defined", "n_undefined", "threshold",
+    "numerator", "denominator", "n_images", "n_identities", "n_eff", "n_defined", "n_undefined", *THRESHOLD_COLUMNS,
     "label_source", "group_source", "group_correction", "cluster_unit", "n_boot", "n_boot_valid", "seed", "status",
 ]  # fmt: skip
 
@@ -75,7 +75,10 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         **{name: np.repeat((counts @ form(text)).ravel(), shape[2]) for name, text in per_group.items()},
         "n_identities": persons.ravel(),
         "n_eff": effective.ravel(),
-        "threshold": spread([scored.thresholds[a] for a in result.attributes], shape, 0).astype(float),
+        **{
+            name: spread([of[name] for of in map(scored.threshold_columns, result.attributes)], shape, 0).astype(float)
+            for name in THRESHOLD_COLUMNS
+        },
         "label_source": spread([test.label_source[a] for a in result.attributes], shape, 0),
         "group_source": test.group_source,
         "group_correction": "",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
+from evenface.decisions import selected
 from evenface.errors import UserError, unknown_name
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.settings import FairnessSettings
@@ -24,6 +25,8 @@ _UNUSED = {
 
 #: Texts that missing values become when a column is changed to text.
 _LOST = ("", "nan", "NaN", "None", "<NA>", "NaT")
+
+THRESHOLD_COLUMNS = ("threshold", "threshold_low", "threshold_high", "n_validation")
 
 _SCORE, _PRED, _LABEL = "score_", "pred_", "label_"
 
@@ -46,6 +49,7 @@ class TestSet:
     dataset: str
     split: str
     counts: dict[str, int]
+    people: str = ""  # the table of labels or groups that names people; empty if none does
 
     def taken(self, ids: pd.Index) -> TestSet:
         """The images with these ids, in the order of this set; ``counts`` says how many were left out."""
@@ -62,11 +66,24 @@ class Scored:
     """One model on one test set: its count cube, and how predictions were read."""
 
     cube: Cube
-    thresholds: dict[str, float]  # NaN where the table gives decisions instead of scores
+    thresholds: Mapping[str, float]  # NaN where the table gives decisions instead of scores
     cluster_unit: str
     skipped: dict[str, str]
     n_missing: int
     people: int = 0  # a digest of all pairs of image and identity, in any order
+    chosen: Mapping[str, Mapping[str, object]] = field(
+        default_factory=dict
+    )  # attribute -> how its threshold was chosen
+
+    def threshold_columns(self, attribute: str) -> dict[str, float]:
+        """Columns about a threshold: itself, its interval, and the validation images it was chosen on.
+
+        A threshold that was given has no images, and its interval is itself. All are NaN for decisions.
+        """
+        value, chosen = self.thresholds[attribute], self.chosen.get(attribute, {})
+        given = {"threshold_low": value, "threshold_high": value, "n_validation": 0 * value}
+        found = {name: chosen.get(name, default) for name, default in given.items()}
+        return {"threshold": value} | {name: np.nan if v is None else float(v) for name, v in found.items()}
 
 
 def read_test_set(
@@ -105,7 +122,13 @@ def read_test_set(
         dataset=_constant(labels, "dataset"),
         split=_constant(labels, "split"),
         counts=counts,
+        people=next((n for t, n in ((labels, label_name), (groups, group_name)) if _names_people(t)), ""),
     )
+
+
+def _names_people(table: pd.DataFrame) -> bool:
+    column = table.get("identity_id")
+    return column is not None and not (column.isna() | column.astype(object).isin(_LOST)).all()
 
 
 def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: FairnessSettings) -> Scored:
@@ -132,6 +155,11 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
             yield attribute, decided[rows], test.labels[attribute][keep]
 
     identities, unit = _identities(predictions, name)
+    if unit == "image" and test.people:
+        raise UserError(
+            f"{name}: column 'identity_id' is missing or empty, and {test.people} has one; write it into the predictions, "
+            "because people are resampled, or leave it out of all tables"
+        )
     cube = count(identities[rows], test.cells[keep], test.space, outcomes())
     pairs = pd.util.hash_array(common.to_numpy(), categorize=False) * pd.util.hash_array(identities[rows])
     n_missing = len(ids) + len(test.image_id) - 2 * len(common)
@@ -165,6 +193,7 @@ def read_decisions(
 def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[str, str]:
     """Attribute -> the column of ``names``, ``score_<attribute>`` or ``pred_<attribute>`` that predicts it."""
     columns: dict[str, str] = {}
+    names = list(names)
     for column in map(str, names):
         for prefix in (_SCORE, _PRED):
             start = column[: len(prefix)]
@@ -178,8 +207,13 @@ def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[s
                 if attribute in columns:
                     raise UserError(f"{name}: both {columns[attribute]} and {column} are present; keep one")
                 columns[attribute] = column
+    if "" in columns:
+        raise UserError(f"{name}: column {columns['']!r} names no attribute; write {columns['']}<attribute>")
     if not columns:
-        raise UserError(f"{name}: no column score_<attribute> or pred_<attribute> was found")
+        raise UserError(
+            f"{name}: no column {_SCORE}<attribute> or {_PRED}<attribute> was found; it has "
+            f"{', '.join(map(str, names[:8])) or 'none'}; call scores {_SCORE}<attribute>, and decisions {_PRED}<attribute>"
+        )
     return columns
 
 
@@ -191,13 +225,18 @@ def check_table(frame: pd.DataFrame, name: str) -> None:
     """Raise UserError unless ``frame`` is a table with distinct columns and an id for every image, each once."""
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"{name}: a pandas DataFrame is expected, not {type(frame).__name__}")
+    if frame.columns.nlevels > 1:
+        raise UserError(
+            f"{name}: the columns have {frame.columns.nlevels} levels, the first is {frame.columns[0]}; give each one name: "
+            "table.columns = [...]"
+        )
     names = frame.columns.map(str)
     repeated = names[names.duplicated()]
     if len(repeated):
         raise UserError(f"{name}: column {repeated[0]!r} occurs more than once; keep one")
     if "image_id" not in frame.columns:
         remedy = "; call reset_index() on it" if "image_id" in frame.index.names else ""
-        raise UserError(f"{name}: column 'image_id' is missing; it has {', '.join(names[:8])}{remedy}")
+        raise UserError(f"{name}: column 'image_id' is missing; it has {', '.join(names[:8]) or 'none'}{remedy}")
     missing = np.flatnonzero(frame["image_id"].isna() | frame["image_id"].astype(object).isin(_LOST))
     if len(missing):
         raise UserError(f"{name}, row {missing[0] + 1}: image_id is empty; fill it in, or leave the row out")
@@ -232,8 +271,10 @@ def _common(a: pd.Index, a_name: str, b: pd.Index, b_name: str, settings: Fairne
                 "images); complete the table or set evaluation.allow_missing_images: true"
             )
     if only_a.all():
+        first = [f"is {ids[0]!r}" if len(ids) else "has no row" for ids in (a, b)]
         raise UserError(
-            f"{a_name} and {b_name} have no image in common; image_id is {a[0]!r} in one, {b[0]!r} in the other"
+            f"{a_name} and {b_name} have no image in common; image_id {first[0]} in one, {first[1]} in the other; write "
+            "the same ids in both"
         )
     return a[~only_a]
 
@@ -306,8 +347,7 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str, stor
 
     def refuse(wrong: np.ndarray, what: str, remedy: str) -> UserError:
         row = int(np.flatnonzero(wrong)[0])
-        value = series.iloc[row]
-        value = f"{value!r} (a text)" if isinstance(value, str) else value
+        value = _shown(series.iloc[row])
         return UserError(f"{name}, row {row + 1}, column {column!r}: label {value} {what} ({declared}); {remedy}")
 
     if not valid.all():
@@ -317,9 +357,12 @@ def _label_values(frame: pd.DataFrame, column: str, name: str, coding: str, stor
         if others:
             remedy = f"set label_coding={others[0]!r} if the whole table is coded that way"
         raise refuse(~valid, f"is not one of {allowed}", remedy)
+    if pd.api.types.is_complex_dtype(series.dtype):
+        raise refuse(~missing, "is a complex number", "write real numbers: labels.real")
     if coding == "minus_one_one" and not (stored and series.dtype == np.int8):
-        if pd.api.types.is_bool_dtype(series.dtype) or pd.api.types.infer_dtype(series, skipna=True) == "boolean":
-            raise refuse(~missing, "is true or false, not one of -1, 0, 1",
+        truths = _truths(series)
+        if truths.any():
+            raise refuse(truths, "is true or false, not one of -1, 0, 1",
                          "set label_coding='zero_one' if the whole table is coded that way, or write 1 and -1")  # fmt: skip
         zero = series.isin([0]).to_numpy()
         if zero.any() and series.isin([1]).any() and not series.isin([-1]).any():
@@ -363,37 +406,81 @@ def _decide(
 ) -> tuple[np.ndarray, float]:
     if column.startswith(_PRED):
         valid = frame[column].isin((0, 1)).to_numpy()
-        if not valid.all():
-            row = int(np.flatnonzero(~valid)[0])
+        if not valid.all() or pd.api.types.is_complex_dtype(frame[column].dtype):
+            row = int(np.flatnonzero(~valid)[0]) if not valid.all() else 0
+            signed = frame[column].isin((-1, 1, 255)).all()
+            remedy = "write 1 for yes and 0 for no" + (", here (table > 0) & (table < 255)" if signed else "")
             raise UserError(
-                f"{name}, row {row + 1}, attribute {attribute}: decision {frame[column].iloc[row]} is neither 0 nor 1; "
-                f"write 1 for yes and 0 for no, or give scores in a column {_SCORE}{attribute}"
+                f"{name}, row {row + 1}, attribute {attribute}: decision {_shown(frame[column].iloc[row])} in column "
+                f"{column!r} is neither 0 nor 1; {remedy}, or give scores in a column {_SCORE}{attribute}"
             )
         return frame[column].to_numpy(dtype=np.int8), np.nan
-    if pd.api.types.is_bool_dtype(frame[column].dtype) or pd.api.types.infer_dtype(frame[column]) == "boolean":
-        raise UserError(
-            f"{name}, row 1, column {column!r}: {frame[column].iloc[0]} is a decision, not a score; call the column "
-            f"{_PRED}{attribute}"
-        )
+    scores = _scores(frame[column], name, attribute)
     try:
-        scores = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        threshold = settings.threshold(attribute)
+    except UserError as error:
+        raise UserError(f"{name}, column {column!r}: {error}") from error
+    return selected(scores, threshold).astype(np.int8), threshold
+
+
+def _scores(series: pd.Series, name: str, attribute: str) -> np.ndarray:
+    """Scores (n,) in [0, 1] in the precision of the column; UserError for others."""
+    column = series.name
+    truths = _truths(series)
+    if truths.any():
+        row = int(np.flatnonzero(truths)[0])
+        raise UserError(
+            f"{name}, row {row + 1}, column {column!r}: {series.iloc[row]} is a decision, not a score; call the column "
+            f"{_PRED}{attribute}, with 1 for yes and 0 for no"
+        )
+    own = getattr(series.dtype, "numpy_dtype", series.dtype)  # of the columns that pandas and pyarrow extend
+    precision = own if isinstance(own, np.dtype) and own.kind == "f" else np.dtype(np.float64)
+    try:
+        if pd.api.types.is_complex_dtype(series.dtype):
+            raise TypeError("complex")
+        scores = series.to_numpy(dtype=precision, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name}, attribute {attribute}: scores are not numbers ({error})") from error
+        raise UserError(
+            f"{name}, column {column!r}, attribute {attribute}: scores are not numbers ({error}); write numbers in [0, 1]"
+        ) from error
     valid = (scores >= 0) & (scores <= 1)  # false for NaN and infinities
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
         raise UserError(
-            f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1]; a score that is "
-            "none says neither present nor absent, so predict this image again, or leave it out of all tables"
+            f"{name}, row {row + 1}, attribute {attribute}: score {scores[row]} is not a number in [0, 1], as column "
+            f"{column!r} must hold; {_remedy(scores)}"
         )
-    threshold = settings.threshold(attribute)
-    # float32 scores are compared with the threshold as float32, so that 0.7 >= 0.7 holds
-    exact = frame[column].dtype == np.float32
-    return (scores >= (np.float32(threshold) if exact else threshold)).astype(np.int8), threshold
+    return scores
+
+
+def _remedy(scores: np.ndarray) -> str:
+    """What scores outside [0, 1] may be, and what to do."""
+    if not np.isfinite(scores).all():
+        return "a score that is none says neither present nor absent, so predict this image again, or leave it out of all tables"
+    if scores.min() < 0:
+        return "for logits x write 1 / (1 + exp(-x)), for scores x from -1 to 1 write (x + 1) / 2"
+    whole = 100 if scores.max() <= 100 else 255
+    return f"divide scores from 0 to {whole} by {whole}, and for logits x write 1 / (1 + exp(-x))"
+
+
+def _shown(value: object) -> object:
+    """A value in a message; a text says that it is one."""
+    return f"{value!r} (a text)" if isinstance(value, str) else value
+
+
+def _truths(series: pd.Series) -> np.ndarray:
+    """Which values (n,) are true or false, rather than numbers that equal them."""
+    if pd.api.types.is_bool_dtype(series.dtype):
+        return series.notna().to_numpy()
+    if pd.api.types.is_numeric_dtype(series.dtype) or isinstance(series.dtype, pd.StringDtype):
+        return np.zeros(len(series), dtype=bool)
+    return np.array([isinstance(value, (bool, np.bool_)) for value in series.astype(object)], dtype=bool)
 
 
 def _identities(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, str]:
     column = frame.get("identity_id")
+    if column is not None and pd.api.types.is_float_dtype(column.dtype) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")  # a missing value made floats of integers
     lost = None if column is None else column.isna() | column.astype(object).isin(_LOST)
     if column is None or lost.all():
         return frame["image_id"].astype(str).to_numpy(dtype=object), "image"

@@ -35,6 +35,16 @@ class PredictionsFile:
         dataset = meta.get("dataset") or _only(frame, "dataset", Path(path).stem)
         return cls(Path(path), columns, str(dataset), str(meta.get("split") or _only(frame, "split", "")), meta)
 
+    def thresholds(self, settings: FairnessSettings) -> float | dict[str, float]:
+        """The thresholds of its header, checked; UserError naming the file."""
+        try:
+            return settings.changed(thresholds=self.meta["thresholds"]).thresholds
+        except UserError as error:
+            raise UserError(
+                f"{self.path}: a threshold of its header cannot be used ({error}); train the model and predict again, or write "
+                "a number in (0, 1]"
+            ) from error
+
     def frame(self, wanted: Callable[[str], bool]) -> pd.DataFrame:
         """The requested columns."""
         frame = read_table(self.path, columns=[c for c in self.columns if wanted(c)])
@@ -65,18 +75,38 @@ def _is_label(column: str) -> bool:
 
 
 def truth_of(file: PredictionsFile, settings: FairnessSettings) -> pd.DataFrame:
-    """Labels and groups by image id, in order. UserError for an image that is empty or occurs twice."""
-    frame = file.frame(lambda c: c.startswith("label_") or c in ("image_id", *settings.dimensions))
+    """Labels and groups by image id, in order. UserError for an image that is empty or occurs twice.
+
+    Only the labels of ``settings.attributes``, if these are given.
+    """
+    origins = {settings.derived_labels.get(a, a).removeprefix("-") for a in settings.attributes}
+
+    def wanted(column: str) -> bool:
+        if _is_label(column):
+            return not origins or column.removeprefix("label_") in origins
+        return column in ("image_id", *settings.dimensions)
+
+    frame = file.frame(wanted)
     check_table(frame, str(file.path))
     return frame.set_index("image_id").sort_index()
 
 
+def _same(a: pd.Series, b: pd.Series) -> np.ndarray:
+    """Whether values (n,) are equal, whatever the types of their columns; a missing one equals a missing one."""
+    a, b = a.astype(object), b.astype(object)
+    return (a.isna() & b.isna()).to_numpy() | (a == b).to_numpy(dtype=bool, na_value=False)
+
+
 def check_same_test_set(a: PredictionsFile, left: pd.DataFrame, b: PredictionsFile, settings: FairnessSettings) -> None:
     """Raise UserError unless the table ``b`` has the labels and groups ``left`` of the table ``a``."""
-    absent = [c for c in left.columns if c not in b.columns]
-    if absent:
-        raise UserError(f"{b.path}: column {absent[0]!r} is missing, which {a.path} has; predict both again")
     right = truth_of(b, settings)
+    for (one, has), (other, lacks) in (((a, left), (b, right)), ((b, right), (a, left))):
+        absent = [c for c in has.columns if c not in lacks.columns]
+        if absent:
+            raise UserError(
+                f"{other.path}: column {absent[0]!r} is missing, which {one.path} has; predict both again, or set "
+                "evaluation.attributes to those that both have"
+            )
     if not left.index.equals(right.index):
         if settings.allow_missing_images:
             shared = left.index.intersection(right.index)
@@ -87,7 +117,7 @@ def check_same_test_set(a: PredictionsFile, left: pd.DataFrame, b: PredictionsFi
     for column in left.columns:
         if left[column].equals(right[column]):
             continue
-        same = left[column].astype(str).to_numpy() == right[column].astype(str).to_numpy()
+        same = _same(left[column], right[column])
         if not same.all():
             name = left.index[int(np.flatnonzero(~same)[0])]
             raise UserError(f"image {name!r}: {column} differs between {a.path} and {b.path}; predict both again")

@@ -7,7 +7,7 @@ training, never further people: repeating every image changes no interval.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,15 +47,26 @@ def runs_of(evaluated: Mapping[str, Mapping[str, Evaluated]], cubes: Mapping[str
 
     Raises UserError when the seeds of a run were scored on different attributes or images.
     """
-    members: dict[str, list[str]] = {}
-    for model_id in evaluated:
-        members.setdefault(split_model_id(model_id)[0], []).append(model_id)
-    return {name: _run(name, sorted(ids, key=_seed), evaluated, cubes, settings) for name, ids in members.items()}
+    return {name: _run(name, ids, evaluated, cubes, settings) for name, ids in seeds_of_runs(evaluated).items()}
 
 
-def _seed(model_id: str) -> int:
-    number = split_model_id(model_id)[1]
-    return -1 if number is None else number
+def seeds_of_runs(model_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Run -> its model ids, seeds in ascending order. UserError where two models are the same seed, or one has none."""
+    members: dict[str, dict[int | None, str]] = {}
+    for model_id in model_ids:
+        name, seed = split_model_id(model_id)
+        seeds = members.setdefault(name, {})
+        other = seeds.get(seed) or next(iter(seeds.values()), None)
+        if other and (seed in seeds or None in (seed, *seeds)):
+            raise UserError(
+                f"the models {other!r} and {model_id!r} are of one run, {name!r}, but not two seeds of it; write the number of "
+                f"a seed at the end, such as {name}-1 and {name}-2, or give the runs other names"
+            )
+        seeds[seed] = model_id
+    return {
+        name: [seeds[seed] for seed in sorted(seeds, key=str if None in seeds else int)]
+        for name, seeds in members.items()
+    }
 
 
 def _run(name: str, models: list[str], evaluated, cubes, settings: FairnessSettings) -> Run:
@@ -64,15 +75,12 @@ def _run(name: str, models: list[str], evaluated, cubes, settings: FairnessSetti
     if len(models) == 1:
         return Run(models[0], (models[0],), first, evaluated[models[0]], seeds)
     for model in models[1:]:
-        for what, same in (
-            ("attributes", cubes[model].attributes == first.attributes),
-            ("images", same_images(first, cubes[model])),
-        ):
-            if not same:
-                raise UserError(
-                    f"{models[0]} and {model}, two seeds of run {name!r}, were scored on different {what}; predict both on the "
-                    "same test set, or leave one of them out"
-                )
+        check_same_attributes((models[0], first), (model, cubes[model]))
+        if not same_images(first, cubes[model]):
+            raise UserError(
+                f"{models[0]} and {model}, two seeds of run {name!r}, were scored on different images; predict both on the "
+                "same test set, or leave one of them out"
+            )
     cube = replace(first, counts=np.sum([cubes[m].counts for m in models], axis=0, dtype=np.int32))
     together = {grouping: _together(cube, of_seeds, settings) for grouping, of_seeds in seeds.items()}
     return Run(name, tuple(models), cube, together, seeds)
@@ -93,6 +101,19 @@ def _together(cube: Cube, seeds: tuple[Evaluated, ...], settings: FairnessSettin
     counts = counted.counts.transpose(1, 0, 2)[:, : first.n_groups]
     rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
     return replace(first, counted=counted, rates=rates, support=support, n_seeds=len(seeds))
+
+
+def check_same_attributes(*models: tuple[str, Cube]) -> None:
+    """Raise UserError unless two models, each with its name, were scored on the same attributes."""
+    (a, one), (b, other) = models
+    for here, there, name in ((one, other, b), (other, one, a)):
+        missing = [attribute for attribute in here.attributes if attribute not in there.attributes]
+        if missing:
+            raise UserError(
+                f"{a} and {b} were scored on different attributes: the predictions of {name} have no column "
+                f"score_{missing[0]} or pred_{missing[0]}; predict both again, or set evaluation.attributes to those that "
+                "both have"
+            )
 
 
 def same_images(a: Cube, b: Cube) -> bool:

@@ -51,6 +51,9 @@ PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 #: Keys of the same section about making predictions; an evaluation does not need them.
 PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
 
+#: Every score reaches 0.
+Threshold = Annotated[float, Field(gt=0, le=1)]
+
 GROUPINGS = "Dimensions, and products such as gender*ethnicity."
 
 
@@ -124,7 +127,7 @@ class FairnessSettings(StatisticsSettings):
 
     levels               dimension -> levels in report order; the level ``unknown`` is implied
     attributes           names to evaluate; empty means every attribute that is scored and labelled
-    thresholds           one number, or attribute -> number; ``pred = score >= threshold``
+    thresholds           one number in (0, 1], or attribute -> number; ``pred = score >= threshold``
     label_coding         how label tables write labels, a name of ``taxonomy.LABEL_CODINGS``
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
     baseline             run that other runs are compared with, or None
@@ -135,7 +138,7 @@ class FairnessSettings(StatisticsSettings):
 
     circular: dict[str, str] = DEMOGRAPHIC_ATTRIBUTES
     levels: dict[str, tuple[str, ...]] = dict(DIMENSIONS)
-    thresholds: Share | dict[str, Share] = 0.5
+    thresholds: Threshold | dict[str, Threshold] = 0.5
     label_coding: Literal[tuple(LABEL_CODINGS)] = "minus_one_one"
     derived_labels: dict[str, str] = {}
     baseline: str | None = None
@@ -178,7 +181,10 @@ class FairnessSettings(StatisticsSettings):
     def threshold(self, attribute: str) -> float:
         if isinstance(self.thresholds, Mapping):
             if attribute not in self.thresholds:
-                raise UserError(f"the thresholds have no entry for {attribute}; add one to FairnessSettings.thresholds")
+                raise UserError(
+                    f"the thresholds have no entry for {attribute}; add one to FairnessSettings.thresholds, or to the "
+                    "thresholds in the header of the predictions"
+                )
             return float(self.thresholds[attribute])
         return float(self.thresholds)
 

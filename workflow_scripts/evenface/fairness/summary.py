@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import check_names
+from evenface.fairness.comparison_table import WORST_GROUP
 from evenface.fairness.criteria import names
 from evenface.fairness.evaluated import split_model_id
-from evenface.fairness.inputs import TestSet
+from evenface.fairness.inputs import THRESHOLD_COLUMNS, TestSet
 from evenface.fairness.runs import Run
 from evenface.fairness.settings import FairnessSettings
 
@@ -19,9 +20,9 @@ SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "cr
 SUMMARY_COLUMNS = [
     *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
     "p_value", "q_value", "verdict", "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
-    "change_ci_low", "change_ci_high", "levelling_down", "metric", "worst_group", "worst_rate", "best_group",
+    "change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP, "metric", "worst_group", "worst_rate", "best_group",
     "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
-    "groups_excluded", "label_robust", "threshold", "status",
+    "groups_excluded", "label_robust", *THRESHOLD_COLUMNS, "status",
 ]  # fmt: skip
 
 ONE_SEED, OVER_SEEDS = "one seed", "over seeds"
@@ -52,15 +53,20 @@ def summary_rows(gap_rows: pd.DataFrame, runs: Mapping[str, Run], scored, test: 
             frame.assign(seed=split_model_id(m)[1], aggregation=ONE_SEED, n_seeds=1, seed_mean=np.nan, seed_std=np.nan)
             for m, frame in zip(run.models, per_seed, strict=True)
         ]
-        thresholds = [scored[m].thresholds for m in run.models]
+        thresholds = [
+            pd.DataFrame({a: scored[m].threshold_columns(a) for a in scored[m].thresholds}).T for m in run.models
+        ]
         if len(run.models) > 1:
             rows.append(_over_seeds(chosen[chosen["model_id"] == run.id].reset_index(drop=True), per_seed))
-            # the run has a threshold where its seeds share one
-            thresholds.append(
-                {a: t if all(o.get(a) == t for o in thresholds) else np.nan for a, t in thresholds[0].items()}
-            )
+            thresholds.append(_thresholds_over_seeds(thresholds))
         frames += [
-            frame.assign(model=name, threshold=frame["attribute"].map(own).astype(float))
+            frame.assign(
+                model=name,
+                **{
+                    c: frame["attribute"].map(own.get(c, pd.Series(dtype=float))).astype(float)
+                    for c in THRESHOLD_COLUMNS
+                },
+            )
             for frame, own in zip(rows, thresholds, strict=True)
         ]
     for frame in frames:
@@ -80,6 +86,20 @@ def _over_seeds(frame: pd.DataFrame, per_seed: list[pd.DataFrame]) -> pd.DataFra
         seed=None, aggregation=OVER_SEEDS, n_seeds=len(per_seed), seed_mean=values.mean(axis=0),
         seed_std=values.std(axis=0, ddof=1),
     )  # fmt: skip
+
+
+def _thresholds_over_seeds(seeds: list[pd.DataFrame]) -> pd.DataFrame:
+    """A run has a threshold where its seeds share one; the ends of all intervals, and the fewest validation images."""
+    every = pd.concat(seeds).groupby(level=0)
+    shared = every["threshold"].min().where(every["threshold"].min() == every["threshold"].max())
+    return pd.DataFrame(
+        {
+            "threshold": shared,
+            "threshold_low": every["threshold_low"].min(),
+            "threshold_high": every["threshold_high"].max(),
+            "n_validation": every["n_validation"].min(),
+        }
+    )
 
 
 def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
@@ -104,7 +124,7 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
 
 
 def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """Add the interval of the change and the flag of levelling down to the rows of whole runs.
+    """Add the interval of the change, the worst group's change and the flag of levelling down to the rows of whole runs.
 
     Their change is that of ``model_comparison``: over the groups that both runs use.
     """
@@ -113,7 +133,7 @@ def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: Fairn
     gaps = gaps.rename(columns={"candidate_model_id": "model_id", "metric_or_criterion": "criterion"})
     gaps = gaps.rename(columns={"ci_low": "change_ci_low", "ci_high": "change_ci_high"}).set_index(key)
     gaps = gaps.rename(columns={"delta": "change", "baseline": "baseline_value"})
-    gaps = gaps[["change_ci_low", "change_ci_high", "levelling_down", "change", "baseline_value"]]
+    gaps = gaps[["change_ci_low", "change_ci_high", "levelling_down", "change", "baseline_value", *WORST_GROUP]]
     found = gaps.reindex(pd.MultiIndex.from_frame(summary[key]))
     compared = pd.MultiIndex.from_frame(summary[key]).isin(gaps.index)
     return summary.assign(

@@ -8,6 +8,7 @@ import importlib.metadata
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -33,7 +34,7 @@ from evenface.fairness.inputs import (
 from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
-from evenface.fairness.runs import runs_of
+from evenface.fairness.runs import runs_of, seeds_of_runs
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
@@ -90,7 +91,15 @@ def evaluate(
     for model_id, frame in models.items():
         if not isinstance(model_id, str):
             raise UserError(f"predictions: the model id {model_id!r} is not a text; write it as {str(model_id)!r}")
+        if not model_id:
+            raise UserError("predictions: a model id is empty; give every model a name")
         check_table(frame, "predictions")
+    for run, ids in seeds_of_runs(models).items():
+        if len(ids) > 1:
+            log.warning(
+                "predictions: %s are read as %d seeds of the run %r; if they are different models, give them ids that do not "
+                "end in a dash and a number", ", ".join(ids), len(ids), run,
+            )  # fmt: skip
     scored_names = {a for frame in models.values() for a in scored_attributes(frame.columns)}
     loaders = {model_id: (lambda frame=frame: frame) for model_id, frame in models.items()}
     tables, _ = _evaluate_test_set(loaders, scored_names, labels, groups, settings, threads=threads)
@@ -118,6 +127,7 @@ def evaluate_predictions(
     known = ("fairness", *TABLES, "model_comparison", "manifest")
     started = _now()
     check_names("outputs of the evaluation", outputs, known)
+    seeds_of_runs(paths)
     by_dataset: dict[str, dict[str, PredictionsFile]] = {}
     for model_id, entry in paths.items():
         several = [entry] if isinstance(entry, (str, os.PathLike)) else list(entry)
@@ -140,10 +150,12 @@ def evaluate_predictions(
     return tables
 
 
-def _evaluate_test_set(models, scored_names, labels, groups, settings, thresholds=None, threads=1, stored=False):
+def _evaluate_test_set(
+    models, scored_names, labels, groups, settings, thresholds=None, threads=1, stored=False, chosen=None
+):
     """Tables and manifest entry; ``thresholds`` by model id replace those of the settings.
 
-    ``stored`` labels come from tables of the workflow.
+    ``stored`` labels come from tables of the workflow. ``chosen`` says by model id how thresholds were chosen.
 
     ``models`` maps model ids to functions that return their predictions, so that only one table is in memory at a time.
     """
@@ -163,7 +175,8 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     scored: dict[str, Scored] = {}
     for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
-        scored[model_id] = one = read_predictions(load(), test, own)
+        one = read_predictions(load(), test, own)
+        scored[model_id] = one = replace(one, chosen=(chosen or {}).get(model_id, {}))
         check_same_people(scored, model_id)
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
@@ -174,6 +187,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             "cluster_unit": one.cluster_unit,
             "unmatched_images": one.n_missing,
             "thresholds": {a: (None if t != t else t) for a, t in one.thresholds.items()},
+            "threshold_choice": {a: dict(one.chosen.get(a, {})) for a in one.thresholds},
             "skipped_attributes": one.skipped,
         }
     cubes = {model_id: one.cube for model_id, one in scored.items()}
@@ -242,7 +256,8 @@ def _scored_by_all(test: TestSet, models: Mapping[str, Callable[[], pd.DataFrame
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):
     first = next(iter(files.values()))
     labels, groups = labels_and_groups(first, settings)
-    thresholds = {m: f.meta["thresholds"] for m, f in files.items() if f.meta.get("thresholds") is not None}
+    thresholds = {m: f.thresholds(settings) for m, f in files.items() if f.meta.get("thresholds") is not None}
+    chosen = {m: f.meta.get("threshold_choice") or {} for m, f in files.items()}
     reference = truth_of(first, settings) if len(files) > 1 else None
     rows: dict[str, int] = {}
 
@@ -256,7 +271,10 @@ def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSett
 
     loaders = {model_id: partial(load, model_id) for model_id in files}
     scored_names = {a for file in files.values() for a in scored_attributes(file.columns, str(file.path))}
-    tables, manifest = _evaluate_test_set(loaders, scored_names, labels, groups, settings, thresholds, threads, True)
+    stored = first.meta.get("label_coding") == settings.label_coding  # said by whoever wrote the table
+    tables, manifest = _evaluate_test_set(
+        loaders, scored_names, labels, groups, settings, thresholds, threads, stored, chosen
+    )
     for model_id, file in files.items():
         with open(file.path, "rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

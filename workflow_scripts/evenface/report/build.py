@@ -18,13 +18,16 @@ from markupsafe import Markup
 from evenface import __version__
 from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
+from evenface.fairness.comparison_table import WORST_GROUP
 from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.multiplicity import VERDICTS
 from evenface.fairness.summary import headline
 from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
+from evenface.report.claims import Claims
 from evenface.report.quality import quality_section, study_section
+from evenface.report.thresholds import thresholds_section
 from evenface.storage.atomic import write_text
 from evenface.taxonomy import UNKNOWN
 
@@ -68,6 +71,10 @@ _REQUIRED = {
         "change_ci_low",
         "change_ci_high",
         "levelling_down",
+        *WORST_GROUP,
+        "n_seeds",
+        "seed_mean",
+        "seed_std",
         "status",
     ),
     "group_metrics": (
@@ -223,6 +230,7 @@ def _context(inputs: ReportInputs) -> dict:
     shown = headline(fairness[fairness["status"] != CIRCULAR])
     groupings = _by_size(dict.fromkeys(shown["grouping"]))
     rates = groups[groups["status"] != CIRCULAR]
+    claims = Claims.of(shown, runs)
     return {
         "version": __version__,
         "runs": runs,
@@ -231,10 +239,12 @@ def _context(inputs: ReportInputs) -> dict:
         "standins": dict(sorted(inputs.standins.items())),
         "domain_shift": list(inputs.domain_shift),
         "attributes": list(dict.fromkeys(fairness["attribute"])),
-        "n_seeds": int(shown["n_seeds"].max()) if len(shown) else 1,
+        "claims": claims,
+        "n_seeds": claims.n_seeds,
         "glance": glance(shown, gaps, runs, groupings, inputs.baseline),
-        "levelled": levelled_down(shown, gaps, inputs.baseline),
+        "levelled": levelled_down(shown),
         "composition": composition(manifests),
+        "thresholds": thresholds_section(manifests),
         "generated": generated,
         "unverified": [one for one in weights if one["state"] == UNVERIFIED],
         "study": study_section(
@@ -242,16 +252,18 @@ def _context(inputs: ReportInputs) -> dict:
             read_csv(inputs.verdict, "quality verdict") if inputs.verdict else None,
         ),
         "training": figures.training(logs, manifests, styles),
-        "rates": figures.group_rates(rates, styles, groupings),
+        "rates": figures.group_rates(rates, styles, groupings, claims.subject),
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
         "legend": Markup(svg.legend(list(styles.values()))),
-        "gaps": figures.gaps(shown, styles, groupings, SHOWN),
-        "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
+        "gaps": figures.gaps(shown, styles, groupings, SHOWN, claims.subject),
+        "changes": figures.changes(
+            shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline, claims.subject
+        ),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
         "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
-        "gap_columns": list(COLUMNS.values()),
+        "gap_columns": COLUMNS,
         "coverage": coverage_table(coverage, groupings),
         "provenance": provenance(inputs, manifests, weights),
     }
@@ -321,20 +333,12 @@ def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
     ]
 
 
-def levelled_down(shown: pd.DataFrame, gaps: pd.DataFrame, baseline: str) -> dict:
-    """How often a gap became smaller while its worst group got worse, and by how much it got worse."""
+def levelled_down(shown: pd.DataFrame) -> dict:
+    """How often a gap became smaller while its worst group got worse, and by how much, by the criterion's own metric."""
     lead = shown[(shown["criterion"] == LEAD) & shown["change"].notna()]
-    key = ["run_id", "attribute", "grouping"]
-    worst = gaps[gaps["criterion"] == "balanced_accuracy_worst_group"].groupby(key)["value"].mean()
-    found = [
-        {
-            **{"model": row.model, "attribute": row.attribute, "grouping": row.grouping},
-            "before": worst.get((baseline, row.attribute, row.grouping)),
-            "now": worst.get((row.model, row.attribute, row.grouping)),
-        }
-        for row in lead[lead["levelling_down"].astype(str).str.lower() == "true"].itertuples(index=False)
-    ]
-    return {"smaller": int((lead["change"] < 0).sum()), "compared": len(lead), "rows": found}
+    found = lead[lead["levelling_down"].astype(str).str.lower() == "true"]
+    rows = found.assign(now=found["worst_group_baseline"] + found["worst_group_delta"]).to_dict("records")
+    return {"smaller": int((lead["change"] < 0).sum()), "compared": len(lead), "rows": rows}
 
 
 def composition(manifests: Mapping[str, dict]) -> list[dict]:

@@ -43,15 +43,19 @@ def training(logs: Mapping[str, pd.DataFrame], manifests: Mapping[str, dict], st
         for model, log in logs.items()
     ]
     accuracy = line_plot(
-        "Validation balanced accuracy of every run over epochs", lines, x_label="epoch",
+        "Validation balanced accuracy of every network over epochs", lines, x_label="epoch",
         y_label="validation balanced accuracy", y_span=_rate_span([b for _, line, _ in lines for _, b in line]),
         width=560, height=260,
     )  # fmt: skip
     return {"panels": panels, "accuracy": Markup(accuracy)}
 
 
-def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str]) -> list[dict]:
+def group_rates(
+    rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str], subject: str
+) -> list[dict]:
     """Per attribute: a plot per rate over the groups of single dimensions, and one per product.
+
+    ``subject`` says in titles what the runs are (:class:`evenface.report.claims.Claims`), here and below.
 
     With one seed per run, whiskers are intervals; with several, they span the seeds.
     """
@@ -73,11 +77,11 @@ def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Se
     sections = []
     for attribute, own in present.items():
         shown = [g for g in single if g in own]
-        plots = [Markup(_rate_plot(attribute, m, found, styles, shown, order, headings=True)) for m in RATES]
+        plots = [Markup(_rate_plot(attribute, m, found, styles, shown, order, subject, headings=True)) for m in RATES]
         products = [
             {
                 "grouping": g,
-                "plots": [Markup(_rate_plot(attribute, m, found, styles, [g], order)) for m in RATES],
+                "plots": [Markup(_rate_plot(attribute, m, found, styles, [g], order, subject)) for m in RATES],
             }
             for g in groupings
             if "*" in g and g in own
@@ -86,7 +90,7 @@ def group_rates(rates: pd.DataFrame, styles: Mapping[str, Series], groupings: Se
     return sections
 
 
-def _rate_plot(attribute, metric, found, styles, groupings, order, headings=False) -> str:
+def _rate_plot(attribute, metric, found, styles, groupings, order, subject, headings=False) -> str:
     rows, dots, captions, labels = [], [], [], {}
     for grouping in groupings:
         if headings:
@@ -103,14 +107,17 @@ def _rate_plot(attribute, metric, found, styles, groupings, order, headings=Fals
                 note = f"{words(group)}, {run}: {svg.number(value)}{_between(ends)}{' (low support)' if few else ''}"
                 dots.append(Dot(row, style, value, *ends, hollow=bool(few), note=note))
     left = 92 if headings else 14 + round(6.4 * max((len(words(r)) for r in labels.values()), default=0))
-    title = f"{RATES[metric]} of {words(attribute)} by {', '.join(words(g) for g in groupings)}: " + read_out(dots)
+    by = ", ".join(words(g) for g in groupings)
+    title = f"{RATES[metric]} of {words(attribute)} by {by}, of {subject}: " + read_out(dots)
     return dot_plot(
         title, rows, dots, span=(0.0, 1.0), label=RATES[metric], left=max(left, 92), headings=captions, labels=labels,
         width=340 if headings else max(330, left + 230),
     )  # fmt: skip
 
 
-def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria: Mapping[str, str]) -> list[dict]:
+def gaps(
+    shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria: Mapping[str, str], subject: str
+) -> list[dict]:
     """Per criterion: a panel per grouping with a row per attribute and a dot per run.
 
     Whiskers are the intervals of the gaps (with several seeds, their standard deviation). A short stroke marks the
@@ -141,7 +148,7 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
                     note += f"{_between(ends)}; luck alone {svg.number(row.null_mean)}; {words(row.verdict)}"
                 dots.append(Dot(row.attribute, styles[row.model], value, *ends, note=note, tick=float(row.null_mean)))
             rows = [a for a in attributes if a in present]
-            title = f"{name} by {words(grouping)}: " + read_out(dots)
+            title = f"{name} of {subject} by {words(grouping)}: " + read_out(dots)
             if all(dot.value != dot.value for dot in dots):
                 panels.append({"grouping": grouping, "plot": None, "undefined": _undefined(mine)})
                 continue
@@ -154,7 +161,9 @@ def gaps(shown: pd.DataFrame, styles: Mapping[str, Series], groupings, criteria:
     return result
 
 
-def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str], baseline: str) -> list[dict]:
+def changes(
+    shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequence[str], baseline: str, subject: str
+) -> list[dict]:
     """A panel per grouping: the difference between the gap of every other run and the baseline's, with intervals."""
     other = shown[(shown["model"] != baseline) & shown["change"].notna()]
     if not len(other):
@@ -179,7 +188,7 @@ def changes(shown: pd.DataFrame, styles: Mapping[str, Series], groupings: Sequen
             dots.append(Dot(row.attribute, styles[row.model], float(row.change), low, high, note=note))
         if not dots:
             continue
-        title = f"Change of the gap by {words(grouping)} against {baseline}: " + read_out(dots)
+        title = f"Change of the gap of {subject} by {words(grouping)} against {baseline}: " + read_out(dots)
         present = set(mine["attribute"])
         plot = dot_plot(
             title, [a for a in attributes if a in present], dots, span=(-top, top),

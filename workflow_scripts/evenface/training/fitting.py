@@ -19,6 +19,7 @@ from evenface.parts import Method, Network, Settings
 from evenface.pixels.faces import Pixels, load_faces
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
+from evenface.training.thresholds import TOO_FEW, Threshold, choose_thresholds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -168,7 +169,8 @@ def train(
 
     network, rows = method.networks["network"], shown.validation_rows
     outputs = problem.outputs(network, rows, "float32")
-    thresholds, metrics = _judge(outputs, shown.labels[rows], settings, label)
+    people = kept["identity_id"].iloc[rows] if "identity_id" in kept else kept["image_id"].iloc[rows]
+    thresholds, metrics = _judge(outputs, shown.labels[rows], people, session, attributes)
     manifest = {
         "network": {
             "name": kind.name,
@@ -185,7 +187,8 @@ def train(
             "deviation": list(kind.deviation),
             "crop": settings.crop,
         },
-        "thresholds": {name: round(float(t), 6) for name, t in zip(attributes, thresholds)},
+        "thresholds": {name: one.value for name, one in thresholds.items()},
+        "threshold_choice": {name: one.described() for name, one in thresholds.items()},
         "validation": {
             name: {key: _number(values[column]) for key, values in metrics.items()}
             for column, name in enumerate(attributes)
@@ -236,22 +239,30 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
 
 
 def _judge(
-    outputs: Tensor, labels: np.ndarray, settings: ClassifierSettings, label: str
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    outputs: Tensor, labels: np.ndarray, people: pd.Series, session: Session, attributes: Sequence[str]
+) -> tuple[dict[str, Threshold], dict[str, np.ndarray]]:
     """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions.
 
-    Raises UserError for outputs that are not finite.
+    ``people`` (n,) are the identities of the validation images. Raises UserError for outputs that are not finite.
     """
-    from evenface.training.tasks import attribute_metrics, best_thresholds
+    from evenface.training.tasks import attribute_metrics
 
     scores = outputs.sigmoid().numpy()
     if wrong := int(np.isnan(scores).any(1).sum()):
         raise UserError(
-            f"{label}: {IN_WORDS} for {wrong} of {len(scores)} validation images after the training; lower "
+            f"{session.label}: {IN_WORDS} for {wrong} of {len(scores)} validation images after the training; lower "
             f"training.learning_rate"
         )
-    if settings.threshold == "validation":
-        thresholds = np.round(best_thresholds(scores, labels), 6)
-    else:
-        thresholds = np.full(labels.shape[1], 0.5)
-    return thresholds, attribute_metrics(scores, labels, thresholds)
+    found = choose_thresholds(
+        scores, labels, people, seed=session.seed, chosen=session.settings.threshold == "validation"
+    )
+    metrics = attribute_metrics(scores, labels, np.array([one.value for one in found]))
+    for name, one, positives, negatives in zip(
+        attributes, found, metrics["positives"], metrics["negatives"], strict=True
+    ):
+        if one.chosen == TOO_FEW:
+            log.warning(
+                "%s: the threshold of %s stays 0.5, because the validation split has %d positive and %d negative labels of "
+                "it; give it more images, or set training.threshold: fixed", session.label, name, positives, negatives,
+            )  # fmt: skip
+    return dict(zip(attributes, found, strict=True)), metrics

@@ -84,8 +84,8 @@ def predict(
     only rows of that split. ``crop`` is explained at ``fit_picture``. Pixels come from ``packs`` if these have the
     model's size and this crop, else from the pictures. Columns: image_id, identity_id, gender, age, ethnicity, then
     per attribute ``score_<name>`` float32 in [0, 1] and ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata
-    hold the model's thresholds, the hash of its weights, and the rows whose image could not be read, also counted by
-    cell. Predictions are computed in float32, even if the training used another precision. Raises UserError when an
+    hold the model's thresholds and how they were chosen, the hash of its weights, and the rows whose image could not be
+    read, also counted by cell. Predictions are computed in float32, even if the training used another precision. Raises UserError when an
     attribute is unknown, when no row is left, when the model's answer for an image is not finite, or when more images
     are unreadable than ``max_unreadable`` allows (:func:`evenface.datasets.unreadable.check_unreadable`).
     """
@@ -141,6 +141,8 @@ def predict(
         "label_source": _only(faces, "labels_source"),
         "group_source": _only(faces, "demographics_source"),
         "thresholds": {name: manifest["thresholds"][name] for name in names},
+        "threshold_choice": {name: manifest.get("threshold_choice", {}).get(name, {}) for name in names},
+        "label_coding": "minus_one_one",
         "weights_sha256": manifest["weights_sha256"],
         "crop": crop,
         "unreadable": rejected.to_dict("records"),

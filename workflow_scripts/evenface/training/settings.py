@@ -116,7 +116,7 @@ class ClassifierSettings(EpochSettings):
     threshold: Literal["fixed", "validation"] = Field(
         "fixed",
         description="Threshold for decisions. fixed: 0.5. validation: the one with the best balanced accuracy on the "
-        "validation split.",
+        "validation split, with an interval in model.json; an attribute with fewer than 5 labels of a side keeps 0.5.",
     )
     image_size: Pair[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="Width and height in pixels of the images the network sees; null takes the published size."

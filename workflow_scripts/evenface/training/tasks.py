@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from evenface.decisions import selected
+
 
 def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross entropy averaged over the defined labels; (n, a) logits, labels in {+1, -1, 0}.
@@ -22,11 +24,12 @@ def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
 def attribute_metrics(scores: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
     """Per attribute: positives, negatives, accuracy, balanced accuracy, true and false positive rate.
 
-    ``scores`` float (n, a) in [0, 1], ``labels`` (n, a) in {+1, -1, 0}, ``thresholds`` (a,). Undefined
-    labels are left out; a rate without a denominator is NaN. A score that is not a number is neither decision: it is
-    wrong for every label.
+    ``scores`` float (n, a) in [0, 1], ``labels`` (n, a) in {+1, -1, 0}, ``thresholds`` (a,), reached as
+    :func:`evenface.decisions.selected` says. Undefined labels are left out; a rate without a denominator is NaN. A score
+    that is not a number is neither decision: it is wrong for every label.
     """
-    decided, denied = scores > thresholds, scores <= thresholds
+    decided = selected(scores, thresholds)
+    denied = ~decided & ~np.isnan(scores)
     positive, negative = labels > 0, labels < 0
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr = (decided & positive).sum(0) / positive.sum(0)
@@ -41,28 +44,6 @@ def attribute_metrics(scores: np.ndarray, labels: np.ndarray, thresholds: np.nda
         "true_positive_rate": tpr,
         "false_positive_rate": fpr,
     }
-
-
-def best_thresholds(scores: np.ndarray, labels: np.ndarray, *, min_images: int = 5) -> np.ndarray:
-    """Thresholds (a,) in (0, 1) with the highest balanced accuracy, ties nearest to 0.5.
-
-    Candidates are 0.5 and the midpoints between neighbouring scores. An attribute with fewer than
-    ``min_images`` positives or negatives keeps 0.5.
-    """
-    thresholds = np.full(scores.shape[1], 0.5)
-    for column in range(scores.shape[1]):
-        positive = np.sort(scores[labels[:, column] > 0, column])
-        negative = np.sort(scores[labels[:, column] < 0, column])
-        if min(len(positive), len(negative)) < min_images:
-            continue
-        values = np.unique(np.concatenate((positive, negative)).astype(np.float64))
-        candidates = np.append((values[1:] + values[:-1]) / 2, 0.5)
-        hits = 1 - np.searchsorted(positive, candidates, side="right") / len(positive)
-        rejections = np.searchsorted(negative, candidates, side="right") / len(negative)
-        balanced = np.round((hits + rejections) / 2, 12)
-        best = np.flatnonzero(balanced == balanced.max())
-        thresholds[column] = candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]]
-    return thresholds
 
 
 def attribute_numbers(outputs: Tensor, labels: Tensor) -> dict[str, float]:
