@@ -79,11 +79,11 @@ def test_e7_all_permutations():
     orders = resampling.all_assignments(observed.group)
     assert len(orders) == resampling.n_assignments(observed.group) == 6
     members = resampling.membership(orders, observed.group, 2)
-    counts = resampling.permuted_sums(members, observed.person, 2)
+    counts = resampling.permuted_sums(members, observed.person).transpose(2, 3, 0, 1)
     permuted = replicate_rates(counts, result.rates, slice(0, 1), 0.5)
     gap = dict(_gaps(permuted))[DIFFERENCE].value[0]
     assert sorted(gap) == [0, 0, 0.25, 0.25, 0.5, 0.5]
-    test = null_means(result.rates, permuted, 0.5)[DIFFERENCE]
+    test = null_means({name: gap.value for name, gap in _gaps(result.rates)}, permuted, 0.5)[DIFFERENCE]
     assert (test.null_mean[0], test.n[0]) == (0.25, 6)
     inferred = infer(E6)  # few enough identities to try every assignment
     assert (inferred.p_method, inferred.tests[DIFFERENCE].p[0]) == ("perm_identity_exact", 4 / 6)
