@@ -137,17 +137,17 @@ class Studentised:
         counts, sums = (np.moveaxis(part, 2, 0).astype(np.float32, copy=False) for part in (counts, sums))
         scale = (1 / self._scale).astype(np.float32)[:, None]
         names = {name: k for k, name in enumerate(self._columns)}
-        parts, per_total, inverses = {}, {}, {}
+        parts, per_square, inverses = {}, {}, {}
         for metric, centre in self._centre.items():
             denominator = RATIOS[metric].denominator
-            if denominator not in inverses:
-                with np.errstate(divide="ignore"):
-                    per_total[denominator] = 1 / linear(counts, denominator) ** 2
-                own = names[denominator]
-                inverses[denominator] = sums[..., own] * per_total[denominator] * scale[..., own]  # 1 / n_eff
-            inverse, own = inverses[denominator], names[metric]
-            x = np.moveaxis(rates[metric] - centre[:, None, None], 2, 0).astype(np.float32)
-            spread = sums[..., own] * per_total[denominator] * scale[..., own] - x**2 * inverse
+            with np.errstate(divide="ignore", invalid="ignore"):  # groups without images
+                if denominator not in inverses:
+                    per_square[denominator] = 1 / linear(counts, denominator) ** 2
+                    own = names[denominator]
+                    inverses[denominator] = sums[..., own] * scale[..., own] * per_square[denominator]  # 1 / n_eff
+                inverse, own = inverses[denominator], names[metric]
+                x = np.moveaxis(rates[metric] - centre[:, None, None], 2, 0).astype(np.float32)
+                spread = sums[..., own] * scale[..., own] * per_square[denominator] - x**2 * inverse
             parts[metric] = x, np.maximum(spread, np.float32(_LEAST)), inverse
         (x, s, i), (y, t, j) = parts["tpr"], parts["fpr"]
         parts["balanced_accuracy"] = (x - y) / 2, (s + t) / 4, np.maximum(i, j)
