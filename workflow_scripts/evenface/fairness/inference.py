@@ -119,8 +119,6 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
-            if tests.get(name) is not None:
-                self._within_strata(result, cube, observed[name][0])
             if self.settings.n_perm and result.observed.spans:
                 _set_wald(result, self.settings.alpha)
         if self.settings.n_perm:
@@ -130,6 +128,7 @@ class Resampler:
                 for name in tests[0]:
                     found[name].tests = _concatenated(DifferenceTest, [part[name] for part in tests])
                     found[name].p_method = shared.p_method
+                    self._within_strata(found[name], cube, observed[name][0])
         return found
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
