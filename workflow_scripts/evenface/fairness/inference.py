@@ -124,7 +124,7 @@ class Resampler:
         if self.settings.n_perm:
             strata = partial(self._strata, cube)
             for shared in shared_tests(observed, strata, self._permutations, self.settings):
-                tests = self.map_blocks(shared.of, n_attributes, shared.block_size)
+                tests = self.map_blocks(shared.tests, n_attributes, shared.block_size)
                 for name in tests[0]:
                     found[name].tests = _concatenated(DifferenceTest, [part[name] for part in tests])
                     found[name].p_method = shared.p_method
@@ -133,7 +133,7 @@ class Resampler:
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
         """Results of ``work`` on consecutive blocks of at most so many attributes, in order."""
-        values = max(1, self.settings.n_boot) * self.n_cells
+        values = max(1, self.settings.n_boot, self.settings.n_perm) * self.n_cells
         size = max(1, min(self.settings.block_size, _MAX_VALUES // values, most))
         least = -(-n_attributes // size)
         n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread

@@ -7,7 +7,7 @@ such grouping. Each grouping adds up its classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,15 +26,18 @@ from evenface.fairness.tests_of_difference import (
     null_means,
 )
 
-#: most bytes of the sums of a block of attributes, which are read many times
+#: most bytes of the sums of a block of attributes; they are read many times, so they should fit a cache
 _MAX_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
 class _People:
-    """The people of groupings: identity and strata (people,), person (people, A, 6), and the group (people,) by grouping.
+    """The people of groupings that share their sums.
 
-    assignments  every distinct order of people, if there are few
+    identity, strata  (people,)
+    person            (people, A, 6) counts
+    assignments       every distinct order of the people, if there are few; such a grouping shares nothing
+    group             grouping -> (people,) number of the group
     """
 
     identity: np.ndarray
@@ -69,7 +72,7 @@ def shared_tests(
     strata: Callable[[Grouping], np.ndarray],
     orders: Callable[[np.ndarray], np.ndarray],
     settings: FairnessSettings,
-) -> Iterable[SharedTests]:
+) -> Iterator[SharedTests]:
     """The tests of all groupings in which nobody is in several groups.
 
     strata  of a grouping, (identities,) within which identities are permuted
@@ -93,7 +96,7 @@ class SharedTests:
     """The tests of groupings of the same people.
 
     p_method    how their p values are computed
-    block_size  most attributes to compute at a time
+    block_size  most attributes to compute at a time; it does not change results
     """
 
     def __init__(self, people: _People, orders, observed: Mapping[str, tuple[Grouping, Observed]], alpha: float):
@@ -111,7 +114,7 @@ class SharedTests:
         n_columns = Studentised(people.person[:, :1]).columns.shape[-1] + len(OUTCOMES)
         self.block_size = max(1, _MAX_BYTES // (4 * n_columns * groups.shape[1] * len(drawn)))
 
-    def of(self, block: slice) -> dict[str, dict[str, DifferenceTest]]:
+    def tests(self, block: slice) -> dict[str, dict[str, DifferenceTest]]:
         """Grouping -> criterion -> test (a,) of a block of attributes."""
         statistic = Studentised(self._person[:, block])
         values = np.concatenate([self._person[:, block], statistic.columns], axis=-1)
