@@ -109,11 +109,11 @@ def test_e1_other_alpha():
 
 
 def test_e1_gini_parts():
-    from evenface.fairness.gaps import gini
+    from evenface.fairness.gaps import Groups, gini
 
     used = np.ones(3, dtype=bool)
-    assert gini(np.array([0.1, 0.3, 0.2]), used).value == pytest.approx(1 / 3)
-    assert gini(np.array([0.2, 0.4, 0.1]), used).value == pytest.approx(3 / 7)
+    assert gini(Groups(np.array([0.1, 0.3, 0.2]), used)).value == pytest.approx(1 / 3)
+    assert gini(Groups(np.array([0.2, 0.4, 0.1]), used)).value == pytest.approx(3 / 7)
 
 
 def test_e2_no_positives_in_a_group():

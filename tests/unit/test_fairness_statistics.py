@@ -11,17 +11,17 @@ from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, metric_frame, resampling, write_csv
 from evenface.fairness.comparison import compare
 from evenface.fairness.correction import condition_number, corrected_counts
-from evenface.fairness.criteria import Rates
+from evenface.fairness.criteria import Rates, replicate_rates
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.evaluated import evaluate_grouping, observed_of
-from evenface.fairness.inference import Resampler, replicate_rates
+from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import METRICS, rate
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.quantiles import quantiles
 from evenface.fairness.runs import runs_of
 from evenface.fairness.settings import StatisticsSettings
-from evenface.fairness.tests_of_difference import null_means
+from evenface.fairness.tests_of_difference import Studentised, null_means
 from evenface.intervals import wilson
 
 EVERYONE = dict(min_denominator=1, min_identities=1)
@@ -79,11 +79,11 @@ def test_e7_all_permutations():
     orders = resampling.all_assignments(observed.group)
     assert len(orders) == resampling.n_assignments(observed.group) == 6
     members = resampling.membership(orders, observed.group, 2)
-    counts = resampling.permuted_sums(members, observed.person, 2)
+    counts = resampling.permuted_sums(members, observed.person).transpose(2, 3, 0, 1)
     permuted = replicate_rates(counts, result.rates, slice(0, 1), 0.5)
     gap = dict(_gaps(permuted))[DIFFERENCE].value[0]
     assert sorted(gap) == [0, 0, 0.25, 0.25, 0.5, 0.5]
-    test = null_means(result.rates, permuted, 0.5)[DIFFERENCE]
+    test = null_means({name: gap.value for name, gap in _gaps(result.rates)}, permuted, 0.5)[DIFFERENCE]
     assert (test.null_mean[0], test.n[0]) == (0.25, 6)
     inferred = infer(E6)  # few enough identities to try every assignment
     assert (inferred.p_method, inferred.tests[DIFFERENCE].p[0]) == ("perm_identity_exact", 4 / 6)
@@ -497,6 +497,39 @@ def test_threads_and_blocks_change_no_byte(tmp_path):
     for name, size, threads in (("b", 2, 1), ("c", 1, 2), ("d", 8, 2)):
         tables = evaluate(*inputs, settings_of(block_size=size, **chosen), threads=threads)
         assert written(tables, tmp_path / name) == expected
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_groupings_of_the_same_people_share_one_product_which_changes_no_number(monkeypatch, unknown):
+    frames, labels, groups = tables_of(4)
+    people = frames["identity_id"].str.removeprefix("p").astype(int)
+    groups = groups.assign(
+        gender=np.where(people % 3, "female", "male"), ethnicity=np.where(people % 2, "black", "white")
+    )
+    groups.loc[people < 4 * unknown, "gender"] = None
+    several = ("gender", "ethnicity", "gender*ethnicity")
+    chosen = dict(levels={"gender": ("female", "male"), "ethnicity": ("black", "white")}, n_boot=0)
+    product, products = resampling.permuted_sums, []
+    monkeypatch.setattr(resampling, "permuted_sums", lambda *given: products.append(1) or product(*given))
+    together = evaluate(frames, labels, groups, settings_of(groupings=several, **chosen))["gap_metrics"]
+    assert len(products) == 1 + unknown  # only the groupings with gender leave people out
+    assert set(together["p_method"]) == {"perm_identity", ""}
+    for grouping in several:
+        alone = evaluate(frames, labels, groups, settings_of(groupings=(grouping,), **chosen))["gap_metrics"]
+        rows = together[together["grouping"] == grouping].reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows, alone, check_exact=True)
+
+
+def test_an_unused_group_without_images_does_not_undo_a_permutation():
+    person = np.zeros((6, 1, 6), dtype=np.int64)
+    person[:, 0, 1], person[:, 0, 3] = 4, [1, 3, 4, 2, 3, 1]  # false and true positives
+    statistic = Studentised(person)
+    sums = np.concatenate([person, statistic.columns], axis=-1)
+    sums = np.stack([sums[:3].sum(axis=0), sums[3:].sum(axis=0), np.zeros_like(sums[0])])
+    counts, columns = np.split(sums.transpose(1, 0, 2)[:, None], [6], axis=-1)
+    used = {metric: np.array([[True, True, False]]) for metric in METRICS}
+    rates = Rates.of(counts, {metric: mask[:, None] for metric, mask in used.items()}, 0.5, bounds=False)
+    assert statistic.largest(used, rates.x, counts, columns)["precision"][0, 0] > 0
 
 
 def test_the_seed_matters_and_the_estimates_do_not_depend_on_it():

@@ -15,8 +15,8 @@ from scipy.special import ndtri, stdtr
 
 from evenface.errors import UserError
 from evenface.fairness import resampling
-from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
-from evenface.fairness.inference import Resampler, replicate_rates
+from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of, replicate_rates
+from evenface.fairness.inference import Resampler
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import BETTER, METRICS
 from evenface.fairness.quantiles import quantiles, spread, tails

@@ -8,12 +8,12 @@ replicates before them) are independent.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from evenface.fairness import coverage, gaps
-from evenface.fairness.gaps import Gap
+from evenface.fairness.gaps import Gap, Groups
 from evenface.fairness.metrics import BETTER, METRICS, rate
 
 NAMED = {
@@ -38,6 +38,11 @@ class Rates:
     used: dict[str, np.ndarray]
     pooled: dict[str, np.ndarray]
     robust: dict[str, np.ndarray]  # (...) bool, for the metrics that have bounds
+    _groups: dict[str, Groups] = field(default_factory=dict, repr=False, compare=False)
+
+    def groups(self, metric: str) -> Groups:
+        """The metric's rates for the criteria of :mod:`evenface.fairness.gaps`."""
+        return self._groups.setdefault(metric, Groups(self.x[metric], self.used[metric]))
 
     @classmethod
     def of(cls, counts: np.ndarray, used: dict[str, np.ndarray], alpha: float, *, bounds: bool = True) -> Rates:
@@ -74,6 +79,12 @@ class _Pool:
             counts = self._counts if used.all() else self._counts * used[..., None]
             self._known[key] = counts.sum(axis=-2)
         return self._known[key]
+
+
+def replicate_rates(counts: np.ndarray, observed: Rates, block: slice, alpha: float) -> Rates:
+    """Rates of replicates (a, B, groups, 6), with the groups that are used in the estimate."""
+    used = {metric: observed.used[metric][block][:, None, :] for metric in METRICS}
+    return Rates.of(counts, used, alpha, bounds=False)
 
 
 @dataclass(frozen=True)
@@ -147,26 +158,26 @@ def is_ratio(name: str) -> bool:
 
 def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
     """Aggregation -> gap of one metric."""
-    x, used, better = rates.x[metric], rates.used[metric], BETTER[metric]
-    values = {"difference": gaps.difference(x, used)}
+    groups, better = rates.groups(metric), BETTER[metric]
+    values = {"difference": gaps.difference(groups)}
     if better != "zero":  # the ratio of signed values says nothing
-        values["ratio"] = gaps.ratio(x, used)
-    values["difference_to_overall"] = gaps.difference_to_overall(x, used, rates.pooled[metric])
+        values["ratio"] = gaps.ratio(groups)
+    values["difference_to_overall"] = gaps.difference_to_overall(groups, rates.pooled[metric])
     if better != "neutral":
-        values["worst_group"] = gaps.worst_group(x, used, better)
-    values["macro_mean"] = gaps.macro_mean(x, used)
-    values["std"] = gaps.std(x, used)
+        values["worst_group"] = gaps.worst_group(groups, better)
+    values["macro_mean"] = gaps.macro_mean(groups)
+    values["std"] = gaps.std(groups)
     return values
 
 
 def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
     """Name -> gap of the criteria that combine two metrics, in the order of their rows."""
-    tpr, fpr, fnr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr", "fnr"))
-    differences = gaps.difference(*tpr), gaps.difference(*fpr)
-    ratios = gaps.ratio(*tpr), gaps.ratio(*fpr)
+    tpr, fpr, fnr = (rates.groups(m) for m in ("tpr", "fpr", "fnr"))
+    differences = gaps.difference(tpr), gaps.difference(fpr)
+    ratios = gaps.ratio(tpr), gaps.ratio(fpr)
     to_overall = (
-        gaps.difference_to_overall(*tpr, rates.pooled["tpr"]),
-        gaps.difference_to_overall(*fpr, rates.pooled["fpr"]),
+        gaps.difference_to_overall(tpr, rates.pooled["tpr"]),
+        gaps.difference_to_overall(fpr, rates.pooled["fpr"]),
     )
     return {
         "equalized_odds_difference_worst": gaps.worst_of(*differences),
@@ -174,11 +185,11 @@ def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
         "equalized_odds_ratio_worst": gaps.smaller_of(*ratios),
         "equalized_odds_ratio_mean": gaps.mean_of(*ratios),
         "equalized_odds_difference_to_overall": gaps.worst_of(*to_overall),
-        "fairness_discrepancy_rate": gaps.fairness_discrepancy_rate(differences[1], gaps.difference(*fnr), alpha),
-        "inequity_rate": gaps.inequity_rate(*fpr, *fnr, alpha),
-        "gini_aggregation_rate": gaps.gini_aggregation_rate(*fpr, *fnr, alpha),
-        "worst_over_geometric_mean_fpr": gaps.worst_over_geometric_mean(*fpr),
-        "worst_over_geometric_mean_fnr": gaps.worst_over_geometric_mean(*fnr),
+        "fairness_discrepancy_rate": gaps.fairness_discrepancy_rate(differences[1], gaps.difference(fnr), alpha),
+        "inequity_rate": gaps.inequity_rate(fpr, fnr, alpha),
+        "gini_aggregation_rate": gaps.gini_aggregation_rate(fpr, fnr, alpha),
+        "worst_over_geometric_mean_fpr": gaps.worst_over_geometric_mean(fpr),
+        "worst_over_geometric_mean_fnr": gaps.worst_over_geometric_mean(fnr),
     }
 
 
@@ -190,17 +201,17 @@ def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
 
 def _combined_criteria(rates: Rates, alpha: float) -> Iterator[Criterion]:
     found = _combined_gaps(rates, alpha)
-    tpr, fpr = ((rates.x[m], rates.used[m]) for m in ("tpr", "fpr"))
+    tpr, fpr = (rates.groups(m) for m in ("tpr", "fpr"))
     for kind, fair in (("difference", 0.0), ("ratio", 1.0)):
         function = getattr(gaps, kind)
-        a, b = function(*tpr).value, function(*fpr).value
+        a, b = function(tpr).value, function(fpr).value
         by_tpr = a >= b if kind == "difference" else a <= b
         name = f"equalized_odds_{kind}"
         yield _either(rates, by_tpr, f"{name}_worst", "worst", found[f"{name}_worst"], fair)
         yield _criterion(rates, WEIGHTED_ERROR, f"{name}_mean", "mean", found[f"{name}_mean"], fair)
     by_tpr = (
-        gaps.difference_to_overall(*tpr, rates.pooled["tpr"]).value
-        >= gaps.difference_to_overall(*fpr, rates.pooled["fpr"]).value
+        gaps.difference_to_overall(tpr, rates.pooled["tpr"]).value
+        >= gaps.difference_to_overall(fpr, rates.pooled["fpr"]).value
     )
     name = "equalized_odds_difference_to_overall"
     yield _either(rates, by_tpr, name, "difference_to_overall", found[name], 0.0)

@@ -90,18 +90,18 @@ class GroupCounts:
 
     def identities_with(self, coefficients: np.ndarray) -> np.ndarray:
         """(groups, attributes) int64: number of identities whose linear form ``counts @ coefficients`` is not 0."""
-        occurs = (self.person @ coefficients) != 0
-        return _sum_by(occurs, self.group, len(self.counts))
+        return _sum_by(self._form(coefficients) != 0, self.group, len(self.counts))
 
     def effective_identities(self, coefficients: np.ndarray) -> np.ndarray:
         """(groups, attributes) float64: how many identities of equal weight weigh as much, (sum d)^2 / sum d^2.
 
         d is the identity's linear form ``counts @ coefficients``; 0 where it is 0 for all.
         """
-        d = self.person @ coefficients
-        total = _sum_by(d, self.group, len(self.counts)).astype(np.float64)
-        squares = _sum_by(d * d, self.group, len(self.counts))
-        return total**2 / np.maximum(squares, 1)
+        squares = _sum_by(self._form(coefficients) ** 2, self.group, len(self.counts))
+        return (self.counts @ coefficients).astype(np.float64) ** 2 / np.maximum(squares, 1)
+
+    def _form(self, coefficients: np.ndarray) -> np.ndarray:
+        return sum(factor * self.person[..., k] for k, factor in enumerate(coefficients.tolist()) if factor)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Cube:
         group = grouping.of_cell[self.cell]
         key = group * len(self.identities) + self.identity
         pairs, inverse = np.unique(key, return_inverse=True)
-        person = _sum_by(self.counts, inverse, len(pairs))
+        # an outcome's counts are adjacent, because rates are sums of few outcomes
+        person = np.moveaxis(_sum_by(np.moveaxis(self.counts, -1, 1), inverse, len(pairs)), 1, -1)
         group, identity = np.divmod(pairs, max(1, len(self.identities)))
         return GroupCounts(_sum_by(person, group, len(grouping.groups)), person, identity, group)
 
@@ -164,8 +165,9 @@ def _sum_by(values: np.ndarray, key: np.ndarray, n: int) -> np.ndarray:
     """Sum rows with equal key into (n, ...) int64."""
     total = np.zeros((n, *values.shape[1:]), dtype=np.int64)
     if len(values):
-        order = np.argsort(key, kind="stable")
-        ordered = key[order]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        total[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0, dtype=np.int64)
+        if (key[1:] < key[:-1]).any():
+            order = np.argsort(key, kind="stable")
+            key, values = key[order], values[order]
+        starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+        total[key[starts]] = np.add.reduceat(values, starts, axis=0, dtype=np.int64)
     return total

@@ -58,7 +58,9 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
     counted = cube.by_group(grouping)
     n_groups = len(grouping.groups) if settings.include_unknown else grouping.n_known
     counts = counted.counts.transpose(1, 0, 2)[:, :n_groups]
-    support = {metric: _support(counted, counts, metric, settings) for metric in METRICS}
+    texts = {text for metric in METRICS for text in images_of(metric)}  # most metrics share theirs
+    of_text = {text: _support(counted, counts, form(text), settings) for text in texts}
+    support = {metric: in_all([of_text[text] for text in images_of(metric)]) for metric in METRICS}
     circular = np.array([settings.circular.get(a) in grouping.dimensions for a in cube.attributes], dtype=bool)
     rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
     return Evaluated(grouping, cube.attributes, n_groups, counted, rates, support, circular)
@@ -69,16 +71,19 @@ def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
     return Observed(result.counted, result.rates, result.support, settings.ci_level)
 
 
-def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> Support:
-    """The used groups: those with enough images and effective identities in every denominator of the metric."""
-    used = np.ones(counts.shape[:2], dtype=bool)
-    persons, effective = [], []
-    for denominator in images_of(metric):
-        weights = form(denominator)
-        persons.append(counted.identities_with(weights).T[:, : counts.shape[1]])
-        effective.append(counted.effective_identities(weights).T[:, : counts.shape[1]])
-        used &= (counts @ weights >= settings.min_denominator) & (effective[-1] >= settings.min_identities - TOLERANCE)
-    return Support(used, np.min(persons, axis=0), np.min(effective, axis=0))
+def _support(counted: GroupCounts, counts: np.ndarray, denominator: np.ndarray, settings: FairnessSettings) -> Support:
+    """The groups with enough images and effective identities in a denominator, given by its coefficients (6,)."""
+    n_groups = counts.shape[1]
+    identities = counted.identities_with(denominator)[:n_groups].T
+    effective = counted.effective_identities(denominator)[:n_groups].T
+    used = (counts @ denominator >= settings.min_denominator) & (effective >= settings.min_identities - TOLERANCE)
+    return Support(used, identities, effective)
+
+
+def in_all(supports: Sequence[Support]) -> Support:
+    """What several denominators, or the seeds of a run, all support."""
+    used, identities, effective = zip(*((s.used, s.n_identities, s.n_eff) for s in supports), strict=True)
+    return Support(np.logical_and.reduce(used), np.minimum.reduce(identities), np.minimum.reduce(effective))
 
 
 def split_model_id(model_id: str) -> tuple[str, int | None]:

@@ -186,8 +186,12 @@ class _SupportOfGroups:
     """Images and identities that a criterion rests on, and names of the groups that it leaves out."""
 
     def __init__(self, result: Evaluated):
-        self._result = result
-        self._spans = len(np.unique(result.counted.identity)) < len(result.counted.identity)
+        counted, self._result = result.counted, result
+        inside = np.searchsorted(counted.group, result.n_groups)
+        self._order = np.argsort(counted.identity[:inside], kind="stable")  # the pairs of a person are adjacent
+        self._starts = np.unique(counted.identity[self._order], return_index=True)[1]
+        self._occurs: dict[str, np.ndarray] = {}
+        self._counted: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
         self._known: dict[bytes, str] = {}
 
     def __call__(self, c: Criterion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,21 +199,23 @@ class _SupportOfGroups:
 
         Of several denominators, such as those of both error rates, the larger numbers count.
         """
-        result, images, people = self._result, [], []
-        for denominator in dict.fromkeys(text for metric in metrics_of(c.name) for text in images_of(metric)):
-            counts = result.counts[:, : result.n_groups] @ form(denominator)
-            images.append(np.rint((counts * c.used).sum(axis=-1) / result.n_seeds).astype(np.int64))
-            people.append(self._people(denominator, c.used))
+        texts = dict.fromkeys(text for metric in metrics_of(c.name) for text in images_of(metric))
+        images, people = zip(*(self._count(text, c.used) for text in texts), strict=True)
         return np.maximum.reduce(images), np.maximum.reduce(people), np.array([self._names(m) for m in c.used], object)
 
-    def _people(self, denominator: str, used: np.ndarray) -> np.ndarray:
-        counted, n = self._result.counted, self._result.n_groups
-        inside = counted.group < n
-        occurs = (linear(counted.person[inside], denominator) > 0) & used.T[counted.group[inside]]
-        if not self._spans:
-            return occurs.sum(axis=0)
-        identity = counted.identity[inside]
-        return np.array([len(np.unique(identity[column])) for column in occurs.T], dtype=np.int64)
+    def _count(self, denominator: str, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Images and identities (attributes,) in a denominator; many criteria have the same."""
+        key = denominator, used.tobytes()
+        if key not in self._counted:
+            result = self._result
+            counts = result.counts[:, : result.n_groups] @ form(denominator)
+            images = np.rint((counts * used).sum(axis=-1) / result.n_seeds).astype(np.int64)
+            if denominator not in self._occurs:
+                self._occurs[denominator] = (linear(result.counted.person, denominator) > 0)[self._order]
+            occurs = self._occurs[denominator] & used.T[result.counted.group[self._order]]
+            people = np.logical_or.reduceat(occurs, self._starts, axis=0) if len(occurs) else occurs
+            self._counted[key] = images, people.sum(axis=0)
+        return self._counted[key]
 
     def _names(self, mask: np.ndarray) -> str:
         key = mask.tobytes()

@@ -1,6 +1,6 @@
 """Criteria that summarise how far groups are apart.
 
-All functions take rates ``x`` (..., groups) and a mask ``used`` that broadcasts against it and marks
+All functions take Groups: rates ``x`` (..., groups) and a mask ``used`` that broadcasts against it and marks
 the groups that are defined and supported; leading axes (attributes, replicates) are independent. They
 return a Gap of values (...) with NaN where undefined, and the reason.
 """
@@ -8,6 +8,7 @@ return a Gap of values (...) with NaN where undefined, and the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -45,54 +46,70 @@ class Gap:
         return cls(value, code)
 
 
-def _few(used: np.ndarray) -> np.ndarray:
-    return used.sum(axis=-1) < 2
+class Groups:
+    """Rates x (..., groups) and which groups are used; what several criteria need is computed once."""
+
+    def __init__(self, x: np.ndarray, used: np.ndarray):
+        self.x, self.used = x, used
+        self._every = bool(used.all())
+
+    def filled(self, value: float) -> np.ndarray:
+        """The rates, and ``value`` for unused groups."""
+        return self.x if self._every else np.where(self.used, self.x, value)
+
+    @cached_property
+    def few(self) -> np.ndarray:
+        """(...) whether fewer than two groups are used, so that there is no gap."""
+        return self.used.sum(axis=-1) < 2
+
+    @cached_property
+    def top(self) -> np.ndarray:
+        """(...) largest used rate; -inf without one."""
+        return self.filled(-np.inf).max(axis=-1, initial=-np.inf)
+
+    @cached_property
+    def bottom(self) -> np.ndarray:
+        """(...) smallest used rate; inf without one."""
+        return self.filled(np.inf).min(axis=-1, initial=np.inf)
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        return self.mean_of(self.filled(0))
+
+    def mean_of(self, values: np.ndarray) -> np.ndarray:
+        """(...) mean over the used groups of values that are 0 in the others."""
+        return divide(values.sum(axis=-1), self.used.sum(axis=-1))
+
+    def ends(self, without: float) -> tuple[np.ndarray, np.ndarray]:
+        """The smallest and the largest rate, or ``without`` if there is no gap."""
+        ends = self.bottom, self.top
+        return tuple(np.where(self.few, without, end) for end in ends) if self.few.any() else ends
 
 
-def _max(x, used):
-    return np.where(used, x, -np.inf).max(axis=-1, initial=-np.inf)
-
-
-def _min(x, used):
-    return np.where(used, x, np.inf).min(axis=-1, initial=np.inf)
-
-
-def _mean(x, used):
-    return divide(np.where(used, x, 0).sum(axis=-1), used.sum(axis=-1))
-
-
-def difference(x: np.ndarray, used: np.ndarray) -> Gap:
+def difference(groups: Groups) -> Gap:
     """Largest minus smallest rate."""
-    few = _few(used)
-    top, bottom = np.where(few, 0, _max(x, used)), np.where(few, 0, _min(x, used))
-    return Gap.of(top - bottom, (few, TOO_FEW))
+    bottom, top = groups.ends(0)
+    return Gap.of(top - bottom, (groups.few, TOO_FEW))
 
 
-def ratio(x: np.ndarray, used: np.ndarray) -> Gap:
+def ratio(groups: Groups) -> Gap:
     """Smallest over largest rate; undefined (all_zero) when every rate is 0."""
-    few = _few(used)
-    top, bottom = np.where(few, 1, _max(x, used)), np.where(few, 1, _min(x, used))
-    return Gap.of(divide(bottom, top), (few, TOO_FEW), (top == 0, ALL_ZERO))
+    bottom, top = groups.ends(1)
+    return Gap.of(divide(bottom, top), (groups.few, TOO_FEW), (top == 0, ALL_ZERO))
 
 
-def difference_to_overall(x: np.ndarray, used: np.ndarray, overall: np.ndarray) -> Gap:
+def difference_to_overall(groups: Groups, overall: np.ndarray) -> Gap:
     """Largest distance of a group from the pooled rate ``overall`` (...) of the same images."""
-    few = _few(used)
-    far = _max(np.abs(x - np.expand_dims(overall, -1)), used)
-    return Gap.of(np.where(few, 0, far), (few, TOO_FEW))
+    far = np.maximum(*(np.abs(end - overall) for end in groups.ends(0)))
+    return Gap.of(np.where(groups.few, 0, far), (groups.few, TOO_FEW))
 
 
-def worst_group(x: np.ndarray, used: np.ndarray, better: str) -> Gap:
+def worst_group(groups: Groups, better: str) -> Gap:
     """The worst rate by the metric's direction (``high``, ``low`` or ``zero``)."""
-    few = _few(used)
-    if better == "low":
-        value = _max(x, used)
-    elif better == "zero":
-        top, bottom = _max(x, used), _min(x, used)
-        value = np.where(np.abs(bottom) > np.abs(top), bottom, top)
-    else:
-        value = _min(x, used)
-    return Gap.of(value, (few, TOO_FEW))
+    value = groups.top if better == "low" else groups.bottom
+    if better == "zero":
+        value = np.where(np.abs(groups.bottom) > np.abs(groups.top), groups.bottom, groups.top)
+    return Gap.of(value, (groups.few, TOO_FEW))
 
 
 def worst_index(x: np.ndarray, used: np.ndarray, better: str) -> np.ndarray:
@@ -107,15 +124,16 @@ def best_index(x: np.ndarray, used: np.ndarray, better: str) -> np.ndarray:
     return np.where(used, goodness, -np.inf).argmax(axis=-1)
 
 
-def macro_mean(x: np.ndarray, used: np.ndarray) -> Gap:
+def macro_mean(groups: Groups) -> Gap:
     """Mean of the group rates, each group counting once."""
-    return Gap.of(_mean(x, used), (_few(used), TOO_FEW))
+    return Gap.of(groups.mean, (groups.few, TOO_FEW))
 
 
-def std(x: np.ndarray, used: np.ndarray) -> Gap:
+def std(groups: Groups) -> Gap:
     """Population standard deviation of the group rates."""
-    centred = x - np.expand_dims(_mean(x, used), -1)
-    return Gap.of(np.sqrt(_mean(centred**2, used)), (_few(used), TOO_FEW))
+    mean = np.expand_dims(groups.mean, -1)
+    centred = groups.x - mean if groups.used.all() else np.where(groups.used, groups.x - mean, 0)
+    return Gap.of(np.sqrt(groups.mean_of(np.square(centred, out=centred))), (groups.few, TOO_FEW))
 
 
 def worst_of(a: Gap, b: Gap) -> Gap:
@@ -143,54 +161,51 @@ def fairness_discrepancy_rate(fpr_difference: Gap, fnr_difference: Gap, alpha: f
     return _combine(value, fpr_difference, fnr_difference)
 
 
-def inequity_rate(fpr, fpr_used, fnr, fnr_used, alpha: float) -> Gap:
+def inequity_rate(fpr: Groups, fnr: Groups, alpha: float) -> Gap:
     """(max FPR / min FPR)^alpha * (max FNR / min FNR)^(1-alpha); NIST IR 8429.
 
     A factor whose rates are all 0 is 1. If only the smallest rate of a factor is 0, the factor is infinite and
     the criterion undefined.
     """
-    factors = [_inequity_factor(fpr, fpr_used), _inequity_factor(fnr, fnr_used)]
+    factors = [_inequity_factor(fpr), _inequity_factor(fnr)]
     value = factors[0].value ** alpha * factors[1].value ** (1 - alpha)
     return _combine(value, *factors)
 
 
-def _inequity_factor(x, used) -> Gap:
-    few = _few(used)
-    top, bottom = np.where(few, 1, _max(x, used)), np.where(few, 1, _min(x, used))
+def _inequity_factor(groups: Groups) -> Gap:
+    bottom, top = groups.ends(1)
     value = np.where(top == 0, 1, divide(top, bottom))
-    return Gap.of(value, (few, TOO_FEW), ((bottom == 0) & (top > 0), INFINITE))
+    return Gap.of(value, (groups.few, TOO_FEW), ((bottom == 0) & (top > 0), INFINITE))
 
 
-def gini(x: np.ndarray, used: np.ndarray) -> Gap:
+def gini(groups: Groups) -> Gap:
     """Gini coefficient of the group rates with the small-sample factor k/(k-1); 0 for equal rates."""
-    k = used.sum(axis=-1)
-    few = k < 2
-    ordered = np.sort(np.where(used, x, np.inf), axis=-1)
-    rank = np.arange(1, x.shape[-1] + 1)
+    k = groups.used.sum(axis=-1)
+    ordered = np.sort(groups.filled(np.inf), axis=-1)
+    rank = np.arange(1, ordered.shape[-1] + 1)
     inside = rank <= k[..., None]
     # sum over ordered pairs |x_g - x_h| = 2 * sum (2r - k - 1) x_(r)
     ordered = np.where(inside & np.isfinite(ordered), ordered, 0)  # an undefined rate leaves the mean undefined
     pairs = 2 * ((2 * rank - k[..., None] - 1) * ordered).sum(axis=-1)
-    mean = _mean(x, used)
-    n = np.where(few, 2, k)
-    value = n / (n - 1) * divide(pairs, 2 * n**2 * mean)
-    equal = np.where(few, True, _max(x, used) == _min(x, used))
-    return Gap.of(np.where(equal, 0, value), (few, TOO_FEW))
+    n = np.where(groups.few, 2, k)
+    value = n / (n - 1) * divide(pairs, 2 * n**2 * groups.mean)
+    bottom, top = groups.ends(0)
+    return Gap.of(np.where(bottom == top, 0, value), (groups.few, TOO_FEW))
 
 
-def gini_aggregation_rate(fpr, fpr_used, fnr, fnr_used, alpha: float) -> Gap:
+def gini_aggregation_rate(fpr: Groups, fnr: Groups, alpha: float) -> Gap:
     """alpha * G(FPR) + (1 - alpha) * G(FNR); Howard et al., 2022."""
-    a, b = gini(fpr, fpr_used), gini(fnr, fnr_used)
+    a, b = gini(fpr), gini(fnr)
     return _combine(alpha * a.value + (1 - alpha) * b.value, a, b)
 
 
-def worst_over_geometric_mean(x: np.ndarray, used: np.ndarray) -> Gap:
+def worst_over_geometric_mean(groups: Groups) -> Gap:
     """Largest rate over the geometric mean of all; undefined (zero_rate) when some rate is 0."""
-    few = _few(used)
-    zero = ~few & (np.where(used, x, 1) == 0).any(axis=-1)
-    logs = np.log(np.where(used & (x > 0), x, 1))
-    top = np.where(few, 1, _max(x, used))
-    return Gap.of(top / np.exp(_mean(logs, used)), (few, TOO_FEW), (zero, ZERO_RATE))
+    rates = groups.filled(1)
+    zero = ~groups.few & (groups.bottom == 0)
+    logs = np.log(np.where(rates > 0, rates, 1))
+    top = groups.ends(1)[1]
+    return Gap.of(top / np.exp(groups.mean_of(logs)), (groups.few, TOO_FEW), (zero, ZERO_RATE))
 
 
 def _combine(value: np.ndarray, *parts: Gap) -> Gap:

@@ -9,31 +9,21 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
-from scipy import sparse
 
 from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.correction import Correction
-from evenface.fairness.criteria import Rates, criteria, metrics_of
-from evenface.fairness.cube import OUTCOMES, Cube, Grouping
+from evenface.fairness.criteria import Rates, criteria, gap_values, metrics_of, replicate_rates
+from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
 from evenface.fairness.metrics import METRICS, divide
 from evenface.fairness.observed import Observed
+from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.tests_of_difference import (
-    EXACT,
-    PERMUTATION,
-    WALD,
-    DifferenceTest,
-    Studentised,
-    against_permutations,
-    centred,
-    null_means,
-    wald,
-)
+from evenface.fairness.tests_of_difference import WALD, DifferenceTest, centred, null_means, wald
 from evenface.fairness.uncertainty import Replicates
 
 #: largest attributes x replicates x cells of a block, per outcome: a few hundred megabytes in all
@@ -117,7 +107,6 @@ class Resampler:
         if not (n_attributes and len(self.identities)):
             return found
         bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
-        tests = {name: self._test(cube, *pair) for name, pair in observed.items()} if self.settings.n_perm else {}
 
         for _, one in observed.values():  # once, rather than by every thread
             for metric in METRICS if bootstrap else ():
@@ -125,24 +114,27 @@ class Resampler:
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
-            return {
-                name: self._infer_block(cells, grouping, one, block, tests.get(name))
-                for name, (grouping, one) in observed.items()
-            }
+            return {name: self._infer_block(cells, grouping, one, block) for name, (grouping, one) in observed.items()}
 
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
-            if tests.get(name) is not None:
-                self._within_strata(result, cube, observed[name][0])
             if self.settings.n_perm and result.observed.spans:
                 _set_wald(result, self.settings.alpha)
+        if self.settings.n_perm:
+            strata = partial(self._strata, cube)
+            for shared in shared_tests(observed, strata, self._permutations, self.settings):
+                tests = self.map_blocks(shared.tests, n_attributes, shared.block_size)
+                for name in tests[0]:
+                    found[name].tests = _concatenated(DifferenceTest, [part[name] for part in tests])
+                    found[name].p_method = shared.p_method
+                    self._within_strata(found[name], cube, observed[name][0])
         return found
 
-    def map_blocks(self, work: Callable[[slice], object], n_attributes: int) -> list:
-        """Results of ``work`` on consecutive blocks of attributes, in order."""
+    def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
+        """Results of ``work`` on consecutive blocks of at most so many attributes, in order."""
         values = max(1, self.settings.n_boot, self.settings.n_perm) * self.n_cells
-        size = max(1, min(self.settings.block_size, _MAX_VALUES // values))
+        size = max(1, min(self.settings.block_size, _MAX_VALUES // values, most))
         least = -(-n_attributes // size)
         n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread
         ends = np.linspace(0, n_attributes, n_blocks + 1).astype(int).tolist()
@@ -152,7 +144,7 @@ class Resampler:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, blocks))
 
-    def _infer_block(self, cells, grouping: Grouping, observed: Observed, block: slice, test) -> Inference:
+    def _infer_block(self, cells, grouping: Grouping, observed: Observed, block: slice) -> Inference:
         result, alpha = Inference(observed), self.settings.alpha
         replicates = None
         if cells is not None:
@@ -165,38 +157,18 @@ class Resampler:
             if grouping.name in self.corrections:
                 known = counts[:, :, : grouping.n_known]
                 result.corrected = self.corrections[grouping.name].intervals(known)
-        if test is not None:
-            statistic = Studentised(observed, block)
-            values = np.concatenate([observed.person[:, block], statistic.columns], axis=-1)
-            counts, sums = np.split(test.sums(values, observed.n_groups), [len(OUTCOMES)], axis=-1)
-            own, permuted = _rows(observed.rates, block), replicate_rates(counts, observed.rates, block, alpha)
-            means = null_means(own, permuted, alpha)
-            drawn = statistic.largest(permuted.x, counts, sums)
-            once = {metric: x[:, None] for metric, x in own.x.items()}
-            seen = statistic.largest(once, *np.split(observed.as_one_assignment(values), [len(OUTCOMES)], axis=-1))
-            seen = {metric: values[:, 0] for metric, values in seen.items()}
-            result.tests = against_permutations(means, seen, drawn, exact=test.exact)
-            result.p_method = EXACT if test.exact else PERMUTATION
-        elif self.settings.n_perm and replicates is not None:
+        if self.settings.n_perm and observed.spans and replicates is not None:
             null = centred(replicates, observed.rates, block, alpha)
-            result.tests = null_means(_rows(observed.rates, block), null, alpha)
-            result.p_method = WALD
+            values = {name: gap.value for name, gap in gap_values(_rows(observed.rates, block), alpha)}
+            result.tests = null_means(values, null, alpha)
         return result
 
-    def _test(self, cube: Cube, grouping: Grouping, observed: Observed) -> _PermutationTest | None:
-        """Permutations of the identities of a grouping; None if an identity is in several of its groups."""
-        if observed.spans or not len(observed.identity):
-            return None
-        strata = self._strata(cube, grouping)[observed.identity]
-        n, exact = self.settings.n_perm, False
-        if len(np.unique(strata)) == 1 and resampling.n_assignments(observed.group) <= n:
-            orders, exact = resampling.all_assignments(observed.group), True
-        else:
-            key = len(strata), strata.tobytes()
-            if key not in self._orders:
-                self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
-            orders = self._orders[key]
-        return _PermutationTest(resampling.membership(orders, observed.group, observed.n_groups), exact)
+    def _permutations(self, strata: np.ndarray) -> np.ndarray:
+        """Orders (n_perm, people) of people with these strata (people,)."""
+        key = len(strata), strata.tobytes()
+        if key not in self._orders:
+            self._orders[key] = resampling.permutations(strata, self.settings.n_perm, self.settings.seed)
+        return self._orders[key]
 
     def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
         """Name the dimensions within which people were permuted; no test if everybody in a stratum is of one group."""
@@ -225,16 +197,6 @@ class Resampler:
         return strata
 
 
-@dataclass(frozen=True)
-class _PermutationTest:
-    members: sparse.csr_array
-    exact: bool
-
-    def sums(self, values: np.ndarray, n_groups: int) -> np.ndarray:
-        """Sums (a, P, groups, k) over the groups' people of values (people, a, k), in every permutation."""
-        return resampling.permuted_sums(self.members, values, n_groups)
-
-
 class _Bootstrap:
     """Weighted counts of one model."""
 
@@ -246,12 +208,6 @@ class _Bootstrap:
         return resampling.weighted_cells(self._cube, block, self._weights, self._rows, self._dtype)
 
 
-def replicate_rates(counts: np.ndarray, observed: Rates, block: slice, alpha: float) -> Rates:
-    """Rates of replicates (a, B, groups, 6), with the groups that are used in the estimate."""
-    used = {metric: observed.used[metric][block][:, None, :] for metric in METRICS}
-    return Rates.of(counts, used, alpha, bounds=False)
-
-
 def _rows(rates: Rates, block: slice) -> Rates:
     return Rates(*({m: v[block] for m, v in part.items()} for part in (rates.x, rates.used, rates.pooled)), {})
 
@@ -259,9 +215,12 @@ def _rows(rates: Rates, block: slice) -> Rates:
 def _join(result: Inference, parts: Sequence[Inference]) -> None:
     kinds = dict.fromkeys(("rates", "pairs", "criteria", "corrected"), Interval) | {"tests": DifferenceTest}
     for name, kind in kinds.items():
-        first = getattr(parts[0], name)
-        setattr(result, name, {key: kind.concatenate([getattr(p, name)[key] for p in parts]) for key in first})
-    result.p_method = parts[0].p_method
+        setattr(result, name, _concatenated(kind, [getattr(part, name) for part in parts]))
+
+
+def _concatenated(kind: type, parts: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """The values of each key, for consecutive attributes, joined."""
+    return {key: kind.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _set_wald(result: Inference, alpha: float) -> None:

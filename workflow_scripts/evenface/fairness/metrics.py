@@ -8,18 +8,21 @@ positive rate, which is not the same as a rate of zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from evenface.fairness.cube import OUTCOMES
 
 
+@cache
 def form(text: str) -> np.ndarray:
     """Coefficients (6,) int64 of a linear form such as ``"2TP+FP-FN"``."""
     weights = np.zeros(6, dtype=np.int64)
     for term in text.replace("-", "+-").split("+"):
         if term:
             weights[OUTCOMES.index(term[-2:])] += int({"": "1", "-": "-1"}.get(term[:-2], term[:-2]))
+    weights.setflags(write=False)  # it is kept
     return weights
 
 

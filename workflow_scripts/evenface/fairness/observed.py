@@ -123,11 +123,6 @@ class Observed:
         low, high = limits((x + 1) / 2, replace(spread, se=spread.se / 2), z)  # a signed share, in [-1, 1]
         return 2 * low - 1, 2 * high - 1
 
-    def as_one_assignment(self, values: np.ndarray) -> np.ndarray:
-        """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
-        sums = self.sum_by_group(values.reshape(len(values), -1)).reshape(self.n_groups, *values.shape[1:])
-        return sums.transpose(1, 0, 2)[:, None]
-
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
         key = metric, other or metric

@@ -136,7 +136,7 @@ def weighted_cells(
 
 
 def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarray:
-    """Counts (attributes, replicates, groups, 6) of the first groups, from (cells, 6, attributes, replicates).
+    """Sums (attributes, replicates, groups, k) of the first groups, from those of cells (cells, k, attributes, replicates).
 
     It is a view whose replicates are adjacent in memory, which is fast for the functions of rates and gaps.
     """
@@ -147,28 +147,31 @@ def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarra
     return total.transpose(2, 3, 0, 1)
 
 
-def membership(orders: np.ndarray, groups: np.ndarray, n_groups: int) -> sparse.csr_array:
-    """Membership in groups after a permutation of identities: (permutations * groups, identities) of 0 and 1.
+def membership(orders: np.ndarray, classes: np.ndarray, n_classes: int) -> list[sparse.csr_array]:
+    """For each class, the identities that permutations put into it: (permutations, identities) of 0 and 1.
 
-    orders  (permutations, identities) int32, which identity takes each position
-    groups  (identities,) ascending group of each position
+    orders   (permutations, identities) int32, which identity takes each position
+    classes  (identities,) class of each position
     """
-    n, people = orders.shape
-    ends = np.searchsorted(groups, np.arange(1, n_groups + 1))
-    starts = np.concatenate([[0], (np.arange(n)[:, None] * people + ends).ravel()])
-    index_type = np.int32 if orders.size < 2**31 else np.int64
-    parts = np.ones(orders.size, np.float32), orders.ravel().astype(index_type, copy=False), starts.astype(index_type)
-    return sparse.csr_array(parts, shape=(n * n_groups, people))
+    found = []
+    for number in range(n_classes):
+        taken = orders[:, classes == number]
+        starts = np.arange(len(taken) + 1, dtype=np.int64) * taken.shape[1]
+        parts = np.ones(taken.size, np.float32), taken.ravel(), starts
+        found.append(sparse.csr_array(parts, shape=orders.shape))
+    return found
 
 
-def permuted_sums(members: sparse.csr_array, values: np.ndarray, n_groups: int) -> np.ndarray:
-    """Sums over the groups after permutations of identities: view (attributes, permutations, groups, k).
+def permuted_sums(members: list[sparse.csr_array], values: np.ndarray) -> np.ndarray:
+    """Sums over classes after permutations of identities: (classes, k, attributes, permutations).
 
     members  from :func:`membership`; values (identities, attributes, k) whole numbers, first the counts
     """
     people, n_attributes, k = values.shape
     images = values[..., : len(OUTCOMES)].sum(axis=(0, -1)).max(initial=0)
     dtype = exact_type(max(images, np.abs(values).sum(axis=0).max(initial=0)))
-    flat = np.ascontiguousarray(values.reshape(people, -1), dtype=dtype)
-    total = np.asarray(members @ flat).reshape(-1, n_groups, n_attributes, k)
-    return np.ascontiguousarray(total.transpose(1, 3, 2, 0)).transpose(2, 3, 0, 1)
+    flat = np.ascontiguousarray(values.transpose(0, 2, 1), dtype=dtype).reshape(people, -1)
+    total = np.empty((len(members), flat.shape[1], members[0].shape[0]), dtype=dtype)
+    for sums, member in zip(total, members, strict=True):
+        np.copyto(sums, (member @ flat).T)
+    return total.reshape(len(members), k, n_attributes, -1)

@@ -15,8 +15,7 @@ import numpy as np
 from evenface.errors import UserError
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import Evaluated, split_model_id
-from evenface.fairness.observed import Support
+from evenface.fairness.evaluated import Evaluated, in_all, split_model_id
 from evenface.fairness.settings import FairnessSettings
 
 
@@ -90,14 +89,7 @@ def _together(cube: Cube, seeds: tuple[Evaluated, ...], settings: FairnessSettin
     """The evaluation of summed counts; a group is used if every seed uses it."""
     first = seeds[0]
     counted = cube.by_group(first.grouping)
-    support = {
-        metric: Support(
-            np.logical_and.reduce([seed.support[metric].used for seed in seeds]),
-            np.minimum.reduce([seed.support[metric].n_identities for seed in seeds]),
-            np.minimum.reduce([seed.support[metric].n_eff for seed in seeds]),
-        )
-        for metric in first.support
-    }
+    support = {metric: in_all([seed.support[metric] for seed in seeds]) for metric in first.support}
     counts = counted.counts.transpose(1, 0, 2)[:, : first.n_groups]
     rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
     return replace(first, counted=counted, rates=rates, support=support, n_seeds=len(seeds))

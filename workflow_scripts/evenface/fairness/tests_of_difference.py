@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of
-from evenface.fairness.metrics import COMPLEMENT, RATIOS, divide, linear
+from evenface.fairness.metrics import COMPLEMENT, RATIOS, linear
 from evenface.fairness.observed import Observed
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
@@ -49,15 +49,20 @@ def distance(value: np.ndarray, fair: float) -> np.ndarray:
     return value if np.isnan(fair) else np.abs(value - fair)
 
 
-def null_means(observed: Rates, permuted: Rates, alpha: float) -> dict[str, DifferenceTest]:
-    """Criterion -> mean of the rates (a, P, groups) of permuted identities; p is still undefined."""
+def null_means(
+    observed: Mapping[str, np.ndarray], permuted: Rates, alpha: float, first: int = 0
+) -> dict[str, DifferenceTest]:
+    """Criterion -> mean over the rates (a, P, groups) of permuted identities from ``first`` on; p is still undefined.
+
+    observed  criterion -> observed value (a,)
+    """
     found = {}
-    values = dict(gap_values(observed, alpha))
     for name, gap in gap_values(permuted, alpha):
-        defined = ~np.isnan(gap.value)
+        value = gap.value[:, first:]
+        defined = ~np.isnan(value)
         n = defined.sum(axis=-1)
-        mean = np.where(defined, gap.value, 0).sum(axis=-1) / np.maximum(n, 1)
-        undefined = np.isnan(values[name].value) | (n == 0)
+        mean = np.where(defined, value, 0).sum(axis=-1) / np.maximum(n, 1)
+        undefined = np.isnan(observed[name]) | (n == 0)
         found[name] = DifferenceTest(np.where(undefined, np.nan, mean), np.full(len(n), np.nan), n)
     return found
 
@@ -99,13 +104,11 @@ class Studentised:
     everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those under equal rates: of
     deviations from one common rate, the mean weighted by precision. They grow as Student's t does for few people.
 
-    observed  the model in its grouping; ``block`` the attributes that are computed
-    columns   (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
+    person   (people, a, 6) counts of the people who are permuted
+    columns  (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
     """
 
-    def __init__(self, observed: Observed, block: slice):
-        self._observed, self._block = observed, block
-        person = observed.person[:, block]
+    def __init__(self, person: np.ndarray):
         self._columns: dict[str, np.ndarray] = {}
         self._centre: dict[str, np.ndarray] = {}
         for metric, ratio in RATIOS.items():
@@ -121,33 +124,39 @@ class Studentised:
         self._scale = _LARGEST_SUM / np.maximum(values.sum(axis=0), 1)
         self.columns = np.rint(values * self._scale)
 
-    def largest(self, rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """Metric -> (a, P) largest statistic; NaN where a used group has no images.
+    def largest(
+        self, used: Mapping[str, np.ndarray], rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Metric -> (a, P) largest statistic in float32; NaN where a used group has no images.
 
+        used    metric -> (a, groups) groups that are compared
         rates   metric -> (a, P, groups) rates of the groups in P assignments
         counts  (a, P, groups, 6) their counts; sums (a, P, groups, columns) those of :attr:`columns`
         """
-        columns = np.moveaxis(sums, -1, 0), self._scale.T[..., None, None]
-        sums = {name: column / scale for name, column, scale in zip(self._columns, *columns, strict=True)}
-        parts, per_total = {}, {}
-        for metric in self._centre:
+        # (groups, a, P); single precision is far more than a comparison of permutations needs
+        counts, sums = (np.moveaxis(part, 2, 0).astype(np.float32, copy=False) for part in (counts, sums))
+        scale = (1 / self._scale).astype(np.float32)[:, None]
+        names = {name: k for k, name in enumerate(self._columns)}
+        parts, per_square, inverses = {}, {}, {}
+        for metric, centre in self._centre.items():
             denominator = RATIOS[metric].denominator
-            if denominator not in per_total:
-                per_total[denominator] = divide(1, linear(counts, denominator)) ** 2
-            inverse = sums[denominator] * per_total[denominator]  # 1 / n_eff
-            x = rates[metric] - self._centre[metric][:, None, None]
-            spread = sums[metric] * per_total[denominator] - x**2 * inverse
-            parts[metric] = x, np.maximum(spread, _LEAST), inverse
+            with np.errstate(divide="ignore", invalid="ignore"):  # groups without images
+                if denominator not in inverses:
+                    per_square[denominator] = 1 / linear(counts, denominator) ** 2
+                    own = names[denominator]
+                    inverses[denominator] = sums[..., own] * scale[..., own] * per_square[denominator]  # 1 / n_eff
+                inverse, own = inverses[denominator], names[metric]
+                x = np.moveaxis(rates[metric] - centre[:, None, None], 2, 0).astype(np.float32)
+                spread = sums[..., own] * scale[..., own] * per_square[denominator] - x**2 * inverse
+            parts[metric] = x, np.maximum(spread, np.float32(_LEAST)), inverse
         (x, s, i), (y, t, j) = parts["tpr"], parts["fpr"]
         parts["balanced_accuracy"] = (x - y) / 2, (s + t) / 4, np.maximum(i, j)
-        found = {metric: self._largest(metric, *part) for metric, part in parts.items()}
+        found = {metric: self._largest(used[metric].T[..., None], *part) for metric, part in parts.items()}
         return found | {metric: found[other] for metric, other in COMPLEMENT.items()}
 
-    def _largest(self, metric: str, x, spread, inverse) -> np.ndarray:
-        """(a, P) from deviations x, own variances and 1 / n_eff, each (a, P, groups)."""
-        used = self._observed.rates.used[metric][self._block].T[..., None]
-        # (groups, a, P); single precision is far more than a comparison of permutations needs
-        x, spread, inverse = (np.moveaxis(part, -1, 0).astype(np.float32) for part in (x, spread, inverse))
+    @staticmethod
+    def _largest(used: np.ndarray, x, spread, inverse) -> np.ndarray:
+        """(a, P) from deviations x, own variances and 1 / n_eff, each (groups, a, P); used (groups, a, 1)."""
         if not used.all():  # an infinite variance keeps a group out of every pair
             x, spread, inverse = np.where(used, x, 0), np.where(used, spread, np.inf), np.where(used, inverse, 1)
         weight = 1 / spread
@@ -157,13 +166,11 @@ class Studentised:
         student = 1 + per_freedom * (1.21 + 1.44 * per_freedom)
         variance = (spread + (x - centre) ** 2 * inverse) * student**2
         largest = np.zeros(x.shape[1:], dtype=np.float32)
-        difference, both = np.empty_like(largest), np.empty_like(largest)
-        for g, h in zip(*self._observed.pairs, strict=True):
-            np.subtract(x[g], x[h], out=difference)
-            np.multiply(difference, difference, out=difference)
-            np.add(variance[g], variance[h], out=both)
-            np.divide(difference, both, out=difference)
-            np.maximum(largest, difference, out=largest)
+        for g in range(1, len(x)):
+            squared = x[:g] - x[g]
+            squared *= squared
+            squared /= variance[:g] + variance[g]
+            np.maximum(largest, squared.max(axis=0), out=largest)
         largest = np.sqrt(largest)
         largest[used[..., 0].sum(axis=0) < 2] = np.nan
         return largest

@@ -61,8 +61,8 @@ class Replicates:
             centred = self._centred(metric, logs)
             scale = self.observed.pair_scale(metric, logs=logs)[self.block]
             used = self._used_pairs(metric) & (scale > 0)
-            inverse = divide(used, np.where(used, scale, 1)).T[..., None]
-            largest = np.zeros(centred.shape[1:])
+            inverse = divide(used, np.where(used, scale, 1)).T[..., None].astype(np.float32)
+            largest = np.zeros_like(centred[0])
             step = np.empty_like(largest)
             for p, (g, h) in enumerate(zip(*self.observed.pairs, strict=True)):
                 np.subtract(centred[g], centred[h], out=step)
@@ -73,11 +73,11 @@ class Replicates:
         return self._max_t[key]
 
     def _centred(self, metric: str, logs: bool) -> np.ndarray:
-        """(G, a, B) deviations of the replicates from the estimate; 0 in unused groups."""
+        """(G, a, B) deviations of the replicates from the estimate in single precision; 0 in unused groups."""
         x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
         if logs:
             x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
-        centred = x - value[..., None]
+        centred = np.subtract(x, value[..., None], dtype=np.float64).astype(np.float32)
         used = self.observed.rates.used[metric][self.block].T
         if not used.all():
             centred[~used] = 0
@@ -191,12 +191,15 @@ class Replicates:
         for metric in metrics:
             used = self.observed.rates.used[metric][self.block].T
             contrasts, value = self._contrasts(metric, kind)
-            centred = np.where(used[..., None], contrasts - value[..., None], 0)
+            centred = contrasts - value[..., None]
+            if not used.all():
+                centred[~used] = 0
             scale = spread(centred)
             if kind == "rate":
                 scale = np.fmax(scale, self.observed.group_scale(metric)[self.block].T)
             inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
-            t = np.maximum(t, np.abs(centred * inverse[..., None]).max(axis=0, initial=0))
+            centred *= inverse[..., None]
+            t = np.maximum(t, np.abs(centred, out=centred).max(axis=0, initial=0))
             parts.append((metric, used, value, scale))
             none |= used.sum(axis=0) < 2
             if kind == "geometric_mean":

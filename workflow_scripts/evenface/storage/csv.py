@@ -31,13 +31,23 @@ def _text(column: pd.Series) -> pd.Series:
     elif pd.api.types.is_float_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         digits = 7 if column.dtype == np.float32 else 10
-        words = np.array([format_number(value, digits) for value in values], dtype=object)
+        words = _numbers(values, digits)
     elif column.dtype == object:
-        words = np.array([_word(value) for value in column], dtype=object)
+        codes, kinds = pd.factorize(column)
+        if all(isinstance(kind, str) for kind in kinds):
+            words = np.append(kinds, "")[codes]
+        else:  # true and 1 are equal
+            words = np.array([_word(value) for value in column], dtype=object)
     else:
         words = column.astype(object).to_numpy(copy=True)
     words[missing] = ""
     return pd.Series(words, dtype=object)
+
+
+def _numbers(values: np.ndarray, digits: int) -> np.ndarray:
+    """The texts of :func:`format_number`, but for NaN."""
+    whole = f"%.{digits}g\n" * len(values) % tuple((values + 0.0).tolist())
+    return np.array(whole.split("\n")[:-1], dtype=object)
 
 
 def _word(value) -> str:
