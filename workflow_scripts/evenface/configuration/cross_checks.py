@@ -175,7 +175,7 @@ def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
         if dimension not in used
     ]
     return problems + [
-        unknown_name("evaluation.confusion", dimension, groupings)
+        unknown_name("evaluation.confusion", dimension, used)
         for dimension in evaluation.get("confusion", ())
-        if dimension not in groupings
+        if dimension not in used
     ]

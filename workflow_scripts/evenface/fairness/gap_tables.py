@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.fairness.criteria import Criterion, criteria, is_ratio
-from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
+from evenface.fairness.evaluated import KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
@@ -20,17 +20,20 @@ GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
     "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
-    "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+    "verdict", "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value", "errors_verdict",
+    "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
 
 
 def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
     """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and further ones for the summary."""
-    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
+    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|" + (f"{result.method}|" if result.method else "")
     frame = criterion_rows(
         result,
         criteria(result.rates, settings.alpha),
-        lambda c: _inference_columns(c, result.circular, inference, settings, family),
+        lambda c: (
+            _inference_columns(c, result.circular, inference, settings, family) | _correction_columns(c.name, result)
+        ),
     )
     return judged(frame, settings).assign(
         **key,
@@ -58,13 +61,27 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "null_mean": null_mean,
         "excess": c.gap.value - null_mean,
         "p_value": p,
-        "p_method": np.where(tested, inference.p_method, "").astype(object),
+        "p_method": np.where(tested, inference.p_methods.get(c.name, inference.p_method), "").astype(object),
         "q_value": benjamini_hochberg(p),
         "family": np.where(tested, family + c.name, "").astype(object),
         "family_size": np.where(tested, tested.sum(), 0),
         "n_boot_valid": interval.n_valid,
         "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
         "unstable": unstable,
+    }
+
+
+def _correction_columns(name: str, result: Evaluated) -> dict[str, np.ndarray]:
+    """What a criterion's corrected values assume; all empty for measured ones."""
+    n, facts = len(result.attributes), result.correction
+    nothing = np.full(n, np.nan)
+    low, high = (facts.sensitivity if facts else {}).get(name, (nothing, nothing))
+    return {
+        "group_correction": np.full(n, result.method, dtype=object),
+        "sensitivity_low": low,
+        "sensitivity_high": high,
+        "errors_p_value": facts.p if facts else nothing,
+        "errors_verdict": facts.verdict if facts else np.full(n, "", dtype=object),
     }
 
 
@@ -117,8 +134,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
     def rate_of(index: np.ndarray) -> np.ndarray:
         return np.where(enough, c.x[rows, index], np.nan)
 
-    status = c.gap.status.copy()
-    status[result.circular] = CIRCULAR
+    status = result.marked(c.gap.status.copy())
     robust = np.full(n, None, dtype=object)
     if c.robust is not None:
         defined = c.gap.status == ""

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from evenface.errors import UserError, check_names
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
-from evenface.parts import Settings, mistakes
+from evenface.parts import FilePath, Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face attributes that name a demographic level, besides CelebA's Male and Young.
@@ -53,6 +53,12 @@ PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
 
 GROUPINGS = "Dimensions, and products such as gender*ethnicity."
 
+#: Outcomes by which validation counts of annotators may be given: all of one of these.
+OUTCOME_KINDS = (("correct", "wrong"), ("TN", "FP", "FN", "TP"))
+
+#: Validation counts of an annotator: a row per true level, a column per assigned level.
+Matrix = tuple[tuple[Weight, ...], ...]
+
 
 class StatisticsSettings(Settings):
     """What an evaluation may vary, in a configuration and in the library."""
@@ -88,10 +94,12 @@ class StatisticsSettings(Settings):
     perm_within: tuple[str, ...] = Field(
         (), description="Dimensions within whose levels identities change places in tests."
     )
-    confusion: dict[str, tuple[tuple[Weight, ...], ...]] = Field(
+    confusion: dict[str, Matrix | dict[Literal[sum(OUTCOME_KINDS, ())], Matrix] | FilePath] = Field(
         {},
-        description="For each dimension, the validation counts of its annotator: a row per true level, a column per assigned "
-        "level, in declared order. It adds rates corrected for the annotator's errors.",
+        description="For each dimension, the validation counts of its annotator. It adds rates and gaps corrected for the "
+        "annotator's errors. Either a matrix with a row per true level and a column per assigned level, in declared order; or "
+        "such matrices by the classifier's outcome, correct and wrong or TN, FP, FN and TP; or a CSV file with the columns "
+        "true and assigned, and optionally n, outcome, attribute and identity_id.",
     )
     block_size: int = Field(
         24, ge=1, description="Most attributes resampled together. It changes memory use, and no result."
@@ -205,18 +213,28 @@ class FairnessSettings(StatisticsSettings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
     def _check_confusion(self):
-        for dimension, rows in self.confusion.items():
+        for dimension, given in self.confusion.items():
+            where = f"evaluation.confusion.{dimension}"
             check_names("evaluation.confusion", [dimension], self.levels)
-            if dimension not in self.groupings:
-                raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
-            n = len(self.levels[dimension])
-            if len(rows) != n or any(len(row) != n for row in rows):
-                raise UserError(
-                    f"evaluation.confusion.{dimension} must have {n} rows and columns, one per level "
-                    f"{', '.join(self.levels[dimension])}"
-                )
-            for k, row in enumerate(rows):
-                if sum(row) <= 0:
+            if dimension not in self.dimensions:
+                raise UserError(f"{where}: {dimension} is not among evaluation.groupings")
+            if isinstance(given, Mapping):
+                kind = next((kind for kind in OUTCOME_KINDS if set(kind) & set(given)), OUTCOME_KINDS[0])
+                if set(given) != set(kind):
                     raise UserError(
-                        f"evaluation.confusion.{dimension}, row {k + 1}: all counts are 0, found {list(row)}"
+                        f"{where} has matrices of {', '.join(given) or 'no outcome'}; give one for each of {', '.join(kind)}"
                     )
+                for outcome, rows in given.items():
+                    self._check_matrix(f"{where}.{outcome}", dimension, rows)
+            elif not isinstance(given, str):
+                self._check_matrix(where, dimension, given)
+
+    def _check_matrix(self, where: str, dimension: str, rows: Matrix):
+        n = len(self.levels[dimension])
+        if len(rows) != n or any(len(row) != n for row in rows):
+            raise UserError(
+                f"{where} must have {n} rows and columns, one per level {', '.join(self.levels[dimension])}"
+            )
+        for k, row in enumerate(rows):
+            if sum(row) <= 0:
+                raise UserError(f"{where}, row {k + 1}: all counts are 0, found {list(row)}")

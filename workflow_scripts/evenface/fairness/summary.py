@@ -21,14 +21,19 @@ SUMMARY_COLUMNS = [
     "p_value", "q_value", "verdict", "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
     "change_ci_low", "change_ci_high", "levelling_down", "metric", "worst_group", "worst_rate", "best_group",
     "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
-    "groups_excluded", "label_robust", "threshold", "status",
+    "groups_excluded", "label_robust", "group_correction", "sensitivity_low", "sensitivity_high",
+    "errors_p_value", "errors_verdict", "threshold", "status",
 ]  # fmt: skip
 
 ONE_SEED, OVER_SEEDS = "one seed", "over seeds"
 
 
 def headline(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row per model or, with several seeds, per run (rates averaged over seeds) of the ``fairness`` table."""
+    """One row per model or, with several seeds, per run (rates averaged over seeds) of the ``fairness`` table.
+
+    Rows with rates corrected for annotators' errors are left out.
+    """
+    summary = summary[summary["group_correction"].fillna("") == ""]
     several = set(summary.loc[summary["aggregation"] == OVER_SEEDS, "model"])
     keep = (summary["aggregation"] == OVER_SEEDS) | ~summary["model"].isin(several)
     return summary[keep]
@@ -89,7 +94,7 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
     key = ["attribute", "grouping", "criterion"]
     reference = headline(summary)
     reference = reference[reference["model"] == settings.baseline].set_index(key)["value"]
-    other = (summary["model"] != settings.baseline).to_numpy()
+    other = ((summary["model"] != settings.baseline) & (summary["group_correction"] == "")).to_numpy()
     value = reference.reindex(pd.MultiIndex.from_frame(summary[key])).to_numpy()
     value = np.where(other, value, np.nan)
     return summary.assign(
@@ -107,4 +112,5 @@ def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: Fairn
     gaps = gaps.rename(columns={"ci_low": "change_ci_low", "ci_high": "change_ci_high"}).set_index(key)
     found = gaps[["change_ci_low", "change_ci_high", "levelling_down"]]
     found = found.reindex(pd.MultiIndex.from_frame(summary[key]))
+    found[(summary["group_correction"] != "").to_numpy()] = np.nan  # changes are those of measured rates
     return summary.assign(**{name: found[name].to_numpy() for name in found.columns})[SUMMARY_COLUMNS]
