@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evenface.errors import UserError, check_names
+from evenface.errors import UserError, check_names, unknown_name
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
 from evenface.parts import FilePath, Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
@@ -167,7 +167,7 @@ class FairnessSettings(StatisticsSettings):
         """Check several fields together, and add the companions of demographic parity."""
         self._check_levels()
         self._check_groupings()
-        self._check_confusion()
+        check_confusion(self.confusion, self.dimensions, self.levels)
         check_names("evaluation.perm_within", self.perm_within, self.dimensions)
         if any(name.startswith("demographic_parity") for name in self.summary):
             missing = (name for name in PARITY_COMPANIONS if name not in self.summary)
@@ -212,29 +212,36 @@ class FairnessSettings(StatisticsSettings):
         if len(set(self.groupings)) != len(self.groupings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
-    def _check_confusion(self):
-        for dimension, given in self.confusion.items():
-            where = f"evaluation.confusion.{dimension}"
-            check_names("evaluation.confusion", [dimension], self.levels)
-            if dimension not in self.dimensions:
-                raise UserError(f"{where}: {dimension} is not among evaluation.groupings")
-            if isinstance(given, Mapping):
-                kind = next((kind for kind in OUTCOME_KINDS if set(kind) & set(given)), OUTCOME_KINDS[0])
-                if set(given) != set(kind):
-                    raise UserError(
-                        f"{where} has matrices of {', '.join(given) or 'no outcome'}; give one for each of {', '.join(kind)}"
-                    )
-                for outcome, rows in given.items():
-                    self._check_matrix(f"{where}.{outcome}", dimension, rows)
-            elif not isinstance(given, str):
-                self._check_matrix(where, dimension, given)
 
-    def _check_matrix(self, where: str, dimension: str, rows: Matrix):
-        n = len(self.levels[dimension])
-        if len(rows) != n or any(len(row) != n for row in rows):
+def check_confusion(confusion: Mapping[str, Any], dimensions: Collection[str], levels: Mapping[str, Sequence[str]]) -> None:
+    """Raise UserError for the first dimension in no grouping, unknown outcome, or matrix that does not fit the levels.
+
+    dimensions  those that some grouping uses
+    """
+    for dimension, given in confusion.items():
+        where = f"evaluation.confusion.{dimension}"
+        if dimension not in dimensions:
             raise UserError(
-                f"{where} must have {n} rows and columns, one per level {', '.join(self.levels[dimension])}"
+                f"{unknown_name('evaluation.confusion', dimension, dimensions)}; add a grouping with it to evaluation.groupings, "
+                "or leave it out"
             )
-        for k, row in enumerate(rows):
-            if sum(row) <= 0:
-                raise UserError(f"{where}, row {k + 1}: all counts are 0, found {list(row)}")
+        if isinstance(given, str):
+            continue
+        if isinstance(given, Mapping):
+            kind = next((kind for kind in OUTCOME_KINDS if set(kind) & set(given)), OUTCOME_KINDS[0])
+            if set(given) != set(kind):
+                raise UserError(
+                    f"{where} has matrices of {', '.join(given) or 'no outcome'}; give one for each of {', '.join(kind)}"
+                )
+        matrices = given.items() if isinstance(given, Mapping) else [("", given)]
+        for outcome, rows in matrices:
+            _check_matrix(f"{where}.{outcome}".rstrip("."), rows, levels[dimension])
+
+
+def _check_matrix(where: str, rows: Matrix, levels: Sequence[str]) -> None:
+    n = len(levels)
+    if len(rows) != n or any(len(row) != n for row in rows):
+        raise UserError(f"{where} must have {n} rows and columns, one per level {', '.join(levels)}")
+    for k, row in enumerate(rows):
+        if sum(row) <= 0:
+            raise UserError(f"{where}, row {k + 1}: all counts are 0, found {list(row)}")

@@ -28,12 +28,12 @@ SUMMARY_COLUMNS = [
 ONE_SEED, OVER_SEEDS = "one seed", "over seeds"
 
 
-def headline(summary: pd.DataFrame) -> pd.DataFrame:
+def headline(summary: pd.DataFrame, group_correction: str = "") -> pd.DataFrame:
     """One row per model or, with several seeds, per run (rates averaged over seeds) of the ``fairness`` table.
 
-    Rows with rates corrected for annotators' errors are left out.
+    group_correction  ``confusion_inverse`` for the rows corrected for annotators' errors, instead of the measured ones
     """
-    summary = summary[summary["group_correction"].fillna("") == ""]
+    summary = summary[summary["group_correction"].fillna("") == group_correction]
     several = set(summary.loc[summary["aggregation"] == OVER_SEEDS, "model"])
     keep = (summary["aggregation"] == OVER_SEEDS) | ~summary["model"].isin(several)
     return summary[keep]

@@ -24,6 +24,7 @@ from evenface.fairness.summary import headline
 from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
+from evenface.report.corrected import corrected_section
 from evenface.report.quality import quality_section, study_section
 from evenface.storage.atomic import write_text
 from evenface.taxonomy import UNKNOWN
@@ -68,6 +69,7 @@ _REQUIRED = {
         "change_ci_low",
         "change_ci_high",
         "levelling_down",
+        "group_correction",
         "status",
     ),
     "group_metrics": (
@@ -80,9 +82,10 @@ _REQUIRED = {
         "value",
         "ci_low",
         "ci_high",
+        "group_correction",
         "status",
     ),
-    "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
+    "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "group_correction", "status"),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
@@ -221,8 +224,9 @@ def _context(inputs: ReportInputs) -> dict:
     runs = [inputs.baseline] * (inputs.baseline in models) + [m for m in models if m != inputs.baseline]
     styles = {item.name: item for item in svg.series(runs)}
     shown = headline(fairness[fairness["status"] != CIRCULAR])
+    gaps = gaps[gaps["group_correction"] == ""]
     groupings = _by_size(dict.fromkeys(shown["grouping"]))
-    rates = groups[groups["status"] != CIRCULAR]
+    rates = groups[(groups["status"] != CIRCULAR) & (groups["group_correction"] == "")]
     return {
         "version": __version__,
         "runs": runs,
@@ -248,6 +252,7 @@ def _context(inputs: ReportInputs) -> dict:
         "gaps": figures.gaps(shown, styles, groupings, SHOWN),
         "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
+        "corrected": corrected_section(fairness, LEAD, groupings, runs),
         "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
@@ -453,6 +458,8 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
         "run_id",
         "model_id",
         "reason",
+        "group_correction",
+        "errors_verdict",
     )
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(texts, object), low_memory=False)
