@@ -239,11 +239,12 @@ class CorrectedObserved(Observed):
         low, high = limits(y, spread, z)
         z = np.broadcast_to(np.asarray(z, dtype=np.float64), x.shape)
         excess = np.maximum(self._people_se[metric][block] ** 2 - (unit * spread.se) ** 2, 0)
-        excess = excess * student(np.maximum(z, 1e-9), spread.n_eff - 1) ** 2
+        wide = student(np.maximum(z, 1e-9), spread.n_eff - 1) ** 2  # infinite if ``z`` is
+        excess = np.where(excess > 0, excess * np.where(excess > 0, wide, 0), excess)
         ends = []
         for sign, end, reach in zip((-1, 1), (low, high), self._reach[metric], strict=True):
             own = unit * np.abs(end - y)
-            more = np.where(reach[block] > 0, reach[block] * (z / self.z), 0)  # z may be infinite
+            more = reach[block] * np.where(reach[block] > 0, z / self.z, 0)
             ends.append(x + sign * np.sqrt(own**2 + excess + more**2))
         return np.maximum(ends[0], -1 if signed else 0), np.minimum(ends[1], 1)
 
@@ -263,8 +264,7 @@ def _assumption(correction: Correction) -> tuple[np.ndarray, np.ndarray]:
     """p and verdict (A,) of the test that errors do not depend on the outcome; over dimensions by Bonferroni."""
     p = np.stack([one.p[rows] for one, rows in zip(correction.errors, correction.rows, strict=True)])
     verdict = np.stack([one.verdict[rows] for one, rows in zip(correction.errors, correction.rows, strict=True)])
-    least = np.fmin.reduce(np.where(np.isnan(p), np.inf, p), axis=0)
-    least = np.where(np.isinf(least), np.nan, np.minimum(least * (~np.isnan(p)).sum(axis=0), 1))
+    least = np.minimum(np.fmin.reduce(p, axis=0) * (~np.isnan(p)).sum(axis=0), 1)
     untested, depend = (verdict == UNTESTED).any(axis=0), (verdict == DEPENDENT).any(axis=0)
     return least, np.select([depend, untested], [DEPENDENT, UNTESTED], INDEPENDENT).astype(object)
 
