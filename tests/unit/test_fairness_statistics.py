@@ -9,8 +9,8 @@ from scipy.stats import beta, norm
 
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, metric_frame, resampling, write_csv
-from evenface.fairness.comparison import compare
 from evenface.fairness.annotator_errors import condition_number
+from evenface.fairness.comparison import compare
 from evenface.fairness.correction import corrected_counts
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import CellSpace, Cube, count
@@ -705,7 +705,10 @@ def test_poisson_weights_and_permutation_within_levels():
         ({"block_size": 0}, ["block_size"]),
         ({"confusion": {"gender": [[1, 2]]}}, ["confusion.gender", "2 rows"]),
         ({"confusion": {"gender": [[9, 1], [0, 0]]}}, ["confusion.gender", "row 2"]),
-        ({"confusion": {"gender": [[9, 1], [1, 9]]}, "groupings": ["age"]}, ["confusion", "gender", "evaluation.groupings"]),
+        (
+            {"confusion": {"gender": [[9, 1], [1, 9]]}, "groupings": ["age"]},
+            ["confusion", "gender", "evaluation.groupings"],
+        ),
     ],
 )
 def test_settings_are_checked(config, words):

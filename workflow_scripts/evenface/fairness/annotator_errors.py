@@ -101,7 +101,7 @@ class AnnotatorErrors:
             )
         depend = self.verdict == DEPENDENT
         if depend.any():
-            names = [f"{a} (p = {p:.2g})" for a, p in zip(self.attributes or ("all",), self.p, strict=True)]
+            names = [f"{a} (p = {p:.2g})" for a, p in zip(self.attributes or ("all attributes",), self.p, strict=True)]
             log.warning(
                 "%s: the annotator's errors depend on the classifier's outcome, for %s. Each outcome is corrected by its own "
                 "matrix; one matrix for all would give wrong gaps",
@@ -206,7 +206,9 @@ def _of_table(frame: pd.DataFrame, source: str, levels: Sequence[str], seed: int
     width = len(levels)
     for row, level in enumerate(levels):
         if not n[true == row].sum() > 0:
-            raise UserError(f"{source}: no image is counted whose true level is {level}; validate some, or leave it out")
+            raise UserError(
+                f"{source}: no image is counted whose true level is {level}; validate some, or leave it out"
+            )
 
     def counted(matrix: np.ndarray, size: int) -> np.ndarray:
         counts = np.zeros((max(1, len(attributes)), size, width, width))

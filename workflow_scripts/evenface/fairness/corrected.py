@@ -93,8 +93,8 @@ class CorrectedObserved(Observed):
             for name, value in self._effects(summed, block).items():
                 parts.setdefault(name, []).append(value)
         for (kind, key), values in parts.items():
-            {"n_eff": self._n_eff, "moments": self._moments, "covariance": self._covariances}[kind][key] = np.concatenate(
-                values, axis=1 if kind == "moments" else 0
+            {"n_eff": self._n_eff, "moments": self._moments, "covariance": self._covariances}[kind][key] = (
+                np.concatenate(values, axis=1 if kind == "moments" else 0)
             )
 
     def _effects(self, summed, block: slice) -> dict:
@@ -277,7 +277,9 @@ def _sensitivity(observed: CorrectedObserved, result: Evaluated, settings: Fairn
     counts = result.counts[:, : observed.n_groups]
     variants = correction.sensitive_counts(counts, observed.true)
     used = {metric: one.used for metric, one in observed.support.items()}
-    rates = Rates.of(variants, {metric: np.broadcast_to(u, variants.shape[:-1]) for metric, u in used.items()}, settings.alpha)
+    rates = Rates.of(
+        variants, {metric: np.broadcast_to(u, variants.shape[:-1]) for metric, u in used.items()}, settings.alpha
+    )
     found = {}
     for name, gap in gap_values(rates, settings.alpha):
         none = np.isnan(gap.value[0])

@@ -26,6 +26,7 @@ MAX_NEGATIVE = 0.005  # share of a group's images by which a corrected count may
 #: Odds of an annotator's error where the classifier is wrong, over those where it is right, that are tried.
 SENSITIVITY = 2.0
 _MANY = 8  # levels
+_ROUNDS = 4
 
 
 def possible_counts(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,18 +145,20 @@ class Correction:
             if one.by_outcome:
                 continue
             others = tuple(1 + a for a in range(len(self.shape)) if a != axis)
-            levels = true.reshape(len(true), *self.shape, len(OUTCOMES)).sum(axis=others)  # (A, L, 6)
-            wrong = levels[..., WRONG_OUTCOMES].sum(axis=-1)
-            share = wrong / np.maximum(levels[..., :DEFINED_OUTCOMES].sum(axis=-1), 1e-300)
             for odds in _patterns(self.shape[axis]):
-                varied = split_by_correctness(matrix[:, 0], share, odds)
-                full = matrix.copy()
-                full[:, :DEFINED_OUTCOMES] = varied[:, :1]
-                full[:, WRONG_OUTCOMES] = varied[:, 1:]
-                bad = self.failed | np.isnan(full).any(axis=(1, 2, 3))
-                full[bad] = np.eye(full.shape[-1])
-                self.inverses[k] = np.linalg.inv(full)
-                variants.append(np.maximum(np.einsum("aho,aohg->ago", counts, self.inverse()), 0))
+                found = true
+                for _ in range(_ROUNDS):  # the shares of wrong answers are those that the variant gives
+                    levels = found.reshape(len(true), *self.shape, len(OUTCOMES)).sum(axis=others)  # (A, L, 6)
+                    wrong = levels[..., WRONG_OUTCOMES].sum(axis=-1)
+                    share = wrong / np.maximum(levels[..., :DEFINED_OUTCOMES].sum(axis=-1), 1e-300)
+                    varied = split_by_correctness(matrix[:, 0], share, odds)
+                    full = matrix.copy()
+                    full[:, :DEFINED_OUTCOMES] = varied[:, :1]
+                    full[:, WRONG_OUTCOMES] = varied[:, 1:]
+                    full[self.failed | np.isnan(full).any(axis=(1, 2, 3))] = np.eye(full.shape[-1])
+                    self.inverses[k] = np.linalg.inv(full)
+                    found = np.maximum(np.einsum("aho,aohg->ago", counts, self.inverse()), 0)
+                variants.append(found)
             self.inverses[k] = inverses[k]
         return np.stack(variants)
 

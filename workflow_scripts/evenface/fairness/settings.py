@@ -213,7 +213,9 @@ class FairnessSettings(StatisticsSettings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
 
-def check_confusion(confusion: Mapping[str, Any], dimensions: Collection[str], levels: Mapping[str, Sequence[str]]) -> None:
+def check_confusion(
+    confusion: Mapping[str, Any], dimensions: Collection[str], levels: Mapping[str, Sequence[str]]
+) -> None:
     """Raise UserError for the first dimension in no grouping, unknown outcome, or matrix that does not fit the levels.
 
     dimensions  those that some grouping uses

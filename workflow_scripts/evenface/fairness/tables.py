@@ -22,6 +22,7 @@ from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_r
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
     Scored,
+    TestSet,
     check_same_people,
     check_table,
     read_predictions,

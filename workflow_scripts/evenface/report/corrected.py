@@ -11,9 +11,9 @@ from evenface.fairness.summary import headline
 
 #: What a test of the assumption says, in the words of the report.
 ASSUMPTION = {
-    UNTESTED: "not tested: there is one matrix for all outcomes",
-    INDEPENDENT: "no dependence on the outcome found",
-    DEPENDENT: "errors depend on the outcome; each outcome has its own matrix",
+    UNTESTED: "not tested",
+    INDEPENDENT: "no dependence found",
+    DEPENDENT: "errors depend",
 }
 
 
@@ -33,4 +33,9 @@ def corrected_section(fairness: pd.DataFrame, criterion: str, groupings: list[st
         if one in found.index and one in measured.index
     ]  # fmt: skip
     verdicts = set(found["errors_verdict"])
-    return {"rows": rows, "odds": SENSITIVITY, "untested": UNTESTED in verdicts, "dependent": DEPENDENT in verdicts}
+    return {
+        "rows": rows,
+        "odds": f"{SENSITIVITY:g}",
+        "untested": UNTESTED in verdicts,
+        "dependent": DEPENDENT in verdicts,
+    }
