@@ -18,7 +18,7 @@ from evenface.fairness.correction import METHOD, Correction
 from evenface.fairness.criteria import Rates, gap_values
 from evenface.fairness.cube import OUTCOMES
 from evenface.fairness.evaluated import Corrected, Evaluated
-from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, form, linear, rate
+from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, divide, form, images_of, linear, rate
 from evenface.fairness.observed import NO_SPREAD, Observed, Support
 from evenface.fairness.quantiles import quantiles, tails
 from evenface.fairness.rate_limits import Spread, limits, student
@@ -135,7 +135,7 @@ class CorrectedObserved(Observed):
     def _support(self, metric: str, result: Evaluated, settings: FairnessSettings) -> Support:
         """As for the assigned groups, and with enough corrected images and effective identities."""
         own, known = result.support[metric], slice(0, self.n_groups)
-        images = np.min([linear(self.true, d) for d in denominators(metric)], axis=0) / result.n_seeds
+        images = np.min([linear(self.true, d) for d in images_of(metric)], axis=0) / result.n_seeds
         enough = (images >= settings.min_denominator) & (self._n_eff[metric] >= settings.min_identities)
         used = own.used[:, known] & enough & ~self.failed[:, None] & ~np.isnan(self._x[metric])
         return Support(used, own.n_identities[:, known], np.where(self.failed[:, None], 0, self._n_eff[metric]))
@@ -205,6 +205,23 @@ class CorrectedObserved(Observed):
         self._reach = {metric: tuple(np.concatenate(parts, axis=1)) for metric, parts in found.items()}
 
     # what intervals and tests ask for
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """(groups * people,) the group of each row of :meth:`person_of`."""
+        return np.repeat(np.arange(self.n_groups), self._people)
+
+    def person_of(self, attributes: np.ndarray) -> np.ndarray:
+        """What every person adds to the corrected counts of every group."""
+        known = np.flatnonzero(self.plain.group < self.n_groups)
+        row = np.unique(self.plain.identity[known], return_inverse=True)[1]
+        inverse = self.correction.inverse()[attributes]
+        found = np.zeros((self.n_groups, self._people, len(attributes), len(OUTCOMES)))
+        for h in range(self.n_groups):
+            rows = self.plain.group[known] == h
+            person = self.plain.person[known[rows]][:, attributes]
+            found[:, row[rows]] += np.einsum("pao,aog->gpao", person, inverse[:, :, h])
+        return found.reshape(-1, *found.shape[2:])
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         return self._covariances[metric, other or metric]
@@ -277,9 +294,8 @@ def _sensitivity(observed: CorrectedObserved, result: Evaluated, settings: Fairn
     counts = result.counts[:, : observed.n_groups]
     variants = correction.sensitive_counts(counts, observed.true)
     used = {metric: one.used for metric, one in observed.support.items()}
-    rates = Rates.of(
-        variants, {metric: np.broadcast_to(u, variants.shape[:-1]) for metric, u in used.items()}, settings.alpha
-    )
+    used = {metric: np.broadcast_to(u, variants.shape[:-1]) for metric, u in used.items()}
+    rates = Rates.of(variants, used, settings.alpha, bounds=False)
     found = {}
     for name, gap in gap_values(rates, settings.alpha):
         none = np.isnan(gap.value[0])
