@@ -59,8 +59,8 @@ COLUMNS: Mapping[str, str] = {
     "ci_high": "Upper end of the interval.",
     "ci_level": "Level of the interval.",
     "ci_method": "How the interval was made: `binomial_identities` (as many independent people as would make the rate as "
-    "uncertain), `simultaneous` (all pairs of groups at once), `simultaneous_conservative` (from the intervals of parts), "
-    "`percentile` (of replicates). Empty without an interval.",
+    "uncertain), `simultaneous` (all pairs of groups at once), `simultaneous_conservative` (from the intervals of parts). "
+    "Empty without an interval.",
     "se": "Standard error: the jackknife that leaves out one person at a time. Empty if one person carries the rate.",
     "design_effect": "Variance over that of as many independent images; how much alike a person's images are. Empty for "
     "metrics that are no shares of images.",
