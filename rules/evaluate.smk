@@ -29,6 +29,7 @@ rule predict:
 rule fairness:
     input:
         predictions=FLOW.evaluation.predictions(),
+        confusions=FLOW.evaluation.confusions(),
     output:
         fairness=report(
             "results/fairness.csv",

@@ -34,7 +34,7 @@ ALLOWED = {
     "plan": {"plan", "prompts", "taxonomy", "storage", "errors", "seeds", "names", "parts"},
     "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
-    "fairness": {"fairness", "taxonomy", "storage", "errors", "parts", "fields", "intervals", "decisions", ""},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", "names", "parts", "fields", "intervals", "decisions", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.

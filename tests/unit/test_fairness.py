@@ -592,7 +592,10 @@ def test_files_are_the_same_bytes_twice(tmp_path):
     models, labels, groups = two_runs()
     thresholds = {"Smiling": 0.4, "Bangs": 0.6}
     paths = write_predictions(tmp_path, models, labels, groups, thresholds=thresholds, split="test")
-    settings = FairnessSettings(baseline="real", **EVERYONE)
+    by_outcome = {"correct": [[90, 10], [10, 90]], "wrong": [[9, 2], [1, 9]]}
+    settings = FairnessSettings(
+        baseline="real", confusion={"gender": by_outcome, "ethnicity": (90 * np.eye(3) + 3).tolist()}, **EVERYONE
+    )
     kinds = (
         "fairness", "group_metrics", "gap_metrics", "pairwise_differences", "model_comparison", "label_coverage",
     )  # fmt: skip
@@ -605,6 +608,9 @@ def test_files_are_the_same_bytes_twice(tmp_path):
     for manifest in manifests:
         assert manifest.pop("started") <= manifest.pop("finished")
     assert manifests[0] == manifests[1]
+    said = manifests[0]["test_sets"][0]["annotator_errors"]
+    assert said["gender"]["assumption"]["verdict"] == "no_dependence_found" and said["gender"]["assumption"]["p"] > 0.05
+    assert said["ethnicity"]["assumption"]["verdict"] == "untested" and said["ethnicity"]["assumption"]["p"] is None
     text = (tmp_path / "a" / "fairness.csv").read_bytes()
     assert b"\r" not in text and b"nan" not in text.lower() and b"True" not in text
     table = pd.read_csv(tmp_path / "a" / "fairness.csv")

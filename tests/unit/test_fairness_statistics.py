@@ -9,8 +9,9 @@ from scipy.stats import beta, norm
 
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate, metric_frame, resampling, write_csv
+from evenface.fairness.annotator_errors import condition_number
 from evenface.fairness.comparison import compare
-from evenface.fairness.correction import condition_number, corrected_counts
+from evenface.fairness.correction import corrected_counts
 from evenface.fairness.criteria import Rates, replicate_rates
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.evaluated import evaluate_grouping, observed_of
@@ -130,23 +131,6 @@ def test_correction_is_guarded():
     corrected, failed = corrected_counts(counts, np.array([[0.9, 0.1], [0.2, 0.8]]))
     assert not failed.any() and (corrected >= 0).all()
     assert condition_number(np.array([[0.55, 0.45], [0.45, 0.55]])) == pytest.approx(10)
-
-
-def test_correction_adds_rows():
-    predictions, labels, groups = tables_of(12, n=4000, identities=200)
-    plain = evaluate(predictions, labels, groups, settings_of())["group_metrics"]
-    settings = settings_of(confusion={"gender": [[900, 100], [150, 850]]})
-    rows = evaluate(predictions, labels, groups, settings)["group_metrics"]
-    corrected = rows[rows["group_correction"] == "confusion_inverse"]
-    pd.testing.assert_frame_equal(rows[rows["group_correction"] == ""].reset_index(drop=True), plain)
-    assert set(corrected["grouping"]) == {"gender"} and set(corrected["status"]) == {""}
-    key = ["attribute", "group", "metric"]
-    both = corrected.set_index(key).join(plain.query("grouping == 'gender'").set_index(key), suffixes=("", "_seen"))
-    assert not np.allclose(both["value"], both["value_seen"])
-    assert ((both["ci_low"] <= both["value"]) & (both["value"] <= both["ci_high"])).mean() > 0.98
-    hopeless = settings_of(confusion={"gender": [[52, 48], [48, 52]]})
-    rows = evaluate(predictions, labels, groups, hopeless)["group_metrics"].query("group_correction != ''")
-    assert set(rows["status"]) == {"correction_failed"} and rows["value"].isna().all()
 
 
 def test_correction_recovers_a_gap():
@@ -832,7 +816,10 @@ def test_poisson_weights_and_permutation_within_levels():
         ({"block_size": 0}, ["block_size"]),
         ({"confusion": {"gender": [[1, 2]]}}, ["confusion.gender", "2 rows"]),
         ({"confusion": {"gender": [[9, 1], [0, 0]]}}, ["confusion.gender", "row 2"]),
-        ({"confusion": {"gender": [[9, 1], [1, 9]]}, "groupings": ["age"]}, ["confusion.gender", "groupings"]),
+        (
+            {"confusion": {"gender": [[9, 1], [1, 9]]}, "groupings": ["age"]},
+            ["confusion", "gender", "evaluation.groupings"],
+        ),
     ],
 )
 def test_settings_are_checked(config, words):

@@ -83,7 +83,7 @@ def inputs(tmp_path_factory):
     return make_inputs(tmp_path_factory.mktemp("report"))
 
 
-def make_inputs(folder, seeds=(1, 2), **evaluation):
+def make_inputs(folder, seeds=(1, 2), **settings):
     rng = np.random.default_rng(0)
     models = {f"{run}-{seed}": (run, error, seed) for run, error in RUNS.items() for seed in seeds}
     names = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
@@ -93,7 +93,7 @@ def make_inputs(folder, seeds=(1, 2), **evaluation):
             m: write_predictions(folder, run.replace("<", "").replace(">", ""), e, s)
             for m, (run, e, s) in models.items()
         },
-        FairnessSettings(baseline="real", **evaluation),
+        FairnessSettings(baseline="real", **settings),
         tables,
     )
     logs, manifests = {}, {}
@@ -522,3 +522,26 @@ def test_the_report_says_where_groups_come_from_and_what_was_accepted(page, inpu
         text.index("Share of images accepted per group") - 9000 : text.index("Share of images accepted per group")
     ]
     assert "Unknown: 0 of 19" not in figure and "0 of 19 accepted" not in figure
+
+
+def test_corrected_gaps_stand_beside_the_measured_ones(tmp_path):
+    matrices = {"gender": [[900, 100], [100, 900]], "ethnicity": {
+        "correct": [[900, 50, 50], [50, 900, 50], [50, 50, 900]], "wrong": [[70, 15, 15], [15, 70, 15], [15, 15, 70]],
+    }}  # fmt: skip
+    settings = dict(groupings=("gender", "ethnicity"), confusion=matrices, n_boot=40, n_perm=20)
+    files = make_inputs(tmp_path, seeds=(1,), **settings)
+    build_report(files, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    part = text.split("Corrected for the annotator's errors")[1].split("<h3>")[0]
+    fairness = pd.read_csv(files.fairness).query("criterion == 'equalized_odds_difference_mean'")
+    found = fairness[fairness["group_correction"].notna() & (fairness["attribute"] != "Male")]
+    assert part.count("<tr") == 1 + len(found) == 1 + 2 * len(ATTRIBUTES) * len(RUNS)
+    row = found.query("grouping == 'gender' and model == 'real' and attribute == @ATTRIBUTES[0]").iloc[0]
+    for value in (row["value"], row["ci_low"], row["sensitivity_high"]):
+        assert svg.number(value) in part
+    assert "One assumption was not tested" in part and "errors depend on whether the classifier is right" in part
+    assert part.count(">not tested<") == len(ATTRIBUTES) * len(RUNS)
+
+
+def test_a_page_without_corrections_does_not_mention_them(page):
+    assert "Corrected for the annotator" not in page

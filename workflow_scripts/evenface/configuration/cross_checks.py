@@ -7,11 +7,12 @@ from typing import Any
 from evenface.configuration.domains import domain_problems
 from evenface.directions.settings import DirectionSettings
 from evenface.errors import UserError, unknown_name
+from evenface.fairness.settings import check_confusion
 from evenface.parts import Annotator, part
 from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
-from evenface.taxonomy import parse_grouping
+from evenface.taxonomy import DIMENSIONS, parse_grouping
 from evenface.training.settings import training_problems
 
 
@@ -174,8 +175,8 @@ def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
         for dimension in evaluation.get("perm_within", ())
         if dimension not in used
     ]
-    return problems + [
-        unknown_name("evaluation.confusion", dimension, groupings)
-        for dimension in evaluation.get("confusion", ())
-        if dimension not in groupings
-    ]
+    try:
+        check_confusion(evaluation["confusion"], used, DIMENSIONS)
+    except UserError as error:
+        problems.append(str(error))
+    return problems

@@ -59,8 +59,8 @@ COLUMNS: Mapping[str, str] = {
     "ci_high": "Upper end of the interval.",
     "ci_level": "Level of the interval.",
     "ci_method": "How the interval was made: `binomial_identities` (as many independent people as would make the rate as "
-    "uncertain), `simultaneous` (all pairs of groups at once), `simultaneous_conservative` (from the intervals of parts), "
-    "`percentile` (of replicates). Empty without an interval.",
+    "uncertain), `simultaneous` (all pairs of groups at once), `simultaneous_conservative` (from the intervals of parts). "
+    "Empty without an interval.",
     "se": "Standard error: the jackknife that leaves out one person at a time. Empty if one person carries the rate.",
     "design_effect": "Variance over that of as many independent images; how much alike a person's images are. Empty for "
     "metrics that are no shares of images.",
@@ -81,7 +81,13 @@ COLUMNS: Mapping[str, str] = {
     "n_validation": "Validation images on which the threshold was chosen; empty for a fixed one.",
     "label_source": "Where the labels come from.",
     "group_source": "Where the groups come from.",
-    "group_correction": "Empty, or `confusion_inverse`: corrected for the errors of the annotator that assigned the groups.",
+    "group_correction": "Empty, or `confusion_inverse`: corrected for the errors of the annotator that assigned the groups. "
+    "Counts of images and people stay those of the assigned groups.",
+    "sensitivity_low": "Lowest value of a corrected gap if the odds of the annotator's errors differ 2-fold between right and "
+    "wrong answers, in any groups; empty where counts by outcome are given.",
+    "sensitivity_high": "Highest value, likewise.",
+    "errors_p_value": "Of the test that the annotator's errors do not depend on the outcome; empty without counts by outcome.",
+    "errors_verdict": "`untested`, `no_dependence_found` or `errors_depend_on_outcome`; empty for measured rows.",
     "cluster_unit": "What is drawn: `identity`, or `image` where people are unknown.",
     "n_boot": "Bootstrap replicates of people.",
     "n_boot_valid": "Replicates in which the value is defined.",
@@ -91,7 +97,8 @@ COLUMNS: Mapping[str, str] = {
     "p_value": "Of the test that groups do not differ. Criteria of the same rates share it.",
     "model_comparison.p_value": "Of the test that nothing changed.",
     "p_method": "How p was computed: `perm_identity` (people are permuted), `perm_identity_exact` (all assignments), "
-    "`wald_jackknife` (people have images in several groups); with `_within_<dimensions>` people are permuted within levels.",
+    "`wald_jackknife` (people have images in several groups, or outcomes have matrices of "
+    "their own); with `_within_<dimensions>` people are permuted within levels.",
     "model_comparison.p_method": "How p was computed.",
     "q_value": "p after Benjamini and Hochberg's correction within the family.",
     "family": "The tests that are corrected together: one model, grouping and criterion, all attributes.",

@@ -19,6 +19,9 @@ from evenface.taxonomy import UNKNOWN, group_name
 OUTCOMES = ("TN", "FP", "FN", "TP", "U0", "U1")
 TN, FP, FN, TP, U0, U1 = range(6)
 
+#: The first outcomes are those of defined labels; of these, two are errors.
+DEFINED_OUTCOMES, WRONG_OUTCOMES = 4, [FP, FN]
+
 # indexed by 2 * (label + 1) + prediction
 _OUTCOME = np.array([TN, FP, U0, U1, FN, TP], dtype=np.int64)
 

@@ -18,9 +18,25 @@ from evenface.fairness.tests_of_difference import TOLERANCE
 #: Possible values of a row's status, besides empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
 
-UNSTABLE = "unstable_bootstrap"
+UNSTABLE, CORRECTION_FAILED = "unstable_bootstrap", "correction_failed"
 
 KEY = ["run_id", "model_id", "dataset", "split", "attribute", "grouping"]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """How rates were corrected for the annotator's errors.
+
+    failed       (A,) attributes without a valid correction
+    p, verdict   (A,) test of the assumption that errors do not depend on the outcome
+    sensitivity  criterion -> its lowest and highest value (A,) if they do; empty where counts by outcome are given
+    """
+
+    method: str
+    failed: np.ndarray
+    p: np.ndarray
+    verdict: np.ndarray
+    sensitivity: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,19 @@ class Evaluated:
     support: dict[str, Support]
     circular: np.ndarray  # (attributes,)
     n_seeds: int = 1  # how often each image is counted: the counts of a run are summed over its seeds
+    correction: Corrected | None = None
+
+    @property
+    def method(self) -> str:
+        """How rates were corrected; empty for measured ones."""
+        return self.correction.method if self.correction else ""
+
+    def marked(self, status: np.ndarray) -> np.ndarray:
+        """``status`` (A, ...) with the attributes that have no valid correction or are circular."""
+        if self.correction:
+            status[self.correction.failed] = CORRECTION_FAILED
+        status[self.circular] = CIRCULAR
+        return status
 
     @property
     def counts(self) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.fairness.criteria import Criterion, criteria, is_ratio, metrics_of
-from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
+from evenface.fairness.evaluated import KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
@@ -22,17 +22,20 @@ GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
     "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels",
-    "practical_threshold", "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+    "practical_threshold", "verdict", "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value",
+    "errors_verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
 
 
 def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
     """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and further ones for the summary."""
-    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
+    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|" + (f"{result.method}|" if result.method else "")
     frame = criterion_rows(
         result,
         criteria(result.rates, settings.alpha),
-        lambda c: _inference_columns(c, result.circular, inference, settings, family),
+        lambda c: (
+            _inference_columns(c, result.circular, inference, settings, family) | _correction_columns(c.name, result)
+        ),
     )
     frame = judged(frame, settings, lambda rows, name: _any_labels(result, inference, rows, name, settings.alpha))
     return frame.assign(
@@ -70,7 +73,7 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "null_mean": null_mean,
         "excess": distance(c.gap.value, c.fair) - distance(null_mean, c.fair),
         "p_value": p,
-        "p_method": np.where(tested, inference.p_method, "").astype(object),
+        "p_method": np.where(tested, inference.p_methods.get(c.name, inference.p_method), "").astype(object),
         "q_value": benjamini_hochberg(p),
         "family": np.where(tested, family + c.name, "").astype(object),
         "family_size": np.where(tested, tested.sum(), 0),
@@ -80,12 +83,28 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
     }
 
 
+def _correction_columns(name: str, result: Evaluated) -> dict[str, np.ndarray]:
+    """What a criterion's corrected values assume; all empty for measured ones."""
+    n, facts = len(result.attributes), result.correction
+    nothing = np.full(n, np.nan)
+    low, high = (facts.sensitivity if facts else {}).get(name, (nothing, nothing))
+    return {
+        "group_correction": np.full(n, result.method, dtype=object),
+        "sensitivity_low": low,
+        "sensitivity_high": high,
+        "errors_p_value": facts.p if facts else nothing,
+        "errors_verdict": facts.verdict if facts else np.full(n, "", dtype=object),
+    }
+
+
 def _any_labels(result: Evaluated, inference: Inference, attributes, criterion: str, alpha: float) -> np.ndarray:
     """Limits of the distance from equal treatment for any undefined labels, :class:`WorstCase`; inf where there are none."""
     undefined = (result.counts[attributes, : result.n_groups] @ form("U0+U1")).any(axis=-1)
     found = np.full(len(attributes), np.inf)
     if undefined.any():
-        found[undefined] = WorstCase(inference.observed, attributes[undefined], alpha).distance(criterion)
+        some = attributes[undefined]
+        parts = np.split(some, len(some)) if result.correction else [some]  # corrected counts of all people are large
+        found[undefined] = np.concatenate([WorstCase(inference.observed, p, alpha).distance(criterion) for p in parts])
     return found
 
 
@@ -150,8 +169,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
     def rate_of(index: np.ndarray) -> np.ndarray:
         return np.where(enough, c.x[rows, index], np.nan)
 
-    status = c.gap.status.copy()
-    status[result.circular] = CIRCULAR
+    status = result.marked(c.gap.status.copy())
     robust = np.full(n, None, dtype=object)
     if c.robust is not None:
         defined = c.gap.status == ""

@@ -6,10 +6,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.fairness import coverage
-from evenface.fairness.correction import FAILED as CORRECTION_FAILED
-from evenface.fairness.correction import METHOD as CORRECTED
-from evenface.fairness.correction import Correction
-from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, UNSTABLE, Evaluated, spread
+from evenface.fairness.evaluated import KEY, LOW_SUPPORT, NO_DENOMINATOR, UNSTABLE, Evaluated, spread
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import THRESHOLD_COLUMNS, Scored, TestSet
 from evenface.fairness.interval import MIN_VALID
@@ -23,7 +20,8 @@ GROUP_COLUMNS = [
 ]  # fmt: skip
 
 PAIRWISE_COLUMNS = [
-    *KEY, "metric", "group_a", "group_b", "difference", "ci_low", "ci_high", "ci_level", "ci_method", "se", "status",
+    *KEY, "metric", "group_a", "group_b", "difference", "ci_low", "ci_high", "ci_level", "ci_method", "se",
+    "group_correction", "status",
 ]  # fmt: skip
 
 COVERAGE_COLUMNS = [
@@ -33,7 +31,7 @@ COVERAGE_COLUMNS = [
 
 
 def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, test: TestSet, settings) -> pd.DataFrame:
-    """A row per attribute, group and metric; columns :data:`GROUP_COLUMNS`."""
+    """A row per attribute, group and metric; columns :data:`GROUP_COLUMNS`. Counts of images are those of assigned groups."""
     counts = result.counts[:, : result.n_groups]
     shape = (len(result.attributes), result.n_groups, len(METRICS))
     value, numerator, denominator, low, high, se, effect = (np.full(shape, np.nan) for _ in range(7))
@@ -56,7 +54,9 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         se[..., m] = inference.observed.se[metric]
         effect[..., m] = inference.observed.design_effect(metric, denominator[..., m])
     status[np.isnan(value)] = NO_DENOMINATOR
-    status[result.circular] = CIRCULAR
+    result.marked(status)
+    if result.correction:  # these belong to the assigned groups
+        numerator[:] = denominator[:] = effect[:] = np.nan
     per_group = {"n_images": ALL, "n_defined": DEFINED, "n_undefined": "U0+U1"}
     columns = {
         **key,
@@ -81,7 +81,7 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         },
         "label_source": spread([test.label_source[a] for a in result.attributes], shape, 0),
         "group_source": test.group_source,
-        "group_correction": "",
+        "group_correction": result.method,
         "cluster_unit": scored.cluster_unit,
         "n_boot": settings.n_boot,
         "n_boot_valid": valid.ravel(),
@@ -89,36 +89,6 @@ def group_rows(key, result: Evaluated, inference: Inference, scored: Scored, tes
         "status": status.ravel(),
     }
     return pd.DataFrame(columns)[GROUP_COLUMNS]
-
-
-def corrected_rows(
-    rows: pd.DataFrame, result: Evaluated, inference: Inference, correction: Correction, settings
-) -> pd.DataFrame:
-    """The groups' rows with rates corrected for the annotator's errors; counts are the observed ones."""
-    n_known = result.grouping.n_known
-    known = np.isin(rows["group"].to_numpy(), np.array(result.grouping.groups[:n_known], dtype=object))
-    rows = rows[known]
-    by_metric = correction.rates(result.counts[:, :n_known])
-    value, low, high = (np.full((len(result.attributes), n_known, len(METRICS)), np.nan) for _ in range(3))
-    valid = np.zeros(value.shape, dtype=np.int64)
-    method = np.full(value.shape, "", dtype=object)
-    for m, metric in enumerate(METRICS):
-        value[..., m] = by_metric[metric]
-        interval = inference.corrected.get(metric)
-        if interval is not None:
-            low[..., m], high[..., m], method[..., m] = interval.low, interval.high, interval.method
-            valid[..., m] = interval.n_valid
-    status = rows["status"].to_numpy(dtype=object).copy()
-    missing = np.isnan(value.ravel())
-    status[missing & (status != NO_DENOMINATOR) & (status != CIRCULAR)] = CORRECTION_FAILED
-    unstable = (valid.ravel() < MIN_VALID * settings.n_boot) & ~missing
-    status[unstable & (status == "")] = UNSTABLE
-    return rows.assign(
-        value=value.ravel(), ci_low=low.ravel(), ci_high=high.ravel(), ci_method=method.ravel(), se=np.nan,
-        design_effect=np.nan, numerator=pd.array([None] * len(rows), dtype="Int64"),
-        denominator=pd.array([None] * len(rows), dtype="Int64"), group_correction=CORRECTED,
-        n_boot_valid=valid.ravel(), status=status,
-    )  # fmt: skip
 
 
 def pairwise_rows(key, result: Evaluated, inference: Inference, settings: FairnessSettings) -> pd.DataFrame:
@@ -137,7 +107,7 @@ def pairwise_rows(key, result: Evaluated, inference: Inference, settings: Fairne
             status[:, m][interval.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
         status[:, m][~(used[:, g] & used[:, h])] = LOW_SUPPORT
     status[np.isnan(difference)] = NO_DENOMINATOR
-    status[result.circular] = CIRCULAR
+    result.marked(status)
     columns = {
         **key,
         "attribute": spread(result.attributes, shape, 0),
@@ -150,6 +120,7 @@ def pairwise_rows(key, result: Evaluated, inference: Inference, settings: Fairne
         "ci_level": settings.ci_level,
         "ci_method": method.ravel(),
         "se": se.ravel(),
+        "group_correction": result.method,
         "status": status.ravel(),
     }
     return pd.DataFrame(columns)[PAIRWISE_COLUMNS]

@@ -15,11 +15,13 @@ import numpy as np
 
 from evenface.errors import UserError
 from evenface.fairness import resampling
-from evenface.fairness.correction import Correction
+from evenface.fairness.annotator_errors import AnnotatorErrors, annotator_errors
+from evenface.fairness.corrected import CorrectedObserved
+from evenface.fairness.correction import confusion_draws
 from evenface.fairness.criteria import Rates, criteria, gap_values, metrics_of, replicate_rates
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
-from evenface.fairness.metrics import METRICS, divide
+from evenface.fairness.metrics import METRICS, denominators, divide
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
@@ -40,8 +42,9 @@ class Inference:
     pairs     metric -> Interval (A, P), pairs of groups in declared order
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
-    p_method  how p values were computed, with the dimensions within which people were permuted; or empty
-    corrected metric -> Interval (A, G) corrected for the annotator's errors, if its confusion is known
+    p_method  how p values were computed, with the dimensions within which people were permuted; or empty. ``p_methods``
+              (A,) by criterion where attributes differ
+    corrected the same for rates corrected for the annotator's errors, if its confusion is known
     """
 
     observed: Observed
@@ -50,7 +53,8 @@ class Inference:
     criteria: dict[str, Interval] = field(default_factory=dict)
     tests: dict[str, DifferenceTest] = field(default_factory=dict)
     p_method: str = ""
-    corrected: dict[str, Interval] = field(default_factory=dict)
+    p_methods: dict[str, np.ndarray] = field(default_factory=dict)
+    corrected: Inference | None = None
 
     @property
     def stretch(self) -> dict[str, np.ndarray]:
@@ -82,10 +86,7 @@ class Resampler:
             )
         self.n_cells = max(cube.space.size for cube in cubes.values())
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
-        self.corrections = {
-            dimension: Correction(np.array(rows), settings.n_boot, settings.seed, settings.ci_level)
-            for dimension, rows in settings.confusion.items()
-        }
+        self.errors: dict[str, AnnotatorErrors] = annotator_errors(settings)
         self._orders: dict[tuple[int, bytes], np.ndarray] = {}
         self._bootstraps: dict[str, _Bootstrap] = {}
 
@@ -94,27 +95,44 @@ class Resampler:
         """(identities, rounds) whether the blocks of an identity are swapped between two models."""
         return resampling.swaps(len(self.identities), self.settings.n_perm, self.settings.seed)
 
+    @cached_property
+    def confusion_draws(self) -> dict[str, np.ndarray]:
+        """Dimension -> inverses of drawn confusions; see :func:`evenface.fairness.correction.confusion_draws`."""
+        return confusion_draws(self.errors, self.settings.n_boot, self.settings.seed)
+
     def bootstrap(self, model: str, cube: Cube) -> _Bootstrap:
         """The weighted counts of a model."""
         if model not in self._bootstraps:
             self._bootstraps[model] = _Bootstrap(self, model, cube)
         return self._bootstraps[model]
 
-    def infer(self, model: str, cube: Cube, observed: Mapping[str, tuple[Grouping, Observed]]) -> dict[str, Inference]:
-        """Intervals and tests of one model; ``observed`` by the names of the groupings."""
+    def infer(
+        self,
+        model: str,
+        cube: Cube,
+        observed: Mapping[str, tuple[Grouping, Observed]],
+        corrected: Mapping[str, CorrectedObserved] | None = None,
+    ) -> dict[str, Inference]:
+        """Intervals and tests of one model; ``observed``, and some ``corrected``, by the names of the groupings."""
         found = {name: Inference(one) for name, (_, one) in observed.items()}
+        corrected = corrected or {}
+        for name, one in corrected.items():
+            found[name].corrected = Inference(one)
         n_attributes = len(cube.attributes)
         if not (n_attributes and len(self.identities)):
             return found
         bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
 
-        for _, one in observed.values():  # once, rather than by every thread
+        for one in (*(one for _, one in observed.values()), *corrected.values()):  # once, rather than by every thread
             for metric in METRICS if bootstrap else ():
                 one.pair_scale(metric), one.pair_scale(metric, logs=True)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
-            return {name: self._infer_block(cells, grouping, one, block) for name, (grouping, one) in observed.items()}
+            return {
+                name: self._infer_block(cells, grouping, one, block, corrected.get(name))
+                for name, (grouping, one) in observed.items()
+            }
 
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
@@ -129,6 +147,9 @@ class Resampler:
                     found[name].tests = _concatenated(DifferenceTest, [part[name] for part in tests])
                     found[name].p_method = shared.p_method
                     self._within_strata(found[name], cube, observed[name][0])
+            for result in found.values():
+                if result.corrected and result.corrected.tests:
+                    _test_corrected(result, self.settings.alpha)
         return found
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
@@ -144,7 +165,9 @@ class Resampler:
         with ThreadPoolExecutor(self.threads) as pool:
             return list(pool.map(work, blocks))
 
-    def _infer_block(self, cells, grouping: Grouping, observed: Observed, block: slice) -> Inference:
+    def _infer_block(
+        self, cells, grouping: Grouping, observed: Observed, block: slice, corrected: CorrectedObserved | None
+    ) -> Inference:
         result, alpha = Inference(observed), self.settings.alpha
         replicates = None
         if cells is not None:
@@ -154,9 +177,9 @@ class Resampler:
             result.rates = {metric: intervals.rate(metric) for metric in METRICS}
             result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
             result.criteria = intervals.criteria()
-            if grouping.name in self.corrections:
-                known = counts[:, :, : grouping.n_known]
-                result.corrected = self.corrections[grouping.name].intervals(known)
+            if corrected is not None:
+                known = resampling.sum_cells(cells, grouping, grouping.n_known)
+                result.corrected = self._infer_corrected(corrected, known, block)
         if self.settings.n_perm and observed.spans and replicates is not None:
             null = centred(replicates, observed.rates, block, alpha)
             values = {name: gap.value for name, gap in gap_values(_rows(observed.rates, block), alpha)}
@@ -169,6 +192,19 @@ class Resampler:
         if key not in self._orders:
             self._orders[key] = resampling.permutations(strata, self.settings.n_perm, self.settings.seed)
         return self._orders[key]
+
+    def _infer_corrected(self, corrected: CorrectedObserved, counts: np.ndarray, block: slice) -> Inference:
+        result, alpha = Inference(corrected), self.settings.alpha
+        replicates = replicate_rates(corrected.correction.replicates(counts, block), corrected.rates, block, alpha)
+        intervals = Replicates(corrected, replicates, block, alpha)
+        result.rates = {metric: intervals.rate(metric) for metric in METRICS}
+        result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
+        result.criteria = intervals.criteria()
+        if self.settings.n_perm:
+            null = centred(replicates, corrected.rates, block, alpha)
+            values = {name: gap.value for name, gap in gap_values(_rows(corrected.rates, block), alpha)}
+            result.tests = null_means(values, null, alpha)
+        return result
 
     def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
         """Name the dimensions within which people were permuted; no test if everybody in a stratum is of one group."""
@@ -213,9 +249,11 @@ def _rows(rates: Rates, block: slice) -> Rates:
 
 
 def _join(result: Inference, parts: Sequence[Inference]) -> None:
-    kinds = dict.fromkeys(("rates", "pairs", "criteria", "corrected"), Interval) | {"tests": DifferenceTest}
+    kinds = dict.fromkeys(("rates", "pairs", "criteria"), Interval) | {"tests": DifferenceTest}
     for name, kind in kinds.items():
         setattr(result, name, _concatenated(kind, [getattr(part, name) for part in parts]))
+    if result.corrected and parts[0].corrected:
+        _join(result.corrected, [part.corrected for part in parts])
 
 
 def _concatenated(kind: type, parts: Sequence[Mapping[str, object]]) -> dict[str, object]:
@@ -237,3 +275,29 @@ def _set_wald(result: Inference, alpha: float) -> None:
         null_mean = test.null_mean if test else np.full(len(undefined), np.nan)
         p = np.where(undefined, np.nan, known[metrics])
         result.tests[criterion.name] = DifferenceTest(null_mean, p, n)
+
+
+def _test_corrected(result: Inference, alpha: float) -> None:
+    """p values of corrected criteria.
+
+    With one matrix for all outcomes, the true groups have equal rates exactly if the assigned groups have, so the test of
+    the assigned groups is that of the true ones. It needs the same groups, and a rate that is a ratio of counts. Otherwise
+    it is Wald's test on the covariance of the corrected rates.
+    """
+    found = result.corrected
+    plain, own = result.observed, found.observed
+    means = dict(found.tests)
+    _set_wald(found, alpha)
+    for name, test in found.tests.items():
+        metrics = metrics_of(name)
+        same = np.full(len(test.p), own.correction.one_for_all and plain.n_groups == own.n_groups)
+        for metric in metrics:
+            same &= len(denominators(metric)) == 1
+            if plain.n_groups == own.n_groups:
+                same &= (plain.rates.used[metric] == own.rates.used[metric]).all(axis=-1)
+        known = result.tests.get(name)
+        if known is None:
+            same, known = np.zeros(len(same), dtype=bool), test
+        test = DifferenceTest(means[name].null_mean, np.where(same, known.p, test.p), np.where(same, known.n, test.n))
+        found.tests[name] = test
+        found.p_methods[name] = np.where(same, result.p_method, WALD).astype(object)

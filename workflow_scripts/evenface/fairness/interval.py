@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINOMIAL, PERCENTILE = "binomial_identities", "percentile"
+BINOMIAL = "binomial_identities"
 SIMULTANEOUS, CONSERVATIVE = "simultaneous", "simultaneous_conservative"
 
 MIN_VALID = 0.9  # share of replicates that must be defined

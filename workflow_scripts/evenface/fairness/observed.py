@@ -13,7 +13,7 @@ from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, linear
 from evenface.fairness.rate_limits import Spread, limits
 
-_NO_SPREAD = 1e-12
+NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Observed:
         """Whether some identity has images in several groups."""
         return len(np.unique(self.identity)) < len(self.identity)
 
+    def person_of(self, attributes: np.ndarray) -> np.ndarray:
+        """Counts (identity-group pairs, a, 6) of some attributes, in the order of ``group``."""
+        return self.person[:, attributes]
+
     def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
         """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""
         people, row = np.unique(self.identity, return_inverse=True)
@@ -87,7 +91,7 @@ class Observed:
 
     def _se(self, metric: str) -> np.ndarray:
         se = np.sqrt(self.sum_by_group(self.linearised(metric) ** 2))
-        se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
+        se[se < NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
         se[np.isnan(self.rates.x[metric].T)] = np.nan
         se[self.support[metric].n_identities.T < 2] = np.nan  # one identity carries the group
         return se.T

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from evenface.errors import UserError, check_names
+from evenface.errors import UserError, check_names, unknown_name
 from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
-from evenface.parts import Settings, mistakes
+from evenface.parts import FilePath, Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face attributes that name a demographic level, besides CelebA's Male and Young.
@@ -56,6 +56,12 @@ Threshold = Annotated[float, Field(gt=0, le=1)]
 
 GROUPINGS = "Dimensions, and products such as gender*ethnicity."
 
+#: Outcomes by which validation counts of annotators may be given: all of one of these.
+OUTCOME_KINDS = (("correct", "wrong"), ("TN", "FP", "FN", "TP"))
+
+#: Validation counts of an annotator: a row per true level, a column per assigned level.
+Matrix = tuple[tuple[Weight, ...], ...]
+
 
 class StatisticsSettings(Settings):
     """What an evaluation may vary, in a configuration and in the library."""
@@ -92,10 +98,12 @@ class StatisticsSettings(Settings):
     perm_within: tuple[str, ...] = Field(
         (), description="Dimensions within whose levels identities change places in tests."
     )
-    confusion: dict[str, tuple[tuple[Weight, ...], ...]] = Field(
+    confusion: dict[str, Matrix | dict[Literal[sum(OUTCOME_KINDS, ())], Matrix] | FilePath] = Field(
         {},
-        description="For each dimension, the validation counts of its annotator: a row per true level, a column per assigned "
-        "level, in declared order. It adds rates corrected for the annotator's errors.",
+        description="For each dimension, the validation counts of its annotator. It adds rates and gaps corrected for the "
+        "annotator's errors. Either a matrix with a row per true level and a column per assigned level, in declared order; or "
+        "such matrices by the classifier's outcome, correct and wrong or TN, FP, FN and TP; or a CSV file with the columns "
+        "true and assigned, and optionally n, outcome, attribute and identity_id.",
     )
     block_size: int = Field(
         24, ge=1, description="Most attributes resampled together. It changes memory use, and no result."
@@ -163,7 +171,7 @@ class FairnessSettings(StatisticsSettings):
         """Check several fields together, and add the companions of demographic parity."""
         self._check_levels()
         self._check_groupings()
-        self._check_confusion()
+        check_confusion(self.confusion, self.dimensions, self.levels)
         check_names("evaluation.perm_within", self.perm_within, self.dimensions)
         if any(name.startswith("demographic_parity") for name in self.summary):
             missing = (name for name in PARITY_COMPANIONS if name not in self.summary)
@@ -211,19 +219,38 @@ class FairnessSettings(StatisticsSettings):
         if len(set(self.groupings)) != len(self.groupings):
             raise UserError("evaluation.groupings lists a grouping twice")
 
-    def _check_confusion(self):
-        for dimension, rows in self.confusion.items():
-            check_names("evaluation.confusion", [dimension], self.levels)
-            if dimension not in self.groupings:
-                raise UserError(f"evaluation.confusion.{dimension}: {dimension} is not among evaluation.groupings")
-            n = len(self.levels[dimension])
-            if len(rows) != n or any(len(row) != n for row in rows):
+
+def check_confusion(
+    confusion: Mapping[str, Any], dimensions: Collection[str], levels: Mapping[str, Sequence[str]]
+) -> None:
+    """Raise UserError for the first dimension in no grouping, unknown outcome, or matrix that does not fit the levels.
+
+    dimensions  those that some grouping uses
+    """
+    for dimension, given in confusion.items():
+        where = f"evaluation.confusion.{dimension}"
+        if dimension not in dimensions:
+            raise UserError(
+                f"{unknown_name('evaluation.confusion', dimension, dimensions)}; add a grouping with it to evaluation.groupings, "
+                "or leave it out"
+            )
+        if isinstance(given, str):
+            continue
+        if isinstance(given, Mapping):
+            kind = next((kind for kind in OUTCOME_KINDS if set(kind) & set(given)), OUTCOME_KINDS[0])
+            if set(given) != set(kind):
                 raise UserError(
-                    f"evaluation.confusion.{dimension} must have {n} rows and columns, one per level "
-                    f"{', '.join(self.levels[dimension])}"
+                    f"{where} has matrices of {', '.join(given) or 'no outcome'}; give one for each of {', '.join(kind)}"
                 )
-            for k, row in enumerate(rows):
-                if sum(row) <= 0:
-                    raise UserError(
-                        f"evaluation.confusion.{dimension}, row {k + 1}: all counts are 0, found {list(row)}"
-                    )
+        matrices = given.items() if isinstance(given, Mapping) else [("", given)]
+        for outcome, rows in matrices:
+            _check_matrix(f"{where}.{outcome}".rstrip("."), rows, levels[dimension])
+
+
+def _check_matrix(where: str, rows: Matrix, levels: Sequence[str]) -> None:
+    n = len(levels)
+    if len(rows) != n or any(len(row) != n for row in rows):
+        raise UserError(f"{where} must have {n} rows and columns, one per level {', '.join(levels)}")
+    for k, row in enumerate(rows):
+        if sum(row) <= 0:
+            raise UserError(f"{where}, row {k + 1}: all counts are 0, found {list(row)}")

@@ -22,14 +22,19 @@ SUMMARY_COLUMNS = [
     "p_value", "q_value", "verdict", "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
     "change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP, "metric", "worst_group", "worst_rate", "best_group",
     "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
-    "groups_excluded", "label_robust", *THRESHOLD_COLUMNS, "status",
+    "groups_excluded", "label_robust", "group_correction", "sensitivity_low", "sensitivity_high",
+    "errors_p_value", "errors_verdict", *THRESHOLD_COLUMNS, "status",
 ]  # fmt: skip
 
 ONE_SEED, OVER_SEEDS = "one seed", "over seeds"
 
 
-def headline(summary: pd.DataFrame) -> pd.DataFrame:
-    """One row per model or, with several seeds, per run (rates averaged over seeds) of the ``fairness`` table."""
+def headline(summary: pd.DataFrame, group_correction: str = "") -> pd.DataFrame:
+    """One row per model or, with several seeds, per run (rates averaged over seeds) of the ``fairness`` table.
+
+    group_correction  ``confusion_inverse`` for the rows corrected for annotators' errors, instead of the measured ones
+    """
+    summary = summary[summary["group_correction"].fillna("") == group_correction]
     several = set(summary.loc[summary["aggregation"] == OVER_SEEDS, "model"])
     keep = (summary["aggregation"] == OVER_SEEDS) | ~summary["model"].isin(several)
     return summary[keep]
@@ -106,13 +111,14 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
     if settings.baseline is None:
         return summary.assign(baseline=None, baseline_value=np.nan, change=np.nan)
     check_names("evaluation.baseline", [settings.baseline], sorted(set(summary["model"])))
-    other = (summary["model"] != settings.baseline).to_numpy()
+    measured = (summary["group_correction"] == "").to_numpy()  # changes are those of measured rates
+    other = (summary["model"] != settings.baseline).to_numpy() & measured
     # One network is compared with one network: with that of the same seed, unless both runs have only one.
     whole = headline(summary).index
     headed = summary.index.isin(whole)
     key = ["attribute", "grouping", "criterion"]
     value = np.full(len(summary), np.nan)
-    for rows, by in ((headed, key), (~headed, [*key, "seed"])):
+    for rows, by in ((headed, key), (~headed & measured, [*key, "seed"])):
         reference = summary[(summary["model"] == settings.baseline).to_numpy() & rows].set_index(by)["value"]
         value[rows] = reference.reindex(pd.MultiIndex.from_frame(summary[by])[rows]).to_numpy()
     value = np.where(other, value, np.nan)
@@ -135,7 +141,9 @@ def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: Fairn
     gaps = gaps.rename(columns={"delta": "change", "baseline": "baseline_value"})
     gaps = gaps[["change_ci_low", "change_ci_high", "levelling_down", "change", "baseline_value", *WORST_GROUP]]
     found = gaps.reindex(pd.MultiIndex.from_frame(summary[key]))
-    compared = pd.MultiIndex.from_frame(summary[key]).isin(gaps.index)
+    measured = (summary["group_correction"] == "").to_numpy()
+    found[~measured] = np.nan
+    compared = pd.MultiIndex.from_frame(summary[key]).isin(gaps.index) & measured
     return summary.assign(
         **{
             name: np.where(compared, found[name], summary[name]) if name in summary else found[name].to_numpy()

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,11 +16,12 @@ import pandas as pd
 
 from evenface.errors import UserError, check_names
 from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
-from evenface.fairness.correction import condition_number, rates_of_rows
+from evenface.fairness.corrected import CorrectedObserved, corrected
+from evenface.fairness.correction import Correction
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
-from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
+from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
     Scored,
@@ -32,6 +33,7 @@ from evenface.fairness.inputs import (
     scored_attributes,
 )
 from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
+from evenface.fairness.observed import Observed
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of, seeds_of_runs
@@ -194,40 +196,56 @@ def _evaluate_test_set(
     runs = runs_of(evaluated, cubes, settings)
     resampler = Resampler(cubes | {run.id: run.cube for run in runs.values()}, settings, threads)
     stretch: dict[str, dict[str, dict]] = {}
+    for errors in resampler.errors.values():
+        errors.warn()
+    manifest["annotator_errors"] = {name: errors.facts() for name, errors in resampler.errors.items()}
 
-    def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> dict[str, Inference]:
+    def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> Iterator[tuple[Evaluated, Inference]]:
+        """Every grouping, followed by itself with corrected rates where the annotator's errors are known."""
         observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
-        inferred = resampler.infer(model_id, cube, observed)
+        evaluations, corrections = {}, {}
+        for name, result in by_grouping.items():
+            known = [dimension for dimension in result.grouping.dimensions if dimension in resampler.errors]
+            if known and len(cube.attributes):
+                evaluations[name], corrections[name] = _corrected(resampler, result, observed[name][1], test)
+        inferred = resampler.infer(model_id, cube, observed, corrections)
         stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
-        return inferred
+        for name, result in by_grouping.items():
+            yield result, inferred[name]
+            if name in evaluations:
+                yield evaluations[name], inferred[name].corrected
 
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
-        inferred = infer(model_id, one.cube, by_grouping)
-        for name, result in by_grouping.items():
+        for result, inferred in infer(model_id, one.cube, by_grouping):
             key = key_of(model_id, test, result)
-            tables["group_metrics"].append(group_rows(key, result, inferred[name], one, test, settings))
-            if name in resampler.corrections:
-                correction = resampler.corrections[name]
-                rows = tables["group_metrics"][-1]
-                tables["group_metrics"].append(corrected_rows(rows, result, inferred[name], correction, settings))
-            tables["gap_metrics"].append(gap_rows(key, result, inferred[name], one, settings))
-            tables["pairwise_differences"].append(pairwise_rows(key, result, inferred[name], settings))
-            tables["label_coverage"].append(coverage_rows(key, result))
+            tables["group_metrics"].append(group_rows(key, result, inferred, one, test, settings))
+            tables["gap_metrics"].append(gap_rows(key, result, inferred, one, settings))
+            tables["pairwise_differences"].append(pairwise_rows(key, result, inferred, settings))
+            if not result.correction:
+                tables["label_coverage"].append(coverage_rows(key, result))
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     of_runs = [tables["gap_metrics"]]
     for run in runs.values():
         if len(run.models) > 1:
-            inferred = infer(run.id, run.cube, run.evaluated)
-            for name, result in run.evaluated.items():
+            for result, inferred in infer(run.id, run.cube, run.evaluated):
                 key = key_of(run.id, test, result)
-                of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
+                of_runs.append(gap_rows(key, result, inferred, scored[run.models[0]], settings))
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
     summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
+
+
+def _corrected(
+    resampler: Resampler, result: Evaluated, plain: Observed, test: TestSet
+) -> tuple[Evaluated, CorrectedObserved]:
+    shape = [len(test.space.levels[dimension]) for dimension in result.grouping.dimensions]
+    draws = resampler.confusion_draws
+    correction = Correction(result.grouping, shape, resampler.errors, draws, result.attributes)
+    return corrected(plain, result, correction, resampler.settings)
 
 
 def _warn_of_large_families(gaps: pd.DataFrame, settings: FairnessSettings) -> None:
@@ -307,9 +325,6 @@ def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> di
         "test_sets": parts,
         "settings": recorded,
         "generator": GENERATOR,
-        "confusion_condition": {
-            name: condition_number(rates_of_rows(rows)) for name, rows in settings.confusion.items()
-        },
         "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "pyarrow", "scipy")},
         "started": started,
         "finished": _now(),

@@ -39,7 +39,7 @@ class WorstCase:
 
     def __init__(self, observed: Observed, attributes: np.ndarray, alpha: float):
         self._observed, self._attributes, self._alpha = observed, attributes, alpha
-        self._person = observed.person[:, attributes]
+        self._person = observed.person_of(attributes)
 
     def distance(self, criterion: str) -> np.ndarray:
         """(a,) limit of the distance at the level of the intervals; -inf where nothing is sure."""

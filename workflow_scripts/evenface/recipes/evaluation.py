@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from evenface.configuration import config_digest
 from evenface.configuration.domains import accepted_shifts
+from evenface.names import user_path
 from evenface.parts import version
 
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ class Evaluation:
     def predictions(self) -> list[str]:
         """Predictions of every run and seed on the test set."""
         return self._flow.of_classifiers("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
+
+    def confusions(self) -> list[str]:
+        """The user's files of annotators' errors."""
+        confusion = self._flow.settings["evaluation"]["confusion"]
+        return [user_path(path) for path in confusion.values() if isinstance(path, str)]
 
     def recipe(self) -> dict[str, Any]:
         """Everything that decides the fairness tables, except the predictions."""

@@ -26,6 +26,7 @@ from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.claims import Claims
+from evenface.report.corrected import corrected_section
 from evenface.report.quality import quality_section, study_section
 from evenface.report.thresholds import thresholds_section
 from evenface.storage.atomic import write_text
@@ -75,6 +76,7 @@ _REQUIRED = {
         "n_seeds",
         "seed_mean",
         "seed_std",
+        "group_correction",
         "status",
     ),
     "group_metrics": (
@@ -87,9 +89,10 @@ _REQUIRED = {
         "value",
         "ci_low",
         "ci_high",
+        "group_correction",
         "status",
     ),
-    "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
+    "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "group_correction", "status"),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
@@ -228,8 +231,9 @@ def _context(inputs: ReportInputs) -> dict:
     runs = [inputs.baseline] * (inputs.baseline in models) + [m for m in models if m != inputs.baseline]
     styles = {item.name: item for item in svg.series(runs)}
     shown = headline(fairness[fairness["status"] != CIRCULAR])
+    gaps = gaps[gaps["group_correction"] == ""]
     groupings = _by_size(dict.fromkeys(shown["grouping"]))
-    rates = groups[groups["status"] != CIRCULAR]
+    rates = groups[(groups["status"] != CIRCULAR) & (groups["group_correction"] == "")]
     claims = Claims.of(shown, runs)
     return {
         "version": __version__,
@@ -260,6 +264,7 @@ def _context(inputs: ReportInputs) -> dict:
             shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline, claims.subject
         ),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
+        "corrected": corrected_section(fairness, LEAD, groupings, runs),
         "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
@@ -457,6 +462,8 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
         "run_id",
         "model_id",
         "reason",
+        "group_correction",
+        "errors_verdict",
     )
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(texts, object), low_memory=False)
