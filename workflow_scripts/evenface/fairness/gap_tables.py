@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.criteria import Criterion, criteria, is_ratio
+from evenface.fairness.criteria import Criterion, criteria, hypothesis_of, is_ratio
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
 from evenface.fairness.metrics import ALL, form
-from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.multiplicity import benjamini_hochberg, over_all_tests, verdicts
 from evenface.fairness.settings import FairnessSettings
 
 GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
-    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
+    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size",
+    "q_value_all", "family_size_all", "overall", "group_max",
     "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
     "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
@@ -66,6 +67,17 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
         "unstable": unstable,
     }
+
+
+def with_all_tests(frame: pd.DataFrame) -> pd.DataFrame:
+    """Gap rows with q values over all attributes, groupings and criteria of each model.
+
+    Criteria of the same rates are one hypothesis and have one p (see ``tests_of_difference``).
+    """
+    named = frame["criterion"].map({name: "|".join(hypothesis_of(name)) for name in frame["criterion"].unique()})
+    hypothesis = frame.assign(criterion=named).groupby(["attribute", "grouping", "criterion"], sort=False).ngroup()
+    family = pd.factorize(frame["model_id"])[0]
+    return frame.assign(**over_all_tests(frame["p_value"].to_numpy(dtype=float), family, hypothesis.to_numpy()))
 
 
 def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:

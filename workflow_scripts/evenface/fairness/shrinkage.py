@@ -154,7 +154,10 @@ class _Posterior:
 
     def rate(self) -> np.ndarray:
         """(A, G) mean of the rates themselves."""
-        nodes = (weight * expit(self._means + node * self._spreads) for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True))
+        nodes = (
+            weight * expit(self._means + node * self._spreads)
+            for node, weight in zip(_NODES, _NODE_WEIGHTS, strict=True)
+        )
         return self._average(sum(nodes)) / _NODE_WEIGHTS.sum()
 
     def quantile(self, tail: float) -> np.ndarray:

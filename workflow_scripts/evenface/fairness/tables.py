@@ -16,7 +16,7 @@ from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.correction import condition_number, rates_of_rows
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
-from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
+from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows, with_all_tests
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
@@ -27,15 +27,20 @@ from evenface.fairness.inputs import (
     read_test_set,
     scored_attributes,
 )
+from evenface.fairness.intersection_table import INTERSECTION_COLUMNS, intersection_rows
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.subgroup_scan import SCAN_KEY, families, scan, scan_rows
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
 
 TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
+
+#: tables with rows of runs: the network of a run with one seed, all seeds together of one with several
+RUN_TABLES = ("model_comparison", "intersections", "subgroup_scan")
 
 
 def evaluate(
@@ -59,7 +64,8 @@ def evaluate(
 
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
     (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
-    (support and bounds under undefined labels) and ``fairness`` (the summary). Rates and gaps carry
+    (support and bounds under undefined labels), ``intersections`` (rates of combined groups, estimated with the help of
+    the others), ``subgroup_scan`` (all subgroups at once against everyone) and ``fairness`` (the summary). Rates and gaps carry
     intervals from an identity bootstrap, gaps also a test, its q value and a verdict. Rates over a
     denominator of 0 are NaN and their row's ``status`` says so.
 
@@ -100,13 +106,13 @@ def evaluate_predictions(
     paths    model id (``<run>-<seed>``) -> its predictions Parquet, or several, one per test set. Each
              carries identities, demographics, scores and labels; its header may give ``thresholds``,
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
-    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``,
-             ``model_comparison``, ``label_coverage`` (CSV) and ``manifest`` (JSON) -> where to write it
+    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``, ``model_comparison``,
+             ``label_coverage``, ``intersections``, ``subgroup_scan`` (CSV) and ``manifest`` (JSON) -> where to write it
     threads  blocks of attributes computed at a time; does not change results
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = ("fairness", *TABLES, "model_comparison", "manifest")
+    known = ("fairness", *TABLES, *RUN_TABLES, "manifest")
     started = _now()
     check_names("outputs of the evaluation", outputs, known)
     by_dataset: dict[str, dict[str, PredictionsFile]] = {}
@@ -170,6 +176,13 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
         stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
         return inferred
 
+    combined = [pd.DataFrame(columns=INTERSECTION_COLUMNS)]
+
+    def combine(model_id: str, result: Evaluated, inference: Inference) -> None:
+        if "*" in result.grouping.name:
+            key = key_of(model_id, test, result)
+            combined.append(intersection_rows(key, result, inference, test.space.levels, settings))
+
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
         inferred = infer(model_id, one.cube, by_grouping)
@@ -183,6 +196,8 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             tables["gap_metrics"].append(gap_rows(key, result, inferred[name], one, settings))
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred[name], settings))
             tables["label_coverage"].append(coverage_rows(key, result))
+            if model_id in {run.id for run in runs.values()}:
+                combine(model_id, result, inferred[name])
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     of_runs = [tables["gap_metrics"]]
     for run in runs.values():
@@ -191,11 +206,35 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             for name, result in run.evaluated.items():
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
+                combine(run.id, result, inferred[name])
+    tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
+    tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
-    summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
+    with_tests = with_all_tests(pd.concat(of_runs, ignore_index=True))
+    tables["gap_metrics"] = with_tests[: len(of_runs[0])]
+    summary = summary_rows(with_tests, runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
+
+
+def _scan(
+    scored: Mapping[str, Scored], evaluated: Mapping[str, Mapping[str, Evaluated]], test, resampler
+) -> pd.DataFrame:
+    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings."""
+    settings = resampler.settings
+    every = {
+        model_id: {
+            grouping.name: evaluated[model_id].get(grouping.name) or evaluate_grouping(one, grouping, settings)
+            for grouping in families(test.space)
+        }
+        for model_id, one in scored.items()
+    }
+    frames = []
+    for run in runs_of(every, {model_id: one.cube for model_id, one in scored.items()}, settings).values():
+        key = key_of(run.id, test, next(iter(run.evaluated.values())))
+        frames.append(scan_rows(key, run.evaluated, scan(run.id, run.cube, run.evaluated, resampler), settings))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):
@@ -229,7 +268,11 @@ def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) ->
     tables = {}
     for name in list(parts[0]):
         frame = pd.concat([part.pop(name) for part in parts], ignore_index=True)
-        by = {"fairness": SUMMARY_KEY[:-1], "model_comparison": COMPARISON_KEY}.get(name, KEY)
+        by = {
+            "fairness": SUMMARY_KEY[:-1],
+            "model_comparison": COMPARISON_KEY,
+            "subgroup_scan": SCAN_KEY,
+        }.get(name, KEY)
         if name == "fairness":
             rank = {criterion: k for k, criterion in enumerate(settings.summary)}
             frame = frame.iloc[frame["criterion"].map(rank).argsort(kind="stable")]
