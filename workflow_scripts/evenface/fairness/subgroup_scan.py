@@ -1,4 +1,4 @@
-"""A scan over all subgroups: which ones differ from everyone, and which ones surely do not.
+"""A scan over all subgroups: which ones differ from everyone else, and which ones surely do not.
 
 Subgroups are all combinations of levels of any of the dimensions: female, female and black, senior and black and female.
 There are many, and they overlap, so some look bad by luck. The bounds therefore hold for all of them at once: with the
@@ -14,11 +14,12 @@ of people. The bounds themselves come from the limits of both rates at this valu
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from evenface.fairness.cube import CellSpace, Cube, Grouping
 from evenface.fairness.evaluated import (
@@ -37,12 +38,13 @@ from evenface.fairness.metrics import ALL, BETTER, RATIOS, divide, form, linear
 from evenface.fairness.observed import Observed
 from evenface.fairness.quantiles import quantiles
 from evenface.fairness.quantiles import spread as deviation
+from evenface.fairness.rate_limits import Spread, limits
 from evenface.fairness.settings import FairnessSettings
 
 SCAN_KEY = [name for name in KEY if name != "grouping"]
 
 SCAN_COLUMNS = [
-    *SCAN_KEY, "metric", "order", "grouping", "subgroup", "n_images", "n_identities", "n_eff", "value", "overall",
+    *SCAN_KEY, "metric", "order", "grouping", "subgroup", "n_images", "n_identities", "n_eff", "value", "others",
     "difference", "low", "high", "low_one_sided", "high_one_sided", "ci_level", "practical_threshold", "n_subgroups",
     "flagged", "certified", "worst", "status",
 ]  # fmt: skip
@@ -62,13 +64,15 @@ def families(space: CellSpace) -> list[Grouping]:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Differences of S subgroups' rates from everyone's, (A, S), and their simultaneous bounds (NaN without one).
+    """Differences of S subgroups' rates from those of everyone else, (A, S), and their simultaneous bounds (NaN without one).
 
+    others       (A, S) rates of everyone else
     used         (A, S) subgroups that the bounds hold for at once
     low, high    two-sided; low_one_sided, high_one_sided each alone
     n_valid      (A, S) replicates with a defined difference
     """
 
+    others: np.ndarray
     difference: np.ndarray
     used: np.ndarray
     low: np.ndarray
@@ -80,91 +84,124 @@ class Bounds:
 
 def scan(model: str, cube: Cube, evaluated: Mapping[str, Evaluated], resampler: Resampler) -> dict[str, Bounds]:
     """Metric -> bounds of a model's subgroups, in the order of ``evaluated``, those of :func:`families`."""
-    results = list(evaluated.values())
-    observed = [observed_of(result, resampler.settings) for result in results]
-    everyone, subgroups = observed[0], observed[1:]
+    everyone, *results = evaluated.values()
+    observed = [observed_of(result, resampler.settings) for result in evaluated.values()]
     n_boot, n_attributes = resampler.settings.n_boot, len(cube.attributes)
-    members = np.concatenate([r.grouping.of_cell == np.arange(r.n_groups)[:, None] for r in (*results[1:], results[0])])
-    circular = np.concatenate([np.repeat(r.circular[:, None], r.n_groups, axis=1) for r in results[1:]], axis=1)
-
-    def joined(metric: str, block: slice) -> tuple[np.ndarray, np.ndarray]:
-        x = np.concatenate([one.rates.x[metric][block] for one in subgroups], axis=1)
-        used = np.concatenate([one.rates.used[metric][block] for one in subgroups], axis=1)
-        return x, used & ~circular[block]
+    members = np.concatenate([r.grouping.of_cell == np.arange(r.n_groups)[:, None] for r in results])
+    circular = np.concatenate([np.repeat(r.circular[:, None], r.n_groups, axis=1) for r in results], axis=1)
 
     def work(block: slice) -> dict[str, Bounds]:
-        found = {}
         cells = np.moveaxis(resampler.bootstrap(model, cube).cells(block), 1, -1) if n_boot else None
+        found = {}
         for metric in SCANNED:
-            x, used = joined(metric, block)
-            difference = x - everyone.rates.x[metric][block]
-            replicates = _replicates(cells, members, metric) if n_boot else None
-            found[metric] = _bounds(metric, x, difference, used, replicates, everyone, subgroups, block)
+            one = _Compared.of(metric, everyone, results, observed, block)
+            used = one.used & ~circular[block]
+            found[metric] = one.bounds(used, _replicates(cells, members, metric)) if n_boot else one.unbounded(used)
         return found
 
     blocks = (
         resampler.map_blocks(work, n_attributes) if n_attributes and len(resampler.identities) else [work(slice(0))]
     )
     return {
-        metric: Bounds(
-            *(np.concatenate([getattr(part[metric], name) for part in blocks]) for name in Bounds.__annotations__)
-        )
+        metric: Bounds(*(np.concatenate([getattr(part[metric], f.name) for part in blocks]) for f in fields(Bounds)))
         for metric in SCANNED
     }
 
 
-def _replicates(cells: np.ndarray, members: np.ndarray, metric: str) -> np.ndarray:
-    """(S + 1, a, B) rates of the subgroups, and of everyone as the last, from counts (cells, a, B, 6)."""
-    parts = []
+def _replicates(cells: np.ndarray, members: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (S, a, B) of the subgroups and of everyone else, from counts (cells, a, B, 6)."""
+    inside, outside = [], []
     for text in (RATIOS[metric].numerator, RATIOS[metric].denominator):
-        flat = linear(cells, text).reshape(len(cells), -1)
-        parts.append((members.astype(flat.dtype) @ flat).reshape(len(members), *cells.shape[1:3]))
-    return divide(*parts)
+        counts = linear(cells, text)
+        flat = counts.reshape(len(counts), -1)
+        inside.append((members.astype(flat.dtype) @ flat).reshape(len(members), *counts.shape[1:]))
+        outside.append(counts.sum(axis=0) - inside[-1])
+    return divide(*inside), divide(*outside)
 
 
-def _bounds(metric, x, difference, used, replicates, everyone: Observed, subgroups, block: slice) -> Bounds:
-    nothing = np.full(x.shape, np.nan)
-    if replicates is None:
-        return Bounds(difference, used, nothing, nothing, nothing, nothing, np.zeros(x.shape, dtype=np.int64))
-    n_boot, level = replicates.shape[-1], everyone.level
-    of_all, steps = replicates[-1], replicates[:-1] - replicates[-1]
-    n_valid = (n_boot - np.isnan(steps).sum(axis=-1)).T
-    used = used & (n_valid >= MIN_VALID * n_boot)
-    deviations = [deviation(part) for part in (replicates[:-1], of_all, steps)]  # (S, a), (a,), (S, a)
-    correlation = _correlation(*deviations).T
-    scale = deviations[2]
-    t = steps - difference.T[..., None]
-    t *= divide(used.T & (scale > 0), np.where(scale > 0, scale, 1))[..., None]
-    np.nan_to_num(t, copy=False)
-    most, least = t.max(axis=0, initial=0), t.min(axis=0, initial=0)
-    boundary = np.concatenate([one.at_boundary(metric)[block] for one in subgroups], axis=1) & used
+@dataclass(frozen=True)
+class _Compared:
+    """One metric of a block of attributes: rates of the subgroups and of everyone else, (a, S), and what limits need.
 
-    def limits(values: np.ndarray, probability: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        q = quantiles(values, (probability,))[0]
-        q = np.where(boundary.any(axis=-1), np.maximum(q, everyone.z), q)[:, None]
-        of_groups = [one.limits(metric, q, block) for one in subgroups]
-        return [
-            tuple(np.concatenate(ends, axis=1) for ends in zip(*of_groups, strict=True)),
-            everyone.limits(metric, q, block),
-        ]
+    spread  of the subgroups; spread_of_others without its standard error, which the replicates give
+    """
 
-    def bound(sign: int, ends) -> np.ndarray:
-        """The lower (-1) or upper (1) bound from the limits of both rates."""
-        (low, high), (all_low, all_high) = ends
-        overall = everyone.rates.x[metric][block]
-        a, b = (x - low, all_high - overall) if sign < 0 else (high - x, overall - all_low)
-        reach = np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
-        return np.where(used, difference + sign * reach, np.nan)
+    x: np.ndarray
+    others: np.ndarray
+    used: np.ndarray
+    boundary: np.ndarray
+    spread: Spread
+    spread_of_others: Spread
+    level: float
 
-    both = limits(np.maximum(most, -least), level)
-    one_sided = bound(-1, limits(most, level)), bound(1, limits(-least, level))
-    return Bounds(difference, used, bound(-1, both), bound(1, both), *one_sided, n_valid)
+    @classmethod
+    def of(cls, metric: str, everyone: Evaluated, results, observed: Sequence[Observed], block: slice) -> _Compared:
+        def joined(parts) -> np.ndarray:
+            return np.concatenate([part[block] for part in parts], axis=1)
 
+        of_all, of_groups = observed[0], observed[1:]
+        numerator, denominator = (
+            [r.counts[:, : r.n_groups] @ form(text) for r in (everyone, *results)]
+            for text in (RATIOS[metric].numerator, RATIOS[metric].denominator)
+        )
+        d = joined(denominator[1:])
+        others = divide(numerator[0][block] - joined(numerator[1:]), denominator[0][block] - d)
+        spreads = [one.spread(metric) for one in of_groups]
+        whole, rest = of_all.spread(metric)[block], 1 - np.nan_to_num(divide(d, denominator[0][block]))
+        # people outside a subgroup are as unequal and as skewed as all
+        of_others = Spread(
+            np.full(d.shape, np.nan), whole.n_eff * rest, np.maximum(whole.carriers * rest, 1),
+            np.broadcast_to(whole.skew, d.shape),
+        )  # fmt: skip
+        return cls(
+            joined([one.rates.x[metric] for one in of_groups]), others, joined([one.rates.used[metric] for one in of_groups]),
+            joined([one.at_boundary(metric) for one in of_groups]),
+            Spread(*(joined([getattr(one, f.name) for one in spreads]) for f in fields(Spread))), of_others, of_all.level,
+        )  # fmt: skip
 
-def _correlation(of_group: np.ndarray, of_all: np.ndarray, of_difference: np.ndarray) -> np.ndarray:
-    """(S, a) correlation of two rates from their standard deviations and that of their difference."""
-    found = divide(of_group**2 + of_all**2 - of_difference**2, 2 * of_group * of_all)
-    return np.clip(np.nan_to_num(found), -1, 1)
+    @property
+    def difference(self) -> np.ndarray:
+        return self.x - self.others
+
+    def unbounded(self, used: np.ndarray) -> Bounds:
+        """Without replicates."""
+        nothing = np.full(used.shape, np.nan)
+        none = np.zeros(used.shape, dtype=np.int64)
+        return Bounds(self.others, self.difference, used, nothing, nothing, nothing, nothing, none)
+
+    def bounds(self, used: np.ndarray, replicates: tuple[np.ndarray, np.ndarray]) -> Bounds:
+        """Bounds for all ``used`` (a, S) at once from the replicates of both rates, (S, a, B) each."""
+        steps = replicates[0] - replicates[1]
+        n_boot = steps.shape[-1]
+        n_valid = (n_boot - np.isnan(steps).sum(axis=-1)).T
+        used = used & (n_valid >= MIN_VALID * n_boot)
+        own, of_others, scale = (deviation(part).T for part in (*replicates, steps))
+        correlation = np.nan_to_num(divide(own**2 + of_others**2 - scale**2, 2 * own * of_others))
+        correlation = np.clip(correlation, -1, 1)
+        steps -= self.difference.T[..., None]
+        steps *= divide(used & (scale > 0), np.where(scale > 0, scale, 1)).T[..., None]
+        np.nan_to_num(steps, copy=False)
+        largest = np.abs(steps, out=steps).max(axis=0, initial=0)
+        spreads = self.spread, replace(self.spread_of_others, se=of_others)
+        at_boundary = (self.boundary & used).any(axis=-1)
+
+        def bounds_at(level: float) -> tuple[np.ndarray, np.ndarray]:
+            q = quantiles(largest, (level,))[0]
+            q = np.where(at_boundary, np.maximum(q, ndtri((1 + level) / 2)), q)[:, None]
+            (low, high), (others_low, others_high) = (
+                limits(x, spread, q) for x, spread in zip((self.x, self.others), spreads, strict=True)
+            )
+
+            def end(a: np.ndarray, b: np.ndarray, side: int) -> np.ndarray:
+                reach = np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
+                return np.where(used, self.difference + side * reach, np.nan)
+
+            below = end(self.x - low, others_high - self.others, -1)
+            return below, end(high - self.x, self.others - others_low, 1)
+
+        # signed deviations of replicates are skewed to the wrong side, so both sides share one quantile
+        one_sided = bounds_at(2 * self.level - 1)
+        return Bounds(self.others, self.difference, used, *bounds_at(self.level), *one_sided, n_valid)
 
 
 def scan_rows(
@@ -181,7 +218,7 @@ def scan_rows(
     groups = np.concatenate([result.groups for result in results])
     of_group = np.repeat(np.arange(len(results)), [result.n_groups for result in results])
     shape = (len(attributes), len(SCANNED), len(groups))
-    numbers = ("n_eff", "value", "overall", "difference", "low", "high", "low_one_sided", "high_one_sided")
+    numbers = ("n_eff", "value", "others", "difference", "low", "high", "low_one_sided", "high_one_sided")
     parts = {name: np.full(shape, np.nan) for name in numbers}
     persons, counted = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     worst, decided = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -191,8 +228,7 @@ def scan_rows(
         parts["value"][:, m] = joined(lambda r, metric=metric: r.rates.x[metric][:, : r.n_groups])
         parts["n_eff"][:, m] = joined(lambda r, metric=metric: r.support[metric].n_eff)
         persons[:, m] = joined(lambda r, metric=metric: r.support[metric].n_identities)
-        parts["overall"][:, m] = everyone.rates.x[metric]
-        for name in ("difference", "low", "high", "low_one_sided", "high_one_sided"):
+        for name in ("others", "difference", "low", "high", "low_one_sided", "high_one_sided"):
             parts[name][:, m] = getattr(one, name)
         counted[:, m] = one.used.sum(axis=1)[:, None]
         decided[:, m] = ~np.isnan(one.low)
