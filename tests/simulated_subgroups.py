@@ -9,7 +9,7 @@ simulated table is one independent run. Prints the tables of docs/statistics.md.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -21,8 +21,10 @@ from scipy.special import expit
 from simulated_people import SHARED, SPREAD, intercept
 
 from evenface.fairness import FairnessSettings
+from evenface.fairness.criteria import hypothesis_of
 from evenface.fairness.cube import CellSpace, Cube
 from evenface.fairness.evaluated import evaluate_grouping, observed_of
+from evenface.fairness.gap_tables import gap_rows, with_all_tests
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import Scored
 from evenface.fairness.shrinkage import shrink
@@ -163,6 +165,55 @@ def scanning(world: World, people: int, runs: int, seed: int = 0, n_boot: int = 
     return {name: float(np.mean(np.concatenate(values))) for name, values in hits.items()}
 
 
+def discoveries(share: float, runs: int, people: int = 300, n_perm: int = 999, seed: int = 0) -> dict[str, float]:
+    """Shares over whole tables, at 5 %: false among the rejected hypotheses (``false``), and rejected among the true effects.
+
+    Each of ``runs`` tables has ten attributes and seven groupings. In a share of the attributes, a gender's rate of hits is
+    0.5 instead of 0.8, so its effects are in all groupings with gender and in all criteria but those of false positives.
+    """
+    rng, found = np.random.default_rng(seed), {"false": [], "found": []}
+    settings = _settings(groupings=tuple(g.name for g in families(SPACE)[1:]), n_boot=0, n_perm=n_perm)
+    unequal = np.arange(10) < round(10 * share)
+    for run in range(runs):
+        group = np.sort(rng.integers(0, N, people))
+        hits = np.full((10, N), intercept(0.8, SPREAD))
+        hits[np.ix_(unequal, OF_GROUP[:, 0] == 0)] = intercept(0.5, SPREAD)
+        model = cube(hits, group, rng)
+        # as many negatives of other people's images, rejected alike in all groups
+        other = cube(np.full((10, N), intercept(0.8, SPREAD)), group, rng).counts
+        counts = model.counts + other[..., [3, 2, 1, 0, 4, 5]]
+        model = replace(model, counts=counts.astype(np.int32))
+        evaluated = {
+            name: evaluate_grouping(Scored(model, {}, "identity", {}, 0), SPACE.grouping(name), settings)
+            for name in settings.groupings
+        }
+        observed = {name: (one.grouping, observed_of(one, settings)) for name, one in evaluated.items()}
+        inferred = Resampler({"m": model}, settings.changed(seed=seed + run)).infer("m", model, observed)
+        scored = Scored(model, dict.fromkeys(model.attributes, 0.5), "identity", {}, 0)
+        key = dict(run_id="m", model_id="m", dataset="d", split="test")
+        table = with_all_tests(
+            pd.concat(
+                [
+                    gap_rows(key | {"grouping": name}, one, inferred[name], scored, settings)
+                    for name, one in evaluated.items()
+                ],
+                ignore_index=True,
+            )
+        )
+        table = table[table["p_value"].notna()]
+        table = table.assign(hypothesis=["|".join(hypothesis_of(c)) for c in table["criterion"]]).drop_duplicates(
+            ["attribute", "grouping", "hypothesis"]
+        )
+        effect = (
+            table["attribute"].isin([a for a, u in zip(model.attributes, unequal, strict=True) if u])
+            & table["grouping"].str.contains("gender") & ~table["hypothesis"].isin(["fpr", "base_rate", "label_coverage"])
+        )  # fmt: skip
+        rejected = table["q_value_all"] < 0.05
+        found["false"].append((rejected & ~effect).sum() / max(rejected.sum(), 1))
+        found["found"].append((rejected & effect).sum() / max(effect.sum(), 1))
+    return {name: float(np.mean(values)) for name, values in found.items()} | {"hypotheses": len(table)}
+
+
 WORLDS = {
     f"{name}, rate {rate}": World(rate, **kwargs)
     for rate in (0.8, 0.98)
@@ -215,6 +266,15 @@ def main(runs: int) -> None:
     for name, (covered, error, width) in errors:
         cells = (f"{_percent(c)}, {e:.2f}, {w:.2f}" for c, e, w in zip(covered, error, width, strict=True))
         print(f"| {name} | {' | '.join(cells)} |")
+    print(
+        "\n| attributes with a difference | hypotheses | false among the rejected | rejected among the true |\n|---|---|---|---|"
+    )
+    for share in (0.0, 0.2, 0.5):
+        found = discoveries(share, runs // 4)
+        print(
+            f"| {10 * share:.0f} of 10 | {found['hypotheses']} | {_percent(found['false'])} | {_percent(found['found'])} |",
+            flush=True,
+        )
     columns = ("both", "lower", "upper", "falsely flagged", "falsely certified", "flagged", "certified", "odd")
     print(f"\n| setting | subgroups | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name, (world, people) in SCANS.items():

@@ -51,6 +51,9 @@ SCAN_COLUMNS = [
 
 SCANNED = ("selection_rate", "tpr", "fpr", "accuracy")
 
+#: standard deviations below are rounding errors of single precision
+_LEAST = 1e-6
+
 #: name of the grouping that puts everyone into one group
 EVERYONE = ""
 
@@ -109,14 +112,15 @@ def scan(model: str, cube: Cube, evaluated: Mapping[str, Evaluated], resampler: 
 
 
 def _replicates(cells: np.ndarray, members: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (S, a, B) of the subgroups and of everyone else, from counts (cells, a, B, 6)."""
+    """Rates (S, a, B) of the subgroups and of everyone else, from counts (cells, a, B, 6); NaN without images."""
     inside, outside = [], []
     for text in (RATIOS[metric].numerator, RATIOS[metric].denominator):
         counts = linear(cells, text)
         flat = counts.reshape(len(counts), -1)
         inside.append((members.astype(flat.dtype) @ flat).reshape(len(members), *counts.shape[1:]))
         outside.append(counts.sum(axis=0) - inside[-1])
-    return divide(*inside), divide(*outside)
+    with np.errstate(invalid="ignore"):
+        return inside[0] / inside[1], outside[0] / outside[1]
 
 
 @dataclass(frozen=True)
@@ -175,11 +179,12 @@ class _Compared:
         n_boot = steps.shape[-1]
         n_valid = (n_boot - np.isnan(steps).sum(axis=-1)).T
         used = used & (n_valid >= MIN_VALID * n_boot)
-        own, of_others, scale = (deviation(part).T for part in (*replicates, steps))
+        own, of_others, scale = (deviation(part).T.astype(np.float64) for part in (*replicates, steps))
         correlation = np.nan_to_num(divide(own**2 + of_others**2 - scale**2, 2 * own * of_others))
         correlation = np.clip(correlation, -1, 1)
-        steps -= self.difference.T[..., None]
-        steps *= divide(used & (scale > 0), np.where(scale > 0, scale, 1)).T[..., None]
+        moves = used & (scale > _LEAST)
+        steps -= self.difference.T[..., None].astype(steps.dtype)
+        steps *= divide(moves, np.where(moves, scale, 1)).T[..., None].astype(steps.dtype)
         np.nan_to_num(steps, copy=False)
         largest = np.abs(steps, out=steps).max(axis=0, initial=0)
         spreads = self.spread, replace(self.spread_of_others, se=of_others)
