@@ -35,7 +35,9 @@ _PRIOR_PEOPLE = 10.0
 #: variance of a group without people: large enough to say nothing
 _NOTHING = 1e4
 
-_SHRINKAGES = (np.arange(20) + 0.5) / 20  # the grid of the prior: shares of the additive part
+#: grid of the uniform prior: shares of the additive part in a typical group, dense on the logit scale, and their weights
+_SHRINKAGES = expit(np.linspace(-12, 4, 33))
+_PRIOR = _SHRINKAGES * (1 - _SHRINKAGES)
 _ROUNDS, _STEPS = 4, 12
 _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 
@@ -138,7 +140,7 @@ class _Posterior:
         total = np.maximum(e[:, None, :], 0) + tau2[..., None]  # (A, K, G)
         turned = np.einsum("agk,ag->ak", q, response)[:, None, :]
         likelihood = -0.5 * (np.log(total) + turned**2 / total).sum(axis=-1)
-        chance = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
+        chance = _PRIOR * np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         self._chance = chance / chance.sum(axis=1, keepdims=True)  # (A, K)
         across = noise @ q  # (A, G, G)
         self._means = response[:, None, :] - np.matmul(turned / total, across.transpose(0, 2, 1))

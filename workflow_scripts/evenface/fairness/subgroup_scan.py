@@ -89,22 +89,21 @@ def scan(model: str, cube: Cube, evaluated: Mapping[str, Evaluated], resampler: 
     """Metric -> bounds of a model's subgroups, in the order of ``evaluated``, those of :func:`families`."""
     everyone, *results = evaluated.values()
     observed = [observed_of(result, resampler.settings) for result in evaluated.values()]
-    n_boot, n_attributes = resampler.settings.n_boot, len(cube.attributes)
+    n_attributes = len(cube.attributes)
+    drawn = resampler.settings.n_boot and n_attributes and len(resampler.identities)
     members = np.concatenate([r.grouping.of_cell == np.arange(r.n_groups)[:, None] for r in results])
     circular = np.concatenate([np.repeat(r.circular[:, None], r.n_groups, axis=1) for r in results], axis=1)
 
     def work(block: slice) -> dict[str, Bounds]:
-        cells = np.moveaxis(resampler.bootstrap(model, cube).cells(block), 1, -1) if n_boot else None
+        cells = np.moveaxis(resampler.bootstrap(model, cube).cells(block), 1, -1) if drawn else None
         found = {}
         for metric in SCANNED:
             one = _Compared.of(metric, everyone, results, observed, block)
             used = one.used & ~circular[block]
-            found[metric] = one.bounds(used, _replicates(cells, members, metric)) if n_boot else one.unbounded(used)
+            found[metric] = one.bounds(used, _replicates(cells, members, metric)) if drawn else one.unbounded(used)
         return found
 
-    blocks = (
-        resampler.map_blocks(work, n_attributes) if n_attributes and len(resampler.identities) else [work(slice(0))]
-    )
+    blocks = resampler.map_blocks(work, n_attributes) if drawn else [work(slice(None))]
     return {
         metric: Bounds(*(np.concatenate([getattr(part[metric], f.name) for part in blocks]) for f in fields(Bounds)))
         for metric in SCANNED
@@ -204,8 +203,9 @@ class _Compared:
             below = end(self.x - low, others_high - self.others, -1)
             return below, end(high - self.x, self.others - others_low, 1)
 
-        # signed deviations of replicates are skewed to the wrong side, so both sides share one quantile
-        one_sided = bounds_at(2 * self.level - 1)
+        # signed deviations of replicates are skewed to the wrong side, so both sides share one quantile; of the errors of
+        # rates near 0 or 1, about three quarters lie on one side
+        one_sided = bounds_at(1 - 1.5 * (1 - self.level))
         return Bounds(self.others, self.difference, used, *bounds_at(self.level), *one_sided, n_valid)
 
 
