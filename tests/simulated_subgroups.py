@@ -155,9 +155,9 @@ def scanning(world: World, people: int, runs: int, seed: int = 0, n_boot: int = 
         of_odd = flagged[np.arange(SHARED), members.shape[0] - N + odd]
         for name, values in {
             "both": inside.all(axis=1), "lower": (above | ~seen).all(axis=1), "upper": (below | ~seen).all(axis=1),
-            "falsely certified": (certified & (np.abs(difference) >= threshold)).any(axis=1),
+            "false certificate": (certified & (np.abs(difference) >= threshold)).any(axis=1),
             "certified": certified.sum(axis=1) / np.maximum(seen.sum(axis=1), 1),
-            "falsely flagged": (flagged & (np.abs(difference) < 1e-9)).any(axis=1),
+            "false flag": (flagged & (np.abs(difference) < 1e-9)).any(axis=1),
             "flagged": flagged.sum(axis=1) / np.maximum(seen.sum(axis=1), 1),
             "odd": of_odd, "subgroups": seen.sum(axis=1),
         }.items():  # fmt: skip
@@ -275,7 +275,7 @@ def main(runs: int) -> None:
             f"| {10 * share:.0f} of 10 | {found['hypotheses']} | {_percent(found['false'])} | {_percent(found['found'])} |",
             flush=True,
         )
-    columns = ("both", "lower", "upper", "falsely flagged", "falsely certified", "flagged", "certified", "odd")
+    columns = ("both", "lower", "upper", "false flag", "false certificate", "flagged", "certified", "odd")
     print(f"\n| setting | subgroups | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name, (world, people) in SCANS.items():
         found = scanning(world, people, runs)

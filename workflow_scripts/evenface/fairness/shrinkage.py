@@ -32,6 +32,8 @@ from evenface.fairness.rate_limits import EXPONENT
 _INTERCEPT, _EFFECT = 10.0, 1.5
 #: as many people as the pooled variance counts for beside a group's own
 _PRIOR_PEOPLE = 10.0
+#: as many people as independence counts for beside the correlation of two groups, which a few people cannot tell
+_PRIOR_SHARED = 2.0
 #: variance of a group without people: large enough to say nothing
 _NOTHING = 1e4
 
@@ -74,12 +76,14 @@ def shrink(
     seen = (n_eff > 0) & ~np.isnan(x)
     effects = [levels[:, d, None] == np.unique(levels[:, d]) for d in range(levels.shape[1])]
     prior = _INTERCEPT**2 + _EFFECT**2 * sum((effect @ effect.T).astype(float) for effect in effects)
+    shared = np.maximum(np.minimum(n_eff[:, :, None], n_eff[:, None, :]) - 1, 0)
+    dependence = np.where(np.eye(x.shape[1]) == 1, 1, correlation * shared / (shared + _PRIOR_SHARED))
     people = _People.of(x, se, n_eff, seen)
     raw = np.where(seen, x, 0.5)
     p = (raw * n_eff + people.mean[:, None]) / (n_eff + 1)
     for _ in range(_ROUNDS):
         response, variance = people.linearised(raw, np.clip(p, 1e-5, 1 - 1e-5))
-        posterior = _Posterior(response, variance, correlation, prior, seen)
+        posterior = _Posterior(response, variance, dependence, prior, seen)
         p = expit(posterior.mean)
     low, high = (expit(posterior.quantile(tail)) for tail in ((1 - level) / 2, (1 + level) / 2))
     known = np.logical_and.reduce([(seen.astype(int) @ effect @ effect.T) > 0 for effect in effects])
