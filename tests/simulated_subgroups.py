@@ -279,6 +279,8 @@ def main(runs: int) -> None:
     print(f"\n| setting | subgroups | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for name, (world, people) in SCANS.items():
         found = scanning(world, people, runs)
+        found["odd"] = found["odd"] if world.odd else np.nan
+        found["false flag"] = np.nan if world.odd or world.effects or world.interaction else found["false flag"]
         print(f"| {name} | {found['subgroups']:.0f} | {' | '.join(_percent(found[c]) for c in columns)} |", flush=True)
 
 
