@@ -132,8 +132,8 @@ def test_forty_attributes_take_a_fraction_of_a_second():
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def tables(seeds=(1,), n=900, people=60, **kwargs):
-    """Two runs; black women are missed more often, and white men are absent."""
+def tables(seeds=(1,), runs=("real",), n=900, people=60, **kwargs):
+    """Black women are missed more often, and white men are absent."""
     rng = np.random.default_rng(0)
     person = rng.integers(0, people, n)
     groups = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)]})
@@ -143,20 +143,20 @@ def tables(seeds=(1,), n=900, people=60, **kwargs):
     harder = (groups["gender"] == "female") & (groups["ethnicity"] == "black")
     labels = pd.DataFrame({"image_id": groups["image_id"], "Smiling": rng.choice([-1, 1], n), "Male": 1})
     predictions = {}
-    for run in ("real", "synthetic"):
+    for run in runs:
         for seed in seeds:
             hit = rng.random(n) < np.where(harder, 0.55, 0.9)
             score = np.where((labels["Smiling"] == 1) == hit, 0.8, 0.2)
             frame = {"image_id": groups["image_id"], "identity_id": person.astype(str), "score_Smiling": score, "score_Male": score}  # fmt: skip
             predictions[f"{run}-{seed}"] = pd.DataFrame(frame)[~absent]
     keep = ~absent
-    settings = FairnessSettings(**(PLAIN | {"n_boot": 100, "n_perm": 0, "baseline": "real"} | kwargs))
+    settings = FairnessSettings(**(PLAIN | {"n_boot": 100, "n_perm": 0} | kwargs))
     return evaluate(predictions, labels[keep], groups[keep], settings)
 
 
 @pytest.fixture(scope="module")
 def found():
-    return tables(n_perm=49)
+    return tables(runs=("real", "synthetic"), n_perm=49, baseline="real")
 
 
 def test_intersections_stand_beside_the_raw_rates(found):
@@ -196,7 +196,7 @@ def test_single_dimensions_have_no_intersections():
 def test_runs_of_several_seeds_have_one_estimate():
     several = tables(seeds=(1, 2))
     for name in ("intersections", "subgroup_scan"):
-        assert set(several[name]["model_id"]) == {"real", "synthetic"}
+        assert set(several[name]["model_id"]) == {"real"}
     rows = several["intersections"].query("metric == 'tpr' and attribute == 'Smiling' and run_id == 'real'")
     seeds = several["group_metrics"].query(
         "metric == 'tpr' and attribute == 'Smiling' and run_id == 'real' and grouping == 'gender*ethnicity'"
@@ -261,9 +261,10 @@ def test_without_replicates_the_scan_has_no_bounds():
 
 
 def test_threads_and_blocks_change_no_bound(found):
-    again = tables(block_size=1, n_perm=49)
+    again = tables(block_size=1)
     for name in ("intersections", "subgroup_scan"):
-        pd.testing.assert_frame_equal(found[name], again[name])
+        first = found[name].query("run_id == 'real'").reset_index(drop=True)
+        pd.testing.assert_frame_equal(first, again[name])
 
 
 def test_bounds_hold_for_all_subgroups_at_once():
@@ -324,6 +325,6 @@ def test_q_values_over_a_whole_model(found):
 
 @pytest.mark.slow
 def test_false_discoveries_over_whole_tables():
-    none, some = discoveries(0.0, runs=60), discoveries(0.3, runs=40)
-    assert none["false"] < 0.12  # 0.05 and twice its standard error
+    none, some = discoveries(0.0, runs=30), discoveries(0.3, runs=20)
+    assert none["false"] < 0.14  # 0.05 and twice its standard error
     assert some["false"] < 0.08 and some["found"] > 0.2
