@@ -132,13 +132,15 @@ def test_forty_attributes_take_a_fraction_of_a_second():
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def tables(seeds=(1,), runs=("real",), n=900, people=60, **kwargs):
+def tables(seeds=(1,), runs=("real",), n=900, people=60, one=None, **kwargs):
     """Black women are missed more often, and white men are absent."""
     rng = np.random.default_rng(0)
     person = rng.integers(0, people, n)
     groups = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)]})
     for position, (name, levels) in enumerate(DIMENSIONS.items()):
         groups[name] = np.array(levels)[(person // 2**position) % len(levels)]
+    if one is not None:
+        groups["ethnicity"] = one
     absent = (groups["gender"] == "male") & (groups["ethnicity"] == "white")
     harder = (groups["gender"] == "female") & (groups["ethnicity"] == "black")
     labels = pd.DataFrame({"image_id": groups["image_id"], "Smiling": rng.choice([-1, 1], n), "Male": 1})
@@ -252,6 +254,15 @@ def test_few_people_are_not_compared():
     counted = rows[rows["low"].notna()].groupby(["model_id", "metric"]).size()
     sizes = rows.groupby(["model_id", "metric"])["n_subgroups"].first()
     assert (counted == sizes.reindex(counted.index)).all()
+
+
+def test_there_may_be_nobody_else():
+    only = tables(one="asian")
+    rows = only["subgroup_scan"].query("attribute == 'Smiling' and metric == 'tpr'").set_index("subgroup")
+    assert rows.loc[rows["n_images"] > 0, "status"].to_dict() == {
+        "female": "", "male": "", "asian": "no_denominator", "female|asian": "", "male|asian": "",
+    }  # fmt: skip
+    assert pd.isna(rows.loc["asian", "others"]) and pd.isna(rows.loc["asian", "flagged"])
 
 
 def test_without_replicates_the_scan_has_no_bounds():

@@ -243,7 +243,7 @@ def scan_rows(
         worst[rows, m, badness[rows].argmax(axis=1)] = True
         status[:, m][one.n_valid < MIN_VALID * settings.n_boot] = UNSTABLE
         status[:, m][~joined(lambda r, metric=metric: r.rates.used[metric])] = LOW_SUPPORT
-    status[np.isnan(parts["value"])] = NO_DENOMINATOR
+    status[np.isnan(parts["difference"])] = NO_DENOMINATOR  # in the subgroup, or there is nobody else
     status[np.broadcast_to(joined(lambda r: np.repeat(r.circular[:, None], r.n_groups, axis=1))[:, None], shape)] = (
         CIRCULAR
     )
