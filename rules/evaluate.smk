@@ -46,6 +46,16 @@ rule fairness:
             category="Fairness",
             caption="../docs/captions/gap_metrics.rst",
         ),
+        intersections=report(
+            "results/fairness/intersections.csv",
+            category="Fairness",
+            caption="../docs/captions/intersections.rst",
+        ),
+        subgroup_scan=report(
+            "results/fairness/subgroup_scan.csv",
+            category="Fairness",
+            caption="../docs/captions/subgroup_scan.rst",
+        ),
         label_coverage="results/fairness/label_coverage.csv",
         pairwise_differences="results/fairness/pairwise_differences.csv",
         model_comparison=report(

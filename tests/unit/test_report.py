@@ -86,7 +86,7 @@ def inputs(tmp_path_factory):
 def make_inputs(folder, seeds=(1, 2), **settings):
     rng = np.random.default_rng(0)
     models = {f"{run}-{seed}": (run, error, seed) for run, error in RUNS.items() for seed in seeds}
-    names = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
+    names = ("fairness", "group_metrics", "gap_metrics", "label_coverage", "intersections", "subgroup_scan")
     tables = {name: folder / f"{name}.csv" for name in names}
     evaluate_predictions(
         {

@@ -188,7 +188,7 @@ class Inputs:
         """The fairness tables of those predictions."""
         from evenface.fairness import FairnessSettings, evaluate_predictions
 
-        names = ("fairness", "group_metrics", "gap_metrics", "label_coverage")
+        names = ("fairness", "group_metrics", "gap_metrics", "label_coverage", "intersections", "subgroup_scan")
         tables = {name: self.folder / f"{name}.csv" for name in names}
         evaluate_predictions(self.predictions, FairnessSettings(baseline="real", n_boot=50, n_perm=50), tables)
         return tables

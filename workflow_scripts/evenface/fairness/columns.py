@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from evenface.fairness.comparison_table import COMPARISON_COLUMNS
 from evenface.fairness.gap_tables import GAP_COLUMNS
 from evenface.fairness.group_tables import COVERAGE_COLUMNS, GROUP_COLUMNS, PAIRWISE_COLUMNS
+from evenface.fairness.intersection_table import INTERSECTION_COLUMNS
 from evenface.fairness.multiplicity import VERDICTS
+from evenface.fairness.subgroup_scan import SCAN_COLUMNS
 from evenface.fairness.summary import SUMMARY_COLUMNS
 
 #: table -> what a row of it is, and its columns
@@ -28,6 +30,16 @@ TABLES: dict[str, tuple[str, list[str]]] = {
     "label_coverage": (
         "A row per network, attribute, grouping and group: how many labels are defined.",
         COVERAGE_COLUMNS,
+    ),
+    "intersections": (
+        "A row per run, attribute, grouping by several dimensions, group and rate: the rate as measured, and as estimated with "
+        "the help of the other groups. A run with several seeds is evaluated on all of them together.",
+        INTERSECTION_COLUMNS,
+    ),
+    "subgroup_scan": (
+        "A row per run, attribute, rate and subgroup by any combination of dimensions: its difference from everyone else, with "
+        "bounds that hold for all subgroups of an attribute and a rate at once.",
+        SCAN_COLUMNS,
     ),
 }
 
@@ -103,6 +115,29 @@ COLUMNS: Mapping[str, str] = {
     "q_value": "p after Benjamini and Hochberg's correction within the family.",
     "family": "The tests that are corrected together: one model, grouping and criterion, all attributes.",
     "family_size": "Tests in the family.",
+    "q_value_all": "p after the same correction over all attributes, groupings and criteria of the model. Criteria that test "
+    "the same count once.",
+    "model_comparison.q_value_all": "p after the same correction over all attributes, groupings and criteria of the run.",
+    "family_size_all": "Tests in this correction.",
+    "shrunken": "The rate, estimated with the help of the other groups; in [0, 1].",
+    "shrunken_low": "Lower end of its interval, which holds on average over groups.",
+    "shrunken_high": "Upper end.",
+    "basis": "What the estimate rests on: `shrunken` (the group's own people and the other groups), `prediction` (no image of "
+    "the group counts, only its levels are known), `unknown_effect` (a level occurs in no image; there is no estimate).",
+    "weight": "Share of the measured rate in the estimate, on the logit scale; the rest is the sum of the levels' effects.",
+    "tau": "Standard deviation of the groups' own deviations from the sum of effects, on the logit scale.",
+    "order": "How many dimensions the subgroup combines.",
+    "subgroup": "The levels of the subgroup, such as `female|young`.",
+    "others": "The rate of everyone else.",
+    "subgroup_scan.difference": "The subgroup's rate minus that of everyone else.",
+    "low": "Lower bound of the difference, for all subgroups at once.",
+    "high": "Upper bound.",
+    "low_one_sided": "Lower bound without an upper one.",
+    "high_one_sided": "Upper bound without a lower one.",
+    "n_subgroups": "Subgroups that the bounds hold for at once.",
+    "flagged": "Whether the bounds leave out 0: a difference exists. Empty without bounds.",
+    "certified": "Whether the bounds lie within the practical threshold on both sides of 0.",
+    "worst": "Whether this subgroup is treated worst of those with bounds; of the selection rate, whether it differs most.",
     "overall": "The rate of all images of the groups that are used.",
     "overall_rate": "The rate of all images of the groups that are used.",
     "group_max": "The group with the highest rate.",

@@ -15,7 +15,7 @@ from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, E
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import TestSet
 from evenface.fairness.metrics import METRICS
-from evenface.fairness.multiplicity import benjamini_hochberg
+from evenface.fairness.multiplicity import benjamini_hochberg, over_all_tests
 from evenface.fairness.runs import Run
 from evenface.fairness.settings import FairnessSettings
 
@@ -29,8 +29,8 @@ WORST_GROUP = (
 COMPARISON_COLUMNS = [
     *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "claim", "baseline", "candidate", "delta",
     "delta_corrected", "ci_low", "ci_high", "ci_level", "variance_people", "variance_training", "freedom",
-    "would_help", "p_value", "p_method", "q_value", *WORST_GROUP, "levelling_down", "n_groups_used", "groups_excluded",
-    "n_seeds", "seed_mean",
+    "would_help", "p_value", "p_method", "q_value", "q_value_all", "family_size_all", *WORST_GROUP, "levelling_down",
+    "n_groups_used", "groups_excluded", "n_seeds", "seed_mean",
     "seed_std", "status",
 ]  # fmt: skip
 
@@ -66,7 +66,10 @@ def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: 
             rows = _change_rows(change, run.evaluated[grouping], SWAP if n_seeds == 1 else SEEDS)
             frames += [frame.assign(**key, would_help=_would_help(frame, n_seeds, settings)) for frame in rows]
     frames = frames if len(frames) == 1 else frames[1:]
-    return pd.concat(frames, ignore_index=True)[COMPARISON_COLUMNS]
+    table = pd.concat(frames, ignore_index=True)
+    family = pd.factorize(table["run_id"])[0]
+    over_all = over_all_tests(table["p_value"].to_numpy(dtype=float), family, np.arange(len(table)))
+    return table.assign(**over_all)[COMPARISON_COLUMNS]
 
 
 def _would_help(frame: pd.DataFrame, n_seeds: int, settings: FairnessSettings) -> np.ndarray:

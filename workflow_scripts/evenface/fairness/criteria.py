@@ -14,7 +14,7 @@ import numpy as np
 
 from evenface.fairness import coverage, gaps
 from evenface.fairness.gaps import Gap, Groups
-from evenface.fairness.metrics import BETTER, METRICS, rate
+from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, rate
 
 NAMED = {
     ("selection_rate", "difference"): "demographic_parity_difference",
@@ -149,6 +149,11 @@ def fair_value(name: str) -> float:
 def metrics_of(name: str) -> tuple[str, ...]:
     """The metrics whose rates must be equal in all groups for the criterion to show no gap."""
     return _METRICS[name]
+
+
+def hypothesis_of(name: str) -> tuple[str, ...]:
+    """What a criterion's test tests: that the rates of these metrics are equal in all groups. A rate and 1 minus it are one."""
+    return tuple(sorted({COMPLEMENT.get(metric, metric) for metric in metrics_of(name)}))
 
 
 def is_ratio(name: str) -> bool:

@@ -7,21 +7,21 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.criteria import Criterion, criteria, is_ratio, metrics_of
+from evenface.fairness.criteria import Criterion, criteria, hypothesis_of, is_ratio, metrics_of
 from evenface.fairness.evaluated import KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
 from evenface.fairness.metrics import form, images_of, linear
-from evenface.fairness.multiplicity import GAP, benjamini_hochberg, verdicts
+from evenface.fairness.multiplicity import GAP, benjamini_hochberg, over_all_tests, verdicts
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import distance
 from evenface.fairness.worst_case import WorstCase
 
 GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
-    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
-    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels",
+    "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "q_value_all",
+    "family_size_all", "overall", "group_max", "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels",
     "practical_threshold", "verdict", "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value",
     "errors_verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
@@ -95,6 +95,21 @@ def _correction_columns(name: str, result: Evaluated) -> dict[str, np.ndarray]:
         "errors_p_value": facts.p if facts else nothing,
         "errors_verdict": facts.verdict if facts else np.full(n, "", dtype=object),
     }
+
+
+def with_all_tests(frame: pd.DataFrame) -> pd.DataFrame:
+    """Gap rows with q values over all attributes, groupings and criteria of each model; corrected rows are families of their own.
+
+    Criteria of the same rates are one hypothesis and have one p (see ``tests_of_difference``).
+    """
+    named = frame["criterion"].map({name: "|".join(hypothesis_of(name)) for name in frame["criterion"].unique()})
+    hypothesis = (
+        frame.assign(criterion=named)
+        .groupby(["attribute", "grouping", "criterion", "group_correction"], sort=False)
+        .ngroup()
+    )
+    family = frame.groupby(["model_id", "group_correction"], sort=False).ngroup().to_numpy()
+    return frame.assign(**over_all_tests(frame["p_value"].to_numpy(dtype=float), family, hypothesis.to_numpy()))
 
 
 def _any_labels(result: Evaluated, inference: Inference, attributes, criterion: str, alpha: float) -> np.ndarray:

@@ -38,6 +38,28 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     return q
 
 
+def over_all_tests(p: np.ndarray, family: np.ndarray, hypothesis: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns ``q_value_all`` and ``family_size_all``, (m,) each, of rows of several families.
+
+    p           NaN without a test; the rows of a hypothesis have one p, or none
+    family      (m,) what each row belongs to, for example its model
+    hypothesis  (m,) integers; rows that test the same in a family count once
+
+    The tests share people, and groupings are nested, so p values are positively dependent. Benjamini and Hochberg's q values
+    then hold as they are (Benjamini and Yekutieli, Annals of Statistics 29, 2001).
+
+    >>> columns = over_all_tests(np.array([0.01, 0.01, 0.04, np.nan]), np.zeros(4), np.array([0, 0, 1, 2]))
+    >>> columns["q_value_all"].tolist(), columns["family_size_all"].tolist()
+    ([0.02, 0.02, 0.04, nan], [2, 2, 2, 0])
+    """
+    q, size = np.full(len(p), np.nan), np.zeros(len(p), dtype=np.int64)
+    for member in np.unique(family):
+        rows = np.flatnonzero((family == member) & ~np.isnan(p))
+        _, first, of_row = np.unique(hypothesis[rows], return_index=True, return_inverse=True)
+        q[rows], size[rows] = benjamini_hochberg(p[rows][first])[of_row], len(first)
+    return {"q_value_all": q, "family_size_all": size}
+
+
 def verdicts(
     distance_low: np.ndarray,
     distance_high: np.ndarray,

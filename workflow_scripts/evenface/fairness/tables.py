@@ -20,7 +20,7 @@ from evenface.fairness.corrected import CorrectedObserved, corrected
 from evenface.fairness.correction import Correction
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
-from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
+from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows, with_all_tests
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
@@ -32,12 +32,14 @@ from evenface.fairness.inputs import (
     read_test_set,
     scored_attributes,
 )
+from evenface.fairness.intersection_table import INTERSECTION_COLUMNS, intersection_rows
 from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
 from evenface.fairness.observed import Observed
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of, seeds_of_runs
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.subgroup_scan import SCAN_KEY, families, scan, scan_rows
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
@@ -48,6 +50,9 @@ log = logging.getLogger("evenface")
 _FEWEST = 200
 
 TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
+
+#: tables with rows of runs: the network of a run with one seed, all seeds together of one with several
+RUN_TABLES = ("model_comparison", "intersections", "subgroup_scan")
 
 
 def evaluate(
@@ -71,7 +76,8 @@ def evaluate(
 
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
     (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
-    (support and bounds under undefined labels) and ``fairness`` (the summary). Rates and gaps carry
+    (support and bounds under undefined labels), ``intersections`` (rates of combined groups, estimated with the help of
+    the others), ``subgroup_scan`` (all subgroups at once against everyone) and ``fairness`` (the summary). Rates and gaps carry
     intervals from an identity bootstrap, gaps also a test, its q value and a verdict. Rates over a
     denominator of 0 are NaN and their row's ``status`` says so.
 
@@ -120,13 +126,13 @@ def evaluate_predictions(
     paths    model id (``<run>-<seed>``) -> its predictions Parquet, or several, one per test set. Each
              carries identities, demographics, scores and labels; its header may give ``thresholds``,
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
-    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``,
-             ``model_comparison``, ``label_coverage`` (CSV) and ``manifest`` (JSON) -> where to write it
+    outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``, ``model_comparison``,
+             ``label_coverage``, ``intersections``, ``subgroup_scan`` (CSV) and ``manifest`` (JSON) -> where to write it
     threads  blocks of attributes computed at a time; does not change results
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = ("fairness", *TABLES, "model_comparison", "manifest")
+    known = ("fairness", *TABLES, *RUN_TABLES, "manifest")
     started = _now()
     check_names("outputs of the evaluation", outputs, known)
     seeds_of_runs(paths)
@@ -215,6 +221,13 @@ def _evaluate_test_set(
             if name in evaluations:
                 yield evaluations[name], inferred[name].corrected
 
+    combined = [pd.DataFrame(columns=INTERSECTION_COLUMNS)]
+
+    def combine(model_id: str, result: Evaluated, inference: Inference) -> None:
+        if "*" in result.grouping.name:
+            key = key_of(model_id, test, result)
+            combined.append(intersection_rows(key, result, inference, test.space.levels, settings))
+
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
         for result, inferred in infer(model_id, one.cube, by_grouping):
@@ -224,6 +237,8 @@ def _evaluate_test_set(
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred, settings))
             if not result.correction:
                 tables["label_coverage"].append(coverage_rows(key, result))
+                if model_id in {run.id for run in runs.values()}:
+                    combine(model_id, result, inferred)
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     of_runs = [tables["gap_metrics"]]
     for run in runs.values():
@@ -231,9 +246,15 @@ def _evaluate_test_set(
             for result, inferred in infer(run.id, run.cube, run.evaluated):
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred, scored[run.models[0]], settings))
+                if not result.correction:
+                    combine(run.id, result, inferred)
+    tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
+    tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
-    summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
+    with_tests = with_all_tests(pd.concat(of_runs, ignore_index=True))
+    tables["gap_metrics"] = with_tests[: len(of_runs[0])]
+    summary = summary_rows(with_tests, runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
@@ -246,6 +267,25 @@ def _corrected(
     draws = resampler.confusion_draws
     correction = Correction(result.grouping, shape, resampler.errors, draws, result.attributes)
     return corrected(plain, result, correction, resampler.settings)
+
+
+def _scan(
+    scored: Mapping[str, Scored], evaluated: Mapping[str, Mapping[str, Evaluated]], test, resampler
+) -> pd.DataFrame:
+    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings."""
+    settings = resampler.settings
+    every = {
+        model_id: {
+            grouping.name: evaluated[model_id].get(grouping.name) or evaluate_grouping(one, grouping, settings)
+            for grouping in families(test.space)
+        }
+        for model_id, one in scored.items()
+    }
+    frames = []
+    for run in runs_of(every, {model_id: one.cube for model_id, one in scored.items()}, settings).values():
+        key = key_of(run.id, test, next(iter(run.evaluated.values())))
+        frames.append(scan_rows(key, run.evaluated, scan(run.id, run.cube, run.evaluated, resampler), settings))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _warn_of_large_families(gaps: pd.DataFrame, settings: FairnessSettings) -> None:
@@ -306,7 +346,11 @@ def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) ->
     tables = {}
     for name in list(parts[0]):
         frame = pd.concat([part.pop(name) for part in parts], ignore_index=True)
-        by = {"fairness": SUMMARY_KEY[:-1], "model_comparison": COMPARISON_KEY}.get(name, KEY)
+        by = {
+            "fairness": SUMMARY_KEY[:-1],
+            "model_comparison": COMPARISON_KEY,
+            "subgroup_scan": SCAN_KEY,
+        }.get(name, KEY)
         if name == "fairness":
             rank = {criterion: k for k, criterion in enumerate(settings.summary)}
             frame = frame.iloc[frame["criterion"].map(rank).argsort(kind="stable")]

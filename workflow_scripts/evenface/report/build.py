@@ -28,6 +28,7 @@ from evenface.report.annotation import annotation_section
 from evenface.report.claims import Claims
 from evenface.report.corrected import corrected_section
 from evenface.report.quality import quality_section, study_section
+from evenface.report.small_groups import small_groups_section
 from evenface.report.thresholds import thresholds_section
 from evenface.storage.atomic import write_text
 from evenface.taxonomy import UNKNOWN
@@ -93,6 +94,39 @@ _REQUIRED = {
         "status",
     ),
     "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "group_correction", "status"),
+    "intersections": (
+        "run_id",
+        "attribute",
+        "grouping",
+        "group",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "n_identities",
+        "shrunken",
+        "shrunken_low",
+        "shrunken_high",
+        "status",
+    ),
+    "subgroup_scan": (
+        "run_id",
+        "attribute",
+        "metric",
+        "order",
+        "grouping",
+        "subgroup",
+        "n_identities",
+        "value",
+        "others",
+        "difference",
+        "low",
+        "high",
+        "practical_threshold",
+        "flagged",
+        "certified",
+        "worst",
+    ),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
@@ -163,6 +197,7 @@ class ReportInputs:
 
     generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
+    intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -182,6 +217,8 @@ class ReportInputs:
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
     study: str | os.PathLike | None = None
+    intersections: str | os.PathLike | None = None
+    subgroup_scan: str | os.PathLike | None = None
     domain_shift: Sequence[str] = ()
     verdict: str | os.PathLike | None = None
     standins: Mapping[str, str] = field(default_factory=dict)
@@ -269,6 +306,11 @@ def _context(inputs: ReportInputs) -> dict:
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": COLUMNS,
+        "small": small_groups_section(
+            read_csv(inputs.intersections, "intersections"), read_csv(inputs.subgroup_scan, "subgroup_scan"), runs
+        )
+        if inputs.intersections and inputs.subgroup_scan
+        else None,
         "coverage": coverage_table(coverage, groupings),
         "provenance": provenance(inputs, manifests, weights),
     }
