@@ -28,6 +28,7 @@ rule report:
         groups="results/fairness/group_metrics.csv",
         gaps="results/fairness/gap_metrics.csv",
         coverage="results/fairness/label_coverage.csv",
+        power="results/power.csv",
         acceptance=FLOW.of_generators(paths.set_file("{generator}", "acceptance.csv")),
         rejected=FLOW.of_generators(paths.set_file("{generator}", "rejected.csv")),
         quality=FLOW.of_generators(paths.set_file("{generator}", "quality.csv")),

@@ -21,6 +21,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             group_metrics=snakemake.input.groups,
             gap_metrics=snakemake.input.gaps,
             label_coverage=snakemake.input.coverage,
+            power=snakemake.input.power,
             generated={one: GeneratedSet(**{key: paths[one] for key, paths in files.items()}) for one in generators},
             study=next(iter(snakemake.input.study), None),
             verdict=next(iter(snakemake.input.verdict), None),

@@ -19,11 +19,12 @@ from evenface import __version__
 from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.evaluated import CIRCULAR
-from evenface.fairness.multiplicity import VERDICTS
+from evenface.fairness.multiplicity import INCONCLUSIVE, NOT_RESOLVABLE, VERDICTS
 from evenface.fairness.summary import headline
 from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
+from evenface.report.power import power_section
 from evenface.report.quality import quality_section, study_section
 from evenface.storage.atomic import write_text
 from evenface.taxonomy import UNKNOWN
@@ -64,6 +65,8 @@ _REQUIRED = {
         "ci_high",
         "null_mean",
         "verdict",
+        "detectable_gap",
+        "resolvable",
         "change",
         "change_ci_low",
         "change_ci_high",
@@ -84,6 +87,22 @@ _REQUIRED = {
     ),
     "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
+    "power": (
+        "attribute",
+        "grouping",
+        "criterion",
+        "n_groups",
+        "people",
+        "level",
+        "power",
+        "detectable_gap",
+        "gap",
+        "resolvable",
+        "people_needed",
+        "change",
+        "seeds_needed",
+        "status",
+    ),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
@@ -153,6 +172,7 @@ class ReportInputs:
 
     generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
+    power           CSV file of :mod:`evenface.fairness.planning`: what the test set can see; or None
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -171,6 +191,7 @@ class ReportInputs:
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
+    power: str | os.PathLike | None = None
     study: str | os.PathLike | None = None
     domain_shift: Sequence[str] = ()
     verdict: str | os.PathLike | None = None
@@ -249,6 +270,7 @@ def _context(inputs: ReportInputs) -> dict:
         "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
         "verdicts": verdicts(shown, runs),
+        "power": power_section(read_csv(inputs.power, "power") if inputs.power else None),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": list(COLUMNS.values()),
@@ -312,11 +334,22 @@ def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: s
 
 
 def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
-    """How many attributes by groupings got each verdict on the leading criterion, per run."""
+    """How many attributes by groupings got each verdict on the leading criterion, per run.
+
+    ``unresolved`` counts those of them whose gaps the test set is too small to see; of inconclusive ones alone.
+    """
     lead = shown[shown["criterion"] == LEAD]
     counts = lead.groupby(["verdict", "model"]).size()
+    unresolved = (
+        lead[(lead["verdict"] == INCONCLUSIVE) & (lead["resolvable"] == NOT_RESOLVABLE)].groupby("model").size()
+    )
     return [
-        {"verdict": name, "meaning": meaning, "counts": [int(counts.get((name, run), 0)) for run in runs]}
+        {
+            "verdict": name,
+            "meaning": meaning,
+            "counts": [int(counts.get((name, run), 0)) for run in runs],
+            "unresolved": [int(unresolved.get(run, 0)) if name == INCONCLUSIVE else 0 for run in runs],
+        }
         for name, meaning in VERDICTS.items()
     ]
 
@@ -445,6 +478,7 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     texts = (
         "status",
         "verdict",
+        "resolvable",
         "group",
         "worst_group",
         "best_group",
