@@ -118,7 +118,7 @@ def test_the_plan_holds(name):
     """Where groups say differently much, the plan is for those that say least, and more is seen than planned."""
     found = simulation.planned_power(runs=400, **simulation.POWER[name])
     even = "rate" not in name and "and" not in name
-    assert 0.74 <= found["seen"] <= (0.91 if even else 0.96), found
+    assert 0.74 <= found["seen"] <= (0.93 if even else 0.96), found
 
 
 # --- tables ---
