@@ -1,4 +1,29 @@
-"""Predictions on the test set, and the fairness tables."""
+"""What the test set can see, predictions on it, and the fairness tables."""
+
+
+rule power:
+    input:
+        faces=f"data/faces/{FLOW.evaluation.dataset}.parquet",
+    output:
+        power=report(
+            "results/power.csv",
+            category="Fairness",
+            caption="../docs/captions/power.rst",
+        ),
+    log:
+        "results/logs/power.log",
+    benchmark:
+        "results/benchmarks/power.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(FLOW.evaluation.power_mem_mb),
+        runtime=minutes(20),
+    params:
+        recipe=FLOW.evaluation.power_recipe(),
+    script:
+        "../workflow_scripts/power.py"
 
 
 rule predict:

@@ -30,6 +30,7 @@ rule report:
         coverage="results/fairness/label_coverage.csv",
         intersections="results/fairness/intersections.csv",
         scan="results/fairness/subgroup_scan.csv",
+        power="results/power.csv",
         acceptance=FLOW.of_generators(paths.set_file("{generator}", "acceptance.csv")),
         rejected=FLOW.of_generators(paths.set_file("{generator}", "rejected.csv")),
         quality=FLOW.of_generators(paths.set_file("{generator}", "quality.csv")),

@@ -1,16 +1,16 @@
-"""Coverage of intervals and size of tests, where the truth is known.
+"""Coverage of intervals, size of tests and their power, where the truth is known.
 
 python tests/simulated_people.py [runs]
 
 People differ as logistic-normal ones of standard deviation 1.5 do, and have 1 to 800 images each, median 40, as in
 collections of photographs. Every attribute of a simulated table is one independent run; people's numbers of images are
-drawn anew for every ``SHARED`` runs. Prints the table of docs/statistics.md.
+drawn anew for every ``SHARED`` runs. Prints the tables of docs/statistics.md.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from evenface.fairness.cube import CellSpace, Cube
 from evenface.fairness.evaluated import evaluate_grouping, observed_of
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import Scored
+from evenface.fairness.planning import Assumptions, Design, plan
 from evenface.fairness.runs import runs_of
+from evenface.fairness.settings import PlanningSettings
 
 SPREAD = 1.5
 SHARED = 25  # runs with the same numbers of images
@@ -41,14 +43,14 @@ class Cell:
     """One setting: true rates of the groups and their people; ``after`` the rates of a second model, if any.
 
     spread  standard deviation of people on the logit scale, for all groups or one for each
-    images  images of everybody; None for 1 to 800, median 40
+    images  images of everybody, or of each person; None for 1 to 800, median 40
     """
 
     rates: tuple[float, ...]
     people: tuple[int, ...]
     after: tuple[float, ...] | None = None
     spread: float | tuple[float, ...] = SPREAD
-    images: int | None = None
+    images: int | np.ndarray | None = None
 
 
 @cache
@@ -130,6 +132,53 @@ def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 500, n_perm: int
     return {name: float(np.mean(np.concatenate([np.ravel(p) for p in parts]))) for name, parts in hits.items()}
 
 
+def planned_power(
+    people: tuple[int, ...],
+    runs: int,
+    rate: float = 0.8,
+    images: int | None = None,
+    level: float = 0.05,
+    seed: int = 0,
+    n_perm: int = 399,
+) -> dict[str, float]:
+    """``gap`` that is planned to be seen with a power of 0.8, and the share of runs in which the test sees it.
+
+    The plan knows people's numbers of images, and that they differ as they do. The two groups that say least have the
+    lowest and the highest rate, and the others lie halfway.
+    """
+    rng = np.random.default_rng(seed)
+    assumptions = Assumptions(PlanningSettings(gap=0.05, rate=rate, person_sd=SPREAD), level=level, tests=1)
+    seen, gaps = [], []
+    for part in range(-(-runs // SHARED)):
+        equal = Cell((rate,) * len(people), people, images=images)
+        [cube] = cubes(equal, rng, 1)
+        settings = FairnessSettings(
+            groupings=("ethnicity",), levels=dict(cube.space.levels), min_denominator=1, min_identities=1, n_boot=0,
+            n_perm=n_perm, seed=seed + part,
+        )  # fmt: skip
+        grouping = cube.space.grouping("ethnicity")
+        evaluated = evaluate_grouping(Scored(cube, {}, "identity", {}, 0), grouping, settings)
+        row = plan([Design.of(evaluated, DIFFERENCE)], assumptions).iloc[0]
+        worst, best = (grouping.groups.index(name) for name in row["hardest_groups"].split(";"))
+        rates = np.full(len(people), rate - row["detectable_gap"] / 2)
+        rates[worst], rates[best] = rate - row["detectable_gap"], rate
+        [cube] = cubes(replace(equal, rates=tuple(rates), images=cube.counts[:, 0].sum(axis=-1)), rng, SHARED)
+        evaluated = evaluate_grouping(Scored(cube, {}, "identity", {}, 0), grouping, settings)
+        observed = {"ethnicity": (grouping, observed_of(evaluated, settings))}
+        found = Resampler({"a": cube}, settings).infer("a", cube, observed)["ethnicity"]
+        seen.append(found.tests[DIFFERENCE].p <= level)
+        gaps.append(row["detectable_gap"])
+    return {"gap": float(np.mean(gaps)), "seen": float(np.mean(seen))}
+
+
+POWER = {
+    **{f"{g} groups of 20, 30 images each": dict(people=(20,) * g, images=30) for g in (2, 4, 8)},
+    **{f"{g} groups of {n}": dict(people=(n,) * g) for g in (2, 4, 8) for n in (60, 200)},
+    **{f"{g} groups of {n}, rate 0.95": dict(people=(n,) * g, rate=0.95) for g, n in ((2, 200), (4, 200), (8, 200))},
+    **{f"{g} groups of 100, level 0.0125": dict(people=(100,) * g, level=0.0125, n_perm=999) for g in (2, 4, 8)},
+    "60, 100, 200 and 400 people": dict(people=(60, 100, 200, 400)),
+}  # fmt: skip
+
 EQUAL = {
     f"{g} groups of {n}, rate {rate}": Cell((rate,) * g, (n,) * g)
     for rate in (0.8, 0.98) for g in (2, 4, 8) for n in (10, 20, 60, 200)
@@ -156,6 +205,10 @@ def main(runs: int) -> None:
         for name, cell in cells.items():
             found = measure(cell, runs, n_perm=199 if "rejected" in columns else 0)
             print(f"| {name} | {' | '.join(f'{100 * found[c]:.1f}' for c in columns)} |", flush=True)
+    print("\n| setting | planned gap | seen |\n|---|---|---|")
+    for name, cell in POWER.items():
+        found = planned_power(runs=runs, **cell)
+        print(f"| {name} | {found['gap']:.3f} | {100 * found['seen']:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             label_coverage=snakemake.input.coverage,
             intersections=snakemake.input.intersections,
             subgroup_scan=snakemake.input.scan,
+            power=snakemake.input.power,
             generated={one: GeneratedSet(**{key: paths[one] for key, paths in files.items()}) for one in generators},
             study=next(iter(snakemake.input.study), None),
             verdict=next(iter(snakemake.input.verdict), None),

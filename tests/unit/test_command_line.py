@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
 from evenface.__main__ import main, workflow_config
 from evenface.configuration import check_config
 from evenface.errors import UserError
+from evenface.storage.tables import write_table
 
 
 @pytest.fixture
@@ -55,6 +58,7 @@ NULL = "null does not remove an entry: delete its lines from config.yaml, or mak
             "'epochs:3' is not known; did you mean 'epochs'?; YAML needs a blank after a colon",
         ),
         ("training.epochs", "many", "training.epochs is 'many'; it must be of type integer"),
+        ("evaluation.practical_threshold", 0, "nobody can plan for a gap of its size; set evaluation.planning.gap"),
         ("training.epochs", "[", "training.epochs is '['; it must be of type integer"),
     ],
 )
@@ -128,3 +132,54 @@ def test_the_four_systems_are_cited(root):
     for reference in cited["references"]:
         assert re.sub(r"\s+", " ", reference["title"]) in re.sub(r"\s+", " ", readme)
         assert reference["authors"]
+
+
+def test_power_answers_in_numbers_before_there_is_any_data(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    example = ["power", "--people", "200", "200", "--images", "40", "--training-sd", "0.005", "--seeds", "5"]
+    assert main([*example, "--out", "plans"]) == 0
+    said = capsys.readouterr().out
+    *_, row = (line for line in said.splitlines() if line.startswith("groups "))
+    page = (root / "docs/statistics.md").read_text()
+    assert re.sub(r" +", " ", row[row.index("0.0") :]) in re.sub(r" +", " ", page), "the page shows this example"
+    assert "plans/power.csv: 1 rows" in said and (tmp_path / "plans/power.csv").is_file()
+    for arguments, sentence in (
+        (["--people", "200", "200", "--gap", "0"], "--gap is 0.0; it must be greater than 0"),
+        (["--people", "200", "200", "--gap", "1.5"], "--gap is 1.5; it must be less than or equal to 1"),
+        (["--people", "200", "1"], "a group has 1 person"),
+        (["--people", "200", "200", "--power", "80"], "--power is 80; give a chance of at least 0.5"),
+        (["--people", "200", "200", "--seeds", "1"], "one network says nothing about the method"),
+        (["--people", "200", "200", "--tests", "0"], "--tests is 0; give at least 1 test"),
+        (["--people", "200", "200", "--alpha", "5"], "--alpha is 5; give a level between 0 and 0.5"),
+        (["--people", "200", "200", "--from", "nowhere"], "nowhere/group_metrics.csv does not exist"),
+        (["--people", "200", "200", "--grouping", "gender"], "leave out --table, --grouping and --attribute"),
+        (["--images", "40"], "--images needs --people"),
+        (["--table", "absent.csv"], "absent.csv does not exist"),
+    ):
+        assert main(["power", *arguments]) == 1
+        assert sentence in capsys.readouterr().err
+
+
+def test_power_reads_the_configured_test_set(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("evaluation: {groupings: [gender], planning: {person_sd: 0.5}}\n")
+    for names, sentence in (
+        (
+            [],
+            "data/faces/maad_face.parquet does not exist yet; the rule read_dataset makes it from the data set: snakemake",
+        ),
+        (["--grouping", "gendre"], "--grouping: 'gendre' is not known; did you mean 'gender'?"),
+    ):
+        assert main(["power", "--configfile", "mine.yaml", *names]) == 1
+        assert sentence in capsys.readouterr().err
+    people = np.arange(600) // 5
+    faces = pd.DataFrame({"image_id": [f"i{k}" for k in range(600)], "identity_id": [f"p{k}" for k in people]})
+    faces = faces.assign(split="test", gender=np.where(people % 2, "male", "female"), age="young", ethnicity="white")
+    for k, attribute in enumerate(("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")):
+        faces[attribute] = np.where(people % 4 == k, 1, -1).astype(np.int8)
+    write_table(faces, tmp_path / "data/faces/maad_face.parquet", kind="faces", meta={"dataset": "maad_face"})
+    assert main(["power", "--configfile", "mine.yaml", "--attribute", "Black_Hair", "--grouping", "gender"]) == 0
+    said = capsys.readouterr().out
+    assert "standard deviation of 0.5" in said and "Black_Hair" in said and "Blond_Hair" not in said
+    assert main(["power", "--configfile", "mine.yaml", "--attribute", "Black_Hare"]) == 1
+    assert "'Black_Hare' is not known; did you mean 'Black_Hair'?" in capsys.readouterr().err

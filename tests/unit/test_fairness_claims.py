@@ -241,9 +241,9 @@ def test_the_excess_of_a_ratio_is_positive_when_groups_are_treated_unequally():
 
 def test_every_column_is_explained(root):
     """Renew the page with: python -m evenface config tables > docs/tables.md"""
-    from evenface.fairness.columns import COLUMNS, TABLES, meaning, page
+    from evenface.fairness.columns import COLUMNS, PLANS, TABLES, meaning, page
 
-    used = {(name, column) for name, (_, columns) in TABLES.items() for column in columns}
+    used = {(name, column) for name, (_, columns) in (TABLES | PLANS).items() for column in columns}
     assert all(meaning(*place) for place in used)
     left = {c for c in COLUMNS if c not in {column for _, column in used} and tuple(c.split(".")) not in used}
     assert not left

@@ -15,12 +15,13 @@ import pytest
 from evenface.audit.annotation import confusions
 from evenface.errors import UserError
 from evenface.fairness import FairnessSettings, evaluate_predictions, write_csv
+from evenface.fairness.planning import Assumptions, write_power
 from evenface.report import svg
 from evenface.report.build import GeneratedSet, ReportInputs, build_report
 from evenface.report.contact_sheet import ANY_HAIR, Cell, choose_faces, draw_sheet, write_contact_sheet
 from evenface.storage.images import encode_png, read_image
 from evenface.storage.shards import write_shard
-from evenface.storage.tables import write_table
+from evenface.storage.tables import read_table, write_table
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 
 ATTRIBUTES = tuple(HAIR_COLOURS.values())
@@ -61,6 +62,16 @@ def write_shards(folder, faces=None):
         write_shard(path, [("0.png", encode_png(face))], table, recipe)
         paths.append(path)
     return paths
+
+
+def write_plan(predictions, path):
+    """What the test set of a table of predictions can see."""
+    table = read_table(predictions)
+    table = table[[c for c in table if not c.startswith("score_")]].rename(columns=lambda c: c.removeprefix("label_"))
+    write_table(table.assign(split="test"), path.with_suffix(".parquet"), kind="faces")
+    settings = FairnessSettings(attributes=ATTRIBUTES, groupings=("gender", "ethnicity"))
+    write_power(path.with_suffix(".parquet"), settings, Assumptions.from_config({}, settings, 2), path)
+    return path
 
 
 def confusion_table():
@@ -157,6 +168,7 @@ def make_inputs(folder, seeds=(1, 2), **settings):
         training_logs=logs,
         manifests=manifests,
         baseline="real",
+        power=write_plan(folder / f"real-{seeds[0]}.parquet", folder / "power.csv"),
         study=quality["study"],
         verdict=quality["verdict"],
         standins={"celeba": "celeba", "maad_face": "vggface2"},
@@ -461,6 +473,29 @@ def test_contact_sheet_has_every_cell_and_is_deterministic(tmp_path):
 def test_contact_sheet_without_images(tmp_path):
     with pytest.raises(UserError, match="nothing to show"):
         write_contact_sheet([], tmp_path / "a.jpg")
+
+
+def test_the_report_says_what_the_test_set_can_see(page, inputs, tmp_path):
+    section = page[page.index('<h2 id="h-power"') : page.index('<section id="generated"')]
+    table = pd.read_csv(inputs.power)
+    rows = table[table["criterion"].isin(["equal_opportunity_difference", "fpr_difference"])]
+    assert f"In {len(rows)} of {len(rows)} cases" in section and "a gap of 0.050 is too small" in section
+    gaps = rows[(rows["grouping"] == "gender") & (rows["criterion"] == "fpr_difference")]["detectable_gap"]
+    assert f"<td>{gaps.min():.3f} to {gaps.max():.3f}</td>" in section and "none of up to 1000" in section
+    build_report(replace(inputs, power=None), tmp_path / "r.html")
+    bare = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "h-power" not in bare and "#power" not in bare
+
+
+def test_resolvable_stands_beside_every_gap_and_is_counted(page, inputs):
+    fairness = pd.read_csv(inputs.fairness)
+    shown = fairness[(fairness["aggregation"] == "over seeds") & (fairness["criterion"] == "accuracy_gap")]
+    for row in shown[shown["grouping"] == "gender"].itertuples():
+        assert f"<small>{row.resolvable} ({row.detectable_gap:.3f})</small>" in page
+    lead = fairness[(fairness["aggregation"] == "over seeds") & (fairness["model"] == "real")]
+    lead = lead[(lead["criterion"] == "equalized_odds_difference_mean") & (lead["verdict"] == "inconclusive")]
+    count = (lead["resolvable"] == "not resolvable").sum()
+    assert count and f"<td>{len(lead)}<small>{count} not resolvable</small></td>" in page
 
 
 def test_prompt_without_hair_colour_has_its_column():

@@ -19,6 +19,28 @@ def evaluation(inputs: Inputs, out: Path) -> Any:
     return inputs.tables
 
 
+def write_plan(inputs: Inputs, out: Path) -> Path:
+    """What the test set of the predictions can see."""
+    from evenface.fairness import FairnessSettings
+    from evenface.fairness.planning import Assumptions, write_power
+    from evenface.storage.tables import read_table, write_table
+
+    predicted = read_table(next(iter(inputs.predictions.values())))
+    faces = predicted[[c for c in predicted if not c.startswith("score_")]].rename(
+        columns=lambda c: c.removeprefix("label_")
+    )
+    write_table(faces.assign(split="test"), out / "faces.parquet", kind="faces")
+    attributes = tuple(c.removeprefix("label_") for c in predicted if c.startswith("label_"))
+    settings = FairnessSettings(attributes=attributes, groupings=("gender", "age"))
+    write_power(out / "faces.parquet", settings, Assumptions.from_config({}, settings, 3), out / "power.csv")
+    return out / "power.csv"
+
+
+@case("fairness.VERSIONS.power")
+def power(inputs: Inputs, out: Path) -> Any:
+    return write_plan(inputs, out)
+
+
 def compare_annotators(inputs: Inputs, out: Path) -> dict[str, Path]:
     from evenface.audit.annotation import write_comparison
 
@@ -57,8 +79,8 @@ def quality_study(inputs: Inputs, out: Path) -> Any:
 
 @case(
     "report.VERSIONS.report",
-    also=("fairness.VERSIONS.evaluation", "audit.VERSIONS.agreement", "screening.VERSIONS.acceptance",
-          "datasets.VERSIONS.synthetic"),
+    also=("fairness.VERSIONS.evaluation", "fairness.VERSIONS.power", "audit.VERSIONS.agreement",
+          "screening.VERSIONS.acceptance", "datasets.VERSIONS.synthetic"),
 )  # fmt: skip
 def report(inputs: Inputs, out: Path) -> Any:
     from evenface.report.build import GeneratedSet, ReportInputs, build_report
@@ -98,7 +120,7 @@ def report(inputs: Inputs, out: Path) -> Any:
     build_report(
         ReportInputs(
             generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
-            baseline="real", study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
+            baseline="real", power=write_plan(inputs, out), study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
             provenance={"config digest": "0" * 64, "generators": "parametric"},
         ),
         out / "report.html",

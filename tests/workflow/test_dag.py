@@ -74,6 +74,18 @@ def test_the_report_says_of_the_quality_score_what_its_study_found(finished):
     assert ("It changes alike for every group" in section) == alike
 
 
+def test_what_the_test_set_can_see_takes_no_training(tree, finished):
+    table = pd.read_csv(finished / "results/power.csv")
+    assert {*table["grouping"]} == {"gender", "ethnicity", "gender*ethnicity"} and len(table) == 3 * 2 * 4
+    assert "What this test set can see" in (finished / "results/report.html").read_text(encoding="utf-8")
+    edit(tree, lambda c: c["evaluation"].update(planning={"person_sd": 0.5}))
+    assert planned(tree, "results/power.csv") == {"power": 1}
+    assert planned(tree, "results/fairness.csv") == {}, "plans decide no result"
+    (tree / "results/power.csv").unlink()
+    shutil.rmtree(tree / "results/models")
+    assert planned(tree, "results/power.csv") == {"power": 1}
+
+
 def test_every_job_left_a_log_and_a_benchmark(finished):
     assert len(list((finished / "results/benchmarks").rglob("*.tsv"))) >= 30
     assert len(list((finished / "results/logs").rglob("*.log"))) >= 30

@@ -1,5 +1,5 @@
-"""Commands for use outside the DAG: ``python -m evenface`` plan, prompts, shard, image, prune, assets, fairface,
-config."""
+"""Commands for use outside the DAG: ``python -m evenface`` plan, power, prompts, shard, image, prune, assets,
+fairface, config."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from evenface.plan.overview import overview
 from evenface.plan.paths import IMAGES, is_of_shard, set_file, set_name, shard_of
 from evenface.plan.shards import build_plans, recipe_digest, shard_batches
 from evenface.prompts.writers import commands as prompt_commands
+from evenface.taxonomy import LABEL_CODINGS, parse_grouping
 from evenface.training.packs import stale_files
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -62,6 +63,95 @@ def plan_show(arguments: argparse.Namespace) -> None:
         for plan in plans.values():
             for name, recipe in plan.recipes.items():
                 print(f"{name}\t{recipe['count']}\t{recipe['prompt']}")
+
+
+def power(arguments: argparse.Namespace) -> None:
+    """Print what a test set can see: the configured one's, that of a table of one's own, or one given in numbers."""
+    from evenface.fairness import planning
+    from evenface.fairness.settings import FairnessSettings, PlanningSettings
+
+    if arguments.people and (arguments.table or arguments.grouping or arguments.attribute):
+        raise UserError("power: --people describes a whole test set; leave out --table, --grouping and --attribute")
+    if arguments.images and not arguments.people:
+        raise UserError("power: --images needs --people, the people of every group; a table has its own images")
+    own = bool(arguments.people or arguments.table)
+    section = {} if own else load_settings(arguments.configfile)["evaluation"]
+    seeds = 2 if own else len(load_settings(arguments.configfile)["training"]["seeds"])
+    settings = FairnessSettings.from_config(section)
+    if not own:
+        for name in arguments.grouping:
+            parse_grouping(name, "--grouping")
+        settings = settings.changed(
+            groupings=tuple(arguments.grouping) or settings.groupings,
+            attributes=tuple(arguments.attribute) or settings.attributes,
+        )
+    assumptions = planning.Assumptions.from_config(section.get("planning", {}), settings, seeds).with_options(
+        {name: getattr(arguments, name) for name in PlanningSettings.model_fields},
+        power=arguments.power, level=arguments.alpha, tests=arguments.tests, n_seeds=arguments.seeds,
+    )  # fmt: skip
+    if arguments.earlier:
+        assumptions = planning.learned_from(arguments.earlier, assumptions)
+    if arguments.people:
+        name, found = (
+            "numbers",
+            planning.designs_of_numbers(arguments.people, arguments.images or [1.0], arguments.images_cv),
+        )
+    elif arguments.table:
+        least = settings.changed(label_coding=arguments.label_coding)
+        name = arguments.table
+        found = planning.designs_of_table(name, arguments.grouping, arguments.attribute, least)
+    else:
+        name = section["dataset"]
+        faces = f"data/faces/{name}.parquet"
+        if not Path(faces).is_file():
+            raise UserError(
+                f"{faces} does not exist yet; the rule read_dataset makes it from the data set: snakemake --cores 1 {faces}"
+            )
+        found = planning.designs_of_faces(faces, settings)
+    table = planning.plan(found, assumptions, name)
+    print(planning.text(table, assumptions))
+    for sentence in planning.warnings(table, settings.n_perm):
+        print(f"warning: {sentence}", file=sys.stderr)
+    if arguments.out:
+        from evenface.storage.csv import write_csv
+
+        path = Path(arguments.out) / "power.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(table, path)
+        print(f"{path}: {len(table)} rows")
+
+
+def _power_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "power", help="what a test set can see, before anything is trained: gaps, people and seeds (docs/statistics.md)"
+    )
+    add = parser.add_argument
+    add("--configfile", default=argparse.SUPPRESS)
+    add("--table", help="instead of the configured test set: a CSV or Parquet table, a row per image, with identity_id, groups "
+        "and labels")  # fmt: skip
+    add("--label-coding", default="minus_one_one", choices=list(LABEL_CODINGS), help="how --table writes labels")
+    add("--people", type=int, nargs="+", metavar="N", help="instead of a test set: people of each group, e.g. 200 200")
+    add("--images", type=float, nargs="+", metavar="N", help="with --people: images that count, per person; default 1")
+    add("--images-cv", type=float, default=0.0, metavar="X",
+        help="with --people: standard deviation over mean of people's numbers of images")  # fmt: skip
+    add("--from", dest="earlier", metavar="FOLDER", help="take rates, design effects and the variance of changes from an "
+        "earlier run's tables, e.g. results/fairness")  # fmt: skip
+    add("--grouping", nargs="+", default=[], metavar="NAME", help="e.g. gender gender*ethnicity")
+    add("--attribute", nargs="+", default=[], metavar="NAME")
+    add(
+        "--gap", type=float, help="how many people per group a gap of this size needs; default: the practical threshold"
+    )
+    add("--change", type=float, help="how many seeds a change of a method's gap by this much needs")
+    add("--seeds", type=int, help="how many times as many people the change needs with this number of seeds")
+    add("--training-sd", type=float, help="standard deviation of the change between seeds")
+    add("--rate", type=float, help="assumed share of right answers in the best group")
+    add("--person-sd", type=float, help="how much people differ: standard deviation on the logit scale")
+    add("--run-correlation", type=float, help="correlation of two runs' rates over the choice of people")
+    add("--power", type=float, help="chance of seeing what is asked for; default 0.8")
+    add("--alpha", type=float, help="level of all tests of a family together; default 0.05")
+    add("--tests", type=int, help="number of tests that share the level (Bonferroni); default: one for each attribute")
+    add("--out", metavar="FOLDER", help="also write FOLDER/power.csv")
+    parser.set_defaults(run=power)
 
 
 def shard_show(arguments: argparse.Namespace) -> None:
@@ -329,7 +419,9 @@ def _config_parser(verbs: Any) -> None:
 
 
 #: Arguments that are paths.
-_PATHS = ("shard", "image", "csv", "weights", "weights_4", "out", "landmarks", "mmod", "path", "page")
+_PATHS = (
+    "shard", "image", "csv", "weights", "weights_4", "out", "landmarks", "mmod", "path", "page", "table", "earlier",
+)  # fmt: skip
 
 
 def _enter_project(arguments: argparse.Namespace) -> None:
@@ -361,6 +453,7 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("--configfile", default=argparse.SUPPRESS)
     show.add_argument("--prompts", action="store_true", help="also every prompt with its number of images")
     show.set_defaults(run=plan_show)
+    _power_parser(verbs)
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")
     shard.set_defaults(run=shard_show)

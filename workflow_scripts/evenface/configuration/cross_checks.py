@@ -167,7 +167,7 @@ def _grouping_problems(groupings: list[str]) -> list[str]:
 
 
 def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
-    """Dimensions of permutations or corrections that are in no grouping."""
+    """Dimensions of permutations or corrections that are in no grouping, and a plan without a gap."""
     groupings = evaluation["groupings"]
     used = sorted({part for grouping in groupings for part in grouping.split("*")})
     problems = [
@@ -175,6 +175,9 @@ def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
         for dimension in evaluation.get("perm_within", ())
         if dimension not in used
     ]
+    if evaluation["planning"]["gap"] is None and not evaluation["practical_threshold"]:
+        problems.append("evaluation.practical_threshold is 0, so nobody can plan for a gap of its size; set "
+                        "evaluation.planning.gap, for example to 0.05")  # fmt: skip
     try:
         check_confusion(evaluation["confusion"], used, DIMENSIONS)
     except UserError as error:

@@ -9,6 +9,7 @@ from evenface.fairness.gap_tables import GAP_COLUMNS
 from evenface.fairness.group_tables import COVERAGE_COLUMNS, GROUP_COLUMNS, PAIRWISE_COLUMNS
 from evenface.fairness.intersection_table import INTERSECTION_COLUMNS
 from evenface.fairness.multiplicity import VERDICTS
+from evenface.fairness.planning import POWER_COLUMNS
 from evenface.fairness.subgroup_scan import SCAN_COLUMNS
 from evenface.fairness.summary import SUMMARY_COLUMNS
 
@@ -41,6 +42,14 @@ TABLES: dict[str, tuple[str, list[str]]] = {
         "bounds that hold for all subgroups of an attribute and a rate at once.",
         SCAN_COLUMNS,
     ),
+}
+
+#: likewise, of what a test set can see before there are predictions
+PLANS: dict[str, tuple[str, list[str]]] = {
+    "power": (
+        "A row per attribute, grouping and gap: what the test set can see, before anything is trained.",
+        POWER_COLUMNS,
+    )
 }
 
 #: column -> its meaning; where tables differ, the entry of the table comes first
@@ -157,6 +166,10 @@ COLUMNS: Mapping[str, str] = {
     "practical_threshold": "The distance from equal treatment that matters, by `evaluation.practical_threshold` or "
     "`practical_ratio_threshold`.",
     "verdict": "What the row may claim: " + "; ".join(f"`{name}`: {text}" for name, text in VERDICTS.items()) + ".",
+    "detectable_gap": "The value of the criterion nearest to equal treatment that the test set would surely see: with the "
+    "chance `evaluation.power`, between any two of its groups. From the row's standard errors, not from its value.",
+    "resolvable": "Whether a gap as large as the practical threshold would be seen: `resolvable`, or `not resolvable`. Empty "
+    "without a test, for levels of rates and for Gini coefficients.",
     "fair_value": "The criterion's value for equal treatment.",
     "status": "Why a value or interval is missing: `circular` (the attribute says the same as the grouping), "
     "`no_denominator` (nothing to divide by), `low_support` (too few images or people; left out of gaps), "
@@ -189,6 +202,31 @@ COLUMNS: Mapping[str, str] = {
     "worst_group_ci_low": "Lower end of its interval.",
     "worst_group_ci_high": "Upper end.",
     "levelling_down": "Whether the gap is smaller and the worst group is worse, by more than its interval.",
+    "power.attribute": "What a network is to predict.",
+    "power.criterion": "The gap that is planned for.",
+    "n_groups": "Groups with enough images and people.",
+    "hardest_groups": "The two groups that say least; the first one says least of all.",
+    "people": "People of the first of them with images that count.",
+    "power.n_eff": "Effective people among them: (sum of d)^2 / sum of d^2, with d a person's images that count.",
+    "images": "Their images that count: those with the label that the rate is about.",
+    "base_rate": "Share of positive labels in all groups.",
+    "rate": "Assumed rate of the best group, or that of an earlier run.",
+    "person_sd": "Assumed standard deviation of people's rates on the logit scale, or that of an earlier run.",
+    "intraclass": "Correlation of two images of a person that follows from both.",
+    "level": "Level of the test: 0.05 shared by the attributes of the family.",
+    "power": "The chance with which a gap or change is to be seen.",
+    "power.detectable_gap": "The smallest gap between any two groups that is seen; empty if none is.",
+    "gap": "The gap that is asked for.",
+    "power.resolvable": "Whether it is seen: `resolvable`, or `not resolvable`.",
+    "people_needed": "People per group, if all groups have as many, that show it; empty if no number does.",
+    "power.change": "The change of a method's gap that is asked for.",
+    "power.variance_people": "Assumed variance of the change from the choice of people, or that of an earlier run.",
+    "power.variance_training": "Assumed variance of the change between seeds, or that of an earlier run.",
+    "seeds_needed": "The least number of seeds per run that shows the change; empty if no number does.",
+    "least_seeds": "The same, with as many people as one likes.",
+    "power.n_seeds": "Seeds per run, for the next column.",
+    "times_as_many_people": "How many times as many people show the change with these seeds; empty if no number does.",
+    "power.status": "Why nothing is planned: `circular`, `no_denominator`, `too_few_groups`. Empty if nothing is wrong.",
     **{
         f"{metric}_{end}": f"{word} bound of the rate `{metric}` for any values of undefined labels."
         for metric in ("tpr", "fpr", "accuracy", "base_rate", "prevalence_bias", "precision", "npv", "f1")
@@ -210,8 +248,8 @@ def page() -> str:
         "[statistics.md](statistics.md) explains the statistics.\n",
         "This page is made by `python -m evenface config tables` from `workflow_scripts/evenface/fairness/columns.py`.\n",
     ]
-    for name, (row, columns) in TABLES.items():
-        place = f"results/{'' if name == 'fairness' else 'fairness/'}{name}.csv"
+    for name, (row, columns) in (TABLES | PLANS).items():
+        place = f"results/{'' if name in ('fairness', *PLANS) else 'fairness/'}{name}.csv"
         text += [f"## {place}\n", f"{row}\n", "| column | meaning |\n|---|---|"]
         text += [f"| `{column}` | {meaning(name, column).replace('|', chr(92) + '|')} |" for column in columns]
         text[-1] += "\n"

@@ -261,7 +261,7 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, 
                 part[name][key] = value
 
 
-def _with_training(people, n_eff, training):
+def with_training(people, n_eff, training):
     """Variance of people and of seeds together, and its degrees of freedom by Satterthwaite.
 
     people    variance of the choice of people, on ``n_eff`` effective identities
@@ -286,7 +286,7 @@ def _group_intervals(step, delta, used, n_eff, training, level):
     t = np.abs(centred * np.where(moves, 1 / np.where(moves, scale, 1), 0)[..., None]).max(axis=0, initial=0)
     valid = t.shape[-1] - np.isnan(t).sum(axis=-1)
     q = np.where(valid >= MIN_VALID * t.shape[-1], quantiles(t, (level,))[0], np.nan)
-    total, freedom = _with_training(scale**2, n_eff, training)
+    total, freedom = with_training(scale**2, n_eff, training)
     reach = np.where(moves, student(q, freedom) * np.sqrt(total), np.nan)  # without spread nothing says how sure it is
     people = np.where(used, scale**2, np.nan)
     valid = np.broadcast_to(valid, delta.shape)
@@ -308,7 +308,7 @@ def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: f
 
     before, after  (estimate (a,), replicates (a, B)) of the two runs
     stretch        (a,) factor on the spread of the replicates, for few people and skewed rates
-    n_eff          (a,) effective identities of all used groups; training as for :func:`_with_training`
+    n_eff          (a,) effective identities of all used groups; training as for :func:`with_training`
 
     Noise moves a gap away from equal treatment, and resampling moves it once more. Where groups do not differ the second
     move is sqrt(2) - 1 of the first, which is therefore at most ``_BIAS`` times as large. A gap that closes keeps its
@@ -323,7 +323,7 @@ def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: f
     low, high = (stretch * end for end in quantiles(step - mean[:, None], tails(level)))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
     people = (stretch * spread(step)) ** 2
-    total, freedom = _with_training(people, n_eff, training)
+    total, freedom = with_training(people, n_eff, training)
     if training[1] > 1:
         high = student(np.full(total.shape, ndtri((1 + level) / 2)), freedom) * np.sqrt(total)
         low = -high

@@ -13,7 +13,15 @@ from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
 from evenface.fairness.metrics import form, images_of, linear
-from evenface.fairness.multiplicity import GAP, benjamini_hochberg, over_all_tests, verdicts
+from evenface.fairness.multiplicity import (
+    FALSE_DISCOVERY_RATE,
+    GAP,
+    benjamini_hochberg,
+    over_all_tests,
+    resolved,
+    verdicts,
+)
+from evenface.fairness.resolution import Resolution
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import distance
 from evenface.fairness.worst_case import WorstCase
@@ -21,21 +29,26 @@ from evenface.fairness.worst_case import WorstCase
 GAP_COLUMNS = [
     *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "q_value_all",
-    "family_size_all", "overall", "group_max", "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels",
-    "practical_threshold", "verdict", "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value",
-    "errors_verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
+    "family_size_all", "overall", "group_max", "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded",
+    "label_robust", "sure_for_any_labels", "practical_threshold", "verdict", "detectable_gap", "resolvable",
+    "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value", "errors_verdict", "cluster_unit",
+    "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
 
 
 def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, settings) -> pd.DataFrame:
     """A row per attribute and criterion; columns :data:`GAP_COLUMNS`, and further ones for the summary."""
     family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|" + (f"{result.method}|" if result.method else "")
+    resolution = Resolution(inference.observed, settings.power)
+
+    def more(c: Criterion) -> dict[str, np.ndarray]:
+        own = _inference_columns(c, result.circular, inference, resolution, settings, family)
+        return own | _correction_columns(c.name, result)
+
     frame = criterion_rows(
         result,
         criteria(result.rates, settings.alpha),
-        lambda c: (
-            _inference_columns(c, result.circular, inference, settings, family) | _correction_columns(c.name, result)
-        ),
+        more,
     )
     frame = judged(frame, settings, lambda rows, name: _any_labels(result, inference, rows, name, settings.alpha))
     return frame.assign(
@@ -47,8 +60,13 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
     )
 
 
-def _inference_columns(c: Criterion, circular, inference: Inference, settings, family: str) -> dict[str, np.ndarray]:
-    """Interval and test of a criterion for all attributes; these are the family of its test."""
+def _inference_columns(
+    c: Criterion, circular, inference: Inference, resolution: Resolution, settings, family: str
+) -> dict[str, np.ndarray]:
+    """Interval and test of a criterion for all attributes; these are the family of its test.
+
+    A gap that must be seen whatever the rest of the family is like has its share of the level.
+    """
     n = len(c.gap.value)
     nothing = np.full(n, np.nan)
     interval = inference.criteria.get(c.name) or Interval(nothing, nothing, np.zeros(n, int), np.full(n, "", object))
@@ -56,6 +74,12 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
     p = np.where(circular, np.nan, test.p) if test else nothing
     null_mean = test.null_mean if test else nothing
     tested = ~np.isnan(p)
+    detectable = nothing
+    if tested.any():
+        level = FALSE_DISCOVERY_RATE / tested.sum()
+        detectable = np.where(
+            tested, resolution.detectable(c.name, c.aggregation, c.fair, settings.alpha, level), np.nan
+        )
     enough = MIN_VALID * settings.n_boot
     if c.name in inference.criteria:
         unstable = interval.n_valid < enough
@@ -79,6 +103,7 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "family_size": np.where(tested, tested.sum(), 0),
         "n_boot_valid": interval.n_valid,
         "n_perm": test.n if test else np.zeros(n, dtype=np.int64),
+        "detectable_gap": detectable,
         "unstable": unstable,
     }
 
@@ -138,8 +163,9 @@ def judged(
     names, of_row = np.unique(frame["criterion"].to_numpy(dtype=str), return_inverse=True)
     threshold = np.array([settings.threshold_of(name) for name in names])[of_row]
     ratio = np.array([is_ratio(name) for name in names])[of_row]
-    low, high = (
-        np.where(ratio & (end > 1), 1 / np.maximum(end, 1), end) for end in (low, high)
+    detectable = frame["detectable_gap"].to_numpy(dtype=float)
+    low, high, seen = (
+        np.where(ratio & (end > 1), 1 / np.maximum(end, 1), end) for end in (low, high, detectable)
     )  # 1.25 is as far from 1 as 0.8
     with np.errstate(invalid="ignore"):
         ends = np.abs(low - fair), np.abs(high - fair)
@@ -156,7 +182,10 @@ def judged(
     verdict = verdicts(*given, ~(sure <= threshold))
     frame = frame.assign(sure_for_any_labels=np.where(np.isinf(sure) & (sure > 0), nearest, np.maximum(sure, 0)))
     verdict[np.isnan(fair) & evaluable] = ""  # the level of a rate is no gap
-    return frame.assign(status=status, verdict=verdict, practical_threshold=threshold).drop(columns="unstable")
+    resolvable = resolved(np.abs(seen - fair), threshold, evaluable & ~np.isnan(detectable))
+    return frame.assign(
+        status=status, verdict=verdict, practical_threshold=threshold, resolvable=resolvable
+    ).drop(columns="unstable")  # fmt: skip
 
 
 def criterion_rows(

@@ -14,12 +14,14 @@ VERDICTS = {
     LABEL_GAP: "likewise, if missing labels are like the others; they could be the whole difference",
     SMALL_GAP: "a difference that may be smaller than the threshold",
     EQUIVALENT: "any difference is smaller than the threshold",
-    INCONCLUSIVE: "the test set is too small to tell",
+    INCONCLUSIVE: "no difference was found, and one that matters is not ruled out",
     NOT_TESTED: "no test of a difference was asked for, or possible",
     NOT_EVALUABLE: "no valid estimate",
 }
 
 FALSE_DISCOVERY_RATE = 0.05
+
+RESOLVABLE, NOT_RESOLVABLE = "resolvable", "not resolvable"
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
@@ -88,4 +90,15 @@ def verdicts(
     if label_robust is not None:
         found[(found == GAP) & ~label_robust] = LABEL_GAP
     found[~evaluable] = NOT_EVALUABLE
+    return found
+
+
+def resolved(detectable: np.ndarray, threshold: np.ndarray | float, known: np.ndarray) -> np.ndarray:
+    """Whether a gap as large as ``threshold`` would likely be seen: (n,) object, empty where ``known`` is false.
+
+    detectable  smallest gap that is seen with the planned power; NaN if none is
+    """
+    with np.errstate(invalid="ignore"):
+        found = np.where(detectable <= threshold, RESOLVABLE, NOT_RESOLVABLE).astype(object)
+    found[~known] = ""
     return found

@@ -48,8 +48,8 @@ DEFAULT_SUMMARY = [
 # A demographic parity statement alone misleads when base rates differ, so these are added to it.
 PARITY_COMPANIONS = ("base_rate_difference", "prevalence_bias_difference")
 
-#: Keys of the same section about making predictions; an evaluation does not need them.
-PREDICTION_KEYS = ("dataset", "crop", "max_unreadable")
+#: Keys of the same section about making predictions and plans; an evaluation does not need them.
+PREDICTION_KEYS = ("dataset", "crop", "max_unreadable", "planning")
 
 #: Every score reaches 0.
 Threshold = Annotated[float, Field(gt=0, le=1)]
@@ -95,6 +95,9 @@ class StatisticsSettings(Settings):
     practical_ratio_threshold: Share = Field(
         0.2, description="Likewise for ratios, as their distance from 1; 0.2 is the four-fifths rule."
     )
+    power: float = Field(
+        0.8, ge=0.5, lt=1, description="Chance that a gap is seen, to which planning and the column `resolvable` refer."
+    )
     perm_within: tuple[str, ...] = Field(
         (), description="Dimensions within whose levels identities change places in tests."
     )
@@ -107,6 +110,30 @@ class StatisticsSettings(Settings):
     )
     block_size: int = Field(
         24, ge=1, description="Most attributes resampled together. It changes memory use, and no result."
+    )
+
+
+class PlanningSettings(Settings):
+    """What `results/power.csv` assumes, and is asked; nothing else depends on it."""
+
+    rate: float = Field(0.8, gt=0, lt=1, description="Assumed share of right answers, in the best group.")
+    person_sd: float = Field(
+        1.5, ge=0, le=10, description="How much people differ: standard deviation of their rates on the logit scale."
+    )
+    gap: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Gap to be seen; null: the practical threshold. The table has the people it needs.",
+    )
+    change: float = Field(
+        0.02, gt=0, le=1, description="Change of a method's gap to be seen. The table has the seeds it needs."
+    )
+    training_sd: float = Field(
+        0.02, ge=0, le=1, description="Assumed standard deviation of the change of a gap between training seeds."
+    )
+    run_correlation: float = Field(
+        0.5, ge=0, lt=1, description="Assumed correlation of two runs' rates over the choice of people."
     )
 
 
@@ -128,6 +155,7 @@ class EvaluationSettings(StatisticsSettings):
     max_unreadable: Share = Field(
         0.01, description="Share of the test images, and of those of every group, that may be unreadable."
     )
+    planning: PlanningSettings = Field({}, description="Assumptions of results/power.csv.")
 
 
 class FairnessSettings(StatisticsSettings):

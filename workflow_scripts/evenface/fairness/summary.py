@@ -19,8 +19,8 @@ SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "cr
 
 SUMMARY_COLUMNS = [
     *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
-    "p_value", "q_value", "q_value_all", "family_size_all", "verdict", "seed_mean", "seed_std", "fair_value", "baseline",
-    "baseline_value", "change",
+    "p_value", "q_value", "q_value_all", "family_size_all", "verdict", "detectable_gap", "resolvable",
+    "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
     "change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP, "metric", "worst_group", "worst_rate", "best_group",
     "best_rate", "overall_rate", "n_images", "n_identities", "n_groups_used", "n_groups_excluded",
     "groups_excluded", "label_robust", "group_correction", "sensitivity_low", "sensitivity_high",

@@ -41,7 +41,21 @@ class Evaluation:
             "version": version("fairness", "evaluation"),
             "dataset": self.dataset,
             "models": [[run, seed] for run in self._flow.runs for seed in self._flow.seeds],
-            "settings": {"seed": self._flow.settings["seed"], **self._flow.settings["evaluation"]},
+            "settings": self._settings(),
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """The section ``evaluation`` without what only plans depend on."""
+        section = {key: value for key, value in self._flow.settings["evaluation"].items() if key != "planning"}
+        return {"seed": self._flow.settings["seed"], **section}
+
+    def power_recipe(self) -> dict[str, Any]:
+        """Everything that decides what the test set can see, except its faces table."""
+        return {
+            "version": version("fairness", "power"),
+            "settings": self._settings(),
+            "planning": self._flow.settings["evaluation"]["planning"],
+            "seeds": len(self._flow.seeds),
         }
 
     def mem_mb(self, wildcards: Any) -> int:
@@ -51,6 +65,11 @@ class Evaluation:
         models = len(self._flow.runs) * len(self._flow.seeds)
         replicates = max(evaluation["n_boot"], evaluation["n_perm"])
         return fairness_mem_mb(models, len(evaluation["attributes"]), images, replicates)
+
+    def power_mem_mb(self, wildcards: Any) -> int:
+        """Megabytes of the job that plans: those of one model, without replicates."""
+        images = images_of(f"data/faces/{self.dataset}.json", "test")
+        return fairness_mem_mb(1, len(self._flow.settings["evaluation"]["attributes"]), images, 0)
 
     def report_recipe(self) -> dict[str, Any]:
         """Everything that decides the report, except its tables."""

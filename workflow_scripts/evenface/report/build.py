@@ -20,13 +20,14 @@ from evenface.checkpoints.origin import UNVERIFIED
 from evenface.errors import UserError, raise_if_machine
 from evenface.fairness.comparison_table import WORST_GROUP
 from evenface.fairness.evaluated import CIRCULAR
-from evenface.fairness.multiplicity import VERDICTS
+from evenface.fairness.multiplicity import INCONCLUSIVE, NOT_RESOLVABLE, VERDICTS
 from evenface.fairness.summary import headline
 from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.claims import Claims
 from evenface.report.corrected import corrected_section
+from evenface.report.power import power_section
 from evenface.report.quality import quality_section, study_section
 from evenface.report.small_groups import small_groups_section
 from evenface.report.thresholds import thresholds_section
@@ -69,6 +70,8 @@ _REQUIRED = {
         "ci_high",
         "null_mean",
         "verdict",
+        "detectable_gap",
+        "resolvable",
         "change",
         "change_ci_low",
         "change_ci_high",
@@ -128,6 +131,22 @@ _REQUIRED = {
         "worst",
     ),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
+    "power": (
+        "attribute",
+        "grouping",
+        "criterion",
+        "n_groups",
+        "people",
+        "level",
+        "power",
+        "detectable_gap",
+        "gap",
+        "resolvable",
+        "people_needed",
+        "change",
+        "seeds_needed",
+        "status",
+    ),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
@@ -198,6 +217,7 @@ class ReportInputs:
     generated       generator -> files about its faces
     fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
     intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
+    power           CSV file of :mod:`evenface.fairness.planning`: what the test set can see; or None
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -216,6 +236,7 @@ class ReportInputs:
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
+    power: str | os.PathLike | None = None
     study: str | os.PathLike | None = None
     intersections: str | os.PathLike | None = None
     subgroup_scan: str | os.PathLike | None = None
@@ -303,6 +324,7 @@ def _context(inputs: ReportInputs) -> dict:
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
         "corrected": corrected_section(fairness, LEAD, groupings, runs),
         "verdicts": verdicts(shown, runs),
+        "power": power_section(read_csv(inputs.power, "power") if inputs.power else None),
         "lead": SHOWN[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": COLUMNS,
@@ -371,11 +393,22 @@ def glance(shown: pd.DataFrame, gaps: pd.DataFrame, runs, groupings, baseline: s
 
 
 def verdicts(shown: pd.DataFrame, runs: Sequence[str]) -> list[dict]:
-    """How many attributes by groupings got each verdict on the leading criterion, per run."""
+    """How many attributes by groupings got each verdict on the leading criterion, per run.
+
+    ``unresolved`` counts those of them whose gaps the test set is too small to see; of inconclusive ones alone.
+    """
     lead = shown[shown["criterion"] == LEAD]
     counts = lead.groupby(["verdict", "model"]).size()
+    unresolved = (
+        lead[(lead["verdict"] == INCONCLUSIVE) & (lead["resolvable"] == NOT_RESOLVABLE)].groupby("model").size()
+    )
     return [
-        {"verdict": name, "meaning": meaning, "counts": [int(counts.get((name, run), 0)) for run in runs]}
+        {
+            "verdict": name,
+            "meaning": meaning,
+            "counts": [int(counts.get((name, run), 0)) for run in runs],
+            "unresolved": [int(unresolved.get(run, 0)) if name == INCONCLUSIVE else 0 for run in runs],
+        }
         for name, meaning in VERDICTS.items()
     ]
 
@@ -496,6 +529,7 @@ def read_csv(path: str | os.PathLike, kind: str) -> pd.DataFrame:
     texts = (
         "status",
         "verdict",
+        "resolvable",
         "group",
         "worst_group",
         "best_group",
