@@ -49,6 +49,30 @@ class TestSet:
 
 
 @dataclass(frozen=True)
+class ScoreColumns:
+    """The scores of one model on one test set. They are read an attribute at a time, because all would fill the memory.
+
+    pair  (n,) int32, the row of the cube that counts each image
+    """
+
+    pair: np.ndarray
+    _frame: pd.DataFrame
+    _columns: dict[str, str]
+    _rows: np.ndarray
+    _labels: dict[str, np.ndarray]
+    _keep: np.ndarray
+
+    def of(self, attribute: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scores (n,) float32 or float64 in [0, 1] and labels (n,) int8; None if the table gives decisions."""
+        column = self._columns[attribute]
+        if not column.startswith(_SCORE):
+            return None
+        exact = self._frame[column].dtype == np.float32
+        scores = self._frame[column].to_numpy(dtype=np.float32 if exact else np.float64)
+        return scores[self._rows], self._labels[attribute][self._keep]
+
+
+@dataclass(frozen=True)
 class Scored:
     """One model on one test set: its count cube, and how predictions were read."""
 
@@ -58,6 +82,7 @@ class Scored:
     skipped: dict[str, str]
     n_missing: int
     people: int = 0  # a digest of all pairs of image and identity, in any order
+    scores: ScoreColumns | None = None
 
 
 def read_test_set(
@@ -123,10 +148,12 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
             yield attribute, decided[rows], test.labels[attribute][keep]
 
     identities, unit = _identities(predictions, name)
-    cube = count(identities[rows], test.cells[keep], test.space, outcomes())
+    people, cells = identities[rows], test.cells[keep]
+    cube = count(people, cells, test.space, outcomes())
+    scores = ScoreColumns(cube.pair_of(people, cells), predictions, columns, rows, test.labels, keep)
     pairs = pd.util.hash_array(ids.to_numpy(), categorize=False) * pd.util.hash_array(identities)
     n_missing = len(ids) + len(test.image_id) - 2 * len(common)
-    return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()))
+    return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()), scores)
 
 
 def check_same_people(scored: Mapping[str, Scored], model_id: str) -> None:

@@ -13,7 +13,7 @@ from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, linear
 from evenface.fairness.rate_limits import Spread, limits
 
-_NO_SPREAD = 1e-12
+NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Observed:
 
     def _se(self, metric: str) -> np.ndarray:
         se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
-        se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
+        se[se < NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
         se[np.isnan(self.rates.x[metric].T)] = np.nan
         se[self.support[metric].n_identities.T < 2] = np.nan  # one identity carries the group
         return se.T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -55,10 +55,7 @@ def summary_rows(gap_rows: pd.DataFrame, runs: Mapping[str, Run], scored, test: 
         thresholds = [scored[m].thresholds for m in run.models]
         if len(run.models) > 1:
             rows.append(_over_seeds(chosen[chosen["model_id"] == run.id].reset_index(drop=True), per_seed))
-            # the run has a threshold where its seeds share one
-            thresholds.append(
-                {a: t if all(o.get(a) == t for o in thresholds) else np.nan for a, t in thresholds[0].items()}
-            )
+            thresholds.append(shared_thresholds(thresholds))
         frames += [
             frame.assign(model=name, threshold=frame["attribute"].map(own).astype(float))
             for frame, own in zip(rows, thresholds, strict=True)
@@ -67,6 +64,11 @@ def summary_rows(gap_rows: pd.DataFrame, runs: Mapping[str, Run], scored, test: 
         frame["seed"] = frame["seed"].astype("Int64")
     summary = pd.concat(frames, ignore_index=True).rename(columns={"overall": "overall_rate"})
     return _with_baseline(summary, settings)
+
+
+def shared_thresholds(of_seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Attribute -> the threshold of a run, which is that of its seeds if they share one, and NaN otherwise."""
+    return {a: t if all(o.get(a) == t for o in of_seeds) else np.nan for a, t in of_seeds[0].items()}
 
 
 def _over_seeds(frame: pd.DataFrame, per_seed: list[pd.DataFrame]) -> pd.DataFrame:

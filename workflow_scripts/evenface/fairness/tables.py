@@ -6,16 +6,19 @@ import datetime
 import hashlib
 import importlib.metadata
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError, check_names
 from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.correction import condition_number, rates_of_rows
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
+from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of, split_model_id
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
@@ -29,13 +32,20 @@ from evenface.fairness.inputs import (
 )
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
-from evenface.fairness.runs import runs_of
+from evenface.fairness.runs import Run, runs_of
+from evenface.fairness.score_inference import ScoreInference
+from evenface.fairness.score_tables import calibration_rows, score_gap_rows, score_rows
+from evenface.fairness.scores import ScoreStatistics, added, mean_of_seeds, score_statistics
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
+from evenface.fairness.summary import SUMMARY_KEY, check_summary, shared_thresholds, summary_rows, with_change
+from evenface.fairness.threshold_curves import curve_rows
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
 
 TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
+
+#: of scores, whatever the threshold
+SCORE_TABLES = ("score_metrics", "score_gaps", "calibration", "threshold_curves", "threshold_gaps")
 
 
 def evaluate(
@@ -59,7 +69,9 @@ def evaluate(
 
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
     (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
-    (support and bounds under undefined labels) and ``fairness`` (the summary). Rates and gaps carry
+    (support and bounds under undefined labels) and ``fairness`` (the summary). From scores, whatever the threshold:
+    ``score_metrics`` (AUC, equal error rate, calibration errors per group), ``score_gaps``, ``calibration`` (reliability
+    data), ``threshold_curves`` and ``threshold_gaps`` (rates and gaps over a range of thresholds). Rates and gaps carry
     intervals from an identity bootstrap, gaps also a test, its q value and a verdict. Rates over a
     denominator of 0 are NaN and their row's ``status`` says so.
 
@@ -101,12 +113,12 @@ def evaluate_predictions(
              carries identities, demographics, scores and labels; its header may give ``thresholds``,
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
     outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``,
-             ``model_comparison``, ``label_coverage`` (CSV) and ``manifest`` (JSON) -> where to write it
+             ``model_comparison``, ``label_coverage``, those of :data:`SCORE_TABLES` (CSV) and ``manifest`` (JSON) -> where to write it
     threads  blocks of attributes computed at a time; does not change results
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = ("fairness", *TABLES, "model_comparison", "manifest")
+    known = ("fairness", *TABLES, *SCORE_TABLES, "model_comparison", "manifest")
     started = _now()
     check_names("outputs of the evaluation", outputs, known)
     by_dataset: dict[str, dict[str, PredictionsFile]] = {}
@@ -144,6 +156,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
     scored: dict[str, Scored] = {}
+    scores = _Scores(list(models), test, settings, threads)
     for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(load(), test, own)
@@ -151,6 +164,8 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
         }
+        scores.add(model_id, one, evaluated[model_id])
+        scored[model_id] = one = replace(one, scores=None)
         manifest["models"][model_id] = {
             "images": one.cube.n_images,
             "identities": len(one.cube.identities),
@@ -191,11 +206,55 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             for name, result in run.evaluated.items():
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
+    tables |= scores.tables(runs, scored)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
     summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
+
+
+class _Scores:
+    """The tables of scores: those of each model as it is read, and of runs when all of their seeds have been."""
+
+    def __init__(self, models: Sequence[str], test, settings: FairnessSettings, threads: int):
+        self._test, self._settings, self._threads = test, settings, threads
+        self._sizes = Counter(split_model_id(model)[0] for model in models)
+        self._sums: dict[str, ScoreStatistics] = {}
+        self._rows: dict[str, list[pd.DataFrame]] = {name: [] for name in SCORE_TABLES}
+
+    def add(self, model_id: str, scored: Scored, evaluated: Mapping[str, Evaluated]) -> None:
+        statistics = score_statistics(scored, evaluated, self._settings, self._threads)
+        self._write(model_id, scored, statistics)
+        run = split_model_id(model_id)[0]
+        if self._sizes[run] == 1:  # only the curves are still needed
+            statistics = replace(statistics, groupings={})
+        self._sums[run] = added(self._sums[run], statistics) if run in self._sums else statistics
+
+    def _write(self, model_id: str, scored: Scored, statistics: ScoreStatistics) -> None:
+        for of_grouping in statistics.groupings.values():
+            key = key_of(model_id, self._test, of_grouping.result)
+            inference = ScoreInference(of_grouping, self._settings)
+            rows = score_rows(key, inference, statistics, scored, self._test, self._settings)
+            self._rows["score_metrics"].append(rows)
+            self._rows["score_gaps"].append(score_gap_rows(key, inference, statistics, scored, self._settings))
+            if of_grouping.result.n_seeds == 1:
+                self._rows["calibration"].append(calibration_rows(key, inference, statistics, self._settings))
+
+    def tables(self, runs: Mapping[str, Run], scored: Mapping[str, Scored]) -> dict[str, pd.DataFrame]:
+        for name, run in runs.items():
+            statistics, first = self._sums.pop(name), scored[run.models[0]]
+            if len(run.models) > 1:
+                statistics = mean_of_seeds(statistics, len(run.models), run.evaluated)
+                self._write(run.id, first, statistics)
+            own = shared_thresholds([scored[model].thresholds for model in run.models])
+            own = np.array([own[attribute] for attribute in run.cube.attributes], dtype=np.float64)
+            for result in run.evaluated.values():
+                key = key_of(run.id, self._test, result)
+                curves = curve_rows(key, result, run.cube, statistics, own, self._settings)
+                for table, rows in zip(("threshold_curves", "threshold_gaps"), curves, strict=True):
+                    self._rows[table].append(rows)
+        return {name: pd.concat(self._rows.pop(name), ignore_index=True) for name in SCORE_TABLES}
 
 
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):

@@ -1,0 +1,261 @@
+"""Intervals, tests and gaps of what scores say whatever the threshold.
+
+Every estimate comes with the effects of leaving out single identities, so its standard error is that of the jackknife over
+identities. For the AUC it is Obuchowski's (Biometrics 53, 1997), with exact deletion.
+
+* AUC, EER and Brier score are between 0 and 1 and get the limits of :mod:`evenface.fairness.rate_limits`; both classes
+  must have enough effective identities. The signed calibration error gets Student's t.
+* An ECE is a sum of absolute values, and noise only adds to it: |d + e| - |d| lies between sign(d) e and |e|. The lower
+  limit therefore takes off the quantile of the noise alone, and the upper limit adds that of the signed sum. Gaps compare
+  ECEs without their estimated bias (Kumar, Liang and Ma, NeurIPS 2019), so that small groups do not look worse.
+* Intervals of all pairs at once are MOVER's, as for rates. Their critical value is that of max |t| over pairs of normal
+  estimates with these standard errors and correlations. The test of no difference is the same intervals turned round:
+  its p value is the chance of a max |t| beyond the critical value at which the first pair's interval would touch 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from evenface.fairness import resampling
+from evenface.fairness.metrics import DEFINED, divide, form
+from evenface.fairness.observed import NO_SPREAD
+from evenface.fairness.quantiles import quantiles
+from evenface.fairness.rate_limits import Spread, limits, student
+from evenface.fairness.scores import AUC, BRIER, ECE, EER, SIGNED, SOURCES, GroupScores
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.tests_of_difference import TOLERANCE
+
+#: metrics with a gap; those of the Brier score would be gaps of base rates
+COMPARED = (AUC, EER, ECE, SIGNED)
+
+_BOUNDED = (AUC, EER, BRIER)
+_LARGEST_Z, _STEPS = 8.0, 6
+
+
+@dataclass(frozen=True)
+class ScoreGap:
+    """The largest difference of a metric between groups, for each attribute (A,) float64, NaN where undefined.
+
+    p is of no difference at all; null_mean is the mean gap of groups that do not differ.
+    """
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    null_mean: np.ndarray
+    p: np.ndarray
+    robust: np.ndarray
+
+
+class ScoreInference:
+    """Standard errors, support and intervals of one model in one grouping; arrays are (A, G)."""
+
+    def __init__(self, scores: GroupScores, settings: FairnessSettings):
+        self.scores, self.settings = scores, settings
+        result = scores.result
+        self.n_groups = result.n_groups
+        last = np.searchsorted(result.counted.group, self.n_groups)
+        self.group, self.identity = result.counted.group[:last], result.counted.identity[:last]
+        self.z = float(ndtri((1 + settings.ci_level) / 2))
+        counts = result.counts[:, : self.n_groups]
+        self.images = {s: counts @ form(s) // result.n_seeds for s in ("TP+FN", "TN+FP", DEFINED, "U0+U1")}
+        people = {s: result.counted.identities_with(form(s)).T[:, : self.n_groups] for s in ("TP+FN", "TN+FP", DEFINED)}
+        effective = {s: result.counted.effective_identities(form(s)).T[:, : self.n_groups] for s in people}
+        self.n_identities = {m: np.minimum.reduce([people[s] for s in sources]) for m, sources in SOURCES.items()}
+        self.n_eff = {m: np.minimum.reduce([effective[s] for s in sources]) for m, sources in SOURCES.items()}
+        self.spread = {metric: self._spread(metric) for metric in SOURCES}
+        self.se = {metric: spread.se for metric, spread in self.spread.items()}
+        self.used = {metric: self._used(metric) for metric in SOURCES}
+        self.pairs = np.triu_indices(self.n_groups, 1)
+        self.spans = len(np.unique(self.identity)) < len(self.identity)
+
+    def _by_group(self, values: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.n_groups, values.shape[1]))
+        present, starts = np.unique(self.group, return_index=True)
+        if len(present):
+            total[present] = np.add.reduceat(values, starts, axis=0)
+        return total.T
+
+    def _spread(self, metric: str) -> Spread:
+        u = self.scores.effects[metric]
+        squared = u * u
+        second, third, fourth = (self._by_group(part) for part in (squared, squared * u, squared * squared))
+        se = np.sqrt(second)
+        se[se < NO_SPREAD] = 0
+        se[np.isnan(self.scores.value[metric]) | (self.n_identities[metric] < 2)] = np.nan
+        carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
+        return Spread(se, self.n_eff[metric], carriers, np.sign(third))
+
+    def _used(self, metric: str) -> np.ndarray:
+        enough = np.logical_and.reduce([self.images[s] >= self.settings.min_denominator for s in SOURCES[metric]])
+        enough &= self.n_eff[metric] >= self.settings.min_identities - TOLERANCE
+        return enough & ~np.isnan(self.scores.value[metric]) & ~np.isnan(self.se[metric])
+
+    def centre(self, metric: str) -> np.ndarray:
+        """The value that is compared between groups: an ECE without its estimated bias."""
+        value = self.scores.value[metric]
+        return np.maximum(value - self.scores.ece_bias, 0) if metric == ECE else value
+
+    def limits(self, metric: str, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper limits (A, G) at the normal quantile ``z`` of one tail, a number or (A, 1)."""
+        value, spread = self.scores.value[metric], self.spread[metric]
+        if metric in _BOUNDED:
+            return limits(value, spread, z)
+        t = student(np.maximum(z, 1e-9), spread.n_eff - 1)
+        if metric == SIGNED:
+            return np.maximum(value - t * spread.se, -1), np.minimum(value + t * spread.se, 1)
+        mean, deviation = np.moveaxis(self.scores.ece_noise, -1, 0)
+        low = np.maximum(value - mean - t * deviation, 0) + 0 * spread.se  # undefined with its standard error
+        return low, np.minimum(value + t * spread.se, 1)
+
+    def interval(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """(A, G) interval of every group on its own, at the level of the settings."""
+        return self.limits(metric, self.z)
+
+    def _scale(self, metric: str) -> np.ndarray:
+        """(A, G) standard errors in the critical value; those of estimates at their boundary as wide as their intervals."""
+        se = self.se[metric]
+        if metric == ECE:
+            return np.maximum(se, self.scores.ece_noise[..., 1])
+        if (se == 0).any():
+            low, high = self.interval(metric)
+            return np.where(se == 0, (high - low) / (2 * self.z), se)
+        return se
+
+    def _correlation(self, metric: str) -> np.ndarray | None:
+        """(A, G, G) correlation of the groups' estimates through people in several groups; None if there are none."""
+        if not self.spans:
+            return None
+        u = self.scores.effects[metric]
+        people, row = np.unique(self.identity, return_inverse=True)
+        wide = np.zeros((u.shape[1], self.n_groups, len(people)))
+        wide[:, self.group, row] = u.T
+        covariance = np.matmul(wide, wide.transpose(0, 2, 1))
+        se = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
+        found = np.clip(np.nan_to_num(divide(covariance, se[:, :, None] * se[:, None, :])), -1, 1)
+        diagonal = np.arange(self.n_groups)
+        found[:, diagonal, diagonal] = 1
+        return found
+
+    def gap(self, metric: str) -> ScoreGap:
+        """The largest difference between used groups: its simultaneous interval and the test of no difference."""
+        used = self.used[metric]
+        x = np.where(used, self.centre(metric), 0)
+        few = used.sum(axis=-1) < 2
+        value = np.where(used, x, -np.inf).max(axis=-1, initial=-np.inf) - np.where(used, x, np.inf).min(
+            axis=-1, initial=np.inf
+        )
+        nothing = np.full(len(x), np.nan)
+        value = np.where(few, np.nan, value)
+        robust = np.array([None] * len(x), dtype=object)
+        robust[~few] = self._robust(metric)[~few]
+        if not self.settings.n_boot or few.all():
+            return ScoreGap(value, nothing, nothing, nothing, nothing, robust)
+        correlation = self._correlation(metric)
+        draws = self._draws(metric, correlation)
+        null_mean = np.where(used, draws, -np.inf).max(axis=-1) - np.where(used, draws, np.inf).min(axis=-1)
+        null_mean = np.where(few, np.nan, null_mean.mean(axis=0))
+        t = self._max_t(metric, draws, correlation)  # (A, B)
+        q = quantiles(t, (self.settings.ci_level,))[0]
+        low, high = self._ends(metric, x, q, correlation)
+        touching = self._touching(metric, x, correlation)
+        p = (1 + (t >= touching[:, None]).sum(axis=-1)) / (t.shape[-1] + 1)
+        low, high, p = (np.where(few, np.nan, part) for part in (np.maximum(low, 0), high, p))
+        return ScoreGap(value, low, high, null_mean, p, robust)
+
+    def _draws(self, metric: str, correlation: np.ndarray | None) -> np.ndarray:
+        """(B, A, G) normal errors of the estimates."""
+        normal = _normal(self.settings.n_boot, self.n_groups, self.settings.seed)
+        scale = np.where(self.used[metric], self._scale(metric), 0).astype(np.float32)
+        if correlation is None:
+            return normal[:, None] * scale
+        w, v = np.linalg.eigh(correlation)
+        root = v * np.sqrt(np.maximum(w, 0))[:, None, :]
+        return np.einsum("agk,bk->bag", root, normal, optimize=True).astype(np.float32) * scale
+
+    def _max_t(self, metric: str, draws: np.ndarray, correlation: np.ndarray | None) -> np.ndarray:
+        g, h = self.pairs
+        scale = np.where(self.used[metric], self._scale(metric), 0)
+        variance = scale[:, g] ** 2 + scale[:, h] ** 2
+        if correlation is not None:
+            variance = variance - 2 * correlation[:, g, h] * scale[:, g] * scale[:, h]
+        usable = self.used[metric][:, g] & self.used[metric][:, h] & (variance > 0)
+        inverse = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1)), 0).astype(np.float32)
+        by_group = np.ascontiguousarray(draws.transpose(2, 1, 0))  # (G, A, B)
+        largest = np.zeros(by_group.shape[1:], dtype=np.float32)
+        step = np.empty_like(largest)
+        for k, (a, b) in enumerate(zip(g, h, strict=True)):
+            np.subtract(by_group[a], by_group[b], out=step)
+            step *= inverse[:, k, None]
+            np.abs(step, out=step)
+            np.maximum(largest, step, out=largest)
+        return largest
+
+    def _ends(self, metric: str, x: np.ndarray, z: np.ndarray, correlation) -> tuple[np.ndarray, np.ndarray]:
+        """(A,) ends of the interval of the largest difference at the critical value ``z`` (A,); the lower may be negative."""
+        low, high = self.limits(metric, z[:, None])
+        g, h = self.pairs
+        used = self.used[metric]
+        below, above = (np.where(used, np.maximum(part, 0), 0) for part in (x - low, high - x))
+        both = used[:, g] & used[:, h]
+        d = x[:, g] - x[:, h]
+        r = 0 if correlation is None else correlation[:, g, h]
+
+        def reach(a, b):
+            return np.sqrt(np.maximum(a * a + b * b - 2 * r * a * b, 0))
+
+        down, up = reach(below[:, g], above[:, h]), reach(above[:, g], below[:, h])
+        least = np.where(both, np.maximum(d - down, -d - up), -np.inf).max(axis=-1, initial=-np.inf)
+        most = np.where(both, np.maximum(d + up, down - d), -np.inf).max(axis=-1, initial=-np.inf)
+        return least, most
+
+    def _touching(self, metric: str, x: np.ndarray, correlation) -> np.ndarray:
+        """(A,) the critical value at which the first pair's interval touches 0; by regula falsi."""
+
+        def lower(z):
+            found = self._ends(metric, x, z, correlation)[0]
+            return np.where(np.isfinite(found), found, -1.0)
+
+        a, b = np.full(len(x), 1e-3), np.full(len(x), _LARGEST_Z)
+        fa, fb = lower(a), lower(b)
+        beyond, none = fb > 0, fa <= 0
+        for _ in range(_STEPS):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                t = (a * fb - b * fa) / (fb - fa)
+            t = np.where(np.isfinite(t), np.clip(t, a, b), (a + b) / 2)
+            ft = lower(t)
+            further = ft > 0
+            fb, fa = np.where(further, fb / 2, ft), np.where(further, ft, fa / 2)  # Illinois
+            a, b = np.where(further, t, a), np.where(further, b, t)
+        return np.select([none, beyond], [0.0, _LARGEST_Z], t)
+
+    def _robust(self, metric: str) -> np.ndarray:
+        """(A,) bool: two groups differ for all values of undefined labels; by bounds that need not be sharp."""
+        u = self.images["U0+U1"]
+        x = self.scores.value[metric]
+        if metric in (AUC, EER):
+            m, n = self.images["TP+FN"], self.images["TN+FP"]
+        if metric == AUC:
+            extra = np.clip((u + n - m) / 2, 0, u)  # undefined images that are positive, if there are most pairs
+            kept = divide(m * n, (m + extra) * (n + u - extra))
+            low, high = x * kept, 1 - (1 - x) * kept
+        elif metric == EER:
+            low = x * np.minimum(divide(m, m + u), divide(n, n + u))
+            high = np.maximum(divide(x * m + u, m + u), divide(x * n + u, n + u))
+        else:
+            n = self.images[DEFINED]
+            low, high = divide(x * n - u, n + u), divide(x * n + u, n + u)
+        used = self.used[metric]
+        return np.where(used, low, -np.inf).max(axis=-1) > np.where(used, high, np.inf).min(axis=-1)
+
+
+def _normal(n: int, width: int, seed: int) -> np.ndarray:
+    """(n, width) float32 standard normal numbers."""
+    drawn = np.empty((n, width), dtype=np.float32)
+    for replicates, rng in resampling.generators(seed, resampling.SCORE_DRAWS, n):
+        drawn[replicates] = rng.standard_normal((replicates.stop - replicates.start, width), dtype=np.float32)
+    return drawn

@@ -1,0 +1,167 @@
+"""Tables of what scores say whatever the threshold: a row per group and metric, per gap, and per bin of scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from evenface.fairness.gaps import OK, TOO_FEW
+from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, spread
+from evenface.fairness.gap_tables import GAP_COLUMNS
+from evenface.fairness.inputs import Scored, TestSet
+from evenface.fairness.interval import BINOMIAL, SIMULTANEOUS
+from evenface.fairness.metrics import DEFINED, divide
+from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.score_inference import COMPARED, ScoreInference
+from evenface.fairness.scores import AUC, BRIER, ECE, EER, SIGNED, SOURCES, ScoreStatistics
+from evenface.fairness.threshold_curves import NO_SCORES, WILSON, wilson_of_people
+
+#: how intervals and tests were made
+STUDENT, NOISE, INVERTED = "student_identities", "folded_normal", "simultaneous_inverted"
+
+_METHODS = {AUC: BINOMIAL, EER: BINOMIAL, BRIER: BINOMIAL, SIGNED: STUDENT, ECE: NOISE}
+
+SCORE_COLUMNS = [
+    *KEY, "n_seeds", "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "bias", "threshold",
+    "n_positive", "n_negative", "n_images", "n_identities", "n_eff", "label_source", "group_source", "cluster_unit",
+    "status",
+]  # fmt: skip
+
+SCORE_GAP_COLUMNS = [
+    *KEY, "n_seeds",
+    *(c for c in GAP_COLUMNS if c not in {*KEY, "alpha", "overall", "n_boot_valid", "n_perm"}),
+]  # fmt: skip
+
+CALIBRATION_COLUMNS = [
+    *KEY, "group", "bin", "score_from", "score_to", "mean_score", "positive_rate", "ci_low", "ci_high", "ci_level",
+    "ci_method", "n_images", "n_eff", "status",
+]  # fmt: skip
+
+
+def score_rows(key, inference: ScoreInference, statistics: ScoreStatistics, scored: Scored, test: TestSet, settings):
+    """A row per attribute, group and metric; columns :data:`SCORE_COLUMNS`."""
+    result, scores = inference.scores.result, inference.scores
+    metrics = tuple(SOURCES)
+    shape = (len(result.attributes), result.n_groups, len(metrics))
+    value, low, high, se, bias, threshold = (np.full(shape, np.nan) for _ in range(6))
+    people, effective = np.zeros(shape, dtype=np.int64), np.zeros(shape)
+    status, method = (np.full(shape, "", dtype=object) for _ in range(2))
+    for k, metric in enumerate(metrics):
+        value[..., k], se[..., k] = scores.value[metric], inference.se[metric]
+        people[..., k], effective[..., k] = inference.n_identities[metric], inference.n_eff[metric]
+        low[..., k], high[..., k] = inference.interval(metric)
+        method[..., k] = np.where(np.isnan(low[..., k]), "", _METHODS[metric])
+        status[..., k][~inference.used[metric]] = LOW_SUPPORT
+    bias[..., metrics.index(ECE)] = scores.ece_bias
+    threshold[..., metrics.index(EER)] = scores.threshold
+    status[np.isnan(value)] = NO_DENOMINATOR
+    status[~statistics.scored] = NO_SCORES
+    status[result.circular] = CIRCULAR
+    images = {"n_positive": "TP+FN", "n_negative": "TN+FP", "n_images": DEFINED}
+    columns = {
+        **key,
+        "n_seeds": result.n_seeds,
+        "attribute": spread(result.attributes, shape, 0),
+        "group": spread(result.groups, shape, 1),
+        "metric": spread(metrics, shape, 2),
+        "value": value.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_level": settings.ci_level,
+        "ci_method": method.ravel(),
+        "se": se.ravel(),
+        "bias": bias.ravel(),
+        "threshold": threshold.ravel(),
+        **{name: np.repeat(inference.images[source].ravel(), shape[2]) for name, source in images.items()},
+        "n_identities": people.ravel(),
+        "n_eff": effective.ravel(),
+        "label_source": spread([test.label_source[a] for a in result.attributes], shape, 0),
+        "group_source": test.group_source,
+        "cluster_unit": scored.cluster_unit,
+        "status": status.ravel(),
+    }
+    return pd.DataFrame(columns)[SCORE_COLUMNS]
+
+
+def score_gap_rows(key, inference: ScoreInference, statistics: ScoreStatistics, scored: Scored, settings) -> pd.DataFrame:
+    """A row per attribute and metric; columns :data:`SCORE_GAP_COLUMNS`, as those of ``gap_metrics``."""
+    result = inference.scores.result
+    family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"
+    frames = []
+    for metric in COMPARED:
+        name = f"{metric}_difference"
+        gap, used, x = inference.gap(metric), inference.used[metric], inference.centre(metric)
+        enough = used.sum(axis=-1) >= 2
+        status = np.where(enough, OK, TOO_FEW).astype(object)
+        status[~statistics.scored] = NO_SCORES
+        status[result.circular] = CIRCULAR
+        p = np.where(result.circular, np.nan, gap.p)
+        tested = ~np.isnan(p)
+        named = {
+            end: np.where(enough, result.groups[np.where(used, sign * x, -np.inf).argmax(axis=-1)], None)
+            for end, sign in (("group_max", 1), ("group_min", -1))
+        }
+        columns = {
+            "attribute": np.array(result.attributes, dtype=object),
+            "criterion": name,
+            "metric": metric,
+            "aggregation": "difference",
+            "value": gap.value,
+            "ci_low": gap.low,
+            "ci_high": gap.high,
+            "ci_method": np.where(np.isnan(gap.low), "", SIMULTANEOUS).astype(object),
+            "null_mean": gap.null_mean,
+            "excess": gap.value - gap.null_mean,
+            "p_value": p,
+            "p_method": np.where(tested, INVERTED, "").astype(object),
+            "q_value": benjamini_hochberg(p),
+            "family": np.where(tested, family + name, "").astype(object),
+            "family_size": np.where(tested, tested.sum(), 0),
+            **named,
+            "n_groups_used": used.sum(axis=-1),
+            "n_groups_excluded": (~used).sum(axis=-1),
+            "groups_excluded": [";".join(result.groups[~mask]) for mask in used],
+            "label_robust": gap.robust,
+            "practical_threshold": settings.practical_threshold,
+            "status": status,
+        }
+        evaluable = (status == OK) & ~np.isnan(gap.value)
+        columns["verdict"] = verdicts(
+            gap.low, gap.high, columns["q_value"], evaluable, settings.practical_threshold, gap.robust
+        )
+        frames.append(pd.DataFrame(columns))
+    return pd.concat(frames, ignore_index=True).assign(
+        **key, n_seeds=result.n_seeds, cluster_unit=scored.cluster_unit, ci_level=settings.ci_level,
+        n_boot=settings.n_boot, **{"seed": settings.seed},
+    )[SCORE_GAP_COLUMNS]  # fmt: skip
+
+
+def calibration_rows(key, inference: ScoreInference, statistics: ScoreStatistics, settings) -> pd.DataFrame:
+    """Reliability data: a row per attribute, group and bin with images; columns :data:`CALIBRATION_COLUMNS`."""
+    result, bins = inference.scores.result, inference.scores.bins
+    shape = bins.shape[:-1]
+    images = bins[..., 0]
+    rate = divide(bins[..., 2], images)
+    se, n_eff = np.moveaxis(inference.scores.bin_errors, -1, 0)
+    low, high = wilson_of_people(rate, se, n_eff, inference.z)
+    edges = np.hstack([np.zeros((shape[0], 1)), statistics.edges, np.ones((shape[0], 1))])
+    status = np.where((images < settings.min_denominator) | (n_eff < settings.min_identities), LOW_SUPPORT, "")
+    status = status.astype(object)
+    status[result.circular] = CIRCULAR
+    columns = {
+        "attribute": spread(result.attributes, shape, 0),
+        "group": spread(result.groups, shape, 1),
+        "bin": spread(range(1, shape[2] + 1), shape, 2).astype(np.int64),
+        "score_from": np.broadcast_to(edges[:, None, :-1], shape).ravel(),
+        "score_to": np.broadcast_to(edges[:, None, 1:], shape).ravel(),
+        "mean_score": divide(bins[..., 1], images).ravel(),
+        "positive_rate": rate.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "ci_method": np.where(np.isnan(low.ravel()), "", WILSON).astype(object),
+        "n_images": images.ravel().astype(np.int64),
+        "n_eff": n_eff.ravel(),
+        "status": status.ravel(),
+    }
+    frame = pd.DataFrame(columns)
+    return frame[images.ravel() > 0].assign(**key, ci_level=settings.ci_level)[CALIBRATION_COLUMNS]
