@@ -31,7 +31,7 @@ from evenface.fairness.scores import AUC, ECE, EER, SIGNED, score_statistics
 SPREAD, NOISE, CORRELATION = 1.5, 1.0, 0.3
 TOTAL = float(np.hypot(SPREAD, NOISE))
 POSITIVE = 0.4
-SHARED = 25  # runs with the same people and images
+SHARED = 10  # runs with the same people and images
 
 _GRID = np.linspace(-14, 14, 20_001)
 

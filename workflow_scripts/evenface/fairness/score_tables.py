@@ -9,7 +9,7 @@ from evenface.fairness.gaps import OK, TOO_FEW
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, spread
 from evenface.fairness.gap_tables import GAP_COLUMNS
 from evenface.fairness.inputs import Scored, TestSet
-from evenface.fairness.interval import BINOMIAL, SIMULTANEOUS
+from evenface.fairness.interval import SIMULTANEOUS
 from evenface.fairness.metrics import DEFINED, divide
 from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.score_inference import COMPARED, ScoreInference
@@ -17,9 +17,10 @@ from evenface.fairness.scores import AUC, BRIER, ECE, EER, SIGNED, SOURCES, Scor
 from evenface.fairness.threshold_curves import NO_SCORES, WILSON, wilson_of_people
 
 #: how intervals and tests were made
-STUDENT, NOISE, INVERTED = "student_identities", "folded_normal", "simultaneous_inverted"
+LOGIT, STUDENT, NOISE = "logit_student_identities", "student_identities", "folded_normal"
+INVERTED = "simultaneous_inverted"
 
-_METHODS = {AUC: BINOMIAL, EER: BINOMIAL, BRIER: BINOMIAL, SIGNED: STUDENT, ECE: NOISE}
+_METHODS = {AUC: LOGIT, EER: LOGIT, BRIER: LOGIT, SIGNED: STUDENT, ECE: NOISE}
 
 SCORE_COLUMNS = [
     *KEY, "n_seeds", "group", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "se", "bias", "threshold",
