@@ -93,7 +93,7 @@ class ScoreInference:
         se = np.sqrt(second)
         se[se < NO_SPREAD] = 0
         se[np.isnan(self.scores.value[metric]) | (self.n_identities[metric] < 2)] = np.nan
-        longer = np.sqrt(1 + np.nan_to_num(divide(fourth, second**2)))  # 1 + 1 / the number of people who carry it
+        longer = np.sqrt(1 + 2 * np.nan_to_num(divide(fourth, second**2)))  # 1 + 2 / number of people who carry it
         return se, np.stack([np.where(third < 0, longer, 1), np.where(third > 0, longer, 1)])
 
     def _used(self, metric: str) -> np.ndarray:

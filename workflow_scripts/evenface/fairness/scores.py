@@ -15,11 +15,14 @@ ECE       sum over bins of |sum of (score - label)| / images. Bins hold equally 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
+from scipy.special import ndtr
 
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import Evaluated
@@ -167,16 +170,14 @@ def _empty(result: Evaluated, shape: tuple[int, int], n_units: int, bins: int) -
 class Ranked:
     """The images of one attribute with a defined label, by ascending score.
 
-    score     (n,) ascending
-    positive  (n,) int64 in {0, 1}
-    pair      (n,) int32, row of the cube
-    tie       (n,) int32, number of the distinct score
-    n_pairs   rows of the cube
+    score    (n,) ascending
+    key      (n,) int32, twice the row of the cube, plus 1 for a positive image
+    tie      (n,) int32, number of the distinct score
+    n_pairs  rows of the cube
     """
 
     score: np.ndarray
-    positive: np.ndarray
-    pair: np.ndarray
+    key: np.ndarray
     tie: np.ndarray
     n_pairs: int
 
@@ -191,13 +192,14 @@ class Ranked:
         new = np.empty(len(score), dtype=np.int32)
         new[:1] = 0
         np.not_equal(score[1:], score[:-1], out=new[1:], casting="unsafe")
-        positive = (labels > 0).take(order).astype(np.int64)
-        return cls(score, positive, pair.take(order), np.cumsum(new, dtype=np.int32), n_pairs)
+        key = (2 * pair + (labels > 0)).take(order)
+        return cls(score, key, np.cumsum(new, dtype=np.int32), n_pairs)
 
     def errors(self) -> np.ndarray:
         """(pairs, 2) sums of score - label, and of its square."""
-        error = self.score - self.positive.astype(np.float64)
-        return np.stack([np.bincount(self.pair, e, self.n_pairs) for e in (error, error * error)], axis=-1)
+        error = self.score - (self.key & 1).astype(np.float64)
+        sums = [np.bincount(self.key, e, 2 * self.n_pairs) for e in (error, error * error)]
+        return np.stack(sums, axis=-1).reshape(self.n_pairs, 2, 2).sum(axis=1)
 
     def bins(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Edges (n - 1,), and (pairs, n, 3) images, sums of scores, and positives of every bin.
@@ -208,28 +210,35 @@ class Ranked:
         if not len(self.score):
             return np.full(n - 1, np.nan), np.zeros((self.n_pairs, n, 3))
         edges = self.score[len(self.score) * np.arange(1, n) // n]
-        ends = np.r_[np.searchsorted(self.score, edges), len(self.score)]
-        key = self.pair.astype(np.int64) * n + np.repeat(np.arange(n), np.diff(ends, prepend=0))
-        sums = [np.bincount(key, weights, self.n_pairs * n) for weights in (None, self.score, self.positive)]
-        return edges.astype(np.float64), np.stack(sums, axis=-1).reshape(self.n_pairs, n, 3)
+        ends = np.r_[0, np.searchsorted(self.score, edges), len(self.score)]
+        sums = np.empty((self.n_pairs, n, 3))
+        for k, (low, high) in enumerate(itertools.pairwise(ends)):  # images of a bin are neighbours
+            images, scores = (self._sums(low, high, weights) for weights in (None, self.score))
+            sums[:, k] = np.stack([images.sum(axis=-1), scores.sum(axis=-1), images[:, 1]], axis=-1)
+        return edges.astype(np.float64), sums
+
+    def _sums(self, low: int, high: int, weights: np.ndarray | None = None) -> np.ndarray:
+        """(pairs, 2) sums over the negative and the positive images from position ``low`` to ``high``."""
+        weights = None if weights is None else weights[low:high]
+        return np.bincount(self.key[low:high], weights, 2 * self.n_pairs).reshape(self.n_pairs, 2)
 
     def at_least(self, grid: np.ndarray, own: float) -> np.ndarray:
         """(pairs, thresholds + 1, 2) int64 negatives and positives with a score of at least each threshold, ``own`` last.
 
         As in the predictions, a threshold is compared in the precision of the scores.
         """
-        label = self.pair.astype(np.int64) * 2 + self.positive
-        first = np.searchsorted(self.score, grid.astype(self.score.dtype))
-        step = np.repeat(np.arange(len(grid) + 1), np.diff(np.r_[0, first, len(self.score)]))
-        counts = np.bincount(label * (len(grid) + 1) + step, minlength=self.n_pairs * 2 * (len(grid) + 1))
-        counts = counts.reshape(self.n_pairs, 2, len(grid) + 1)[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-        chosen = np.searchsorted(self.score, self.score.dtype.type(own))
-        last = np.bincount(label[chosen:], minlength=self.n_pairs * 2).reshape(self.n_pairs, 2, 1)
-        return np.concatenate([counts, last], axis=-1).transpose(0, 2, 1)
+        n, found = len(self.score), np.empty((self.n_pairs, len(grid) + 1, 2), dtype=np.int64)
+        first = np.r_[np.searchsorted(self.score, grid.astype(self.score.dtype)), n]
+        above = np.zeros((self.n_pairs, 2), dtype=np.int64)
+        for k in reversed(range(len(grid))):
+            above += self._sums(first[k], first[k + 1])
+            found[:, k] = above
+        found[:, -1] = self._sums(np.searchsorted(self.score, self.score.dtype.type(own)), n)
+        return found
 
     def own_pairs(self) -> np.ndarray:
         """(pairs,) twice the number of pairs of images, both of one row of the cube, that are in the right order."""
-        return _within(self.pair, self.n_pairs, self.positive, self.tie)
+        return _within(self.key >> 1, self.key & 1, self.tie, self.n_pairs)
 
 
 def _ascending(scores: np.ndarray) -> np.ndarray:
@@ -241,56 +250,83 @@ def _ascending(scores: np.ndarray) -> np.ndarray:
     return order.take(np.argsort((bits >> 16).astype(np.uint16).take(order), kind="stable"))
 
 
-def _small(keys: np.ndarray, n: int) -> np.ndarray:
-    """Keys below ``n`` in the smallest type, which sorts fastest."""
-    return keys.astype(np.uint8 if n <= 2**8 else np.uint16 if n <= 2**16 else np.int32)
-
-
-def _within(key: np.ndarray, n: int, positive: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """(n,) twice the number of right pairs of a positive and a negative image with the same key."""
-    if len(key) == 0 or np.bincount(key, minlength=n).max() < 2:
+def _within(unit: np.ndarray, positive: np.ndarray, tie: np.ndarray, n: int) -> np.ndarray:
+    """(n,) twice the number of right pairs of a positive and a negative image of the same unit (images,) int32."""
+    if len(unit) == 0 or np.bincount(unit).max() < 2:
         return np.zeros(n)
-    order = np.argsort(_small(key, n), kind="stable")
-    runs = _Runs.of(key.take(order), positive.take(order), tie.take(order))
-    return np.bincount(runs.key, runs.right, n)
+    within = _Sorted.of(unit, 2 * unit + positive, tie, n)
+    sums, begins, before = within.sums(n), within.first[:-1], within.before(within.first[:-1])
+    return sums[:, 1] + 2 * (before - begins) * np.bincount(unit[positive > 0], minlength=n)
 
 
 @dataclass(frozen=True)
-class _Runs:
-    """Runs of equal scores within groups: all images are sorted by group, then by score.
+class _Sorted:
+    """Images sorted by group, then by score.
 
-    start        (r + 1,) position of the first image, at last the number of images
-    key          (r,) group
-    pos, neg     (r,) images
-    below_pos, below_neg  (r,) images of the group with lower scores
+    key     (n,) int32, twice the unit, plus 1 for a positive image
+    place   (n,) int32, number of the image in ascending order of all scores
+    total   (n + 1,) int32 positive images before each position
+    first   (groups + 1,) int64 position of the first image of each group
+    starts, ends  (runs,) int64 positions of the first image of each run of equal scores in a group, and after its last;
+            only of runs of several images
     """
 
-    start: np.ndarray
     key: np.ndarray
-    pos: np.ndarray
-    neg: np.ndarray
-    below_pos: np.ndarray
-    below_neg: np.ndarray
+    place: np.ndarray
+    total: np.ndarray
+    first: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
 
     @classmethod
-    def of(cls, key: np.ndarray, positive: np.ndarray, tie: np.ndarray) -> _Runs:
-        other = key[1:] != key[:-1]
-        new = np.flatnonzero(other | (tie[1:] != tie[:-1]))
-        start = np.r_[0, new + 1, len(key)]
-        total = np.r_[0, np.cumsum(positive)]
-        key = key.take(start[:-1])
-        before = total.take(start)
-        first = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-        lengths = np.diff(np.r_[first, len(key)])
-        below_pos = before[:-1] - np.repeat(before[first], lengths)
-        below_neg = start[:-1] - np.repeat(start[first], lengths) - below_pos
-        pos = np.diff(before)
-        return cls(start, key, pos, np.diff(start) - pos, below_pos, below_neg)
+    def of(cls, group: np.ndarray, key: np.ndarray, tie: np.ndarray, n_groups: int) -> _Sorted:
+        """From images in ascending order of their scores; images of the group ``n_groups`` are left out."""
+        n = len(group)
+        # a sparse matrix with one image per row is turned into its columns by counting, in one pass
+        table = sparse.csr_array((key, group, np.arange(n + 1, dtype=np.int32)), shape=(n, n_groups + 1)).tocsc()
+        first = table.indptr[:-1].astype(np.int64)
+        n = int(first[-1])
+        key, place = table.data[:n], table.indices[:n]
+        tie = tie.take(place)
+        total = np.zeros(n + 1, dtype=np.int32)
+        np.cumsum(key & 1, out=total[1:])
+        same = tie[1:] == tie[:-1]
+        same[first[(first > 0) & (first < n)] - 1] = False
+        tied = np.flatnonzero(same)  # images that equal the next one
+        apart = np.diff(tied) > 1
+        ends = np.ones(min(1, len(tied)), dtype=bool)
+        return cls(key, place, total, first, tied[np.r_[ends, apart]], tied[np.r_[apart, ends]] + 2)
 
-    @property
-    def right(self) -> np.ndarray:
-        """(r,) twice the number of pairs of a positive image of the run and a negative one with a lower score; ties half."""
-        return self.pos * (2 * self.below_neg + self.neg)
+    def before(self, position: np.ndarray) -> np.ndarray:
+        """int64 number of positive images before positions, of all groups."""
+        return self.total.take(position).astype(np.int64)
+
+    def run_of(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """First position of the run of equal scores at each position, and the position after it."""
+        if not len(self.starts):
+            return position, position + 1
+        k = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)
+        inside = (self.starts[k] <= position) & (position < self.ends[k])
+        return np.where(inside, self.starts[k], position), np.where(inside, self.ends[k], position + 1)
+
+    def sums(self, n_units: int) -> np.ndarray:
+        """(units, 2) sums over negative and positive images of what they add to twice the number of right pairs.
+
+        With s + e the first position of the image's run of equal scores plus the one after it, and P the positive images
+        before the first plus those before the second, a negative image adds -P and a positive one (s + e) - P. Images of
+        other groups come before; who calls corrects for them.
+        """
+        twice = self.total[:-1] + self.total[1:]
+        place = np.arange(1, 2 * len(self.key), 2, dtype=np.int32)
+        if len(self.starts):
+            length = self.ends - self.starts
+            last = np.cumsum(length)
+            where = np.arange(last[-1]) + np.repeat(self.starts - last + length, length)
+            twice[where] = np.repeat(self.total[self.starts] + self.total[self.ends], length)
+            place[where] = np.repeat(self.starts + self.ends, length)
+        place *= self.key & 1
+        place -= twice
+        return np.bincount(self.key, place, 2 * n_units).reshape(n_units, 2)
 
 
 class Units:
@@ -309,8 +345,10 @@ class Units:
         unit = np.searchsorted(counted.group * n + counted.identity, key)
         self.inside = np.flatnonzero(unit < last)  # rows of the cube
         self.of_inside = unit[self.inside]
-        self.of_pair = np.minimum(unit, last).astype(np.int32)
-        self.group_of_pair = _small(np.append(self.group, self.n_groups)[self.of_pair], self.n_groups + 1)
+        unit = np.minimum(unit, last).astype(np.int32)
+        #: by the key of an image in :class:`Ranked`
+        self.group_of_key = np.repeat(np.append(self.group, self.n_groups).astype(np.int32)[unit], 2)
+        self.key_of_key = np.repeat(2 * unit, 2) + np.tile(np.arange(2, dtype=np.int32), len(unit))
         #: no unit has several rows of the cube
         self.alike = len(np.unique(self.of_inside)) == len(self.inside)
         person = counted.person[:last]
@@ -356,29 +394,22 @@ class Units:
         self._of_sums(a, self.gather(errors), m_u + n_u, found)
         self._of_bins(a, self.gather(by_bin), m_u + n_u, found)
 
-        group = self.group_of_pair.take(ranked.pair)
-        order = np.argsort(group, kind="stable")[: int((m + n).sum())]
-        if not len(order):
+        key = self.key_of_key.take(ranked.key)
+        images = _Sorted.of(self.group_of_key.take(ranked.key), key, ranked.tie, self.n_groups)
+        if not len(images.key):
             return
-        unit = self.of_pair.take(ranked.pair.take(order))
-        positive, tie = ranked.positive.take(order), ranked.tie.take(order)
-        runs = _Runs.of(group.take(order), positive, tie)
-        own = self.gather(own_pairs) if self.alike else _within(unit, len(self.group), positive, tie)
-
-        auc = divide(np.bincount(runs.key, runs.right, self.n_groups), 2 * m * n)
-        of_positive = 2 * runs.below_neg + runs.neg
-        of_negative = 2 * (m.take(runs.key) - runs.below_pos) - runs.pos
-        length = np.diff(runs.start)
-        value = np.where(positive, np.repeat(of_positive, length), np.repeat(of_negative, length))
-        doubled = np.bincount(unit, value, len(self.group))  # of the right pairs with an image of the person, own ones twice
+        own = self.gather(own_pairs) if self.alike else _within(key >> 1, key & 1, ranked.tie, len(self.group) + 1)[:-1]
+        sums, before = images.sums(len(self.group)), images.before(images.first[:-1])
         g = self.group
+        of_positives = sums[:, 1] + 2 * (before - images.first[:-1])[g] * m_u
+        of_negatives = sums[:, 0] + 2 * (before + m)[g] * n_u
+        auc = divide(self.by_group(of_positives), 2 * m * n)
         expected = m_u * n[g] + n_u * m[g] - m_u * n_u
-        effect = (doubled - own) / 2 - np.nan_to_num(auc)[g] * expected
+        effect = (of_positives + of_negatives - own) / 2 - np.nan_to_num(auc)[g] * expected
         found.value[AUC][a] = auc
         found.effects[AUC][:, a] = np.nan_to_num(divide(effect, (m[g] - m_u) * (n[g] - n_u)))
-        nearest = self._eer(a, runs, unit, positive, (m, n, m_u, n_u), found)
-        score = ranked.score.take(order.take(nearest))
-        found.threshold[a] = np.where((m > 0) & (n > 0), score, np.nan)
+        position = self._eer(a, images, (m, n, m_u, n_u), found)
+        found.threshold[a] = np.where((m > 0) & (n > 0), ranked.score.take(images.place.take(position)), np.nan)
 
     def _of_sums(self, a, sums, d, found: GroupScores) -> None:
         """Signed calibration error and Brier score: means of sums (U, 2) over images (U,)."""
@@ -411,49 +442,52 @@ class Units:
         n_eff = divide(in_bins[..., 0] ** 2, self.by_group(images**2))
         found.bin_errors[a] = np.stack([self.ratio(positives, images)[1], n_eff], axis=-1)
 
-    def _eer(self, a, runs: _Runs, unit, positive, sizes, found: GroupScores) -> np.ndarray:
+    def _eer(self, a, images: _Sorted, sizes, found: GroupScores) -> np.ndarray:
         """Fill in the EER; positions (G,) of an image with the score at which FPR and FNR are nearest."""
         m, n, m_u, n_u = sizes
-        key, g = runs.key, self.group
-        both = (m > 0) & (n > 0)
-        per_m, per_n = divide(1, m), divide(1, n)
-        # at the threshold of a run: false positives are the negatives from it on, false negatives the positives below it
-        fpr, fnr = (n.take(key) - runs.below_neg) * per_n.take(key), runs.below_pos * per_m.take(key)
-        apart = fpr - fnr  # falls from 1 to -1 within a group
-        first = np.searchsorted(key, np.arange(self.n_groups + 1))
-        first, after = first[:-1], first[1:]
-        whole = (n.take(key) - runs.below_neg) * m.take(key) - runs.below_pos * n.take(key)  # apart * m * n, exact
-        counts = np.bincount(key[whole >= 0], minlength=self.n_groups)
-        last = np.minimum(first + np.maximum(counts - 1, 0), len(key) - 1)  # the run in which the curves cross
-        step = runs.neg[last] * per_n + runs.pos[last] * per_m
-        share = np.clip(np.nan_to_num(divide(apart[last], step)), 0, 1)  # of the run that is rejected
-        eer = np.where(both, fpr[last] - share * runs.neg[last] * per_n, np.nan)
-        following = np.minimum(last + 1, len(key) - 1)
-        further = np.where(last + 1 < after, np.abs(whole[following]), m * n)
-        nearest = runs.start[np.where(np.abs(whole[last]) <= further, last, following)]
-        found.value[EER][a] = eer
+        g, both = self.group, (m > 0) & (n > 0)
+        begin, end = images.first[:-1], images.first[1:]
+        before = images.before(begin)
 
-        # images above the threshold count fully, those at it by the share that is accepted
-        starts = np.where(after > first, runs.start[first], len(unit))
-        a0, a1 = runs.start[last], runs.start[last + 1]
-        ends = np.where(after > first, runs.start[after], len(unit))
-        filled = after > first
-        lengths = np.stack([a0 - starts, a1 - a0, ends - a1], axis=-1)[filled].ravel()
-        accepted = np.stack([np.zeros_like(share), 1 - share, np.ones_like(share)], axis=-1)[filled].ravel()
-        accepted = np.repeat(accepted, lengths)
-        wrong = np.where(positive, 1 - accepted, accepted)
-        sums = np.bincount(unit.astype(np.int64) * 2 + positive, wrong, 2 * len(g)).reshape(-1, 2)
+        def wrong(position):
+            """False positives and false negatives, if the image at a position is the first that is accepted."""
+            missed = images.before(position) - before
+            return n - (position - begin - missed), missed
+
+        def apart(position):
+            false_positives, false_negatives = wrong(position)
+            return false_positives * m - false_negatives * n  # (FPR - FNR) m n falls within a group; exact
+
+        def last_with(least):
+            """The last position at which the rates are at least so far apart; the first if there is none."""
+            low, high = begin.copy(), np.maximum(end, begin + 1)
+            while (high - low > 1).any():
+                middle = (low + high) // 2
+                there = apart(middle) >= least
+                low, high = np.where(there, middle, low), np.where(there, high, middle)
+            return low
+
+        inside = np.minimum(last_with(0), len(images.key) - 1)
+        start, after = images.run_of(inside)  # the curves cross within these equal scores
+        here, there = apart(start), apart(after)
+        share = np.clip(np.nan_to_num(divide(here, here - there)), 0, 1)  # of them that is rejected
+        at_start, at_end = (divide(wrong(position)[0], n) for position in (start, after))
+        eer = np.where(both, at_start + share * (at_end - at_start), np.nan)
+        found.value[EER][a] = eer
+        nearest = np.where((np.abs(here) <= np.abs(there)) | (after >= end), start, after)
+
+        lengths = np.stack([start - begin, after - start, end - after], axis=-1)
+        lengths[end == begin] = 0
+        accepted = np.stack([np.zeros_like(share), 1 - share, np.ones_like(share)], axis=-1)
+        accepted = np.repeat(accepted.ravel(), lengths.ravel())
+        sums = np.bincount(images.key, accepted, 2 * len(g)).reshape(-1, 2)
         e = np.nan_to_num(eer)[g]
         d_fpr = np.nan_to_num(divide(sums[:, 0] - e * n_u, n[g] - n_u))
-        d_fnr = np.nan_to_num(divide(sums[:, 1] - e * m_u, m[g] - m_u))
-        reach = np.sqrt(self.by_group((d_fpr - d_fnr) ** 2))
-        # the slope of the curve where the rates are apart by less than that
-        left = first + np.maximum(np.bincount(key[apart >= reach.take(key)], minlength=self.n_groups) - 1, 0)
-        right = first + np.bincount(key[apart > -reach.take(key)], minlength=self.n_groups)
-        left, end = np.minimum(left, len(key) - 1), right >= after
-        right = np.minimum(right, len(key) - 1)
-        of_negatives = np.nan_to_num(fpr[left] - np.where(end, 0, fpr[right]))
-        of_positives = np.nan_to_num(np.where(end, 1, fnr[right]) - fnr[left])
+        d_fnr = np.nan_to_num(divide(m_u - sums[:, 1] - e * m_u, m[g] - m_u))
+        # the slope of the curve where the rates are apart by less than their standard error
+        reach = np.sqrt(self.by_group((d_fpr - d_fnr) ** 2)) * (m * n)
+        ends = [wrong(last_with(reach)), wrong(np.minimum(last_with(-reach) + 1, end))]
+        of_negatives, of_positives = (divide(np.abs(x - y), d) for x, y, d in zip(*ends, (n, m), strict=True))
         weight = np.nan_to_num(divide(of_positives, of_positives + of_negatives), nan=0.5)[g]
         found.effects[EER][:, a] = (weight * d_fpr + (1 - weight) * d_fnr) * both[g]
         return nearest
@@ -461,8 +495,6 @@ class Units:
 
 def _folded_mean(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """E |X| of normal variables with these means (..., k) and the variances of a covariance (..., k, k)."""
-    from scipy.special import ndtr
-
     sigma = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
     with np.errstate(invalid="ignore", divide="ignore"):
         x = np.where(sigma > 0, np.abs(mean) / np.where(sigma > 0, sigma, 1), np.inf)
