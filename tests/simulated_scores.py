@@ -127,7 +127,18 @@ CELLS = {
     "AUC 0.9 and 0.75, 4 groups of 60": Cell((0.9, 0.75, 0.9, 0.9), (60,) * 4),
 }  # fmt: skip
 
-COLUMNS = (AUC, f"{AUC} gap", f"{AUC} rejected", EER, f"{EER} gap", f"{EER} rejected", ECE, f"{ECE} gap", SIGNED, f"{SIGNED} gap")
+COLUMNS = (
+    AUC,
+    f"{AUC} gap",
+    f"{AUC} rejected",
+    EER,
+    f"{EER} gap",
+    f"{EER} rejected",
+    ECE,
+    f"{ECE} gap",
+    SIGNED,
+    f"{SIGNED} gap",
+)
 
 
 def main(runs: int) -> None:

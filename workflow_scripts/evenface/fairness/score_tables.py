@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.gaps import OK, TOO_FEW
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, spread
 from evenface.fairness.gap_tables import GAP_COLUMNS
+from evenface.fairness.gaps import OK, TOO_FEW
 from evenface.fairness.inputs import Scored, TestSet
 from evenface.fairness.interval import SIMULTANEOUS
 from evenface.fairness.metrics import DEFINED, divide
@@ -84,7 +84,9 @@ def score_rows(key, inference: ScoreInference, statistics: ScoreStatistics, scor
     return pd.DataFrame(columns)[SCORE_COLUMNS]
 
 
-def score_gap_rows(key, inference: ScoreInference, statistics: ScoreStatistics, scored: Scored, settings) -> pd.DataFrame:
+def score_gap_rows(
+    key, inference: ScoreInference, statistics: ScoreStatistics, scored: Scored, settings
+) -> pd.DataFrame:
     """A row per attribute and metric; columns :data:`SCORE_GAP_COLUMNS`, as those of ``gap_metrics``."""
     result = inference.scores.result
     family = f"{key['dataset']}|{key['model_id']}|{key['grouping']}|"

@@ -135,7 +135,9 @@ def added(a: ScoreStatistics, b: ScoreStatistics) -> ScoreStatistics:
             ece_noise=one.ece_noise + other.ece_noise,  # as if the errors of all seeds added up
             ece_bias=one.ece_bias + other.ece_bias,
         )
-    return replace(a, groupings=groupings, at_least=a.at_least + b.at_least.astype(np.int32), scored=a.scored & b.scored)
+    return replace(
+        a, groupings=groupings, at_least=a.at_least + b.at_least.astype(np.int32), scored=a.scored & b.scored
+    )
 
 
 def mean_of_seeds(total: ScoreStatistics, n: int, together: Mapping[str, Evaluated]) -> ScoreStatistics:
@@ -465,10 +467,9 @@ class Units:
                 middle = (low + high) // 2
                 there = apart(middle) >= least
                 low, high = np.where(there, middle, low), np.where(there, high, middle)
-            return low
+            return np.minimum(low, len(images.key) - 1)
 
-        inside = np.minimum(last_with(0), len(images.key) - 1)
-        start, after = images.run_of(inside)  # the curves cross within these equal scores
+        start, after = images.run_of(last_with(0))  # the curves cross within these equal scores
         here, there = apart(start), apart(after)
         share = np.clip(np.nan_to_num(divide(here, here - there)), 0, 1)  # of them that is rejected
         at_start, at_end = (divide(wrong(position)[0], n) for position in (start, after))
@@ -486,7 +487,7 @@ class Units:
         d_fnr = np.nan_to_num(divide(m_u - sums[:, 1] - e * m_u, m[g] - m_u))
         # the slope of the curve where the rates are apart by less than their standard error
         reach = np.sqrt(self.by_group((d_fpr - d_fnr) ** 2)) * (m * n)
-        ends = [wrong(last_with(reach)), wrong(np.minimum(last_with(-reach) + 1, end))]
+        ends = wrong(images.run_of(last_with(reach))[0]), wrong(images.run_of(last_with(-reach))[1])
         of_negatives, of_positives = (divide(np.abs(x - y), d) for x, y, d in zip(*ends, (n, m), strict=True))
         weight = np.nan_to_num(divide(of_positives, of_positives + of_negatives), nan=0.5)[g]
         found.effects[EER][:, a] = (weight * d_fpr + (1 - weight) * d_fnr) * both[g]

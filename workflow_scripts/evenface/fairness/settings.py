@@ -82,7 +82,10 @@ class StatisticsSettings(Settings):
     ci_level: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     weights: Literal["multinomial", "poisson"] = Field("multinomial", description="How identities are drawn.")
     calibration_bins: int = Field(
-        10, ge=2, le=100, description="Bins of the expected calibration error, with equally many images of the test set."
+        10,
+        ge=2,
+        le=100,
+        description="Bins of the expected calibration error, with equally many images of the test set.",
     )
     curve_thresholds: int = Field(
         19, ge=1, le=99, description="Thresholds of results/fairness/threshold_curves.csv; 19 are 0.05, 0.1 to 0.95."

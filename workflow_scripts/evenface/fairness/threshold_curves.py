@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from evenface.fairness.gaps import OK, TOO_FEW, difference
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, Evaluated, spread
+from evenface.fairness.gaps import OK, TOO_FEW, difference
 from evenface.fairness.metrics import DEFINED, divide, form
 from evenface.fairness.rate_limits import student
 from evenface.fairness.scores import ScoreStatistics, Units, curve_thresholds

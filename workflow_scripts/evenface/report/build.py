@@ -25,6 +25,7 @@ from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
 from evenface.report.annotation import annotation_section
 from evenface.report.quality import quality_section, study_section
+from evenface.report.scores import score_section
 from evenface.storage.atomic import write_text
 from evenface.taxonomy import UNKNOWN
 
@@ -84,6 +85,31 @@ _REQUIRED = {
     ),
     "gap_metrics": ("run_id", "model_id", "attribute", "grouping", "criterion", "value", "status"),
     "label_coverage": ("model_id", "attribute", "grouping", "group", "n_images", "label_coverage"),
+    "score gaps": (
+        "run_id",
+        "n_seeds",
+        "attribute",
+        "grouping",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "verdict",
+        "status",
+    ),
+    "calibration": (
+        "run_id",
+        "model_id",
+        "attribute",
+        "grouping",
+        "group",
+        "mean_score",
+        "positive_rate",
+        "ci_low",
+        "ci_high",
+        "status",
+    ),
+    "threshold gaps": ("run_id", "attribute", "grouping", "threshold", "own_threshold", "tpr_difference", "status"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
@@ -152,7 +178,8 @@ class ReportInputs:
     """Files and facts for a report.
 
     generated       generator -> files about its faces
-    fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
+    fairness, group_metrics, gap_metrics, label_coverage, score_gaps, calibration, threshold_gaps
+                    CSV files of :mod:`evenface.fairness`; the last three may be None, which leaves their section out
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -171,6 +198,9 @@ class ReportInputs:
     training_logs: Mapping[str, str | os.PathLike]
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
+    score_gaps: str | os.PathLike | None = None
+    calibration: str | os.PathLike | None = None
+    threshold_gaps: str | os.PathLike | None = None
     study: str | os.PathLike | None = None
     domain_shift: Sequence[str] = ()
     verdict: str | os.PathLike | None = None
@@ -248,13 +278,25 @@ def _context(inputs: ReportInputs) -> dict:
         "gaps": figures.gaps(shown, styles, groupings, SHOWN),
         "changes": figures.changes(shown[shown["criterion"] == LEAD], styles, groupings, inputs.baseline),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
+        "scores": score_section(_scores(inputs), shown[shown["criterion"] == LEAD], styles, groupings),
         "verdicts": verdicts(shown, runs),
         "lead": SHOWN[LEAD],
+        "lead_column": COLUMNS[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": list(COLUMNS.values()),
         "coverage": coverage_table(coverage, groupings),
         "provenance": provenance(inputs, manifests, weights),
     }
+
+
+def _scores(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    given = {
+        "score gaps": inputs.score_gaps,
+        "calibration": inputs.calibration,
+        "threshold gaps": inputs.threshold_gaps,
+    }
+    tables = {kind: read_csv(path, kind) for kind, path in given.items() if path}
+    return {kind: table[table["status"] != CIRCULAR] for kind, table in tables.items()}
 
 
 def _generated(name: str, files: GeneratedSet) -> dict:
