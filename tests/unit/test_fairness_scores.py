@@ -1,5 +1,6 @@
 """What scores say whatever the threshold: equal to plain definitions, honest intervals, statuses, the mean of seeds."""
 
+import itertools
 import time
 from dataclasses import replace
 
@@ -53,7 +54,7 @@ def by_hand(score, label, bin_of):
         points = [((score >= t) & ~positive, (score < t) & positive, t) for t in [*np.unique(score), np.inf]]
         m, n = int(positive.sum()), int((~positive).sum())
         points = [(int(fp.sum()), int(fn.sum()), t) for fp, fn, t in points]
-        for (fp, fn, t), (fp_next, fn_next, t_next) in zip(points, points[1:], strict=False):
+        for (fp, fn, t), (fp_next, fn_next, t_next) in itertools.pairwise(points):
             here, there = fp * m - fn * n, fp_next * m - fn_next * n  # FPR - FNR, times m n
             if here >= 0 > there:
                 found[EER] = (fp + here / (here - there) * (fp_next - fp)) / n
@@ -75,12 +76,12 @@ def test_metrics_and_jackknife_are_those_of_plain_definitions(decimals, constant
         statistics = score_statistics(scored, evaluated, settings)
         found, counted = statistics.groupings["ethnicity"], evaluated["ethnicity"].counted
         label = tables[1]["Smiling"].to_numpy()
-        score = tables[0]["score_Smiling"].to_numpy()
+        score, exact = tables[0]["score_Smiling"].to_numpy(), tables[0]["score_Smiling"].to_numpy(dtype=np.float64)
         defined = np.sort(score[label != 0])
         bin_of = np.searchsorted(defined[len(defined) * np.arange(1, 5) // 5], score, side="right")
         person, group = tables[0]["identity_id"].to_numpy(), tables[2]["ethnicity"].to_numpy()
 
-        def expected(mask, score=score.astype(np.float64), label=label, bin_of=bin_of):
+        def expected(mask, score=exact, label=label, bin_of=bin_of):
             return by_hand(score[mask], label[mask], bin_of[mask])
 
         for g, level in enumerate(LEVELS):
