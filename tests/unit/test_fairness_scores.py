@@ -14,8 +14,8 @@ from evenface.fairness import FairnessSettings, evaluate, write_csv
 from evenface.fairness.cube import CellSpace, count
 from evenface.fairness.evaluated import evaluate_grouping
 from evenface.fairness.inputs import ScoreColumns, Scored, read_predictions, read_test_set
+from evenface.fairness.score_tables import SCORE_TABLES
 from evenface.fairness.scores import AUC, BRIER, ECE, EER, SIGNED, score_statistics
-from evenface.fairness.tables import SCORE_TABLES
 
 LEVELS = ("a", "b", "c", "d")
 

@@ -187,7 +187,7 @@ class Inputs:
     def tables(self) -> dict[str, Path]:
         """The fairness tables of those predictions."""
         from evenface.fairness import FairnessSettings, evaluate_predictions
-        from evenface.fairness.tables import SCORE_TABLES
+        from evenface.fairness.score_tables import SCORE_TABLES
 
         names = ("fairness", "group_metrics", "gap_metrics", "label_coverage", *SCORE_TABLES)
         tables = {name: self.folder / f"{name}.csv" for name in names}

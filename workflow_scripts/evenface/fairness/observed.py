@@ -81,18 +81,18 @@ class Observed:
             return -self.linearised(COMPLEMENT[metric])
         a = linear(self.person, RATIOS[metric].numerator)
         d = linear(self.person, RATIOS[metric].denominator)
-        total = self._by_group(d)[self.group]
+        total = self.sum_by_group(d)[self.group]
         rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
         return np.nan_to_num(divide(a - rate * d, total - d))
 
     def _se(self, metric: str) -> np.ndarray:
-        se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
+        se = np.sqrt(self.sum_by_group(self.linearised(metric) ** 2))
         se[se < NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
         se[np.isnan(self.rates.x[metric].T)] = np.nan
         se[self.support[metric].n_identities.T < 2] = np.nan  # one identity carries the group
         return se.T
 
-    def _by_group(self, values: np.ndarray) -> np.ndarray:
+    def sum_by_group(self, values: np.ndarray) -> np.ndarray:
         """Sum (pairs, A) over the identities of each group: (G, A)."""
         total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
         present, starts = np.unique(self.group, return_index=True)
@@ -110,7 +110,7 @@ class Observed:
         if metric not in self._spreads:
             u = self.linearised(metric)
             squared = u * u
-            second, third, fourth = (self._by_group(part).T for part in (squared, squared * u, squared * squared))
+            second, third, fourth = (self.sum_by_group(part).T for part in (squared, squared * u, squared * squared))
             carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
             self._spreads[metric] = Spread(self.se[metric], self.support[metric].n_eff, carriers, np.sign(third))
         return self._spreads[metric]
@@ -125,7 +125,7 @@ class Observed:
 
     def as_one_assignment(self, values: np.ndarray) -> np.ndarray:
         """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
-        sums = self._by_group(values.reshape(len(values), -1)).reshape(self.n_groups, *values.shape[1:])
+        sums = self.sum_by_group(values.reshape(len(values), -1)).reshape(self.n_groups, *values.shape[1:])
         return sums.transpose(1, 0, 2)[:, None]
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
@@ -138,7 +138,7 @@ class Observed:
                 self._covariances[key] = np.matmul(a, b.transpose(0, 2, 1))
             else:
                 products = self.linearised(metric) * self.linearised(other or metric)
-                self._covariances[key] = np.eye(self.n_groups) * self._by_group(products).T[..., None]
+                self._covariances[key] = np.eye(self.n_groups) * self.sum_by_group(products).T[..., None]
         return self._covariances[key]
 
     def _wide(self, metric: str) -> np.ndarray:
@@ -194,6 +194,6 @@ class Observed:
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
         """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""
         x = self.rates.x[metric]
-        if BETTER[metric] == "zero":  # a signed bias is no share
+        if metric in ("prevalence_bias", "balanced_accuracy", "f1"):  # these are no shares of images
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))

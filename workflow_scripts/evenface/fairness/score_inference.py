@@ -44,7 +44,8 @@ _LEAST = 1e-30
 class ScoreGap:
     """The largest difference of a metric between groups, for each attribute (A,) float64, NaN where undefined.
 
-    p is of no difference at all; null_mean is the mean gap of groups that do not differ.
+    p is of no difference at all; null_mean is the mean gap of groups that do not differ; apart is the least difference for
+    any values of undefined labels, negative if there need not be any.
     """
 
     value: np.ndarray
@@ -52,7 +53,7 @@ class ScoreGap:
     high: np.ndarray
     null_mean: np.ndarray
     p: np.ndarray
-    robust: np.ndarray
+    apart: np.ndarray
 
 
 class ScoreInference:
@@ -161,10 +162,10 @@ class ScoreInference:
         )
         nothing = np.full(len(x), np.nan)
         value = np.where(few, np.nan, value)
-        robust = np.array([None] * len(x), dtype=object)
-        robust[~few] = self._robust(metric)[~few]
+        with np.errstate(invalid="ignore"):
+            apart = np.where(few, np.nan, self._apart_for_any_labels(metric))
         if not self.settings.n_boot or few.all():
-            return ScoreGap(value, nothing, nothing, nothing, nothing, robust)
+            return ScoreGap(value, nothing, nothing, nothing, nothing, apart)
         correlation = self._correlation(metric)
         draws, spread = self._draws(metric, correlation)
         null_mean = np.where(used.T[..., None], draws, -np.inf).max(axis=0)
@@ -176,7 +177,7 @@ class ScoreInference:
         touching = self._touching(metric, x, correlation)
         p = (1 + (t >= touching[:, None]).sum(axis=-1)) / (t.shape[-1] + 1)
         low, high, p = (np.where(few, np.nan, part) for part in (np.maximum(low, 0), high, p))
-        return ScoreGap(value, low, high, null_mean, p, robust)
+        return ScoreGap(value, low, high, null_mean, p, apart)
 
     def _draws(self, metric: str, correlation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(G, A, B) normal errors of the estimates, and standard errors that vary as those of ``n_eff`` people do."""
@@ -248,12 +249,11 @@ class ScoreInference:
             a, b = np.where(further, t, a), np.where(further, b, t)
         return np.select([none, beyond], [0.0, _LARGEST], t)
 
-    def _robust(self, metric: str) -> np.ndarray:
-        """(A,) bool: two groups differ for all values of undefined labels; by bounds that need not be sharp."""
+    def _apart_for_any_labels(self, metric: str) -> np.ndarray:
+        """(A,) by how much two groups differ at least, for all values of undefined labels; by bounds that need not be sharp."""
         u = self.images["U0+U1"]
-        x = self.scores.value[metric]
-        if metric in (AUC, EER):
-            m, n = self.images["TP+FN"], self.images["TN+FP"]
+        x = self.centre(metric)
+        m, n = self.images["TP+FN"], self.images["TN+FP"]
         if metric == AUC:
             extra = np.clip((u + n - m) / 2, 0, u)  # undefined images that are positive, if there are most pairs
             kept = divide(m * n, (m + extra) * (n + u - extra))
@@ -262,10 +262,9 @@ class ScoreInference:
             low = x * np.minimum(divide(m, m + u), divide(n, n + u))
             high = np.maximum(divide(x * m + u, m + u), divide(x * n + u, n + u))
         else:
-            n = self.images[DEFINED]
-            low, high = divide(x * n - u, n + u), divide(x * n + u, n + u)
+            low, high = divide(x * (m + n) - u, m + n + u), divide(x * (m + n) + u, m + n + u)
         used = self.used[metric]
-        return np.where(used, low, -np.inf).max(axis=-1) > np.where(used, high, np.inf).min(axis=-1)
+        return np.where(used, low, -np.inf).max(axis=-1) - np.where(used, high, np.inf).min(axis=-1)
 
 
 def _normal(n: int, width: int, seed: int) -> np.ndarray:

@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, NO_DENOMINATOR, spread
+from evenface.fairness.evaluated import (
+    CIRCULAR,
+    KEY,
+    LOW_SUPPORT,
+    NO_DENOMINATOR,
+    Evaluated,
+    key_of,
+    split_model_id,
+    spread,
+)
 from evenface.fairness.gap_tables import GAP_COLUMNS
 from evenface.fairness.gaps import OK, TOO_FEW
 from evenface.fairness.inputs import Scored, TestSet
 from evenface.fairness.interval import SIMULTANEOUS
 from evenface.fairness.metrics import DEFINED, divide
-from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.multiplicity import GAP, benjamini_hochberg, verdicts
+from evenface.fairness.runs import Run
 from evenface.fairness.score_inference import COMPARED, ScoreInference
-from evenface.fairness.scores import AUC, BRIER, ECE, EER, SIGNED, SOURCES, ScoreStatistics
-from evenface.fairness.threshold_curves import NO_SCORES, WILSON, wilson_of_people
+from evenface.fairness.scores import (
+    AUC,
+    BRIER,
+    ECE,
+    EER,
+    SIGNED,
+    SOURCES,
+    ScoreStatistics,
+    added,
+    mean_of_seeds,
+    score_statistics,
+)
+from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.summary import shared_thresholds
+from evenface.fairness.threshold_curves import NO_SCORES, WILSON, curve_rows, wilson_of_people
 
 #: how intervals and tests were made
 LOGIT, STUDENT, NOISE = "logit_student_identities", "student_identities", "folded_normal"
 INVERTED = "simultaneous_inverted"
+
+SCORE_TABLES = ("score_metrics", "score_gaps", "calibration", "threshold_curves", "threshold_gaps")
 
 _METHODS = {AUC: LOGIT, EER: LOGIT, BRIER: LOGIT, SIGNED: STUDENT, ECE: NOISE}
 
@@ -124,14 +153,15 @@ def score_gap_rows(
             "n_groups_used": used.sum(axis=-1),
             "n_groups_excluded": (~used).sum(axis=-1),
             "groups_excluded": [";".join(result.groups[~mask]) for mask in used],
-            "label_robust": gap.robust,
+            "label_robust": np.where(np.isnan(gap.apart), None, gap.apart > 0),
             "practical_threshold": settings.practical_threshold,
             "status": status,
         }
         evaluable = (status == OK) & ~np.isnan(gap.value)
-        columns["verdict"] = verdicts(
-            gap.low, gap.high, columns["q_value"], evaluable, settings.practical_threshold, gap.robust
-        )
+        given = gap.low, gap.high, columns["q_value"], evaluable, settings.practical_threshold
+        sure = np.where(verdicts(*given) == GAP, gap.apart - (gap.value - gap.low), np.nan)
+        columns["sure_for_any_labels"] = sure
+        columns["verdict"] = verdicts(*given, ~(sure <= settings.practical_threshold))
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True).assign(
         **key, n_seeds=result.n_seeds, cluster_unit=scored.cluster_unit, ci_level=settings.ci_level,
@@ -168,3 +198,48 @@ def calibration_rows(key, inference: ScoreInference, statistics: ScoreStatistics
     }
     frame = pd.DataFrame(columns)
     return frame[images.ravel() > 0].assign(**key, ci_level=settings.ci_level)[CALIBRATION_COLUMNS]
+
+
+class ScoreTables:
+    """The tables of scores: those of each model as it is read, and of runs when all of their seeds have been."""
+
+    def __init__(self, models: Sequence[str], test, settings: FairnessSettings, threads: int):
+        self._test, self._settings, self._threads = test, settings, threads
+        self._sizes = Counter(split_model_id(model)[0] for model in models)
+        self._sums: dict[str, ScoreStatistics] = {}
+        self._rows: dict[str, list[pd.DataFrame]] = {name: [] for name in SCORE_TABLES}
+
+    def add(self, model_id: str, scored: Scored, evaluated: Mapping[str, Evaluated]) -> None:
+        """Read the scores of a model and write its rows; ``scored.scores`` is not needed any more."""
+        statistics = score_statistics(scored, evaluated, self._settings, self._threads)
+        self._write(model_id, scored, statistics)
+        run = split_model_id(model_id)[0]
+        if self._sizes[run] == 1:  # only the curves are still needed
+            statistics = replace(statistics, groupings={})
+        self._sums[run] = added(self._sums[run], statistics) if run in self._sums else statistics
+
+    def _write(self, model_id: str, scored: Scored, statistics: ScoreStatistics) -> None:
+        for of_grouping in statistics.groupings.values():
+            key = key_of(model_id, self._test, of_grouping.result)
+            inference = ScoreInference(of_grouping, self._settings)
+            rows = score_rows(key, inference, statistics, scored, self._test, self._settings)
+            self._rows["score_metrics"].append(rows)
+            self._rows["score_gaps"].append(score_gap_rows(key, inference, statistics, scored, self._settings))
+            if of_grouping.result.n_seeds == 1:
+                self._rows["calibration"].append(calibration_rows(key, inference, statistics, self._settings))
+
+    def tables(self, runs: Mapping[str, Run], scored: Mapping[str, Scored]) -> dict[str, pd.DataFrame]:
+        """The tables :data:`SCORE_TABLES` of all models and runs, by name."""
+        for name, run in runs.items():
+            statistics, first = self._sums.pop(name), scored[run.models[0]]
+            if len(run.models) > 1:
+                statistics = mean_of_seeds(statistics, len(run.models), run.evaluated)
+                self._write(run.id, first, statistics)
+            own = shared_thresholds([scored[model].thresholds for model in run.models])
+            own = np.array([own[attribute] for attribute in run.cube.attributes], dtype=np.float64)
+            for result in run.evaluated.values():
+                key = key_of(run.id, self._test, result)
+                curves = curve_rows(key, result, run.cube, statistics, own, self._settings)
+                for table, rows in zip(("threshold_curves", "threshold_gaps"), curves, strict=True):
+                    self._rows[table].append(rows)
+        return {name: pd.concat(self._rows.pop(name), ignore_index=True) for name in SCORE_TABLES}

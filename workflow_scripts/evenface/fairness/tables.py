@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
+import logging
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,34 +18,35 @@ from evenface.errors import UserError, check_names
 from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.correction import condition_number, rates_of_rows
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of, split_model_id
+from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows
 from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
     Scored,
+    TestSet,
     check_same_people,
     check_table,
     read_predictions,
     read_test_set,
     scored_attributes,
 )
+from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
-from evenface.fairness.runs import Run, runs_of
-from evenface.fairness.score_inference import ScoreInference
-from evenface.fairness.score_tables import calibration_rows, score_gap_rows, score_rows
-from evenface.fairness.scores import ScoreStatistics, added, mean_of_seeds, score_statistics
+from evenface.fairness.runs import runs_of
+from evenface.fairness.score_tables import SCORE_TABLES, ScoreTables
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.summary import SUMMARY_KEY, check_summary, shared_thresholds, summary_rows, with_change
-from evenface.fairness.threshold_curves import curve_rows
+from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
 
-TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
+log = logging.getLogger("evenface")
 
-#: of scores, whatever the threshold
-SCORE_TABLES = ("score_metrics", "score_gaps", "calibration", "threshold_curves", "threshold_gaps")
+#: Fewest bootstrap replicates from which simultaneous intervals cover as they say; with 20 they cover 85 %.
+_FEWEST = 200
+
+TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
 
 
 def evaluate(
@@ -151,12 +152,20 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     ``models`` maps model ids to functions that return their predictions, so that only one table is in memory at a time.
     """
     check_summary(settings)
+    if 0 < settings.n_boot < _FEWEST:
+        log.warning(
+            "evaluation.n_boot is %d: intervals from fewer than %d replicates are too narrow; use 1000",
+            settings.n_boot,
+            _FEWEST,
+        )
     test = read_test_set(labels, groups, settings, scored_names, stored=stored)
+    if settings.allow_missing_images and len(models) > 1:
+        test = _scored_by_all(test, models)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
     scored: dict[str, Scored] = {}
-    scores = _Scores(list(models), test, settings, threads)
+    scores = ScoreTables(list(models), test, settings, threads)
     for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         scored[model_id] = one = read_predictions(load(), test, own)
@@ -207,6 +216,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
     tables |= scores.tables(runs, scored)
+    _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
     summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
@@ -214,47 +224,27 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     return tables, manifest
 
 
-class _Scores:
-    """The tables of scores: those of each model as it is read, and of runs when all of their seeds have been."""
+def _warn_of_large_families(gaps: pd.DataFrame, settings: FairnessSettings) -> None:
+    """The smallest p is 1 / (n_perm + 1); among many attributes, one gap alone may then never have a small q."""
+    largest = int(gaps["family_size"].max()) if len(gaps) else 0
+    if settings.n_perm and largest / (settings.n_perm + 1) > FALSE_DISCOVERY_RATE:
+        needed = int(np.ceil(largest / FALSE_DISCOVERY_RATE))
+        log.warning(
+            "evaluation.n_perm is %d: one gap alone among %d attributes could not be found; use at least %d",
+            settings.n_perm, largest, needed,
+        )  # fmt: skip
 
-    def __init__(self, models: Sequence[str], test, settings: FairnessSettings, threads: int):
-        self._test, self._settings, self._threads = test, settings, threads
-        self._sizes = Counter(split_model_id(model)[0] for model in models)
-        self._sums: dict[str, ScoreStatistics] = {}
-        self._rows: dict[str, list[pd.DataFrame]] = {name: [] for name in SCORE_TABLES}
 
-    def add(self, model_id: str, scored: Scored, evaluated: Mapping[str, Evaluated]) -> None:
-        statistics = score_statistics(scored, evaluated, self._settings, self._threads)
-        self._write(model_id, scored, statistics)
-        run = split_model_id(model_id)[0]
-        if self._sizes[run] == 1:  # only the curves are still needed
-            statistics = replace(statistics, groupings={})
-        self._sums[run] = added(self._sums[run], statistics) if run in self._sums else statistics
-
-    def _write(self, model_id: str, scored: Scored, statistics: ScoreStatistics) -> None:
-        for of_grouping in statistics.groupings.values():
-            key = key_of(model_id, self._test, of_grouping.result)
-            inference = ScoreInference(of_grouping, self._settings)
-            rows = score_rows(key, inference, statistics, scored, self._test, self._settings)
-            self._rows["score_metrics"].append(rows)
-            self._rows["score_gaps"].append(score_gap_rows(key, inference, statistics, scored, self._settings))
-            if of_grouping.result.n_seeds == 1:
-                self._rows["calibration"].append(calibration_rows(key, inference, statistics, self._settings))
-
-    def tables(self, runs: Mapping[str, Run], scored: Mapping[str, Scored]) -> dict[str, pd.DataFrame]:
-        for name, run in runs.items():
-            statistics, first = self._sums.pop(name), scored[run.models[0]]
-            if len(run.models) > 1:
-                statistics = mean_of_seeds(statistics, len(run.models), run.evaluated)
-                self._write(run.id, first, statistics)
-            own = shared_thresholds([scored[model].thresholds for model in run.models])
-            own = np.array([own[attribute] for attribute in run.cube.attributes], dtype=np.float64)
-            for result in run.evaluated.values():
-                key = key_of(run.id, self._test, result)
-                curves = curve_rows(key, result, run.cube, statistics, own, self._settings)
-                for table, rows in zip(("threshold_curves", "threshold_gaps"), curves, strict=True):
-                    self._rows[table].append(rows)
-        return {name: pd.concat(self._rows.pop(name), ignore_index=True) for name in SCORE_TABLES}
+def _scored_by_all(test: TestSet, models: Mapping[str, Callable[[], pd.DataFrame]]) -> TestSet:
+    """The images that every model scored: a change between models must not be one between images."""
+    shared = test.image_id
+    for load in models.values():
+        shared = shared.intersection(pd.Index(load()["image_id"].to_numpy(dtype=object), dtype=object), sort=False)
+    if len(shared) == len(test.image_id):
+        return test
+    if not len(shared):
+        raise UserError("predictions: no image was scored by all models; predict the same images with each of them")
+    return test.taken(shared)
 
 
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):

@@ -149,7 +149,7 @@ class Studentised:
         # (groups, a, P); single precision is far more than a comparison of permutations needs
         x, spread, inverse = (np.moveaxis(part, -1, 0).astype(np.float32) for part in (x, spread, inverse))
         if not used.all():  # an infinite variance keeps a group out of every pair
-            x, spread = np.where(used, x, 0), np.where(used, spread, np.inf)
+            x, spread, inverse = np.where(used, x, 0), np.where(used, spread, np.inf), np.where(used, inverse, 1)
         weight = 1 / spread
         centre = (weight * x).sum(axis=0) / np.maximum(weight.sum(axis=0), _LEAST)
         per_freedom = 1 / np.maximum(1 / inverse - 1, 0.5)
