@@ -88,6 +88,19 @@ rule fairness:
             category="Fairness",
             caption="../docs/captions/model_comparison.rst",
         ),
+        score_metrics=report(
+            "results/fairness/score_metrics.csv",
+            category="Fairness",
+            caption="../docs/captions/score_metrics.rst",
+        ),
+        score_gaps=report(
+            "results/fairness/score_gaps.csv",
+            category="Fairness",
+            caption="../docs/captions/score_gaps.rst",
+        ),
+        calibration="results/fairness/calibration.csv",
+        threshold_curves="results/fairness/threshold_curves.csv",
+        threshold_gaps="results/fairness/threshold_gaps.csv",
         manifest="results/fairness/fairness_manifest.json",
     log:
         "results/logs/fairness.log",

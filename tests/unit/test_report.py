@@ -97,7 +97,17 @@ def inputs(tmp_path_factory):
 def make_inputs(folder, seeds=(1, 2), **settings):
     rng = np.random.default_rng(0)
     models = {f"{run}-{seed}": (run, error, seed) for run, error in RUNS.items() for seed in seeds}
-    names = ("fairness", "group_metrics", "gap_metrics", "label_coverage", "intersections", "subgroup_scan")
+    names = (
+        "fairness",
+        "group_metrics",
+        "gap_metrics",
+        "label_coverage",
+        "score_gaps",
+        "calibration",
+        "threshold_gaps",
+        "intersections",
+        "subgroup_scan",
+    )
     tables = {name: folder / f"{name}.csv" for name in names}
     evaluate_predictions(
         {
@@ -360,7 +370,8 @@ def test_the_gap_of_averaged_rates_stands_beside_the_mean_of_the_seeds_gaps(of_s
 def test_captions_say_what_they_are_about(root):
     import jinja2
 
-    for path in sorted((root / "docs/captions").glob("*.rst")):
+    about_people = {"power.rst"}  # and not about networks
+    for path in sorted(p for p in (root / "docs/captions").glob("*.rst") if p.name not in about_people):
         template = jinja2.Environment().from_string(path.read_text())
         one, three = (
             template.render(snakemake=SimpleNamespace(config=config))
@@ -458,6 +469,31 @@ def test_a_sheet_of_few_cells_stands_in_lines():
     assert tile.sum() == len(few) * 60 * 80 and tile.any(1).sum() == 80, "six faces in one line, none cell left gray"
     few[Cell("asian", "unknown", "male", "gray")] = face
     assert (draw_sheet(few, 60) == 90).all(-1).any(1).sum() == 160, "a seventh begins a line"
+
+
+def test_the_report_says_what_holds_whatever_the_threshold(page, inputs, tmp_path):
+    section = page[page.index('id="scores"') : page.index('id="support"')]
+    for words in ("AUC, by gender", "EER, by ethnicity", "The gap at other thresholds", "Is a score a probability?"):
+        assert words in section
+    assert section.count("With and without a threshold, by") == 7
+    gaps = pd.read_csv(inputs.score_gaps)
+    one = gaps[(gaps["run_id"] == "real") & (gaps["n_seeds"] == 2) & (gaps["metric"] == "auc")].iloc[0]
+    assert f"{one['value']:.3f}" in section
+    bare = replace(inputs, score_gaps=None, calibration=None, threshold_gaps=None)
+    build_report(bare, tmp_path / "bare.html")
+    assert "Whatever the threshold" not in (tmp_path / "bare.html").read_text()
+    for kind in ("score_gaps", "calibration", "threshold_gaps"):  # a model that gives decisions only
+        table = pd.read_csv(getattr(inputs, kind))
+        number = table.select_dtypes("number").columns.difference(["n_seeds"])
+        none = (
+            table.iloc[:0]
+            if kind == "calibration"
+            else table.assign(status="no_scores", **dict.fromkeys(number, np.nan))
+        )
+        write_csv(none, tmp_path / f"{kind}.csv")
+        bare = replace(bare, **{kind: tmp_path / f"{kind}.csv"})
+    build_report(bare, tmp_path / "bare.html")
+    assert "Whatever the threshold" not in (tmp_path / "bare.html").read_text()
 
 
 def test_contact_sheet_has_every_cell_and_is_deterministic(tmp_path):

@@ -187,8 +187,17 @@ class Inputs:
     def tables(self) -> dict[str, Path]:
         """The fairness tables of those predictions."""
         from evenface.fairness import FairnessSettings, evaluate_predictions
+        from evenface.fairness.score_tables import SCORE_TABLES
 
-        names = ("fairness", "group_metrics", "gap_metrics", "label_coverage", "intersections", "subgroup_scan")
+        names = (
+            "fairness",
+            "group_metrics",
+            "gap_metrics",
+            "label_coverage",
+            "intersections",
+            "subgroup_scan",
+            *SCORE_TABLES,
+        )
         tables = {name: self.folder / f"{name}.csv" for name in names}
         evaluate_predictions(self.predictions, FairnessSettings(baseline="real", n_boot=50, n_perm=50), tables)
         return tables

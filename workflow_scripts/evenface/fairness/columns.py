@@ -10,8 +10,10 @@ from evenface.fairness.group_tables import COVERAGE_COLUMNS, GROUP_COLUMNS, PAIR
 from evenface.fairness.intersection_table import INTERSECTION_COLUMNS
 from evenface.fairness.multiplicity import VERDICTS
 from evenface.fairness.planning import POWER_COLUMNS
+from evenface.fairness.score_tables import CALIBRATION_COLUMNS, SCORE_COLUMNS, SCORE_GAP_COLUMNS
 from evenface.fairness.subgroup_scan import SCAN_COLUMNS
 from evenface.fairness.summary import SUMMARY_COLUMNS
+from evenface.fairness.threshold_curves import CURVE_COLUMNS, CURVE_GAP_COLUMNS
 
 #: table -> what a row of it is, and its columns
 TABLES: dict[str, tuple[str, list[str]]] = {
@@ -41,6 +43,29 @@ TABLES: dict[str, tuple[str, list[str]]] = {
         "A row per run, attribute, rate and subgroup by any combination of dimensions: its difference from everyone else, with "
         "bounds that hold for all subgroups of an attribute and a rate at once.",
         SCAN_COLUMNS,
+    ),
+    "score_metrics": (
+        "A row per network, or run with several seeds, attribute, grouping, group and metric of scores: `auc` (area under the "
+        "ROC curve), `eer` (equal error rate), `ece` (expected calibration error), `signed_calibration_error` (mean score "
+        "minus share of positives) and `brier_score`.",
+        SCORE_COLUMNS,
+    ),
+    "score_gaps": (
+        "A row per network, or run with several seeds, attribute, grouping and metric of scores: how far the groups are apart.",
+        SCORE_GAP_COLUMNS,
+    ),
+    "calibration": (
+        "Reliability data: a row per network, attribute, grouping, group and bin of scores that has images of the group.",
+        CALIBRATION_COLUMNS,
+    ),
+    "threshold_curves": (
+        "A row per run (the mean of its seeds), attribute, grouping, group and threshold, of `evaluation.curve_thresholds` "
+        "and the run's own.",
+        CURVE_COLUMNS,
+    ),
+    "threshold_gaps": (
+        "A row per run, attribute, grouping and threshold: how far the used groups' rates are apart.",
+        CURVE_GAP_COLUMNS,
     ),
 }
 
@@ -92,6 +117,11 @@ COLUMNS: Mapping[str, str] = {
     "n_identities": "People with an image in the denominator.",
     "label_coverage.n_identities": "People of the group.",
     "fairness.n_identities": "People with an image in the denominators that the criterion rests on.",
+    "score_metrics.n_identities": "People with an image; for `auc` and `eer`, of the class with fewer.",
+    "score_metrics.n_images": "Images whose label is defined.",
+    "calibration.n_images": "Images of the group in the bin.",
+    "n_positive": "Positive images of the group.",
+    "n_negative": "Negative images of the group.",
     "n_eff": "Effective number of people: how many of equal weight would say as much, (sum d)^2 / sum d^2.",
     "n_defined": "Images whose label is defined.",
     "n_undefined": "Images whose label is undefined.",
@@ -100,6 +130,10 @@ COLUMNS: Mapping[str, str] = {
     "threshold_low": "Lower end of the interval of a threshold chosen on validation images; empty for a fixed one.",
     "threshold_high": "Upper end.",
     "n_validation": "Validation images on which the threshold was chosen; empty for a fixed one.",
+    "score_metrics.threshold": "Of `eer`: the score at which false positive and false negative rate are nearest.",
+    "threshold_curves.threshold": "Scores at least as large are decisions for yes; empty for `own_threshold` if seeds differ.",
+    "threshold_gaps.threshold": "As in `threshold_curves`.",
+    "own_threshold": "Whether it is the model's own threshold; of several seeds, each one's own.",
     "label_source": "Where the labels come from.",
     "group_source": "Where the groups come from.",
     "group_correction": "Empty, or `confusion_inverse`: corrected for the errors of the annotator that assigned the groups. "
@@ -170,11 +204,49 @@ COLUMNS: Mapping[str, str] = {
     "chance `evaluation.power`, between any two of its groups. From the row's standard errors, not from its value.",
     "resolvable": "Whether a gap as large as the practical threshold would be seen: `resolvable`, or `not resolvable`. Empty "
     "without a test, for levels of rates and for Gini coefficients.",
+    "score_metrics.value": "The metric.",
+    "score_gaps.value": "Highest minus lowest value of the groups that are used; ECEs without their bias.",
+    "bias": "Of `ece`: by how much few images make it too large, estimated.",
+    "score_metrics.metric": "The metric of scores.",
+    "score_gaps.metric": "The metric of scores.",
+    "score_gaps.criterion": "The metric with `_difference`.",
+    "score_gaps.aggregation": "`difference`.",
+    "score_metrics.se": "Standard error: the jackknife over people. Empty if one person carries the value.",
+    "score_metrics.ci_method": "`logit_student_identities` (Student's t on the logit scale), `student_identities` (Student's t) "
+    "or `folded_normal` (of sums of absolute values). Empty without an interval.",
+    "score_gaps.ci_method": "`simultaneous`: from intervals of all pairs of groups at once.",
+    "score_gaps.null_mean": "Mean gap of groups that do not differ and have these standard errors.",
+    "score_gaps.p_method": "`simultaneous_inverted`: p is the level at which the first pair's interval touches 0.",
+    "score_gaps.n_boot": "Draws for the critical value.",
+    "score_gaps.seed": "The seed of the draws.",
+    "calibration.ci_method": "`wilson_identities`: Wilson's interval for as many independent images as would be as uncertain.",
+    "threshold_curves.ci_method": "`wilson_identities`: Wilson's interval for as many independent images as would be as uncertain.",
+    "bin": "Number of the bin. Bins hold equally many images of the whole test set, with ties in the higher bin.",
+    "score_from": "Lowest score of the bin.",
+    "score_to": "Where the next bin begins.",
+    "mean_score": "Mean score of the images.",
+    "positive_rate": "Share of positive images; the interval is its.",
+    **{
+        f"threshold_curves.{rate}{end}": text
+        for rate, name in (
+            ("tpr", "True positive rate"),
+            ("fpr", "False positive rate"),
+            ("selection_rate", "Share of decisions for yes"),
+            ("accuracy", "Share of right decisions"),
+        )
+        for end, text in (("", f"{name}."), ("_low", "Lower end of its interval."), ("_high", "Upper end."))
+    },
+    **{
+        f"{rate}_difference": f"Highest minus lowest `{rate}`." for rate in ("tpr", "fpr", "selection_rate", "accuracy")
+    },
+    "equalized_odds_difference_worst": "The larger of the differences of `tpr` and `fpr`.",
+    "equalized_odds_difference_mean": "Their mean.",
     "fair_value": "The criterion's value for equal treatment.",
     "status": "Why a value or interval is missing: `circular` (the attribute says the same as the grouping), "
     "`no_denominator` (nothing to divide by), `low_support` (too few images or people; left out of gaps), "
     "`too_few_groups` (fewer than two are used), `unstable_bootstrap` (undefined in more than a tenth of the replicates), "
-    "`all_zero`, `zero_rate`, `infinite` (rates of 0 under a ratio), `correction_failed`. Empty if nothing is wrong.",
+    "`all_zero`, `zero_rate`, `infinite` (rates of 0 under a ratio), `correction_failed`, `no_scores` (the table gave "
+    "decisions only). Empty if nothing is wrong.",
     "n_seeds": "Seeds of the run.",
     "seed_mean": "Mean of the seeds' own values. The luck of each training adds to it.",
     "seed_std": "Standard deviation of the seeds' own values.",

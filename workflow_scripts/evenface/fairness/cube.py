@@ -128,6 +128,12 @@ class Cube:
     def n_images(self) -> int:
         return int(self.counts[:, :1].sum())
 
+    def pair_of(self, identities: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """(n,) int32 row of the counts for images of these identities and cells (n,)."""
+        n = max(1, len(self.identities))
+        code = pd.Index(self.identities, dtype=object).get_indexer(identities)
+        return np.searchsorted(self.cell * n + self.identity, cells * n + code).astype(np.int32)
+
     def by_group(self, grouping: Grouping) -> GroupCounts:
         group = grouping.of_cell[self.cell]
         key = group * len(self.identities) + self.identity

@@ -62,6 +62,30 @@ class TestSet:
 
 
 @dataclass(frozen=True)
+class ScoreColumns:
+    """The scores of one model on one test set. They are read an attribute at a time, because all would fill the memory.
+
+    pair  (n,) int32, the row of the cube that counts each image
+    """
+
+    pair: np.ndarray
+    _frame: pd.DataFrame
+    _columns: dict[str, str]
+    _rows: np.ndarray
+    _labels: dict[str, np.ndarray]
+    _keep: np.ndarray
+
+    def of(self, attribute: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scores (n,) float32 or float64 in [0, 1] and labels (n,) int8; None if the table gives decisions."""
+        column = self._columns[attribute]
+        if not column.startswith(_SCORE):
+            return None
+        exact = self._frame[column].dtype == np.float32
+        scores = self._frame[column].to_numpy(dtype=np.float32 if exact else np.float64)
+        return scores[self._rows], self._labels[attribute][self._keep]
+
+
+@dataclass(frozen=True)
 class Scored:
     """One model on one test set: its count cube, and how predictions were read."""
 
@@ -71,6 +95,7 @@ class Scored:
     skipped: dict[str, str]
     n_missing: int
     people: int = 0  # a digest of all pairs of image and identity, in any order
+    scores: ScoreColumns | None = None
     chosen: Mapping[str, Mapping[str, object]] = field(
         default_factory=dict
     )  # attribute -> how its threshold was chosen
@@ -160,10 +185,12 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
             f"{name}: column 'identity_id' is missing or empty, and {test.people} has one; write it into the predictions, "
             "because people are resampled, or leave it out of all tables"
         )
-    cube = count(identities[rows], test.cells[keep], test.space, outcomes())
-    pairs = pd.util.hash_array(common.to_numpy(), categorize=False) * pd.util.hash_array(identities[rows])
+    people, cells = identities[rows], test.cells[keep]
+    cube = count(people, cells, test.space, outcomes())
+    scores = ScoreColumns(cube.pair_of(people, cells), predictions, columns, rows, test.labels, keep)
+    pairs = pd.util.hash_array(common.to_numpy(), categorize=False) * pd.util.hash_array(people)
     n_missing = len(ids) + len(test.image_id) - 2 * len(common)
-    return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()))
+    return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()), scores)
 
 
 def check_same_people(scored: Mapping[str, Scored], model_id: str) -> None:

@@ -18,6 +18,7 @@ from scipy import sparse
 from evenface.fairness.cube import OUTCOMES, Cube, Grouping
 
 BOOTSTRAP, PERMUTATION, SWAP, CONFUSION = range(4)  # streams of random numbers under one seed
+SCORE_DRAWS = 16  # the stream of score_inference
 GENERATOR = "PCG64"
 
 _CHUNK = 100  # replicates that share a seed

@@ -91,6 +91,15 @@ class StatisticsSettings(Settings):
     n_perm: int = Field(1000, ge=0, description="Permutations of identities for p values; 0 leaves them out.")
     ci_level: float = Field(0.95, gt=0, lt=1, description="Level of the intervals.")
     weights: Literal["multinomial", "poisson"] = Field("multinomial", description="How identities are drawn.")
+    calibration_bins: int = Field(
+        10,
+        ge=2,
+        le=100,
+        description="Bins of the expected calibration error, with equally many images of the test set.",
+    )
+    curve_thresholds: int = Field(
+        19, ge=1, le=99, description="Thresholds of results/fairness/threshold_curves.csv; 19 are 0.05, 0.1 to 0.95."
+    )
     practical_threshold: Share = Field(0.05, description="Difference that matters in practice; verdicts refer to it.")
     practical_ratio_threshold: Share = Field(
         0.2, description="Likewise for ratios, as their distance from 1; 0.2 is the four-fifths rule."

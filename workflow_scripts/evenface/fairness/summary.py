@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -79,6 +79,11 @@ def summary_rows(gap_rows: pd.DataFrame, runs: Mapping[str, Run], scored, test: 
         frame["seed"] = frame["seed"].astype("Int64")
     summary = pd.concat(frames, ignore_index=True).rename(columns={"overall": "overall_rate"})
     return _with_baseline(summary, settings)
+
+
+def shared_thresholds(of_seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Attribute -> the threshold of a run, which is that of its seeds if they share one, and NaN otherwise."""
+    return {a: t if all(o.get(a) == t for o in of_seeds) else np.nan for a, t in of_seeds[0].items()}
 
 
 def _over_seeds(frame: pd.DataFrame, per_seed: list[pd.DataFrame]) -> pd.DataFrame:

@@ -38,6 +38,7 @@ from evenface.fairness.observed import Observed
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of, seeds_of_runs
+from evenface.fairness.score_tables import SCORE_TABLES, ScoreTables
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.subgroup_scan import SCAN_KEY, families, scan, scan_rows
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
@@ -77,7 +78,10 @@ def evaluate(
     Returns ``group_metrics`` (rates per group), ``gap_metrics`` (every criterion), ``pairwise_differences``
     (all pairs of groups), ``model_comparison`` (each run against ``settings.baseline``), ``label_coverage``
     (support and bounds under undefined labels), ``intersections`` (rates of combined groups, estimated with the help of
-    the others), ``subgroup_scan`` (all subgroups at once against everyone) and ``fairness`` (the summary). Rates and gaps carry
+    the others), ``subgroup_scan`` (all subgroups at once against everyone) and ``fairness`` (the summary). From scores,
+    whatever the threshold: ``score_metrics`` (AUC, equal error rate, calibration errors per group), ``score_gaps``,
+    ``calibration`` (reliability data), ``threshold_curves`` and ``threshold_gaps`` (rates and gaps over a range of
+    thresholds). Rates and gaps carry
     intervals from an identity bootstrap, gaps also a test, its q value and a verdict. Rates over a
     denominator of 0 are NaN and their row's ``status`` says so.
 
@@ -127,12 +131,13 @@ def evaluate_predictions(
              carries identities, demographics, scores and labels; its header may give ``thresholds``,
              ``dataset``, ``split``, ``label_source`` and ``group_source``.
     outputs  any of ``fairness``, ``group_metrics``, ``gap_metrics``, ``pairwise_differences``, ``model_comparison``,
-             ``label_coverage``, ``intersections``, ``subgroup_scan`` (CSV) and ``manifest`` (JSON) -> where to write it
+             ``label_coverage``, ``intersections``, ``subgroup_scan``, those of :data:`SCORE_TABLES` (CSV) and ``manifest``
+             (JSON) -> where to write it
     threads  blocks of attributes computed at a time; does not change results
 
     Models that are compared must have been scored on the same images with the same labels.
     """
-    known = ("fairness", *TABLES, *RUN_TABLES, "manifest")
+    known = ("fairness", *TABLES, *RUN_TABLES, *SCORE_TABLES, "manifest")
     started = _now()
     check_names("outputs of the evaluation", outputs, known)
     seeds_of_runs(paths)
@@ -181,6 +186,7 @@ def _evaluate_test_set(
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
     scored: dict[str, Scored] = {}
+    scores = ScoreTables(list(models), test, settings, threads)
     for model_id, load in models.items():
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         one = read_predictions(load(), test, own)
@@ -189,6 +195,8 @@ def _evaluate_test_set(
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
         }
+        scores.add(model_id, one, evaluated[model_id])
+        scored[model_id] = one = replace(one, scores=None)
         manifest["models"][model_id] = {
             "images": one.cube.n_images,
             "identities": len(one.cube.identities),
@@ -250,6 +258,7 @@ def _evaluate_test_set(
                     combine(run.id, result, inferred)
     tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
     tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
+    tables |= scores.tables(runs, scored)
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
     with_tests = with_all_tests(pd.concat(of_runs, ignore_index=True))

@@ -91,11 +91,11 @@ def fairness_mem_mb(models: int, attributes: int, images: int | None = None, rep
 
     ``models`` are runs times seeds; ``images`` are those of the test set (None if it has not been read yet);
     ``replicates`` is the larger of n_boot and n_perm. Libraries and one block of replicates take at most 800 MB. The
-    rows of the tables take up to 2.5 MB per model and attribute. One table of predictions at a time takes up to 20
+    rows of the tables take up to 3.2 MB per model and attribute. One table of predictions at a time takes up to 20
     bytes per image and attribute. The draws take 4 bytes per image and replicate if every image is another person.
     """
     images = _IMAGES if images is None else images
-    return round(800 + 2.5 * models * attributes + (20 * attributes + 4 * replicates) * images / 1e6)
+    return round(800 + 3.2 * models * attributes + (20 * attributes + 4 * replicates) * images / 1e6)
 
 
 def images_of(summary: str | Path, split: str) -> int | None:

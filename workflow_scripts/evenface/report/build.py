@@ -29,6 +29,7 @@ from evenface.report.claims import Claims
 from evenface.report.corrected import corrected_section
 from evenface.report.power import power_section
 from evenface.report.quality import quality_section, study_section
+from evenface.report.scores import score_section
 from evenface.report.small_groups import small_groups_section
 from evenface.report.thresholds import thresholds_section
 from evenface.storage.atomic import write_text
@@ -147,6 +148,31 @@ _REQUIRED = {
         "seeds_needed",
         "status",
     ),
+    "score gaps": (
+        "run_id",
+        "n_seeds",
+        "attribute",
+        "grouping",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "verdict",
+        "status",
+    ),
+    "calibration": (
+        "run_id",
+        "model_id",
+        "attribute",
+        "grouping",
+        "group",
+        "mean_score",
+        "positive_rate",
+        "ci_low",
+        "ci_high",
+        "status",
+    ),
+    "threshold gaps": ("run_id", "attribute", "grouping", "threshold", "own_threshold", "tpr_difference", "status"),
     "acceptance": ("grouping", "group", "total", "accepted", "rate", "low", "high"),
     "rejected": ("image_id", "reason"),
     "acceptance differences": ("grouping", "groups", "lowest", "lowest_rate", "highest", "highest_rate", "p"),
@@ -215,7 +241,8 @@ class ReportInputs:
     """Files and facts for a report.
 
     generated       generator -> files about its faces
-    fairness, group_metrics, gap_metrics, label_coverage   CSV files of :mod:`evenface.fairness`
+    fairness, group_metrics, gap_metrics, label_coverage, score_gaps, calibration, threshold_gaps
+                    CSV files of :mod:`evenface.fairness`; the last three may be None, which leaves their section out
     intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
     power           CSV file of :mod:`evenface.fairness.planning`: what the test set can see; or None
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
@@ -237,6 +264,9 @@ class ReportInputs:
     manifests: Mapping[str, str | os.PathLike]
     baseline: str
     power: str | os.PathLike | None = None
+    score_gaps: str | os.PathLike | None = None
+    calibration: str | os.PathLike | None = None
+    threshold_gaps: str | os.PathLike | None = None
     study: str | os.PathLike | None = None
     intersections: str | os.PathLike | None = None
     subgroup_scan: str | os.PathLike | None = None
@@ -323,9 +353,11 @@ def _context(inputs: ReportInputs) -> dict:
         ),
         "change_legend": Markup(svg.legend([item for item in styles.values() if item.name != inputs.baseline])),
         "corrected": corrected_section(fairness, LEAD, groupings, runs),
+        "scores": score_section(_scores(inputs), shown[shown["criterion"] == LEAD], styles, groupings),
         "verdicts": verdicts(shown, runs),
         "power": power_section(read_csv(inputs.power, "power") if inputs.power else None),
         "lead": SHOWN[LEAD],
+        "lead_column": COLUMNS[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),
         "gap_columns": COLUMNS,
         "small": small_groups_section(
@@ -336,6 +368,16 @@ def _context(inputs: ReportInputs) -> dict:
         "coverage": coverage_table(coverage, groupings),
         "provenance": provenance(inputs, manifests, weights),
     }
+
+
+def _scores(inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    given = {
+        "score gaps": inputs.score_gaps,
+        "calibration": inputs.calibration,
+        "threshold gaps": inputs.threshold_gaps,
+    }
+    tables = {kind: read_csv(path, kind) for kind, path in given.items() if path}
+    return {kind: table[table["status"] != CIRCULAR] for kind, table in tables.items()}
 
 
 def _generated(name: str, files: GeneratedSet) -> dict:

@@ -146,16 +146,20 @@ def line_plot(
     x_label: str,
     y_label: str,
     y_span: tuple[float, float] | None = None,
+    x_span: tuple[float, float] | None = None,
     marks: Sequence[tuple[Series, float, float]] = (),
     width: int = 420,
     height: int = 240,
 ) -> str:
-    """Curves of (series, points, dashed); ``marks`` are highlighted points. Missing points interrupt a curve."""
+    """Curves of (series, points, dashed); ``marks`` are highlighted points. Missing points interrupt a curve.
+
+    An axis of whole numbers, such as epochs, has its span from the points; other axes are given by ``x_span``.
+    """
     left, right, top, bottom = 46, width - 12, 10, height - 42
     points = [(a, b) for _, line, _ in lines for a, b in line if b == b]
     if not points:
         points = [(0.0, 0.0), (1.0, 1.0)]
-    x_low, x_high = min(a for a, _ in points), max(a for a, _ in points)
+    x_low, x_high = x_span or (min(a for a, _ in points), max(a for a, _ in points))
     y_low, y_high = y_span or (min(b for _, b in points), max(b for _, b in points))
     x_high, y_high = (x_high if x_high > x_low else x_low + 1), (y_high if y_high > y_low else y_low + 1)
 
@@ -171,7 +175,7 @@ def line_plot(
         parts.append(f'<text class="tick" x="{left - 6}" y="{_f(y(tick) + 4)}" text-anchor="end">{_tick(tick)}</text>')
     parts += [
         f'<text class="tick" x="{_f(x(tick))}" y="{bottom + 15}" text-anchor="middle">{_tick(tick)}</text>'
-        for tick in ticks(x_low, x_high, whole=True)
+        for tick in ticks(x_low, x_high, whole=x_span is None)
     ]
     for item, line, dashed in lines:
         pieces: list[list[str]] = [[]]
