@@ -57,10 +57,13 @@ SCORE_COLUMNS = [
     "status",
 ]  # fmt: skip
 
-SCORE_GAP_COLUMNS = [
-    *KEY, "n_seeds",
-    *(c for c in GAP_COLUMNS if c not in {*KEY, "alpha", "overall", "n_boot_valid", "n_perm"}),
-]  # fmt: skip
+#: columns of ``gap_metrics`` that gaps of scores do not have
+_NOT_OF_SCORES = {
+    "alpha", "overall", "n_boot_valid", "n_perm", "q_value_all", "family_size_all", "detectable_gap", "resolvable",
+    "group_correction", "sensitivity_low", "sensitivity_high", "errors_p_value", "errors_verdict",
+}  # fmt: skip
+
+SCORE_GAP_COLUMNS = [*KEY, "n_seeds", *(c for c in GAP_COLUMNS if c not in {*KEY, *_NOT_OF_SCORES})]
 
 CALIBRATION_COLUMNS = [
     *KEY, "group", "bin", "score_from", "score_to", "mean_score", "positive_rate", "ci_low", "ci_high", "ci_level",
