@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import CIRCULAR, KEY, LOW_SUPPORT, Evaluated, spread
-from evenface.fairness.gaps import OK, TOO_FEW, difference
+from evenface.fairness.gaps import OK, TOO_FEW, Groups, difference
 from evenface.fairness.metrics import DEFINED, divide, form
 from evenface.fairness.rate_limits import student
 from evenface.fairness.scores import ScoreStatistics, Units, curve_thresholds
@@ -70,7 +70,7 @@ def curve_rows(
         "status": np.repeat(status.ravel(), shape[2]),
     }
     gaps = {
-        name: difference(value.transpose(0, 2, 1), result.rates.used[name][:, None]).value
+        name: difference(Groups(value.transpose(0, 2, 1), result.rates.used[name][:, None])).value
         for name, (value, _, _) in rates.items()
     }
     both = np.stack([gaps["tpr"], gaps["fpr"]])
