@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, linear
-from evenface.fairness.rate_limits import Spread, limits
+from evenface.fairness.rate_limits import Spread, limits, mover
 
 _NO_SPREAD = 1e-12
 
@@ -45,8 +45,9 @@ class Observed:
         )  # fmt: skip
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
+        self._kept: dict[str, np.ndarray] = {}
         self._covariances: dict[tuple[str, str], np.ndarray] = {}
-        self._spreads: dict[str, Spread] = {}
+        self._parts: dict[str, _Parts] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
 
@@ -57,11 +58,9 @@ class Observed:
 
     def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
         """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""
-        people, row = np.unique(self.identity, return_inverse=True)
         found = []
         for denominator in denominators(metric):
-            d = np.zeros((len(people), self.n_attributes))
-            np.add.at(d, row, linear(self.person, denominator) * groups.T[self.group])
+            d = self._by_person((linear(self.person, denominator) * groups.T[self.group]).astype(np.float64))
             found.append(divide(d.sum(axis=0) ** 2, (d * d).sum(axis=0)))
         return np.minimum.reduce(found)
 
@@ -105,23 +104,71 @@ class Observed:
         """The normal quantile of the level."""
         return float(ndtri((1 + self.level) / 2))
 
-    def spread(self, metric: str) -> Spread:
-        """What limits of the metric's rates (A, G) need."""
-        if metric not in self._spreads:
-            u = self.linearised(metric)
-            squared = u * u
-            second, third, fourth = (self._by_group(part).T for part in (squared, squared * u, squared * squared))
-            carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
-            self._spreads[metric] = Spread(self.se[metric], self.support[metric].n_eff, carriers, np.sign(third))
-        return self._spreads[metric]
+    def _unbiased(self, metric: str) -> np.ndarray:
+        """(pairs, A) deviations whose squares add up to an unbiased variance where people vary alike (HC2)."""
+        if metric == "balanced_accuracy":
+            return (self._unbiased("tpr") + self._unbiased("tnr")) / 2
+        if metric in COMPLEMENT:
+            return -self._unbiased(COMPLEMENT[metric])
+        return self.linearised(metric) * self._less_leverage(RATIOS[metric].denominator)
+
+    def _less_leverage(self, denominator: str) -> np.ndarray:
+        """(pairs, A) sqrt(1 - d_i / D), which turns the deviations of the jackknife into those of HC2."""
+        if denominator not in self._kept:
+            d = linear(self.person, denominator)
+            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self._by_group(d)[self.group])))
+        return self._kept[denominator]
 
     def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (a, G) of the rates of a block of attributes; ``z`` broadcasts against them."""
-        x, spread = self.rates.x[metric][block], self.spread(metric)[block]
+        if metric not in self._parts:
+            parts = [(x.T, u) for x, u in self._shares(metric)]
+            self._parts[metric] = _Parts.of(
+                parts, lambda u: self._by_group(u).T, self.support[metric].n_eff, np.isnan(self.se[metric])
+            )
+        return self._parts[metric].limits(z, block)
+
+    def limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper limit (A,) of the mean of the used groups' rates.
+
+        It is a rate itself, to which a person of a small group contributes more than one of a large group.
+        """
+        used = self.rates.used[metric].T
+        weight = divide(used, used.sum(axis=0))
+        of_pair, n_eff = weight[self.group], []
+        for denominator in denominators(metric):
+            d = linear(self.person, denominator)
+            share = self._by_person(np.nan_to_num(divide(d, self._by_group(d)[self.group]) * of_pair))
+            n_eff.append(divide(1, (share**2).sum(axis=0)))
+        parts = [
+            ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used[self.group], u * of_pair, 0)))
+            for x, u in self._shares(metric)
+        ]
+        unknown = (used & np.isnan(self.se[metric].T)).any(axis=0)
+        return _Parts.of(parts, lambda u: u.sum(axis=0), np.minimum.reduce(n_eff), unknown).limits(self.z)
+
+    def _shares(self, metric: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rates (G, A) in [0, 1] and their deviations (pairs, A): the metric's own; of a signed one, its two parts."""
         if BETTER[metric] != "zero":
-            return limits(x, spread, z)
-        low, high = limits((x + 1) / 2, replace(spread, se=spread.se / 2), z)  # a signed share, in [-1, 1]
-        return 2 * low - 1, 2 * high - 1
+            return [(self.rates.x[metric].T, self._unbiased(metric))]
+        ratio, found = RATIOS[metric], []
+        d = linear(self.person, ratio.denominator)
+        total = self._by_group(d)
+        for part in ratio.numerator.split("-"):
+            a = linear(self.person, part)
+            x = divide(self._by_group(a), total)
+            deviation = np.nan_to_num(divide(a - np.nan_to_num(x)[self.group] * d, (total[self.group] - d)))
+            found.append((x, deviation * self._less_leverage(ratio.denominator)))
+        return found
+
+    def _by_person(self, values: np.ndarray) -> np.ndarray:
+        """(people, A) sums over the groups of each identity of values (pairs, A)."""
+        if not self.spans:
+            return values
+        people, row = np.unique(self.identity, return_inverse=True)
+        total = np.zeros((len(people), values.shape[1]))
+        np.add.at(total, row, values)
+        return total
 
     def as_one_assignment(self, values: np.ndarray) -> np.ndarray:
         """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
@@ -177,6 +224,14 @@ class Observed:
             self._pair_scales[key] = np.sqrt(np.maximum(variance, 0))
         return self._pair_scales[key]
 
+    def image_shares(self, metric: str) -> np.ndarray:
+        """(A, G) shares of the used groups in the images of the pooled rate, the mean over its denominators."""
+        used, parts = self.rates.used[metric], []
+        for denominator in denominators(metric):
+            d = np.where(used, self._by_group(linear(self.person, denominator)).T, 0)
+            parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
+        return np.mean(parts, axis=0)
+
     def correlation(self, metric: str) -> np.ndarray:
         """(A, G, G) between the groups' rates: 1 on the diagonal, 0 elsewhere if no identity is in two groups."""
         whole = np.broadcast_to(np.eye(self.n_groups), (self.n_attributes, self.n_groups, self.n_groups))
@@ -197,3 +252,35 @@ class Observed:
         if BETTER[metric] == "zero":  # a signed bias is no share
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Rates in [0, 1] with their spreads, all (...); two rates stand for their difference, which is correlated."""
+
+    parts: tuple[tuple[np.ndarray, Spread], ...]
+    correlation: np.ndarray
+
+    @classmethod
+    def of(cls, shares: list[tuple[np.ndarray, np.ndarray]], total, n_eff: np.ndarray, unknown: np.ndarray) -> _Parts:
+        """From rates and deviations (pairs, A); ``total`` adds up those of each rate. ``unknown``: nothing says how sure it is."""
+        found = []
+        for x, u in shares:
+            squared = u * u
+            second, third, fourth = total(squared), total(squared * u), total(squared * squared)
+            carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
+            se = np.sqrt(second)
+            se[se < _NO_SPREAD] = 0
+            se[unknown] = np.nan
+            found.append((x, Spread(se, n_eff, carriers, np.sign(third))))
+        both = total(shares[0][1] * shares[-1][1])
+        return cls(tuple(found), np.clip(np.nan_to_num(divide(both, found[0][1].se * found[-1][1].se)), -1, 1))
+
+    def limits(self, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper limit (...) at normal quantile ``z``."""
+        ends = [(x[block], *limits(x[block], spread[block], z)) for x, spread in self.parts]
+        if len(ends) == 1:
+            return ends[0][1:]
+        (p, p_low, p_high), (n, n_low, n_high) = ends
+        correlation = self.correlation[block]
+        return p - n - mover(p - p_low, n_high - n, correlation), p - n + mover(p_high - p, n - n_low, correlation)

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of
-from evenface.fairness.metrics import COMPLEMENT, RATIOS, divide, linear
+from evenface.fairness.metrics import BETTER, COMPLEMENT, RATIOS, divide, linear
 from evenface.fairness.observed import Observed
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
@@ -96,8 +96,7 @@ class Studentised:
     """The statistic of the permutation test: the largest difference of two groups' rates over its standard error.
 
     A plain difference would take a few erratic people for a bad group, because after permutation their spread belongs to
-    everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those under equal rates: of
-    deviations from one common rate, the mean weighted by precision. They grow as Student's t does for few people.
+    everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those at the common rate.
 
     observed  the model in its grouping; ``block`` the attributes that are computed
     columns   (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
@@ -135,27 +134,26 @@ class Studentised:
             if denominator not in per_total:
                 per_total[denominator] = divide(1, linear(counts, denominator)) ** 2
             inverse = sums[denominator] * per_total[denominator]  # 1 / n_eff
-            x = rates[metric] - self._centre[metric][:, None, None]
-            spread = sums[metric] * per_total[denominator] - x**2 * inverse
-            parts[metric] = x, np.maximum(spread, _LEAST), inverse
-        (x, s, i), (y, t, j) = parts["tpr"], parts["fpr"]
-        parts["balanced_accuracy"] = (x - y) / 2, (s + t) / 4, np.maximum(i, j)
+            x, centre = rates[metric], self._centre[metric][:, None, None]
+            spread = sums[metric] * per_total[denominator]  # of deviations from the common rate
+            if BETTER[metric] == "zero":  # a signed share, as a share
+                x, centre, spread = (x + 1) / 2, (centre + 1) / 2, spread / 4
+            parts[metric] = x, centre, spread, inverse
+        (x, c, s, i), (y, d, t, j) = parts["tpr"], parts["fpr"]
+        parts["balanced_accuracy"] = (x + 1 - y) / 2, (c + 1 - d) / 2, (s + t) / 4, np.maximum(i, j)
         found = {metric: self._largest(metric, *part) for metric, part in parts.items()}
         return found | {metric: found[other] for metric, other in COMPLEMENT.items()}
 
-    def _largest(self, metric: str, x, spread, inverse) -> np.ndarray:
-        """(a, P) from deviations x, own variances and 1 / n_eff, each (a, P, groups)."""
+    def _largest(self, metric: str, x, centre, spread, inverse) -> np.ndarray:
+        """(a, P) from rates x, own variances and 1 / n_eff, each (a, P, groups); centre (a, 1, 1) the common rate."""
         used = self._observed.rates.used[metric][self._block].T[..., None]
         # (groups, a, P); single precision is far more than a comparison of permutations needs
-        x, spread, inverse = (np.moveaxis(part, -1, 0).astype(np.float32) for part in (x, spread, inverse))
+        x, centre, spread, inverse = (
+            np.moveaxis(part, -1, 0).astype(np.float32) for part in (x, centre, spread, inverse)
+        )
+        variance = np.maximum(at_common_rate(x, centre, spread, inverse), _LEAST)
         if not used.all():  # an infinite variance keeps a group out of every pair
-            x, spread = np.where(used, x, 0), np.where(used, spread, np.inf)
-        weight = 1 / spread
-        centre = (weight * x).sum(axis=0) / np.maximum(weight.sum(axis=0), _LEAST)
-        per_freedom = 1 / np.maximum(1 / inverse - 1, 0.5)
-        # the first terms of the quantiles of Student's t over the normal one, at 1.96
-        student = 1 + per_freedom * (1.21 + 1.44 * per_freedom)
-        variance = (spread + (x - centre) ** 2 * inverse) * student**2
+            x, variance = np.where(used, x, 0), np.where(used, variance, np.inf)
         largest = np.zeros(x.shape[1:], dtype=np.float32)
         difference, both = np.empty_like(largest), np.empty_like(largest)
         for g, h in zip(*self._observed.pairs, strict=True):
@@ -167,6 +165,19 @@ class Studentised:
         largest = np.sqrt(largest)
         largest[used[..., 0].sum(axis=0) < 2] = np.nan
         return largest
+
+
+def at_common_rate(rate: np.ndarray, common: np.ndarray, variance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """The variances of rates as they would be at a common rate, by the model of :mod:`evenface.fairness.rate_limits`.
+
+    A group whose few bad cases happen to be missing looks better than it is, and surer.
+
+    inverse  1 / n_eff
+    """
+    own, there = np.maximum(rate * (1 - rate), _LEAST), common * (1 - common)
+    # people who always or never succeed (rho = 1) where nobody differs
+    rho = np.where(variance > _LEAST, np.minimum(variance / (own * inverse), 1), 1)
+    return there * inverse * rho * there / np.maximum(rho * there + (1 - rho) * own, _LEAST)
 
 
 def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> Rates:
@@ -182,17 +193,28 @@ def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> R
 def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
     """p (A,) of equal rates in all used groups, for one metric or several at once.
 
-    W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V and contrasts C against the last group;
+    W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V at the pooled rate and contrasts C against the last group;
     with q contrasts, v = n_eff - k degrees of freedom for k groups, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
     """
     covariance = {
         (a, b): observed.covariance(a, None if a == b else b)
+        * _root_at_pooled_rate(observed, a)[:, :, None] * _root_at_pooled_rate(observed, b)[:, None, :]
         for i, a in enumerate(metrics)
         for b in metrics[i:]
     }  # fmt: skip
     used = np.logical_and.reduce([observed.rates.used[m] for m in metrics])
     n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
     return np.array([_wald(observed, metrics, covariance, used, n_eff, a) for a in range(observed.n_attributes)])
+
+
+def _root_at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
+    """(A, G) factor on standard errors that turns them into those at the pooled rate."""
+    x = observed.rates.x[metric]
+    if BETTER[metric] == "zero":
+        return np.ones(x.shape)
+    variance, inverse = observed.se[metric] ** 2, divide(1, observed.support[metric].n_eff)
+    there = at_common_rate(x, observed.rates.pooled[metric][:, None], variance, inverse)
+    return np.sqrt(np.nan_to_num(divide(there, variance)))
 
 
 def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) -> float:
