@@ -210,14 +210,14 @@ def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 500, n_perm: int
         }
         by_run = runs_of(evaluated, models, settings)
         resampler = Resampler(models | {run.id: run.cube for run in by_run.values()}, settings)
-        stretch = {}
+        widths = {}
         for name, run in by_run.items():
             inferred = resampler.infer(run.id, run.cube, {"age": (grouping, observed_of(run.evaluated["age"], settings))})
-            stretch[run.id] = {"age": inferred["age"].stretch}
+            widths[run.id] = {"age": inferred["age"].observed.widths}
             if name == "a":
                 _add_intervals(add, inferred["age"], before)
         if cell.after:
-            change = compare(by_run["a"], by_run["b"], stretch, resampler)["age"]
+            change = compare(by_run["a"], by_run["b"], widths, resampler)["age"]
             _add_change(add, change, {name: after[name] - before[name] for name in ("tpr", DIFFERENCE)})
     return {name: float(np.nanmean(np.concatenate(parts))) for name, parts in found.items()}
 

@@ -369,12 +369,12 @@ def change_of(before, after, settings):
         for name, cube in cubes.items()
     }
     resampler = Resampler(cubes, settings)
-    stretch = {}
+    widths = {}
     for name, cube in cubes.items():
         observed = {"ethnicity": (grouping, observed_of(evaluated[name]["ethnicity"], settings))}
-        stretch[name] = {"ethnicity": resampler.infer(name, cube, observed)["ethnicity"].stretch}
+        widths[name] = {"ethnicity": resampler.infer(name, cube, observed)["ethnicity"].observed.widths}
     runs = runs_of(evaluated, cubes, settings)
-    return compare(runs["a"], runs["b"], stretch, resampler)["ethnicity"]
+    return compare(runs["a"], runs["b"], widths, resampler)["ethnicity"]
 
 
 def change_coverage(runs, seed, before, after, n_boot, n_perm=0):

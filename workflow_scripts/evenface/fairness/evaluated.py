@@ -14,6 +14,7 @@ from evenface.fairness.metrics import METRICS, denominators, form
 from evenface.fairness.observed import Observed, Support
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import TOLERANCE
+from evenface.fairness.training_luck import Training
 
 #: Possible values of a row's status, besides empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
@@ -34,6 +35,7 @@ class Evaluated:
     rates: Rates
     support: dict[str, Support]
     circular: np.ndarray  # (attributes,)
+    training: Training | None = None  # the luck of training of a run of several seeds
     n_seeds: int = 1  # how often each image is counted: the counts of a run are summed over its seeds
 
     @property
@@ -59,7 +61,7 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
 
 def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
     """The part of an evaluated grouping that intervals and tests need."""
-    return Observed(result.counted, result.rates, result.support, settings.ci_level)
+    return Observed(result.counted, result.rates, result.support, settings.ci_level, result.training)
 
 
 def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: FairnessSettings) -> Support:

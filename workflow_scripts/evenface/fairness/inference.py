@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -20,8 +19,8 @@ from evenface.fairness.correction import Correction
 from evenface.fairness.criteria import Rates, criteria, metrics_of
 from evenface.fairness.cube import OUTCOMES, Cube, Grouping
 from evenface.fairness.interval import Interval
-from evenface.fairness.metrics import METRICS, divide
-from evenface.fairness.observed import Observed
+from evenface.fairness.metrics import METRICS
+from evenface.fairness.observed import Observed, People
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import (
     EXACT,
@@ -62,12 +61,6 @@ class Inference:
     p_method: str = ""
     corrected: dict[str, Interval] = field(default_factory=dict)
 
-    @property
-    def stretch(self) -> dict[str, np.ndarray]:
-        """Metric -> (A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
-        z, se = self.observed.z, self.observed.se
-        return {metric: divide(one.high - one.low, 2 * z * se[metric]) for metric, one in self.rates.items()}
-
 
 class Resampler:
     """The draws of one test set, shared by all its models and groupings.
@@ -99,11 +92,6 @@ class Resampler:
         self._orders: dict[tuple[int, bytes], np.ndarray] = {}
         self._bootstraps: dict[str, _Bootstrap] = {}
 
-    @cached_property
-    def swaps(self) -> np.ndarray:
-        """(identities, rounds) whether the blocks of an identity are swapped between two models."""
-        return resampling.swaps(len(self.identities), self.settings.n_perm, self.settings.seed)
-
     def bootstrap(self, model: str, cube: Cube) -> _Bootstrap:
         """The weighted counts of a model."""
         if model not in self._bootstraps:
@@ -133,7 +121,7 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
-            if self.settings.n_perm and result.observed.spans:
+            if self.settings.n_perm and result.observed.permutable is None:
                 _set_wald(result, self.settings.alpha)
         return found
 
@@ -165,36 +153,39 @@ class Resampler:
                 result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
             statistic = Studentised(observed, block)
-            values = np.concatenate([observed.person[:, block], statistic.columns], axis=-1)
+            values = np.concatenate([test.people.person[:, block], statistic.columns], axis=-1)
             counts, sums = np.split(test.sums(values, observed.n_groups), [len(OUTCOMES)], axis=-1)
             own, permuted = _rows(observed.rates, block), replicate_rates(counts, observed.rates, block, alpha)
             means = null_means(own, permuted, alpha)
             drawn = statistic.largest(permuted.x, counts, sums)
-            once = {metric: x[:, None] for metric, x in own.x.items()}
-            seen = statistic.largest(once, *np.split(observed.as_one_assignment(values), [len(OUTCOMES)], axis=-1))
+            once = test.people.as_one_assignment(values, observed.n_groups)
+            counts, sums = np.split(once, [len(OUTCOMES)], axis=-1)
+            rates = replicate_rates(counts, observed.rates, block, alpha)
+            seen = statistic.largest(rates.x, counts, sums, observed.training)
             seen = {metric: values[:, 0] for metric, values in seen.items()}
             result.tests = against_permutations(means, seen, drawn, exact=test.exact)
             result.p_method = EXACT if test.exact else PERMUTATION
         elif self.settings.n_perm and replicates is not None:
-            null = centred(replicates, observed.rates, block, alpha)
+            null = centred(replicates, observed, block)
             result.tests = null_means(_rows(observed.rates, block), null, alpha)
             result.p_method = WALD
         return result
 
     def _test(self, cube: Cube, grouping: Grouping, observed: Observed) -> _PermutationTest | None:
-        """Permutations of the identities of a grouping; None if an identity is in several of its groups."""
-        if observed.spans or not len(observed.identity):
+        """Permutations of the identities of a grouping; None if they are in several of its groups."""
+        people = observed.permutable
+        if people is None:
             return None
-        strata = self._strata(cube, grouping)[observed.identity]
+        strata = self._strata(cube, grouping)[people.identity]
         n, exact = self.settings.n_perm, False
-        if len(np.unique(strata)) == 1 and resampling.n_assignments(observed.group) <= n:
-            orders, exact = resampling.all_assignments(observed.group), True
+        if len(np.unique(strata)) == 1 and resampling.n_assignments(people.group) <= n:
+            orders, exact = resampling.all_assignments(people.group), True
         else:
             key = len(strata), strata.tobytes()
             if key not in self._orders:
                 self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
             orders = self._orders[key]
-        return _PermutationTest(resampling.membership(orders, observed.group, observed.n_groups), exact)
+        return _PermutationTest(people, resampling.membership(orders, people.group, observed.n_groups), exact)
 
     def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
         """(identities,) int64 strata, by the identities' most frequent levels; identities are permuted within them."""
@@ -215,6 +206,7 @@ class Resampler:
 
 @dataclass(frozen=True)
 class _PermutationTest:
+    people: People
     members: sparse.csr_array
     exact: bool
 

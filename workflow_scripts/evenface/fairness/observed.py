@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,8 +13,12 @@ from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, denominators, divide, linear
 from evenface.fairness.rate_limits import Spread, limits, mover
+from evenface.fairness.training_luck import Training
 
 _NO_SPREAD = 1e-12
+
+#: share of images that may be outside of their person's main group in a permutation of people
+_FEW_STRAYS = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,40 @@ class Support:
     n_eff: np.ndarray
 
 
+@dataclass(frozen=True)
+class People:
+    """People, each in one group: identity, ascending group (people,) and counts (people, A, 6)."""
+
+    identity: np.ndarray
+    group: np.ndarray
+    person: np.ndarray
+
+    def as_one_assignment(self, values: np.ndarray, n_groups: int) -> np.ndarray:
+        """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
+        sums = np.zeros((n_groups, *values.shape[1:]), dtype=values.dtype)
+        present, starts = np.unique(self.group, return_index=True)
+        sums[present] = np.add.reduceat(values, starts, axis=0)
+        return sums.transpose(1, 0, 2)[:, None]
+
+
 class Observed:
     """What intervals and tests need of one model in one grouping, besides its replicates.
 
     rates    the observed rates
     support  metric -> identities in its denominator
     se       metric -> (A, G) delete-one-identity standard error, NaN where one identity carries a group
+    training the luck of training of a run of several seeds, or None
     """
 
-    def __init__(self, counted: GroupCounts, rates: Rates, support: dict[str, Support], level: float):
-        self.rates, self.support, self.level = rates, support, level
+    def __init__(
+        self,
+        counted: GroupCounts,
+        rates: Rates,
+        support: dict[str, Support],
+        level: float,
+        training: Training | None = None,
+    ):
+        self.rates, self.support, self.level, self.training = rates, support, level, training
         self.n_attributes, self.n_groups = rates.x["accuracy"].shape
         last = np.searchsorted(counted.group, self.n_groups)
         self.person, self.group, self.identity = (
@@ -55,6 +84,30 @@ class Observed:
     def spans(self) -> bool:
         """Whether some identity has images in several groups."""
         return len(np.unique(self.identity)) < len(self.identity)
+
+    @cached_property
+    def permutable(self) -> People | None:
+        """The people of groups that some metric uses, each in one group; None if too many of their images are elsewhere.
+
+        People of groups that are left out say nothing about the others, so they do not change places with them. A few
+        stray images, such as wrong predictions of an age, count in the group that their person is in most often.
+        """
+        used = np.logical_or.reduce([self.rates.used[metric].any(axis=0) for metric in METRICS])
+        keep = used[self.group]
+        identity, group, person = self.identity[keep], self.group[keep], self.person[keep]
+        people, row = np.unique(identity, return_inverse=True)
+        if len(people) == len(identity):
+            return People(identity, group, person) if len(identity) else None
+        images = person[:, :1].sum(axis=(1, 2))
+        order = np.lexsort((group, -images, row))  # of equals, the first group
+        home = group[order[np.searchsorted(row[order], np.arange(len(people)))]]
+        stray = images[group != home[row]].sum()
+        if stray > _FEW_STRAYS * images.sum() or len(np.unique(home)) < len(np.unique(group)):
+            return None
+        total = np.zeros((len(people), *person.shape[1:]), dtype=person.dtype)
+        np.add.at(total, row, person)
+        by_group = np.argsort(home, kind="stable")
+        return People(people[by_group], home[by_group], total[by_group])
 
     def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
         """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""
@@ -121,12 +174,20 @@ class Observed:
 
     def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (a, G) of the rates of a block of attributes; ``z`` broadcasts against them."""
+        return self._parts_of(metric).limits(z, block)
+
+    def _parts_of(self, metric: str) -> _Parts:
         if metric not in self._parts:
             parts = [(x.T, u) for x, u in self._shares(metric)]
             self._parts[metric] = _Parts.of(
                 parts, lambda u: self._by_group(u).T, self.support[metric].n_eff, np.isnan(self.se[metric])
             )
-        return self._parts[metric].limits(z, block)
+        return self._parts[metric]
+
+    @cached_property
+    def widths(self) -> Widths:
+        """What comparisons of runs need; it keeps no counts of people."""
+        return Widths({metric: self._parts_of(metric) for metric in METRICS}, self.se, self.z)
 
     def limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (A,) of the mean of the used groups' rates.
@@ -169,11 +230,6 @@ class Observed:
         total = np.zeros((len(people), values.shape[1]))
         np.add.at(total, row, values)
         return total
-
-    def as_one_assignment(self, values: np.ndarray) -> np.ndarray:
-        """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
-        sums = self._by_group(values.reshape(len(values), -1)).reshape(self.n_groups, *values.shape[1:])
-        return sums.transpose(1, 0, 2)[:, None]
 
     def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
         """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
@@ -252,6 +308,27 @@ class Observed:
         if BETTER[metric] == "zero":  # a signed bias is no share
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How far the rates of one model in one grouping may be off, for the choice of people.
+
+    se  metric -> (A, G) jackknife standard error; z  normal quantile of the level
+    """
+
+    _parts: Mapping[str, _Parts]
+    se: Mapping[str, np.ndarray]
+    z: float
+
+    def limits(self, metric: str, block: slice, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper limit (a, G), as :meth:`Observed.limits`."""
+        return self._parts[metric].limits(z, block)
+
+    def stretch(self, metric: str) -> np.ndarray:
+        """(A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
+        low, high = self._parts[metric].limits(self.z)
+        return divide(high - low, 2 * self.z * self.se[metric])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from evenface.fairness.inputs import (
     read_test_set,
     scored_attributes,
 )
+from evenface.fairness.observed import Widths
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of
@@ -162,12 +163,12 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     cubes = {model_id: one.cube for model_id, one in scored.items()}
     runs = runs_of(evaluated, cubes, settings)
     resampler = Resampler(cubes | {run.id: run.cube for run in runs.values()}, settings, threads)
-    stretch: dict[str, dict[str, dict]] = {}
+    widths: dict[str, dict[str, Widths]] = {}
 
     def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> dict[str, Inference]:
         observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
         inferred = resampler.infer(model_id, cube, observed)
-        stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
+        widths[model_id] = {name: found.observed.widths for name, found in inferred.items()}
         return inferred
 
     for model_id, by_grouping in evaluated.items():
@@ -191,7 +192,7 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             for name, result in run.evaluated.items():
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
-    tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
+    tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
     summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]

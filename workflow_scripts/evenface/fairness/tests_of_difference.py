@@ -2,8 +2,8 @@
 
 If every identity belongs to one group, the test permutes whole identities between groups and compares studentised
 differences. If levels vary between
-the images of a person (predicted age), this would split people; a Wald test on the jackknife covariance is used
-instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
+the images of a person (predicted age), this would split people. A few stray images count in the group that their person
+is in most often; if there are more, a Wald test on the jackknife covariance is used instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of
+from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
 from evenface.fairness.metrics import BETTER, COMPLEMENT, RATIOS, divide, linear
 from evenface.fairness.observed import Observed
+from evenface.fairness.training_luck import Luck, Training
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
 
@@ -104,7 +105,7 @@ class Studentised:
 
     def __init__(self, observed: Observed, block: slice):
         self._observed, self._block = observed, block
-        person = observed.person[:, block]
+        person = observed.permutable.person[:, block]
         self._columns: dict[str, np.ndarray] = {}
         self._centre: dict[str, np.ndarray] = {}
         for metric, ratio in RATIOS.items():
@@ -120,12 +121,21 @@ class Studentised:
         self._scale = _LARGEST_SUM / np.maximum(values.sum(axis=0), 1)
         self.columns = np.rint(values * self._scale)
 
-    def largest(self, rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray) -> dict[str, np.ndarray]:
+    def largest(
+        self,
+        rates: Mapping[str, np.ndarray],
+        counts: np.ndarray,
+        sums: np.ndarray,
+        training: Training | None = None,
+    ) -> dict[str, np.ndarray]:
         """Metric -> (a, P) largest statistic; NaN where a used group has no images.
 
         rates   metric -> (a, P, groups) rates of the groups in P assignments
         counts  (a, P, groups, 6) their counts; sums (a, P, groups, columns) those of :attr:`columns`
+        training  the luck of training that the rates contain: permuted people do not have it, so a difference becomes the
+            normal deviate that is as unlikely
         """
+        relative = training.relative if training else {}
         columns = np.moveaxis(sums, -1, 0), self._scale.T[..., None, None]
         sums = {name: column / scale for name, column, scale in zip(self._columns, *columns, strict=True)}
         parts, per_total = {}, {}
@@ -141,10 +151,10 @@ class Studentised:
             parts[metric] = x, centre, spread, inverse
         (x, c, s, i), (y, d, t, j) = parts["tpr"], parts["fpr"]
         parts["balanced_accuracy"] = (x + 1 - y) / 2, (c + 1 - d) / 2, (s + t) / 4, np.maximum(i, j)
-        found = {metric: self._largest(metric, *part) for metric, part in parts.items()}
+        found = {metric: self._largest(metric, *part, relative.get(metric)) for metric, part in parts.items()}
         return found | {metric: found[other] for metric, other in COMPLEMENT.items()}
 
-    def _largest(self, metric: str, x, centre, spread, inverse) -> np.ndarray:
+    def _largest(self, metric: str, x, centre, spread, inverse, luck: Luck | None) -> np.ndarray:
         """(a, P) from rates x, own variances and 1 / n_eff, each (a, P, groups); centre (a, 1, 1) the common rate."""
         used = self._observed.rates.used[metric][self._block].T[..., None]
         # (groups, a, P); single precision is far more than a comparison of permutations needs
@@ -154,13 +164,19 @@ class Studentised:
         variance = np.maximum(at_common_rate(x, centre, spread, inverse), _LEAST)
         if not used.all():  # an infinite variance keeps a group out of every pair
             x, variance = np.where(used, x, 0), np.where(used, variance, np.inf)
+        if luck and BETTER[metric] == "zero":
+            luck = luck.times(0.5)
         largest = np.zeros(x.shape[1:], dtype=np.float32)
         difference, both = np.empty_like(largest), np.empty_like(largest)
         for g, h in zip(*self._observed.pairs, strict=True):
             np.subtract(x[g], x[h], out=difference)
             np.multiply(difference, difference, out=difference)
             np.add(variance[g], variance[h], out=both)
-            np.divide(difference, both, out=difference)
+            if luck is None:
+                np.divide(difference, both, out=difference)
+            else:
+                of_pair = luck[self._block, g].plus(luck[self._block, h])[:, None]
+                difference[:] = of_pair.normal(difference, both)
             np.maximum(largest, difference, out=largest)
         largest = np.sqrt(largest)
         largest[used[..., 0].sum(axis=0) < 2] = np.nan
@@ -180,12 +196,17 @@ def at_common_rate(rate: np.ndarray, common: np.ndarray, variance: np.ndarray, i
     return there * inverse * rho * there / np.maximum(rho * there + (1 - rho) * own, _LEAST)
 
 
-def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> Rates:
-    """Bootstrap replicates, moved so that all groups have the pooled rate: draws under no difference."""
-    x = {}
-    for metric in observed.used:
-        shift = observed.pooled[metric][block][:, None] - observed.x[metric][block]
-        moved = replicates.x[metric] + shift[:, None, :]
+def centred(replicates: Rates, observed: Observed, block: slice) -> Rates:
+    """Bootstrap replicates, moved so that all groups have the pooled rate: draws under no difference.
+
+    The bootstrap's variance is 1 - 1/n of the true one, for n people of equal weight.
+    """
+    x, rates = {}, observed.rates
+    for metric in rates.used:
+        of = ("fpr", "fnr") if metric == WEIGHTED_ERROR else (metric,)
+        n = np.maximum(np.minimum.reduce([observed.support[one].n_eff[block] for one in of]), 2)
+        step = replicates.x[metric] - rates.x[metric][block][:, None, :]
+        moved = rates.pooled[metric][block][:, None, None] + step * np.sqrt(n / (n - 1))[:, None, :]
         x[metric] = moved if metric == "prevalence_bias" else np.clip(moved, 0, 1)
     return Rates(x, replicates.used, replicates.pooled, {})
 
@@ -195,6 +216,8 @@ def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
 
     W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V at the pooled rate and contrasts C against the last group;
     with q contrasts, v = n_eff - k degrees of freedom for k groups, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
+    A group without errors has the variance of people who always or never succeed. The luck of training is added to V, and counts in v by
+    its share.
     """
     covariance = {
         (a, b): observed.covariance(a, None if a == b else b)
@@ -203,21 +226,38 @@ def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
         for b in metrics[i:]
     }  # fmt: skip
     used = np.logical_and.reduce([observed.rates.used[m] for m in metrics])
+    diagonal = np.arange(observed.n_groups)
     n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
-    return np.array([_wald(observed, metrics, covariance, used, n_eff, a) for a in range(observed.n_attributes)])
+    freedom = n_eff - used.sum(axis=-1)
+    for metric in metrics:
+        people = np.where(observed.at_boundary(metric), _at_pooled_rate(observed, metric), covariance[metric, metric][:, diagonal, diagonal])
+        total = people
+        if observed.training:
+            luck = observed.training.relative[metric]
+            total = people + luck.variance
+            share = divide(np.where(used, luck.estimate, 0).sum(axis=-1), np.where(used, total, 0).sum(axis=-1))
+            share = np.clip(np.nan_to_num(share), 0, 1)
+            of_people, of_seeds = np.maximum(n_eff - used.sum(axis=-1), 1), luck.freedom[:, 0]
+            freedom = np.minimum(freedom, 1 / ((1 - share) ** 2 / of_people + share**2 / of_seeds))
+        covariance[metric, metric][:, diagonal, diagonal] = total
+    return np.array([_wald(observed, metrics, covariance, used, freedom, a) for a in range(observed.n_attributes)])
+
+
+def _at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
+    """(A, G) squared standard errors as they would be at the pooled rate."""
+    variance = observed.se[metric] ** 2
+    if BETTER[metric] == "zero":
+        return np.where(variance == 0, observed.group_scale(metric) ** 2, variance)
+    pooled, inverse = observed.rates.pooled[metric][:, None], divide(1, observed.support[metric].n_eff)
+    return at_common_rate(observed.rates.x[metric], pooled, variance, inverse)
 
 
 def _root_at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
     """(A, G) factor on standard errors that turns them into those at the pooled rate."""
-    x = observed.rates.x[metric]
-    if BETTER[metric] == "zero":
-        return np.ones(x.shape)
-    variance, inverse = observed.se[metric] ** 2, divide(1, observed.support[metric].n_eff)
-    there = at_common_rate(x, observed.rates.pooled[metric][:, None], variance, inverse)
-    return np.sqrt(np.nan_to_num(divide(there, variance)))
+    return np.sqrt(np.nan_to_num(divide(_at_pooled_rate(observed, metric), observed.se[metric] ** 2)))
 
 
-def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) -> float:
+def _wald(observed: Observed, metrics, covariance, used, freedom, attribute: int) -> float:
     groups = np.flatnonzero(used[attribute])
     k = len(groups)
     if k < 2:
@@ -234,7 +274,9 @@ def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) 
         for a in metrics
     ]  # fmt: skip
     v = np.block(blocks)
-    q, freedom = len(r), n_eff[attribute] - k
+    q, freedom = len(r), freedom[attribute]
+    if observed.training:
+        freedom = max(freedom, q)
     if freedom - q + 1 < 1 or np.linalg.matrix_rank(v, hermitian=True) < q:
         return np.nan
     statistic = r @ np.linalg.solve(v, r)

@@ -21,8 +21,10 @@ from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, divide
 from evenface.fairness.observed import Observed
 from evenface.fairness.quantiles import exp, quantiles, spread
 from evenface.fairness.rate_limits import mover, student
+from evenface.fairness.training_luck import Luck
 
 _TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbers
+_TINY_RATE = 1e-9  # likewise under a division
 
 
 class Replicates:
@@ -47,8 +49,24 @@ class Replicates:
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         n_valid = self.n_boot - np.isnan(self._by_group(metric)).sum(axis=-1).T
-        low, high = self._limits_at(metric, np.full(len(n_valid), self.observed.z))
+        low, high = self._own_limits(metric, np.full(len(n_valid), self.observed.z))
         return Interval.of(low, high, n_valid, BINOMIAL, self.n_boot)
+
+    def _own_limits(self, metric: str, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(a, G) limits of the rates at the normal quantile ``q`` (a,), with the luck of training."""
+        low, high = self._limits_at(metric, q)
+        if self.observed.training is None:
+            return low, high
+        luck, x = self.observed.training.own[metric][self.block], self.observed.rates.x[metric][self.block]
+        below, above = luck.widen(x - low, q[:, None]), luck.widen(high - x, q[:, None])
+        return np.maximum(x - below, -1 if BETTER[metric] == "zero" else 0), np.minimum(x + above, 1)
+
+    def _relative_luck(self, metric: str, logs: bool) -> Luck | None:
+        """(a, G) of rates, or of their logarithms, beside those of other groups; None for one seed."""
+        if self.observed.training is None:
+            return None
+        luck = self.observed.training.relative[metric][self.block]
+        return luck.times(1 / np.maximum(self.observed.rates.x[metric][self.block], _TINY_RATE)) if logs else luck
 
     def _by_group(self, metric: str) -> np.ndarray:
         return self.rates.x[metric].transpose(2, 0, 1)
@@ -127,8 +145,12 @@ class Replicates:
         x, below, above = self._reaches(metric, q, logs)
         d, correlation = x[:, g] - x[:, h], self.observed.pair_correlation(metric)[self.block]
         used = self._used_pairs(metric)
-        low, high = d - mover(below[:, g], above[:, h], correlation), d + mover(above[:, g], below[:, h], correlation)
-        return np.where(used, low, np.nan), np.where(used, high, np.nan)
+        reaches = mover(below[:, g], above[:, h], correlation), mover(above[:, g], below[:, h], correlation)
+        luck = self._relative_luck(metric, logs)
+        if luck is not None:
+            of_pair = luck[:, g].plus(luck[:, h])
+            reaches = [of_pair.widen(reach, q[:, None]) for reach in reaches]
+        return np.where(used, d - reaches[0], np.nan), np.where(used, d + reaches[1], np.nan)
 
     def pairwise(self, metric: str) -> Interval:
         """(a, P) simultaneous intervals of the signed differences."""
@@ -199,7 +221,7 @@ class Replicates:
         low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
         for metric, used, value, scale in parts:
             if kind == "rate":
-                a, b = (end.T for end in self._limits_at(metric, q))
+                a, b = (end.T for end in self._own_limits(metric, q))
             elif kind == "overall":
                 weights = np.eye(len(used)) - self.observed.image_shares(metric)[self.block][:, None, :]
                 a, b = (end.T for end in self._ends_of_sums(metric, q, value.T, weights))
@@ -207,6 +229,8 @@ class Replicates:
                 moves = scale > 0  # a critical value may be infinite
                 reach = student(q, self.observed.support[metric].n_eff[self.block].T) * np.where(moves, scale, 1)
                 reach = np.where(moves, reach, 0)
+                luck = self._relative_luck(metric, logs=True)
+                reach = reach if luck is None else luck.widen(reach.T, q[:, None]).T
                 a, b = value - reach, value + reach
             if pick == "abs":
                 a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
@@ -228,16 +252,23 @@ class Replicates:
         used = self.observed.rates.used[metric][self.block]
         below, above = (np.where(used, part, 0)[:, None, :] for part in (below, above))
         correlation, ends = self.observed.correlation(metric)[self.block], []
+        luck = self._relative_luck(metric, logs=False)
         for sign, down, up in ((-1, below, above), (1, above, below)):
             part = weights * np.where(weights > 0, down, up)
             variance = np.einsum("acg,agh,ach->ac", part, correlation, part, optimize=True)
-            ends.append(value + sign * np.sqrt(np.maximum(variance, 0)))
+            reach = np.sqrt(np.maximum(variance, 0))
+            ends.append(value + sign * (reach if luck is None else luck.widen(reach, q[:, None])))
         return ends
 
     def macro_mean(self, metric: str) -> Interval:
         """(a,) interval of the mean of the used groups' rates."""
         low, high = (end[self.block] for end in self.observed.limits_of_mean(metric))
         used = self.observed.rates.used[metric][self.block]
+        if self.observed.training is not None:
+            luck, n = self.observed.training.mean[metric][self.block], np.maximum(used.sum(axis=-1), 1)
+            mean = np.where(used, self.observed.rates.x[metric][self.block], 0).sum(axis=-1) / n
+            low, high = mean - luck.widen(mean - low, self.observed.z), mean + luck.widen(high - mean, self.observed.z)
+            low, high = np.maximum(low, -1 if BETTER[metric] == "zero" else 0), np.minimum(high, 1)
         valid = self.n_boot - np.isnan(np.where(used.T[..., None], self._by_group(metric), 0)).any(axis=0).sum(axis=-1)
         return Interval.of(np.where(used.sum(axis=-1) < 2, np.nan, low), high, valid, BINOMIAL, self.n_boot)
 
