@@ -377,14 +377,14 @@ def change_of(before, after, settings):
     return compare(runs["a"], runs["b"], widths, resampler)["ethnicity"]
 
 
-def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
-    """Shares of runs: interval of the change of gap, those of all groups at once, swap test below 0.05."""
+def change_coverage(runs, seed, before, after, n_boot):
+    """Shares of runs: interval of the change of gap, those of all groups at once, p of the former below 0.05."""
     rng = np.random.default_rng(seed)
     hits = np.zeros(3)
     for run in range(runs):
         cubes = two_models(rng, before, after)
         settings = FairnessSettings(
-            groupings=("ethnicity",), levels=dict(cubes[0].space.levels), n_boot=n_boot, n_perm=n_perm, seed=run
+            groupings=("ethnicity",), levels=dict(cubes[0].space.levels), n_boot=n_boot, n_perm=0, seed=run
         )
         change = change_of(*cubes, settings)
         truth = np.ptp(after) - np.ptp(before)
@@ -392,7 +392,7 @@ def change_coverage(runs, seed, before, after, n_boot, n_perm=0):
         hits += [
             change.low[DIFFERENCE][0] <= truth <= change.high[DIFFERENCE][0],
             ((change.low["tpr"][0] <= groups) & (groups <= change.high["tpr"][0])).all(),
-            n_perm and change.p[DIFFERENCE][0] <= 0.05,
+            change.p[DIFFERENCE][0] <= 0.05,
         ]
     return hits / runs
 
@@ -415,7 +415,7 @@ def test_coverage_of_changes():
     gap, groups, _ = change_coverage(400, 7, **SMALLER_GAP, n_boot=1000)
     assert gap >= 0.92 and 0.9 <= groups <= 0.98, (gap, groups)
     equal = dict(before=(0.6, 0.8), after=(0.6, 0.8))
-    _, _, rejected = change_coverage(400, 8, **equal, n_boot=1, n_perm=500)
+    _, _, rejected = change_coverage(400, 8, **equal, n_boot=500)
     assert rejected <= 0.08, rejected
 
 
@@ -611,7 +611,7 @@ def test_comparison_with_the_baseline():
     inside = gap.dropna(subset="ci_low")
     assert ((inside["ci_low"] <= inside["delta"]) & (inside["delta"] <= inside["ci_high"])).mean() > 0.95
     tested = gap.dropna(subset="p_value")
-    assert tested["p_value"].between(0, 1).all() and set(tested["p_method"]) == {"t_people_and_seeds"}
+    assert tested["p_value"].between(0, 1).all() and set(tested["p_method"]) == {"interval_people_and_seeds"}
     assert len(tested) > 0.8 * len(gap) and set(gap["claim"]) == {"method"}  # base rates do not change
     assert gap["seed_std"].gt(0).mean() > 0.8
     values = tables["gap_metrics"].pivot_table(
@@ -659,8 +659,7 @@ def test_equal_models_do_not_differ():
     tables = evaluate({"a": predictions, "b": predictions}, labels, groups, settings_of(baseline="a"))
     rows = tables["model_comparison"].query("status == ''")
     assert (rows["delta"].dropna() == 0).all()
-    gap = rows.query("scope == 'gap'").dropna(subset="p_value")
-    assert len(gap) and (gap["p_value"] == 1).all()
+    assert rows[["ci_low", "p_value"]].isna().all().all()  # where nothing moves, nothing says how sure it is
     assert not (gap["levelling_down"] == True).any()  # noqa: E712
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from evenface.fairness.claims import claim
 from evenface.fairness.criteria import Criterion, criteria, is_ratio
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
@@ -17,7 +18,7 @@ from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
 from evenface.fairness.settings import FairnessSettings
 
 GAP_COLUMNS = [
-    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
+    *KEY, "criterion", "claim", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
     "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
     "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
@@ -34,6 +35,7 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
     )
     return judged(frame, settings).assign(
         **key,
+        claim=claim(result.n_seeds),
         cluster_unit=scored.cluster_unit,
         ci_level=settings.ci_level,
         n_boot=settings.n_boot,
