@@ -9,10 +9,9 @@ simulated table is one independent run; people's numbers of images are drawn ane
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -212,7 +211,9 @@ def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 500, n_perm: int
         resampler = Resampler(models | {run.id: run.cube for run in by_run.values()}, settings)
         widths = {}
         for name, run in by_run.items():
-            inferred = resampler.infer(run.id, run.cube, {"age": (grouping, observed_of(run.evaluated["age"], settings))})
+            inferred = resampler.infer(
+                run.id, run.cube, {"age": (grouping, observed_of(run.evaluated["age"], settings))}
+            )
             widths[run.id] = {"age": inferred["age"].observed.widths}
             if name == "a":
                 _add_intervals(add, inferred["age"], before)

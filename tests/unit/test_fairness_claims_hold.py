@@ -140,7 +140,9 @@ def test_every_gap_says_what_it_claims():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("groups", "seeds", "luck"), [(2, 3, 0.019), (4, 3, 0.019), (4, 5, 0.03), (8, 3, 0.01), (4, 3, 0)])
+@pytest.mark.parametrize(
+    ("groups", "seeds", "luck"), [(2, 3, 0.019), (4, 3, 0.019), (4, 5, 0.03), (8, 3, 0.01), (4, 3, 0)]
+)
 def test_size_over_seeds(groups, seeds, luck):
     cell = Cell((0.75,) * groups, (200,) * groups, images=15, spread=0.5, seeds=seeds, luck=luck)
     shares = np.mean([rejected(cell, 100, seed) for seed in range(4)], axis=0)

@@ -230,7 +230,11 @@ def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
     n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
     freedom = n_eff - used.sum(axis=-1)
     for metric in metrics:
-        people = np.where(observed.at_boundary(metric), _at_pooled_rate(observed, metric), covariance[metric, metric][:, diagonal, diagonal])
+        people = np.where(
+            observed.at_boundary(metric),
+            _at_pooled_rate(observed, metric),
+            covariance[metric, metric][:, diagonal, diagonal],
+        )
         total = people
         if observed.training:
             luck = observed.training.relative[metric]
@@ -273,6 +277,8 @@ def _wald(observed: Observed, metrics, covariance, used, freedom, attribute: int
         ]
         for a in metrics
     ]  # fmt: skip
+    if np.abs(r).max() < TOLERANCE:
+        return 1.0  # also where nobody errs, and nothing varies
     v = np.block(blocks)
     q, freedom = len(r), freedom[attribute]
     if observed.training:

@@ -90,7 +90,9 @@ class Training:
         """
         found = cls({}, {}, {})
         for metric in METRICS:
-            x, of_seeds = (np.nan_to_num(np.stack([part[metric] for part in parts])) for parts in zip(*seeds, strict=True))
+            x, of_seeds = (
+                np.nan_to_num(np.stack([part[metric] for part in parts])) for parts in zip(*seeds, strict=True)
+            )
             own, relative, mean = _of_metric(x, of_seeds, np.nan_to_num(se[metric]), used[metric])
             found.own[metric], found.relative[metric], found.mean[metric] = own, relative, mean
         return found
@@ -107,7 +109,9 @@ def _of_metric(x: np.ndarray, se: np.ndarray, together: np.ndarray, used: np.nda
     alone = np.where(used, step - step.sum(axis=-1, keepdims=True) / np.maximum(k, 1), 0)
     between = (alone**2).sum(axis=0) / (n - 1) * k / np.maximum(k - 1, 1)
     mixed, mixed_people = (
-        np.where(used, _OWN * part + (1 - _OWN) * np.where(used, part, 0).sum(axis=-1, keepdims=True) / np.maximum(k, 1), 0)
+        np.where(
+            used, _OWN * part + (1 - _OWN) * np.where(used, part, 0).sum(axis=-1, keepdims=True) / np.maximum(k, 1), 0
+        )
         for part in (between, people)
     )
     # of a difference: own parts of two groups, and the mean of all, which contains them
