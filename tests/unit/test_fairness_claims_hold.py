@@ -191,6 +191,35 @@ def test_people_of_a_group_that_is_left_out_do_not_count():
         np.testing.assert_array_equal(alone[name].to_numpy(float), beside[name].to_numpy(float), err_msg=name)
 
 
+def test_people_of_a_group_that_one_metric_leaves_out_do_not_count_for_it():
+    """A third group has many negatives, and positives of 8 people only, all of them misses."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for k in range(80):
+        rows += [("AB"[k // 40], f"p{k:03d}", 1, hit) for hit in rng.random(20) < rng.beta(5, 1.5)]
+        rows += [("AB"[k // 40], f"p{k:03d}", -1, hit) for hit in rng.random(20) < 0.2]
+    both = len(rows)
+    for k in range(30):
+        rows += [("C", f"z{k:03d}", -1, hit) for hit in rng.random(20) < 0.2]
+        rows += [("C", f"z{k:03d}", 1, False)] * (300 if k < 8 else 0)
+
+    def gaps(rows, levels):
+        group, person, label, decided = (list(column) for column in zip(*rows, strict=True))
+        ids = [f"i{k:05d}" for k in range(len(rows))]
+        return evaluate(
+            pd.DataFrame({"image_id": ids, "identity_id": person, "pred_x": np.array(decided, dtype=int)}),
+            pd.DataFrame({"image_id": ids, "label_x": label}),
+            pd.DataFrame({"image_id": ids, "ethnicity": group}),
+            FairnessSettings(groupings=("ethnicity",), levels={"ethnicity": levels}, n_boot=20, n_perm=200),
+        )["gap_metrics"].set_index("criterion")
+
+    alone, beside = gaps(rows[:both], ("A", "B")), gaps(rows, ("A", "B", "C"))
+    assert beside.loc[DIFFERENCE, "groups_excluded"] == "C" and beside.loc["fpr_difference", "groups_excluded"] == ""
+    for name in ("value", "null_mean", "p_value"):
+        assert beside.loc[DIFFERENCE, name] == alone.loc[DIFFERENCE, name], name
+        assert beside.loc["fpr_difference", name] != alone.loc["fpr_difference", name], name
+
+
 @pytest.mark.slow
 def test_changes_of_rare_errors_are_covered():
     hits = []

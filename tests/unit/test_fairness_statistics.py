@@ -660,7 +660,7 @@ def test_equal_models_do_not_differ():
     rows = tables["model_comparison"].query("status == ''")
     assert (rows["delta"].dropna() == 0).all()
     assert rows[["ci_low", "p_value"]].isna().all().all()  # where nothing moves, nothing says how sure it is
-    assert not (gap["levelling_down"] == True).any()  # noqa: E712
+    assert not (rows["levelling_down"] == True).any()  # noqa: E712
 
 
 def test_missing_groups_lone_identities_and_nothing_defined():

@@ -17,9 +17,10 @@ from scipy.special import ndtri, stdtr
 from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
+from evenface.fairness.evaluated import Evaluated
 from evenface.fairness.inference import Resampler, replicate_rates
 from evenface.fairness.interval import MIN_VALID
-from evenface.fairness.metrics import BETTER, METRICS
+from evenface.fairness.metrics import BETTER, METRICS, divide
 from evenface.fairness.observed import Widths
 from evenface.fairness.quantiles import quantiles, share_below, spread, tails
 from evenface.fairness.rate_limits import mover, student
@@ -29,8 +30,8 @@ from evenface.fairness.tests_of_difference import TOLERANCE, distance
 #: how p values of changes are computed, for one seed and for several
 PEOPLE, PEOPLE_AND_SEEDS = "interval_people", "interval_people_and_seeds"
 
-#: the bias of a gap between equal groups over its bootstrap bias: resampling adds the same variance once more
-_BIAS = 1 / (np.sqrt(2) - 1)
+#: least share of the choice of people in the variance of rates over seeds that a bias is estimated for
+_LEAST_SHARE = 0.1
 
 
 @dataclass
@@ -235,7 +236,11 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, widths, r
                 wider = _stretch(sure, metrics, change.used, block)
                 people = np.minimum.reduce([(n_eff[m] * change.used[m][block]).sum(axis=-1) for m in metrics])
                 fair = np.nan if key in _METRICS_OF_WORST else fair_value(key)
-                results = _gap_interval(*ends, wider, people, seeds[key], fair, level)
+                bias = [
+                    _bias_factor(side.evaluated[grouping.name], one, metrics, block)
+                    for side, one in zip(sides, sure, strict=True)
+                ]
+                results = _gap_interval(*ends, wider, people, seeds[key], bias, fair, level)
             for name, value in results.items():
                 part[name][key] = value
 
@@ -299,15 +304,32 @@ def _stretch(sides: list[Widths], metrics: tuple[str, ...], used, block: slice) 
     return np.maximum(np.sqrt(mean_square), 1)
 
 
-def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: float):
+def _bias_factor(result: Evaluated, widths: Widths, metrics: tuple[str, ...], block: slice) -> np.ndarray:
+    """(a,) bias of a gap between equal groups over its bootstrap bias.
+
+    The bias is proportional to the standard deviation of the rates. Resampling adds the variance of the choice of people once
+    more, but not that of training: with ``share`` of the former in both, from 1 to 1 + share.
+    """
+    luck, people = (np.zeros(len(result.attributes[block])) for _ in range(2))
+    for metric in metrics:
+        used = result.rates.used[metric][block]
+        people += np.where(used, widths.se[metric][block] ** 2, 0).sum(axis=-1)
+        if result.training:
+            luck += np.where(used, result.training.relative[metric].variance[block], 0).sum(axis=-1)
+    share = np.clip(np.nan_to_num(divide(people, people + luck), nan=1), _LEAST_SHARE, 1)
+    return 1 / (np.sqrt(1 + share) - 1)
+
+
+def _gap_interval(before, after, stretch, n_eff, training, bias, fair: float, level: float):
     """Interval and corrected estimate of the change of a gap, all (a,).
 
     before, after  (estimate (a,), replicates (a, B)) of the two runs
     stretch        (a,) factor on the spread of the replicates, for few people and skewed rates
     n_eff          (a,) effective identities of all used groups; training as for :func:`_with_training`
+    bias           (a,) of each run, :func:`_bias_factor`
 
-    Noise moves a gap away from equal treatment, and resampling moves it once more. Where groups do not differ the second
-    move is sqrt(2) - 1 of the first, which is therefore at most ``_BIAS`` times as large. A gap that closes keeps its
+    Noise moves a gap away from equal treatment, and resampling moves it once more. The first move is at most ``bias`` times
+    as large as the second, as where groups do not differ. A gap that closes keeps its
     noise while the other does not show it, so the change looks too small. The interval reaches out by the bias of
     each run in its direction. The corrected estimate takes it off both. p is 1 minus the level of the interval that ends at
     0, so the two never contradict each other.
@@ -322,7 +344,10 @@ def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: f
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
     people = (stretch * spread(step)) ** 2
     total, freedom = _with_training(people, n_eff, training)
-    biases = [_BIAS * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y) for y, x in (before, after)]
+    biases = [
+        factor * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y)
+        for factor, (y, x) in zip(bias, (before, after), strict=True)
+    ]
     down = np.maximum(biases[1], 0) + np.maximum(-biases[0], 0)
     up = np.maximum(biases[0], 0) + np.maximum(-biases[1], 0)
     delta = c - b

@@ -152,17 +152,8 @@ class Resampler:
                 known = counts[:, :, : grouping.n_known]
                 result.corrected = self.corrections[grouping.name].intervals(known)
         if test is not None:
-            statistic = Studentised(observed, block)
-            values = np.concatenate([test.people.person[:, block], statistic.columns], axis=-1)
-            counts, sums = np.split(test.sums(values, observed.n_groups), [len(OUTCOMES)], axis=-1)
-            own, permuted = _rows(observed.rates, block), replicate_rates(counts, observed.rates, block, alpha)
-            means = null_means(own, permuted, alpha)
-            drawn = statistic.largest(permuted.x, counts, sums)
-            once = test.people.as_one_assignment(values, observed.n_groups)
-            counts, sums = np.split(once, [len(OUTCOMES)], axis=-1)
-            rates = replicate_rates(counts, observed.rates, block, alpha)
-            seen = statistic.largest(rates.x, counts, sums, observed.training)
-            seen = {metric: values[:, 0] for metric, values in seen.items()}
+            permuted, drawn, seen = test.statistics(observed, np.arange(observed.n_attributes)[block], alpha)
+            means = null_means(_rows(observed.rates, block), permuted, alpha)
             result.tests = against_permutations(means, seen, drawn, exact=test.exact)
             result.p_method = EXACT if test.exact else PERMUTATION
         elif self.settings.n_perm and replicates is not None:
@@ -176,16 +167,29 @@ class Resampler:
         people = observed.permutable
         if people is None:
             return None
+        test = self._permutations(people, cube, grouping, observed.n_groups)
+        if not test.exact:
+            for groups, where in observed.left_out(people).items():
+                test.apart.append(
+                    (self._permutations(people.of(groups), cube, grouping, observed.n_groups, False), where)
+                )
+        return test
+
+    def _permutations(
+        self, people: People, cube: Cube, grouping: Grouping, n_groups: int, exact=True
+    ) -> _PermutationTest:
+        """Permutations of people; all of them if there are few, and ``exact`` allows it."""
         strata = self._strata(cube, grouping)[people.identity]
-        n, exact = self.settings.n_perm, False
-        if len(np.unique(strata)) == 1 and resampling.n_assignments(people.group) <= n:
-            orders, exact = resampling.all_assignments(people.group), True
+        n = self.settings.n_perm
+        exact = exact and len(np.unique(strata)) == 1 and resampling.n_assignments(people.group) <= n
+        key = len(strata), strata.tobytes()
+        if exact:
+            orders = resampling.all_assignments(people.group)
         else:
-            key = len(strata), strata.tobytes()
             if key not in self._orders:
                 self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
             orders = self._orders[key]
-        return _PermutationTest(people, resampling.membership(orders, people.group, observed.n_groups), exact)
+        return _PermutationTest(people, resampling.membership(orders, people.group, n_groups), exact)
 
     def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
         """(identities,) int64 strata, by the identities' most frequent levels; identities are permuted within them."""
@@ -206,13 +210,39 @@ class Resampler:
 
 @dataclass(frozen=True)
 class _PermutationTest:
+    """Permutations of people.
+
+    apart  permutations of fewer people, and metric -> (A,) where they take the place of these, since it leaves groups out
+    """
+
     people: People
     members: sparse.csr_array
     exact: bool
+    apart: list[tuple[_PermutationTest, dict[str, np.ndarray]]] = field(default_factory=list)
 
-    def sums(self, values: np.ndarray, n_groups: int) -> np.ndarray:
-        """Sums (a, P, groups, k) over the groups' people of values (people, a, k), in every permutation."""
-        return resampling.permuted_sums(self.members, values, n_groups)
+    def statistics(self, observed: Observed, rows: np.ndarray, alpha: float):
+        """Of attributes ``rows``: rates (a, P, G) of permuted people, and the statistics of these (a, P) and of the observed (a,)."""
+        statistic = Studentised(observed, self.people.person[:, rows], rows)
+        values = np.concatenate([self.people.person[:, rows], statistic.columns], axis=-1)
+        every = resampling.permuted_sums(self.members, values, observed.n_groups)
+        counts, sums = np.split(every, [len(OUTCOMES)], axis=-1)
+        permuted = replicate_rates(counts, observed.rates, rows, alpha)
+        drawn = statistic.largest(permuted.x, counts, sums)
+        once = self.people.as_one_assignment(values, observed.n_groups)
+        counts, sums = np.split(once, [len(OUTCOMES)], axis=-1)
+        rates = replicate_rates(counts, observed.rates, rows, alpha)
+        seen = {m: t[:, 0] for m, t in statistic.largest(rates.x, counts, sums, observed.training).items()}
+        for test, where in self.apart:
+            chosen = np.logical_or.reduce(list(where.values()))[rows]
+            if chosen.any():
+                of_fewer, fewer_drawn, fewer_seen = test.statistics(observed, rows[chosen], alpha)
+                for metric, mask in where.items():
+                    to, of = mask[rows], mask[rows[chosen]]
+                    for all_of, part in (
+                        (permuted.x, of_fewer.x), (permuted.pooled, of_fewer.pooled), (drawn, fewer_drawn), (seen, fewer_seen),
+                    ):  # fmt: skip
+                        all_of[metric][to] = part[metric][of]
+        return permuted, drawn, seen
 
 
 class _Bootstrap:

@@ -41,6 +41,11 @@ class People:
     group: np.ndarray
     person: np.ndarray
 
+    def of(self, groups: bytes) -> People:
+        """The people of some groups only, a mask (G,) of bools as bytes."""
+        keep = np.frombuffer(groups, dtype=bool)[self.group]
+        return People(self.identity[keep], self.group[keep], self.person[keep])
+
     def as_one_assignment(self, values: np.ndarray, n_groups: int) -> np.ndarray:
         """Sums by group of values (people, a, k), in the form of those of a single permutation: (a, 1, G, k)."""
         sums = np.zeros((n_groups, *values.shape[1:]), dtype=values.dtype)
@@ -108,6 +113,21 @@ class Observed:
         np.add.at(total, row, person)
         by_group = np.argsort(home, kind="stable")
         return People(people[by_group], home[by_group], total[by_group])
+
+    def left_out(self, people: People) -> dict[bytes, dict[str, np.ndarray]]:
+        """Groups (a mask (G,) of bools, as bytes) -> metric -> (A,) attributes that use these groups only, of two or more.
+
+        Those that use all groups of ``people`` are not listed.
+        """
+        found: dict[bytes, dict[str, np.ndarray]] = {}
+        present = np.bincount(people.group, minlength=self.n_groups) > 0
+        for metric in METRICS:
+            used = self.rates.used[metric] & present
+            fewer = (used.sum(axis=-1) >= 2) & (used != present).any(axis=-1)
+            for attribute in np.flatnonzero(fewer):
+                where = found.setdefault(used[attribute].tobytes(), {})
+                where.setdefault(metric, np.zeros(self.n_attributes, dtype=bool))[attribute] = True
+        return found
 
     def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
         """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""

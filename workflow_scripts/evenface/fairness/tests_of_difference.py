@@ -100,12 +100,12 @@ class Studentised:
     everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those at the common rate.
 
     observed  the model in its grouping; ``block`` the attributes that are computed
+    person    (people, a, 6) counts of the people who are permuted
     columns   (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
     """
 
-    def __init__(self, observed: Observed, block: slice):
+    def __init__(self, observed: Observed, person: np.ndarray, block: slice | np.ndarray):
         self._observed, self._block = observed, block
-        person = observed.permutable.person[:, block]
         self._columns: dict[str, np.ndarray] = {}
         self._centre: dict[str, np.ndarray] = {}
         for metric, ratio in RATIOS.items():
