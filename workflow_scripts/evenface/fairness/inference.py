@@ -121,7 +121,7 @@ class Resampler:
 
         for _, one in observed.values():  # once, rather than by every thread
             for metric in METRICS if bootstrap else ():
-                one.pair_scale(metric), one.pair_scale(metric, logs=True)
+                one.pair_scale(metric), one.pair_scale(metric, logs=True), one.limits_of_mean(metric)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None

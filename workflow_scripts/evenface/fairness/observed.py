@@ -48,6 +48,8 @@ class Observed:
         self._kept: dict[str, np.ndarray] = {}
         self._covariances: dict[tuple[str, str], np.ndarray] = {}
         self._parts: dict[str, _Parts] = {}
+        self._means: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._image_shares: dict[str, np.ndarray] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
 
@@ -133,6 +135,14 @@ class Observed:
 
         It is a rate itself, to which a person of a small group contributes more than one of a large group.
         """
+        if metric in COMPLEMENT:
+            low, high = self.limits_of_mean(COMPLEMENT[metric])
+            return 1 - high, 1 - low
+        if metric not in self._means:
+            self._means[metric] = self._limits_of_mean(metric)
+        return self._means[metric]
+
+    def _limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         used = self.rates.used[metric].T
         weight = divide(used, used.sum(axis=0))
         of_pair, n_eff = weight[self.group], []
@@ -226,11 +236,13 @@ class Observed:
 
     def image_shares(self, metric: str) -> np.ndarray:
         """(A, G) shares of the used groups in the images of the pooled rate, the mean over its denominators."""
-        used, parts = self.rates.used[metric], []
-        for denominator in denominators(metric):
-            d = np.where(used, self._by_group(linear(self.person, denominator)).T, 0)
-            parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
-        return np.mean(parts, axis=0)
+        if metric not in self._image_shares:
+            used, parts = self.rates.used[metric], []
+            for denominator in denominators(metric):
+                d = np.where(used, self._by_group(linear(self.person, denominator)).T, 0)
+                parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
+            self._image_shares[metric] = np.mean(parts, axis=0)
+        return self._image_shares[metric]
 
     def correlation(self, metric: str) -> np.ndarray:
         """(A, G, G) between the groups' rates: 1 on the diagonal, 0 elsewhere if no identity is in two groups."""
