@@ -104,6 +104,7 @@ def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resam
             f"runs {baseline.id!r} and {candidate.id!r} were scored on different attributes; predict them again"
         )
     settings = resampler.settings
+    baseline, candidate = _on_common_groups(baseline, candidate, settings.alpha)
     swapped = settings.n_perm and len(baseline.models) == 1 and same_images(baseline.cube, candidate.cube)
     groupings = [(one.grouping, one.n_groups) for one in baseline.evaluated.values()]
     found = {
@@ -132,6 +133,22 @@ def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resam
             for criterion in values:
                 values[criterion] = np.concatenate(values[criterion])
     return found
+
+
+def _on_common_groups(baseline: Run, candidate: Run, alpha: float) -> tuple[Run, Run]:
+    """Both runs on the groups that both use: a group that only one of them leaves out is no change of the gap."""
+    sides = []
+    for run, other in ((baseline, candidate), (candidate, baseline)):
+        used = {
+            name: {m: one.used & other.evaluated[name].support[m].used for m, one in result.support.items()}
+            for name, result in run.evaluated.items()
+        }
+        sides.append(replace(
+            run,
+            evaluated={name: result.restricted(used[name], alpha) for name, result in run.evaluated.items()},
+            seeds={name: tuple(r.restricted(used[name], alpha) for r in seeds) for name, seeds in run.seeds.items()},
+        ))  # fmt: skip
+    return sides[0], sides[1]
 
 
 def _check_seeds(baseline: Run, candidate: Run) -> None:

@@ -50,7 +50,7 @@ class Inference:
     pairs     metric -> Interval (A, P), pairs of groups in declared order
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
-    p_method  how p values were computed, or empty
+    p_method  how p values were computed, with the dimensions within which people were permuted; or empty
     corrected metric -> Interval (A, G) corrected for the annotator's errors, if its confusion is known
     """
 
@@ -133,6 +133,8 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
+            if tests.get(name) is not None:
+                self._within_strata(result, cube, observed[name][0])
             if self.settings.n_perm and result.observed.spans:
                 _set_wald(result, self.settings.alpha)
         return found
@@ -195,6 +197,16 @@ class Resampler:
                 self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
             orders = self._orders[key]
         return _PermutationTest(resampling.membership(orders, observed.group, observed.n_groups), exact)
+
+    def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
+        """Name the dimensions within which people were permuted; no test if everybody in a stratum is of one group."""
+        strata = self._strata(cube, grouping)[result.observed.identity]
+        n_strata = len(np.unique(strata))
+        if n_strata > 1:
+            result.p_method += f"_within_{'*'.join(self.settings.perm_within)}"
+        pairs = np.stack([strata, result.observed.group])
+        if n_strata == np.unique(pairs, axis=1).shape[1] > 1:
+            result.tests, result.p_method = {}, ""
 
     def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
         """(identities,) int64 strata, by the identities' most frequent levels; identities are permuted within them."""
