@@ -9,6 +9,7 @@ simulated table is one independent run; people's numbers of images are drawn ane
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def truth(cell: Cell, rates) -> dict[str, np.ndarray]:
     return values | {metric: of.x[metric][0] for metric in METRICS}
 
 
-def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 500, n_perm: int = 199) -> dict[str, float]:
+def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 300, n_perm: int = 99) -> dict[str, float]:
     """Shares of runs, and means over runs, by name.
 
     tpr, fpr, ...     intervals of single groups that contain the truth, for every metric
@@ -220,7 +221,8 @@ def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 500, n_perm: int
         if cell.after:
             change = compare(by_run["a"], by_run["b"], widths, resampler)["age"]
             _add_change(add, change, {name: after[name] - before[name] for name in ("tpr", DIFFERENCE)})
-    return {name: float(np.nanmean(np.concatenate(parts))) for name, parts in found.items()}
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: float(np.nanmean(values)) for name, values in joined.items() if not np.isnan(values).all()}
 
 
 def _inside(low, high, value) -> np.ndarray:
@@ -255,8 +257,158 @@ def _add_change(add, change, value: Mapping[str, np.ndarray]) -> None:
     add("corrected", change.corrected[DIFFERENCE])
 
 
+# --- the settings -------------------------------------------------------------------------------------
+
 PEOPLE = (10, 20, 60, 200)
 EQUAL = {
-    f"{g} groups of {n}, rate {rate}": Cell((rate,) * g, (n,) * g)
+    f"rate {rate}, {g} groups of {n}": Cell((rate,) * g, (n,) * g)
     for rate in (0.8, 0.98) for g in (2, 4, 8) for n in PEOPLE
 }  # fmt: skip
+SPANNING = {
+    f"{k} levels, {n} people, {spans} levels each": Cell((0.8,) * k, (n,), spans=spans)
+    for k, n, spans in ((8, 80, 3), (8, 200, 3), (3, 30, 2), (3, 60, 2), (3, 200, 2))
+}  # fmt: skip
+OTHER = {
+    "10 beside 200 people": Cell((0.8, 0.8), (10, 200)),
+    "12 erratic beside 100 steady people": Cell((0.8, 0.8), (12, 100), spread=(3.0, 0.1)),
+    "60 beside 60 people, spreads 2.5 and 0.5": Cell((0.8, 0.8), (60, 60), spread=(2.5, 0.5)),
+    "30 images each, 4 groups of 20": Cell((0.8,) * 4, (20,) * 4, images=30),
+    "one image each, 4 groups of 60": Cell((0.8,) * 4, (60,) * 4, images=1),
+}
+#: processes that the methods were not adjusted to
+HELD_OUT = {
+    f"{kind} people, rate {rate}, 4 groups of {n}": Cell((rate,) * 4, (n,) * 4, kind=kind)
+    for kind in ("beta", "mixture") for rate in (0.8, 0.98) for n in (20, 60)
+}  # fmt: skip
+CRITERIA = {
+    "2 groups of 20": Cell((0.8,) * 2, (20,) * 2, false=(0.02,) * 2),
+    "4 groups of 60": Cell((0.8,) * 4, (60,) * 4, false=(0.02,) * 4),
+    "4 groups of 200": Cell((0.8,) * 4, (200,) * 4, false=(0.02,) * 4),
+    "8 ages, 80 people": Cell((0.8,) * 8, (80,), false=(0.02,) * 8, spans=3),
+    "4 unequal groups of 60": Cell((0.8, 0.65, 0.8, 0.75), (60,) * 4, false=(0.02, 0.05, 0.02, 0.03)),
+}
+CHANGES = {
+    f"gap {before} to {after}, {g} groups of {n}": Cell(
+        (0.8, 0.8 - before, *(0.8,) * (g - 2)), (n,) * g, (0.8, 0.8 - after, *(0.8,) * (g - 2))
+    )
+    for before, after in ((0.15, 0), (0, 0.15), (0, 0), (0.15, 0.15)) for g in (4, 8) for n in (20, 60, 200)
+}  # fmt: skip
+#: two methods of three or five trainings; the rate of a group differs by .019 between trainings
+METHODS = {
+    f"{'real' if real else 'no'} change, {people} people, {seeds} seed{'s' * (seeds > 1)}": Cell(
+        (0.8, 0.65 if real else 0.8, 0.8, 0.8), (people // 4,) * 4, (0.8,) * 4, seeds=seeds, luck=0.019
+    )
+    for real in (False, True) for people in (240, 800) for seeds in (1, 3, 5)
+}  # fmt: skip
+#: one method of one, three or five trainings, in four groups of 60
+SEEDS = {
+    f"{what}, {seeds} seed{'s' * (seeds > 1)}": Cell((0.8, low, 0.8, 0.8), (60,) * 4, seeds=seeds, luck=luck)
+    for what, low, luck in (
+        ("a gap of .1, with the luck of training", 0.7, 0.019),
+        ("equal groups, without it", 0.8, 0.0),
+        ("equal methods, whose networks differ", 0.8, 0.019),
+    )
+    for seeds in (1, 3, 5)
+}  # fmt: skip
+DEPENDENT = {
+    "12 erratic beside 100 steady people, 40 attributes": Cell(
+        (0.8, 0.8), (12, 100), spread=(3.0, 0.1), attributes=40
+    )
+}  # fmt: skip
+
+# --- the tables of docs/statistics.md -----------------------------------------------------------------
+
+
+def _table(first: str, columns: list[str]) -> None:
+    print(f"\n| {first} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+
+
+def _row(name: str, values: list[str]) -> None:
+    print(f"| {name} | {' | '.join(values)} |", flush=True)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def _by_cell(cells: Mapping[str, Cell], columns: Mapping[str, str], runs: int, **settings) -> None:
+    """A row per setting; columns: heading -> name in :func:`measure`."""
+    _table("setting", list(columns))
+    for name, cell in cells.items():
+        found = measure(cell, runs, **settings)
+        texts = [f"{found[c]:+.3f}" if c in ("delta", "corrected") else _percent(found[c]) for c in columns.values()]
+        _row(name, texts)
+
+
+def constant(runs: int) -> None:
+    """Cells of people who belong to one group each, side by side for 10 to 200 people in a group."""
+    _table("setting", [f"{n} people" for n in PEOPLE])
+    for rate in (0.8, 0.98):
+        for g in (2, 4, 8):
+            found = [measure(EQUAL[f"rate {rate}, {g} groups of {n}"], runs) for n in PEOPLE]
+            for heading, name in (("rate", "tpr"), ("gap", "gap"), ("rejected", "rejected")):
+                _row(f"rate {rate}, {g} groups: {heading}", [_percent(one[name]) for one in found])
+
+
+def criteria(runs: int) -> None:
+    found = {name: measure(cell, runs) for name, cell in CRITERIA.items()}
+    _table("interval or test", list(found))
+    for heading, name in KINDS.items():
+        _row(heading, [_percent(one[name]) for one in found.values()])
+
+
+#: a heading of the table of criteria -> a name in :func:`measure`
+KINDS = {
+    "true positive rate": "tpr",
+    "false positive rate": "fpr",
+    "accuracy": "accuracy",
+    "prevalence bias": "prevalence_bias",
+    "difference of true positive rates": "gap",
+    "difference of false positive rates": "fpr_difference",
+    "equalized odds, worst difference": ODDS,
+    "equalized odds, mean difference": "equalized_odds_difference_mean",
+    "ratio of true positive rates": "equal_opportunity_ratio",
+    "ratio of false positive rates": "fpr_ratio",
+    "equalized odds, mean ratio": "equalized_odds_ratio_mean",
+    "worst group, true positives": "tpr_worst_group",
+    "worst group, false positives": "fpr_worst_group",
+    "mean of groups, true positives": "tpr_macro_mean",
+    "mean of groups, false positives": "fpr_macro_mean",
+    "difference to all, true positives": "tpr_difference_to_overall",
+    "difference to all, false positives": "fpr_difference_to_overall",
+    "fairness discrepancy rate": "fairness_discrepancy_rate",
+    "inequity rate": "inequity_rate",
+    "rejected, true positives": "rejected",
+    "rejected, equalized odds": "odds",
+}
+
+INTERVALS = {"rate": "tpr", "gap": "gap", "rejected": "rejected"}
+OF_CHANGES = {"change": "change", "groups": "groups", "delta": "delta", "corrected": "corrected"}
+OF_METHODS = {"change": "change", "groups": "groups", "change found": "moved", "levelling down": "levelled"}
+
+TABLES = {
+    "constant": constant,
+    "spanning": lambda runs: _by_cell(SPANNING, INTERVALS, runs),
+    "other": lambda runs: _by_cell(OTHER | HELD_OUT, INTERVALS, runs),
+    "criteria": criteria,
+    "changes": lambda runs: _by_cell(CHANGES, OF_CHANGES, runs, n_perm=0),
+    "methods": lambda runs: _by_cell(METHODS, OF_METHODS, runs, n_perm=0),
+    "seeds": lambda runs: _by_cell(SEEDS, {"rejected": "rejected"}, runs, n_boot=0),
+    "dependent": lambda runs: _by_cell(DEPENDENT, {"rejected": "rejected", "q < .05": "q"}, runs, n_boot=0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Prints the tables of docs/statistics.md.")
+    parser.add_argument("tables", nargs="*", metavar="table", help=f"of {', '.join(TABLES)}; all without a name")
+    parser.add_argument("--runs", type=int, default=400)
+    arguments = parser.parse_args()
+    unknown = set(arguments.tables) - set(TABLES)
+    if unknown:
+        parser.error(f"unknown table {sorted(unknown)[0]!r}; choose from {', '.join(TABLES)}")
+    for name in arguments.tables or TABLES:
+        TABLES[name](arguments.runs)
+
+
+if __name__ == "__main__":
+    main()

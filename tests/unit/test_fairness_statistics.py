@@ -104,11 +104,11 @@ def test_verdicts():
     evaluable = np.array([True, True, True, True, False])
     expected = ["gap", "small_gap", "equivalent", "inconclusive", "not_evaluable"]
     assert verdicts(low, high, q, evaluable, 0.05).tolist() == expected
-    robust = np.array([False, False, None, None, None], dtype=object)
+    robust = np.array([False, False, True, True, True])
     assert verdicts(low, high, q, evaluable, 0.05, robust).tolist() == ["gap_not_label_robust", *expected[1:]]
     assert verdicts(low, high, q, evaluable, np.full(5, 0.2)).tolist()[0] == "small_gap"
     nan = np.full(1, np.nan)
-    assert verdicts(nan, nan, nan, np.array([True]), 0.05).tolist() == ["inconclusive"]
+    assert verdicts(nan, nan, nan, np.array([True]), 0.05).tolist() == ["not_tested"]
 
 
 def test_e9_annotator_correction():

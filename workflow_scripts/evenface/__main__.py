@@ -307,6 +307,13 @@ def config_reference(arguments: argparse.Namespace) -> None:
     print(reference(configuration_schema()), end="")
 
 
+def config_tables(arguments: argparse.Namespace) -> None:
+    """Print docs/tables.md."""
+    from evenface.fairness.columns import page
+
+    print(page(), end="")
+
+
 def _config_parser(verbs: Any) -> None:
     actions = verbs.add_parser("config", help="the configuration").add_subparsers(required=True, metavar="action")
     show = actions.add_parser("show", help="the checked configuration with every default, as YAML")
@@ -314,6 +321,8 @@ def _config_parser(verbs: Any) -> None:
     show.set_defaults(run=lambda a: print(yaml.safe_dump(load_settings(a.configfile), sort_keys=False), end=""))
     schema = actions.add_parser("schema", help="its JSON schema, for editors: schemas/config.schema.yaml")
     schema.set_defaults(run=config_schema)
+    tables = actions.add_parser("tables", help="every column of the fairness tables, as Markdown: docs/tables.md")
+    tables.set_defaults(run=config_tables)
     keys = actions.add_parser("reference", help="every key, as Markdown: docs/reference.md")
     keys.add_argument("--configfile", default=None, help="list the keys of this configuration's extensions too")
     keys.set_defaults(run=config_reference)

@@ -8,7 +8,7 @@ variance from the choice of seeds, s^2 / S of the S paired changes, is added to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -110,6 +110,7 @@ def compare(
             f"runs {baseline.id!r} and {candidate.id!r} were scored on different attributes; predict them again"
         )
     settings = resampler.settings
+    baseline, candidate = _on_common_groups(baseline, candidate, settings.alpha)
     groupings = [(one.grouping, one.n_groups) for one in baseline.evaluated.values()]
     found = {
         grouping.name: _observed_change(baseline, candidate, grouping.name, settings.alpha) for grouping, _ in groupings
@@ -134,6 +135,22 @@ def compare(
             for criterion in values:
                 values[criterion] = np.concatenate(values[criterion])
     return found
+
+
+def _on_common_groups(baseline: Run, candidate: Run, alpha: float) -> tuple[Run, Run]:
+    """Both runs on the groups that both use: a group that only one of them leaves out is no change of the gap."""
+    sides = []
+    for run, other in ((baseline, candidate), (candidate, baseline)):
+        used = {
+            name: {m: one.used & other.evaluated[name].support[m].used for m, one in result.support.items()}
+            for name, result in run.evaluated.items()
+        }
+        sides.append(replace(
+            run,
+            evaluated={name: result.restricted(used[name], alpha) for name, result in run.evaluated.items()},
+            seeds={name: tuple(r.restricted(used[name], alpha) for r in seeds) for name, seeds in run.seeds.items()},
+        ))  # fmt: skip
+    return sides[0], sides[1]
 
 
 def _check_seeds(baseline: Run, candidate: Run) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 from evenface.errors import check_names
 from evenface.fairness.claims import claim
 from evenface.fairness.comparison import PEOPLE, PEOPLE_AND_SEEDS, Change, compare
+from evenface.fairness.criteria import metrics_of
 from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, Evaluated, spread
 from evenface.fairness.inference import Resampler
 from evenface.fairness.inputs import TestSet
@@ -24,7 +25,7 @@ COMPARISON_COLUMNS = [
     *COMPARISON_KEY, "scope", "group", "metric_or_criterion", "claim", "baseline", "candidate", "delta",
     "delta_corrected", "ci_low", "ci_high", "ci_level", "variance_people", "variance_training", "freedom",
     "would_help", "p_value", "p_method", "q_value", "worst_group_delta", "worst_group_ci_low",
-    "worst_group_ci_high", "levelling_down", "n_seeds", "seed_mean",
+    "worst_group_ci_high", "levelling_down", "n_groups_used", "groups_excluded", "n_seeds", "seed_mean",
     "seed_std", "status",
 ]  # fmt: skip
 
@@ -100,6 +101,8 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "q_value": np.nan,
                     **dict.fromkeys(("worst_group_delta", "worst_group_ci_low", "worst_group_ci_high"), np.nan),
                     "levelling_down": None,
+                    "n_groups_used": np.nan,
+                    "groups_excluded": "",
                     "status": status.ravel(),
                 }
             )
@@ -110,6 +113,7 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
         status = change.status[name].copy()
         status[result.circular] = CIRCULAR
         worst, worst_low, worst_high, flags = change.worst_group(name)
+        used = np.logical_and.reduce([change.used[metric] for metric in metrics_of(name)])
         frames.append(
             pd.DataFrame(
                 {
@@ -125,6 +129,8 @@ def _change_rows(change: Change, result: Evaluated, method: str) -> list[pd.Data
                     "worst_group_ci_low": worst_low,
                     "worst_group_ci_high": worst_high,
                     "levelling_down": flags,
+                    "n_groups_used": used.sum(axis=-1),
+                    "groups_excluded": [";".join(result.groups[~row]) for row in used],
                     "status": status,
                 }
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evenface.fairness.metrics import ALL, COMPLEMENT, ratio_of
+from evenface.fairness.metrics import ALL, DEFINED, ratio_of
 
 #: metric -> ((numerator, denominator) of the lower bound, the same of the upper bound)
 BOUNDS = {
@@ -16,21 +16,36 @@ BOUNDS = {
     "fpr": (("FP", "FP+TN+U0"), ("FP+U1", "FP+U1+TN")),
     "accuracy": (("TP+TN", ALL), ("TP+TN+U0+U1", ALL)),
     "base_rate": (("TP+FN", ALL), ("TP+FN+U0+U1", ALL)),
+    "prevalence_bias": (("FP-FN-U0", ALL), ("FP+U1-FN", ALL)),
+    "precision": (("TP", "TP+FP+U1"), ("TP+U1", "TP+FP+U1")),
+    "npv": (("TN", "TN+FN+U0"), ("TN+U0", "TN+FN+U0")),
+    "f1": (("2TP", "2TP+FP+FN+U0+U1"), ("2TP+2U1", "2TP+2U1+FP+FN")),
 }
 
+#: metrics that need no labels, or are about them: the same ratio is both bounds
+_EXACT = {"selection_rate_all": ("TP+FP+U1", ALL), "label_coverage": (DEFINED, ALL)}
+#: with every label, the selection rate is that of all images
+_EXACT["selection_rate"] = _EXACT["selection_rate_all"]
 
-def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper bound (...) of a metric for counts (..., 6); None if the metric has none."""
-    if metric in COMPLEMENT:
-        low, high = bounds(counts, COMPLEMENT[metric])
-        return 1 - high, 1 - low
-    if metric == "selection_rate_all":  # needs no labels
-        value = ratio_of(counts, "TP+FP+U1", ALL)
-        return value, value
-    if metric not in BOUNDS:
-        return None
-    low, high = BOUNDS[metric]
+
+def bounds(counts: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound (...) of a metric for counts (..., 6)."""
+    if metric == "balanced_accuracy":  # one undefined label moves only one of the two rates
+        ends = [bounds(counts, part) for part in ("tpr", "tnr")]
+        return (ends[0][0] + ends[1][0]) / 2, (ends[0][1] + ends[1][1]) / 2
+    low, high = bound_forms(metric)
     return ratio_of(counts, *low), ratio_of(counts, *high)
+
+
+def bound_forms(metric: str) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """Numerator and denominator of the lower bound and of the upper bound; None for the balanced accuracy, a sum of two."""
+    if metric in _EXACT:
+        return _EXACT[metric], _EXACT[metric]
+    if metric == "fnr":
+        return ("FN", "TP+FN+U1"), ("FN+U0", "FN+U0+TP")
+    if metric == "tnr":
+        return ("TN", "TN+FP+U1"), ("TN+U0", "TN+U0+FP")
+    return BOUNDS.get(metric)
 
 
 def separated(low: np.ndarray, high: np.ndarray, used: np.ndarray) -> np.ndarray:

@@ -50,9 +50,8 @@ class Rates:
         for metric in METRICS:
             x[metric] = rate(counts, metric)
             pooled[metric] = rate(pool(used[metric]), metric)
-            limits = coverage.bounds(counts, metric) if bounds else None
-            if limits is not None:
-                robust[metric] = coverage.separated(*limits, used[metric])
+            if bounds:
+                robust[metric] = coverage.separated(*coverage.bounds(counts, metric), used[metric])
         used = {**used, WEIGHTED_ERROR: used["fpr"] & used["fnr"]}
         x[WEIGHTED_ERROR] = alpha * x["fpr"] + (1 - alpha) * x["fnr"]
         both = pool(used[WEIGHTED_ERROR])

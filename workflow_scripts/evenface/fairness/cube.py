@@ -103,10 +103,6 @@ class GroupCounts:
         squares = _sum_by(d * d, self.group, len(self.counts))
         return total**2 / np.maximum(squares, 1)
 
-    def n_identities(self, groups: np.ndarray) -> int:
-        """Number of identities with an image in any of the groups (boolean mask over groups)."""
-        return len(np.unique(self.identity[groups[self.group]]))
-
 
 @dataclass(frozen=True)
 class Cube:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import GroupCounts, Grouping
 from evenface.fairness.inputs import Scored, TestSet
-from evenface.fairness.metrics import METRICS, denominators, form
+from evenface.fairness.metrics import METRICS, form, images_of
 from evenface.fairness.observed import Observed, Support
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import TOLERANCE
@@ -42,6 +42,13 @@ class Evaluated:
     def counts(self) -> np.ndarray:
         return self.counted.counts.transpose(1, 0, 2)
 
+    def restricted(self, used: Mapping[str, np.ndarray], alpha: float) -> Evaluated:
+        """The same counts with the used groups ``used``, metric -> (attributes, groups)."""
+        if all(np.array_equal(used[metric], one.used) for metric, one in self.support.items()):
+            return self
+        support = {metric: replace(one, used=used[metric]) for metric, one in self.support.items()}
+        return replace(self, support=support, rates=Rates.of(self.counts[:, : self.n_groups], dict(used), alpha))
+
     @property
     def groups(self) -> np.ndarray:
         return np.array(self.grouping.groups[: self.n_groups], dtype=object)
@@ -68,7 +75,7 @@ def _support(counted: GroupCounts, counts: np.ndarray, metric: str, settings: Fa
     """The used groups: those with enough images and effective identities in every denominator of the metric."""
     used = np.ones(counts.shape[:2], dtype=bool)
     persons, effective = [], []
-    for denominator in denominators(metric):
+    for denominator in images_of(metric):
         weights = form(denominator)
         persons.append(counted.identities_with(weights).T[:, : counts.shape[1]])
         effective.append(counted.effective_identities(weights).T[:, : counts.shape[1]])

@@ -8,19 +8,21 @@ import numpy as np
 import pandas as pd
 
 from evenface.fairness.claims import claim
-from evenface.fairness.criteria import Criterion, criteria, is_ratio
+from evenface.fairness.criteria import Criterion, criteria, is_ratio, metrics_of
 from evenface.fairness.evaluated import CIRCULAR, KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
 from evenface.fairness.inputs import Scored
 from evenface.fairness.interval import MIN_VALID, Interval
-from evenface.fairness.metrics import ALL, form
-from evenface.fairness.multiplicity import benjamini_hochberg, verdicts
+from evenface.fairness.metrics import form, images_of, linear
+from evenface.fairness.multiplicity import GAP, benjamini_hochberg, verdicts
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.tests_of_difference import distance
+from evenface.fairness.worst_case import WorstCase
 
 GAP_COLUMNS = [
     *KEY, "criterion", "claim", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "overall", "group_max",
-    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "practical_threshold",
+    "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded", "label_robust", "sure_for_any_labels", "practical_threshold",
     "verdict", "cluster_unit", "n_boot", "n_boot_valid", "n_perm", "seed", "status",
 ]  # fmt: skip
 
@@ -33,7 +35,8 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
         criteria(result.rates, settings.alpha),
         lambda c: _inference_columns(c, result.circular, inference, settings, family),
     )
-    return judged(frame, settings).assign(
+    frame = judged(frame, settings, lambda rows, name: _any_labels(result, inference, rows, name, settings.alpha))
+    return frame.assign(
         **key,
         claim=claim(result.n_seeds),
         cluster_unit=scored.cluster_unit,
@@ -58,7 +61,7 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
         "ci_high": interval.high,
         "ci_method": interval.method,
         "null_mean": null_mean,
-        "excess": c.gap.value - null_mean,
+        "excess": distance(c.gap.value, c.fair) - distance(null_mean, c.fair),
         "p_value": p,
         "p_method": np.where(tested, inference.p_method, "").astype(object),
         "q_value": benjamini_hochberg(p),
@@ -70,8 +73,23 @@ def _inference_columns(c: Criterion, circular, inference: Inference, settings, f
     }
 
 
-def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """Rows with their verdict; rows whose replicates are too often undefined get a status."""
+def _any_labels(result: Evaluated, inference: Inference, attributes, criterion: str, alpha: float) -> np.ndarray:
+    """Limits of the distance from equal treatment for any undefined labels, :class:`WorstCase`; inf where there are none."""
+    undefined = (result.counts[attributes, : result.n_groups] @ form("U0+U1")).any(axis=-1)
+    found = np.full(len(attributes), np.inf)
+    if undefined.any():
+        found[undefined] = WorstCase(inference.observed, attributes[undefined], alpha).distance(criterion)
+    return found
+
+
+def judged(
+    frame: pd.DataFrame, settings: FairnessSettings, any_labels: Callable[[np.ndarray, str], np.ndarray]
+) -> pd.DataFrame:
+    """Rows with their verdict; rows whose replicates are too often undefined get a status.
+
+    frame       the attributes' rows of a criterion, then those of the next, and so on
+    any_labels  attributes (a,) and a criterion -> the distance from equal treatment that is sure for any undefined labels
+    """
     status = frame["status"].to_numpy(dtype=object).copy()
     unstable = frame["unstable"].to_numpy(dtype=bool)
     status[unstable & (status == "")] = UNSTABLE
@@ -88,8 +106,14 @@ def judged(frame: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
         nearest = np.where(astride, 0, np.minimum(*ends))
     evaluable = (status == "") & ~np.isnan(frame["value"].to_numpy(dtype=float))
     q = frame["q_value"].to_numpy(dtype=float)
-    robust = frame["label_robust"].to_numpy(dtype=object)
-    verdict = verdicts(nearest, np.maximum(*ends), q, evaluable, threshold, robust)
+    given = nearest, np.maximum(*ends), q, evaluable, threshold
+    verdict, sure = verdicts(*given), np.full(len(frame), np.nan)
+    attribute = np.arange(len(frame)) % max(frame["attribute"].nunique(), 1)
+    for k in np.unique(of_row[verdict == GAP]):
+        rows = np.flatnonzero((of_row == k) & (verdict == GAP))
+        sure[rows] = any_labels(attribute[rows], names[k])
+    verdict = verdicts(*given, ~(sure <= threshold))
+    frame = frame.assign(sure_for_any_labels=np.where(np.isinf(sure) & (sure > 0), nearest, np.maximum(sure, 0)))
     verdict[np.isnan(fair) & evaluable] = ""  # the level of a rate is no gap
     return frame.assign(status=status, verdict=verdict, practical_threshold=threshold).drop(columns="unstable")
 
@@ -125,7 +149,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
     if c.robust is not None:
         defined = c.gap.status == ""
         robust[defined] = c.robust[defined]
-    identities, excluded = support(c.used)
+    images, identities, excluded = support(c)
     return {
         "attribute": np.array(result.attributes, dtype=object),
         "criterion": np.full(n, c.name, dtype=object),
@@ -141,7 +165,7 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
         "worst_rate": rate_of(c.worst),
         "best_group": named(c.best),
         "best_rate": rate_of(c.best),
-        "n_images": (result.counts[:, : result.n_groups] @ form(ALL) * c.used).sum(axis=-1) // result.n_seeds,
+        "n_images": images,
         "n_identities": identities,
         "n_groups_used": c.used.sum(axis=-1),
         "n_groups_excluded": (~c.used).sum(axis=-1),
@@ -152,23 +176,36 @@ def _criterion_columns(result: Evaluated, c: Criterion, support: _SupportOfGroup
 
 
 class _SupportOfGroups:
-    """Number of identities in the used groups, and names of the unused ones; most criteria share masks."""
+    """Images and identities that a criterion rests on, and names of the groups that it leaves out."""
 
     def __init__(self, result: Evaluated):
         self._result = result
-        self._known: dict[bytes, tuple[int, str]] = {}
+        self._spans = len(np.unique(result.counted.identity)) < len(result.counted.identity)
+        self._known: dict[bytes, str] = {}
 
-    def __call__(self, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For masks (attributes, groups): identities (attributes,) int64, names (attributes,) object."""
-        pairs = [self._one(mask) for mask in used]
-        identities = np.array([count for count, _ in pairs], dtype=np.int64)
-        return identities, np.array([excluded for _, excluded in pairs], dtype=object)
+    def __call__(self, c: Criterion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Three (attributes,): images and identities in the denominators of the used groups, int64; names, object.
 
-    def _one(self, mask: np.ndarray) -> tuple[int, str]:
+        Of several denominators, such as those of both error rates, the larger numbers count.
+        """
+        result, images, people = self._result, [], []
+        for denominator in dict.fromkeys(text for metric in metrics_of(c.name) for text in images_of(metric)):
+            counts = result.counts[:, : result.n_groups] @ form(denominator)
+            images.append(np.rint((counts * c.used).sum(axis=-1) / result.n_seeds).astype(np.int64))
+            people.append(self._people(denominator, c.used))
+        return np.maximum.reduce(images), np.maximum.reduce(people), np.array([self._names(m) for m in c.used], object)
+
+    def _people(self, denominator: str, used: np.ndarray) -> np.ndarray:
+        counted, n = self._result.counted, self._result.n_groups
+        inside = counted.group < n
+        occurs = (linear(counted.person[inside], denominator) > 0) & used.T[counted.group[inside]]
+        if not self._spans:
+            return occurs.sum(axis=0)
+        identity = counted.identity[inside]
+        return np.array([len(np.unique(identity[column])) for column in occurs.T], dtype=np.int64)
+
+    def _names(self, mask: np.ndarray) -> str:
         key = mask.tobytes()
         if key not in self._known:
-            result = self._result
-            every = np.zeros(len(result.grouping.groups), dtype=bool)
-            every[: result.n_groups] = mask
-            self._known[key] = result.counted.n_identities(every), ";".join(result.groups[~mask])
+            self._known[key] = ";".join(self._result.groups[~mask])
         return self._known[key]

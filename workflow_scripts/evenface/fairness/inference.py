@@ -49,7 +49,7 @@ class Inference:
     pairs     metric -> Interval (A, P), pairs of groups in declared order
     criteria  criterion -> Interval (A,)
     tests     criterion -> DifferenceTest (A,)
-    p_method  how p values were computed, or empty
+    p_method  how p values were computed, with the dimensions within which people were permuted; or empty
     corrected metric -> Interval (A, G) corrected for the annotator's errors, if its confusion is known
     """
 
@@ -109,7 +109,7 @@ class Resampler:
 
         for _, one in observed.values():  # once, rather than by every thread
             for metric in METRICS if bootstrap else ():
-                one.pair_scale(metric), one.pair_scale(metric, logs=True)
+                one.pair_scale(metric), one.pair_scale(metric, logs=True), one.limits_of_mean(metric)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
@@ -121,6 +121,8 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
+            if tests.get(name) is not None:
+                self._within_strata(result, cube, observed[name][0])
             if self.settings.n_perm and result.observed.permutable is None:
                 _set_wald(result, self.settings.alpha)
         return found
@@ -190,6 +192,17 @@ class Resampler:
                 self._orders[key] = resampling.permutations(strata, n, self.settings.seed)
             orders = self._orders[key]
         return _PermutationTest(people, resampling.membership(orders, people.group, n_groups), exact)
+
+    def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
+        """Name the dimensions within which people were permuted; no test if everybody in a stratum is of one group."""
+        people = result.observed.permutable
+        strata = self._strata(cube, grouping)[people.identity]
+        n_strata = len(np.unique(strata))
+        if n_strata > 1:
+            result.p_method += f"_within_{'*'.join(self.settings.perm_within)}"
+        pairs = np.stack([strata, people.group])
+        if n_strata == np.unique(pairs, axis=1).shape[1] > 1:
+            result.tests, result.p_method = {}, ""
 
     def _strata(self, cube: Cube, grouping: Grouping) -> np.ndarray:
         """(identities,) int64 strata, by the identities' most frequent levels; identities are permuted within them."""

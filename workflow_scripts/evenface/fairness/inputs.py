@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,15 @@ class TestSet:
     dataset: str
     split: str
     counts: dict[str, int]
+
+    def taken(self, ids: pd.Index) -> TestSet:
+        """The images with these ids, in the order of this set; ``counts`` says how many were left out."""
+        keep = self.image_id.isin(ids)
+        return replace(
+            self, image_id=self.image_id[keep], cells=self.cells[keep],
+            labels={name: values[keep] for name, values in self.labels.items()},
+            counts={**self.counts, "not_scored_by_all_models": int((~keep).sum())},
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,16 +133,16 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
 
     identities, unit = _identities(predictions, name)
     cube = count(identities[rows], test.cells[keep], test.space, outcomes())
-    pairs = pd.util.hash_array(ids.to_numpy(), categorize=False) * pd.util.hash_array(identities)
+    pairs = pd.util.hash_array(common.to_numpy(), categorize=False) * pd.util.hash_array(identities[rows])
     n_missing = len(ids) + len(test.image_id) - 2 * len(common)
     return Scored(cube, thresholds, unit, skipped, n_missing, int(pairs.sum()))
 
 
 def check_same_people(scored: Mapping[str, Scored], model_id: str) -> None:
-    """Raise UserError unless a model names the same people as the first one, if both have the same images."""
+    """Raise UserError unless a model names the same people as the first one."""
     first_id = next(iter(scored))
     first, one = scored[first_id], scored[model_id]
-    if not (first.n_missing or one.n_missing) and first.people != one.people:
+    if first.people != one.people:
         raise UserError(
             f"predictions: the models {first_id} and {model_id} have other values of identity_id for the same images; "
             "write the same ones, because both are compared on the same people"

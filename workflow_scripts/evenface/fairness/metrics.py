@@ -104,3 +104,8 @@ def denominators(metric: str) -> tuple[str, ...]:
     if metric == "balanced_accuracy":
         return RATIOS["tpr"].denominator, RATIOS["tnr"].denominator
     return (RATIOS[metric].denominator,)
+
+
+def images_of(metric: str) -> tuple[str, ...]:
+    """The linear forms that count the images in each of :func:`denominators`; F1 counts true positives twice."""
+    return ("TP+FP+FN",) if metric == "f1" else denominators(metric)

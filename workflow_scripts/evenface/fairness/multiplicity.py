@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-GAP, LABEL_GAP, SMALL_GAP, EQUIVALENT, INCONCLUSIVE, NOT_EVALUABLE = (
-    "gap", "gap_not_label_robust", "small_gap", "equivalent", "inconclusive", "not_evaluable",
+GAP, LABEL_GAP, SMALL_GAP, EQUIVALENT, INCONCLUSIVE, NOT_TESTED, NOT_EVALUABLE = (
+    "gap", "gap_not_label_robust", "small_gap", "equivalent", "inconclusive", "not_tested", "not_evaluable",
 )  # fmt: skip
 
 #: what each verdict says, in the order of the report
@@ -15,6 +15,7 @@ VERDICTS = {
     SMALL_GAP: "a difference that may be smaller than the threshold",
     EQUIVALENT: "any difference is smaller than the threshold",
     INCONCLUSIVE: "the test set is too small to tell",
+    NOT_TESTED: "no test of a difference was asked for, or possible",
     NOT_EVALUABLE: "no valid estimate",
 }
 
@@ -51,17 +52,18 @@ def verdicts(
     q          Benjamini-Hochberg values, NaN without a test
     evaluable  the gap is defined and its interval stable
     threshold  the distance that matters in practice, (n,) or one for all
-    label_robust  whether the gap exists for all values of missing labels; None where this is not known
+    label_robust  whether the distance is larger than the threshold for all values of undefined labels; None leaves it out
 
     Significance alone never gives ``gap``, and missing significance never gives ``equivalent``.
     """
     with np.errstate(invalid="ignore"):
         significant = q < FALSE_DISCOVERY_RATE
         found = np.full(len(q), INCONCLUSIVE, dtype=object)
+        found[np.isnan(q)] = NOT_TESTED
         found[distance_high < threshold] = EQUIVALENT
         found[significant] = SMALL_GAP
         found[significant & (distance_low > threshold)] = GAP
     if label_robust is not None:
-        found[(found == GAP) & np.array([robust is not None and not robust for robust in label_robust])] = LABEL_GAP
+        found[(found == GAP) & ~label_robust] = LABEL_GAP
     found[~evaluable] = NOT_EVALUABLE
     return found

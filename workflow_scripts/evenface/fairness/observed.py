@@ -82,6 +82,8 @@ class Observed:
         self._kept: dict[str, np.ndarray] = {}
         self._covariances: dict[tuple[str, str], np.ndarray] = {}
         self._parts: dict[str, _Parts] = {}
+        self._means: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._image_shares: dict[str, np.ndarray] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
 
@@ -153,18 +155,18 @@ class Observed:
             return -self.linearised(COMPLEMENT[metric])
         a = linear(self.person, RATIOS[metric].numerator)
         d = linear(self.person, RATIOS[metric].denominator)
-        total = self._by_group(d)[self.group]
+        total = self.sum_by_group(d)[self.group]
         rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
         return np.nan_to_num(divide(a - rate * d, total - d))
 
     def _se(self, metric: str) -> np.ndarray:
-        se = np.sqrt(self._by_group(self.linearised(metric) ** 2))
+        se = np.sqrt(self.sum_by_group(self.linearised(metric) ** 2))
         se[se < _NO_SPREAD] = 0  # identities that all have the same rate leave rounding errors
         se[np.isnan(self.rates.x[metric].T)] = np.nan
         se[self.support[metric].n_identities.T < 2] = np.nan  # one identity carries the group
         return se.T
 
-    def _by_group(self, values: np.ndarray) -> np.ndarray:
+    def sum_by_group(self, values: np.ndarray) -> np.ndarray:
         """Sum (pairs, A) over the identities of each group: (G, A)."""
         total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
         present, starts = np.unique(self.group, return_index=True)
@@ -189,7 +191,7 @@ class Observed:
         """(pairs, A) sqrt(1 - d_i / D), which turns the deviations of the jackknife into those of HC2."""
         if denominator not in self._kept:
             d = linear(self.person, denominator)
-            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self._by_group(d)[self.group])))
+            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self.sum_by_group(d)[self.group])))
         return self._kept[denominator]
 
     def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -200,7 +202,7 @@ class Observed:
         if metric not in self._parts:
             parts = [(x.T, u) for x, u in self._shares(metric)]
             self._parts[metric] = _Parts.of(
-                parts, lambda u: self._by_group(u).T, self.support[metric].n_eff, np.isnan(self.se[metric])
+                parts, lambda u: self.sum_by_group(u).T, self.support[metric].n_eff, np.isnan(self.se[metric])
             )
         return self._parts[metric]
 
@@ -214,12 +216,20 @@ class Observed:
 
         It is a rate itself, to which a person of a small group contributes more than one of a large group.
         """
+        if metric in COMPLEMENT:
+            low, high = self.limits_of_mean(COMPLEMENT[metric])
+            return 1 - high, 1 - low
+        if metric not in self._means:
+            self._means[metric] = self._limits_of_mean(metric)
+        return self._means[metric]
+
+    def _limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         used = self.rates.used[metric].T
         weight = divide(used, used.sum(axis=0))
         of_pair, n_eff = weight[self.group], []
         for denominator in denominators(metric):
             d = linear(self.person, denominator)
-            share = self._by_person(np.nan_to_num(divide(d, self._by_group(d)[self.group]) * of_pair))
+            share = self._by_person(np.nan_to_num(divide(d, self.sum_by_group(d)[self.group]) * of_pair))
             n_eff.append(divide(1, (share**2).sum(axis=0)))
         parts = [
             ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used[self.group], u * of_pair, 0)))
@@ -234,10 +244,10 @@ class Observed:
             return [(self.rates.x[metric].T, self._unbiased(metric))]
         ratio, found = RATIOS[metric], []
         d = linear(self.person, ratio.denominator)
-        total = self._by_group(d)
+        total = self.sum_by_group(d)
         for part in ratio.numerator.split("-"):
             a = linear(self.person, part)
-            x = divide(self._by_group(a), total)
+            x = divide(self.sum_by_group(a), total)
             deviation = np.nan_to_num(divide(a - np.nan_to_num(x)[self.group] * d, (total[self.group] - d)))
             found.append((x, deviation * self._less_leverage(ratio.denominator)))
         return found
@@ -261,7 +271,7 @@ class Observed:
                 self._covariances[key] = np.matmul(a, b.transpose(0, 2, 1))
             else:
                 products = self.linearised(metric) * self.linearised(other or metric)
-                self._covariances[key] = np.eye(self.n_groups) * self._by_group(products).T[..., None]
+                self._covariances[key] = np.eye(self.n_groups) * self.sum_by_group(products).T[..., None]
         return self._covariances[key]
 
     def _wide(self, metric: str) -> np.ndarray:
@@ -302,11 +312,13 @@ class Observed:
 
     def image_shares(self, metric: str) -> np.ndarray:
         """(A, G) shares of the used groups in the images of the pooled rate, the mean over its denominators."""
-        used, parts = self.rates.used[metric], []
-        for denominator in denominators(metric):
-            d = np.where(used, self._by_group(linear(self.person, denominator)).T, 0)
-            parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
-        return np.mean(parts, axis=0)
+        if metric not in self._image_shares:
+            used, parts = self.rates.used[metric], []
+            for denominator in denominators(metric):
+                d = np.where(used, self.sum_by_group(linear(self.person, denominator)).T, 0)
+                parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
+            self._image_shares[metric] = np.mean(parts, axis=0)
+        return self._image_shares[metric]
 
     def correlation(self, metric: str) -> np.ndarray:
         """(A, G, G) between the groups' rates: 1 on the diagonal, 0 elsewhere if no identity is in two groups."""
@@ -325,7 +337,7 @@ class Observed:
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
         """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""
         x = self.rates.x[metric]
-        if BETTER[metric] == "zero":  # a signed bias is no share
+        if metric in ("prevalence_bias", "balanced_accuracy", "f1"):  # these are no shares of images
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
 

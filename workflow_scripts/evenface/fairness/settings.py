@@ -66,7 +66,8 @@ class StatisticsSettings(Settings):
     alpha: Share = Field(0.5, description="Weight of false positives in the fairness discrepancy rate.")
     include_unknown: bool = Field(False, description="Whether gaps include the level unknown.")
     allow_missing_images: bool = Field(
-        False, description="Whether images that not all models scored are left out; otherwise they are an error."
+        False,
+        description="Whether images that not all models scored are left out of all of them; otherwise they are an error.",
     )
     summary: Annotated[tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})] = Field(
         DEFAULT_SUMMARY, description="Criteria of results/fairness.csv."

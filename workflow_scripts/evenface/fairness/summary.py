@@ -86,11 +86,15 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
     if settings.baseline is None:
         return summary.assign(baseline=None, baseline_value=np.nan, change=np.nan)
     check_names("evaluation.baseline", [settings.baseline], sorted(set(summary["model"])))
-    key = ["attribute", "grouping", "criterion"]
-    reference = headline(summary)
-    reference = reference[reference["model"] == settings.baseline].set_index(key)["value"]
     other = (summary["model"] != settings.baseline).to_numpy()
-    value = reference.reindex(pd.MultiIndex.from_frame(summary[key])).to_numpy()
+    # One network is compared with one network: with that of the same seed, unless both runs have only one.
+    whole = headline(summary).index
+    headed = summary.index.isin(whole)
+    key = ["attribute", "grouping", "criterion"]
+    value = np.full(len(summary), np.nan)
+    for rows, by in ((headed, key), (~headed, [*key, "seed"])):
+        reference = summary[(summary["model"] == settings.baseline).to_numpy() & rows].set_index(by)["value"]
+        value[rows] = reference.reindex(pd.MultiIndex.from_frame(summary[by])[rows]).to_numpy()
     value = np.where(other, value, np.nan)
     return summary.assign(
         baseline=np.where(other, settings.baseline, None),
@@ -100,11 +104,21 @@ def _with_baseline(summary: pd.DataFrame, settings: FairnessSettings) -> pd.Data
 
 
 def with_change(summary: pd.DataFrame, comparison: pd.DataFrame, settings: FairnessSettings) -> pd.DataFrame:
-    """Add the interval of the change and the flag of levelling down to the rows of whole runs."""
+    """Add the interval of the change and the flag of levelling down to the rows of whole runs.
+
+    Their change is that of ``model_comparison``: over the groups that both runs use.
+    """
     key = ["model_id", "attribute", "grouping", "criterion"]
     gaps = comparison[(comparison["scope"] == "gap") & comparison["metric_or_criterion"].isin(settings.summary)]
     gaps = gaps.rename(columns={"candidate_model_id": "model_id", "metric_or_criterion": "criterion"})
     gaps = gaps.rename(columns={"ci_low": "change_ci_low", "ci_high": "change_ci_high"}).set_index(key)
-    found = gaps[["change_ci_low", "change_ci_high", "levelling_down"]]
-    found = found.reindex(pd.MultiIndex.from_frame(summary[key]))
-    return summary.assign(**{name: found[name].to_numpy() for name in found.columns})[SUMMARY_COLUMNS]
+    gaps = gaps.rename(columns={"delta": "change", "baseline": "baseline_value"})
+    gaps = gaps[["change_ci_low", "change_ci_high", "levelling_down", "change", "baseline_value"]]
+    found = gaps.reindex(pd.MultiIndex.from_frame(summary[key]))
+    compared = pd.MultiIndex.from_frame(summary[key]).isin(gaps.index)
+    return summary.assign(
+        **{
+            name: np.where(compared, found[name], summary[name]) if name in summary else found[name].to_numpy()
+            for name in found.columns
+        }
+    )[SUMMARY_COLUMNS]

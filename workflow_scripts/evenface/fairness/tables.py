@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import importlib.metadata
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError, check_names
@@ -21,12 +23,14 @@ from evenface.fairness.group_tables import corrected_rows, coverage_rows, group_
 from evenface.fairness.inference import Inference, Resampler
 from evenface.fairness.inputs import (
     Scored,
+    TestSet,
     check_same_people,
     check_table,
     read_predictions,
     read_test_set,
     scored_attributes,
 )
+from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
 from evenface.fairness.observed import Widths
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
@@ -35,6 +39,11 @@ from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
+
+log = logging.getLogger("evenface")
+
+#: Fewest bootstrap replicates from which simultaneous intervals cover as they say; with 20 they cover 85 %.
+_FEWEST = 200
 
 TABLES = ("group_metrics", "gap_metrics", "pairwise_differences", "label_coverage")
 
@@ -140,7 +149,15 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
     ``models`` maps model ids to functions that return their predictions, so that only one table is in memory at a time.
     """
     check_summary(settings)
+    if 0 < settings.n_boot < _FEWEST:
+        log.warning(
+            "evaluation.n_boot is %d: intervals from fewer than %d replicates are too narrow; use 1000",
+            settings.n_boot,
+            _FEWEST,
+        )
     test = read_test_set(labels, groups, settings, scored_names, stored=stored)
+    if settings.allow_missing_images and len(models) > 1:
+        test = _scored_by_all(test, models)
     tables = {name: [] for name in TABLES}
     manifest = {"dataset": test.dataset, "split": test.split, "rows": test.counts, "models": {}}
     evaluated: dict[str, dict[str, Evaluated]] = {}
@@ -192,11 +209,35 @@ def _evaluate_test_set(models, scored_names, labels, groups, settings, threshold
             for name, result in run.evaluated.items():
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred[name], scored[run.models[0]], settings))
+    _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
     summary = summary_rows(pd.concat(of_runs, ignore_index=True), runs, scored, test, settings)
     tables["fairness"] = with_change(summary, tables["model_comparison"], settings)
     tables["gap_metrics"] = tables["gap_metrics"][GAP_COLUMNS]
     return tables, manifest
+
+
+def _warn_of_large_families(gaps: pd.DataFrame, settings: FairnessSettings) -> None:
+    """The smallest p is 1 / (n_perm + 1); among many attributes, one gap alone may then never have a small q."""
+    largest = int(gaps["family_size"].max()) if len(gaps) else 0
+    if settings.n_perm and largest / (settings.n_perm + 1) > FALSE_DISCOVERY_RATE:
+        needed = int(np.ceil(largest / FALSE_DISCOVERY_RATE))
+        log.warning(
+            "evaluation.n_perm is %d: one gap alone among %d attributes could not be found; use at least %d",
+            settings.n_perm, largest, needed,
+        )  # fmt: skip
+
+
+def _scored_by_all(test: TestSet, models: Mapping[str, Callable[[], pd.DataFrame]]) -> TestSet:
+    """The images that every model scored: a change between models must not be one between images."""
+    shared = test.image_id
+    for load in models.values():
+        shared = shared.intersection(pd.Index(load()["image_id"].to_numpy(dtype=object), dtype=object), sort=False)
+    if len(shared) == len(test.image_id):
+        return test
+    if not len(shared):
+        raise UserError("predictions: no image was scored by all models; predict the same images with each of them")
+    return test.taken(shared)
 
 
 def _evaluate_files(files: Mapping[str, PredictionsFile], settings: FairnessSettings, threads: int):

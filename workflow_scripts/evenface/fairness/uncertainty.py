@@ -179,68 +179,68 @@ class Replicates:
 
     # one contrast per group
 
-    def _contrasts(self, metric: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Contrasts (G, a, B) of the replicates and (G, a) of the estimate."""
-        x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
-        used = self.observed.rates.used[metric][self.block].T
-        if kind == "overall":
-            return x - self.rates.pooled[metric], value - self.observed.rates.pooled[metric][self.block]
-        if kind == "geometric_mean":
-            x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
-            n = np.maximum(used.sum(axis=0), 1)
-            return (
-                x - (np.where(used[..., None], x, 0).sum(axis=0) / n[:, None]),
-                value - np.where(used, value, 0).sum(axis=0) / n,
-            )
-        return x, value
-
-    def per_group(self, metrics: tuple[str, ...], kind: str, pick: str) -> Interval:
-        """(a,) interval of the largest (``max``, ``abs``) or smallest (``min``) contrast of a group.
-
-        kind  ``rate``; ``overall``, minus the pooled rate; ``geometric_mean``, on the log scale
-
-        The contrasts are studentised by the standard deviation of their replicates. The first two kinds get the limits of
-        :mod:`evenface.fairness.rate_limits` at their common critical value.
-        """
-        t, parts = 0.0, []
-        none = np.zeros(self._by_group(metrics[0]).shape[1], dtype=bool)
+    def _of_groups(self, metrics: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """(a,) critical value of the rates of all groups and metrics together, and its valid replicates."""
+        t = 0.0
         for metric in metrics:
+            centred = self._centred(metric, False)
+            scale = np.fmax(spread(centred), self.observed.group_scale(metric)[self.block].T)
             used = self.observed.rates.used[metric][self.block].T
-            contrasts, value = self._contrasts(metric, kind)
-            centred = np.where(used[..., None], contrasts - value[..., None], 0)
-            scale = spread(centred)
-            if kind == "rate":
-                scale = np.fmax(scale, self.observed.group_scale(metric)[self.block].T)
             inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
             t = np.maximum(t, np.abs(centred * inverse[..., None]).max(axis=0, initial=0))
-            parts.append((metric, used, value, scale))
-            none |= used.sum(axis=0) < 2
-            if kind == "geometric_mean":
-                none |= (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
-        q = self._critical(t)
-        low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
-        for metric, used, value, scale in parts:
-            if kind == "rate":
-                a, b = (end.T for end in self._own_limits(metric, q))
-            elif kind == "overall":
-                weights = np.eye(len(used)) - self.observed.image_shares(metric)[self.block][:, None, :]
-                a, b = (end.T for end in self._ends_of_sums(metric, q, value.T, weights))
+        return self._critical(t), self._valid(t)
+
+    def groups(self, metric: str) -> dict[str, Interval]:
+        """Aggregation -> (a,) interval of the worst group's rate, and of the largest distance of a group to all."""
+        used = self.observed.rates.used[metric][self.block]
+        q, valid = self._of_groups((metric,))
+        found, better, few = {}, BETTER[metric], used.sum(axis=-1) < 2
+        if better in ("low", "high"):
+            ends = self._own_limits(metric, q)
+            if better == "low":
+                ends = (np.where(used, end, -np.inf).max(axis=-1, initial=-np.inf) for end in ends)
             else:
-                moves = scale > 0  # a critical value may be infinite
-                reach = student(q, self.observed.support[metric].n_eff[self.block].T) * np.where(moves, scale, 1)
-                reach = np.where(moves, reach, 0)
-                luck = self._relative_luck(metric, logs=True)
-                reach = reach if luck is None else luck.widen(reach.T, q[:, None]).T
-                a, b = value - reach, value + reach
-            if pick == "abs":
-                a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
-            if pick == "min":
-                low = np.minimum(low, np.where(used, a, np.inf).min(axis=0, initial=np.inf))
-                high = np.minimum(high, np.where(used, b, np.inf).min(axis=0, initial=np.inf))
-            else:
-                low = np.maximum(low, np.where(used, a, -np.inf).max(axis=0, initial=-np.inf))
-                high = np.maximum(high, np.where(used, b, -np.inf).max(axis=0, initial=-np.inf))
-        none |= ~np.isfinite(low) | ~np.isfinite(high)
+                ends = (np.where(used, end, np.inf).min(axis=-1, initial=np.inf) for end in ends)
+            low, high = (np.where(few, np.nan, np.clip(end, 0, 1)) for end in ends)
+            found["worst_group"] = Interval.of(low, high, valid, SIMULTANEOUS, self.n_boot)
+        return found | {"difference_to_overall": self._to_overall(metric, q, valid)}
+
+    def _to_overall(self, metric: str, q: np.ndarray, valid: np.ndarray) -> Interval:
+        """(a,) interval of the largest distance of a group's rate to the pooled one.
+
+        As many distances as groups depend on each other more than the rates, so their critical value is large enough.
+        """
+        used = self.observed.rates.used[metric][self.block]
+        value = self.observed.rates.x[metric][self.block] - self.observed.rates.pooled[metric][self.block][:, None]
+        weights = np.eye(used.shape[-1]) - self.observed.image_shares(metric)[self.block][:, None, :]
+        a, b = self._ends_of_sums(metric, q, value, weights)
+        low, high = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
+        low, high = (np.where(used, end, -np.inf).max(axis=-1, initial=-np.inf) for end in (low, high))
+        return Interval.of(np.where(used.sum(axis=-1) < 2, np.nan, low), high, valid, SIMULTANEOUS, self.n_boot)
+
+    def over_geometric_mean(self, metric: str) -> Interval:
+        """(a,) interval of the largest rate over the geometric mean of all, studentised on the log scale."""
+        x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
+        used = self.observed.rates.used[metric][self.block].T
+        x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
+        n = np.maximum(used.sum(axis=0), 1)
+        x = x - np.where(used[..., None], x, 0).sum(axis=0) / n[:, None]
+        value = value - np.where(used, value, 0).sum(axis=0) / n
+        centred = np.where(used[..., None], x - value[..., None], 0)
+        scale = spread(centred)
+        moves = scale > 0  # a critical value may be infinite
+        t = np.abs(centred * divide(used & moves, np.where(moves, scale, 1))[..., None]).max(axis=0, initial=0)
+        reach = student(self._critical(t), self.observed.support[metric].n_eff[self.block].T) * np.where(
+            moves, scale, 1
+        )
+        reach = np.where(moves, reach, 0)
+        luck = self._relative_luck(metric, logs=True)
+        reach = reach if luck is None else luck.widen(reach.T, self._critical(t)[:, None]).T
+        low, high = (
+            np.where(used, end, -np.inf).max(axis=0, initial=-np.inf) for end in (value - reach, value + reach)
+        )
+        none = (n < 2) | (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
+        low, high = (exp(np.maximum(end, 0)) for end in (low, high))
         return Interval.of(np.where(none, np.nan, low), high, self._valid(t), SIMULTANEOUS, self.n_boot)
 
     def _ends_of_sums(self, metric: str, q: np.ndarray, value: np.ndarray, weights: np.ndarray):
@@ -251,11 +251,12 @@ class Replicates:
         _, below, above = self._reaches(metric, q, False)
         used = self.observed.rates.used[metric][self.block]
         below, above = (np.where(used, part, 0)[:, None, :] for part in (below, above))
-        correlation, ends = self.observed.correlation(metric)[self.block], []
-        luck = self._relative_luck(metric, logs=False)
+        ends, luck = [], self._relative_luck(metric, logs=False)
         for sign, down, up in ((-1, below, above), (1, above, below)):
             part = weights * np.where(weights > 0, down, up)
-            variance = np.einsum("acg,agh,ach->ac", part, correlation, part, optimize=True)
+            variance = (part**2).sum(axis=-1)
+            if self.observed.spans:
+                variance = ((part @ self.observed.correlation(metric)[self.block]) * part).sum(axis=-1)
             reach = np.sqrt(np.maximum(variance, 0))
             ends.append(value + sign * (reach if luck is None else luck.widen(reach, q[:, None])))
         return ends
@@ -287,17 +288,10 @@ class Replicates:
         return found | self._combined()
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
-        better = BETTER[metric]
         found = {"difference": self.largest_difference(metric)}
-        if better != "zero":
+        if BETTER[metric] != "zero":
             found["ratio"] = self._as_ratio(self.largest_difference(metric, logs=True))
-            if better != "neutral":
-                pick = "max" if better == "low" else "min"
-                worst = self.per_group((metric,), "rate", pick)
-                found["worst_group"] = worst.map(lambda end: np.clip(end, 0, 1), self.n_boot)
-        found["difference_to_overall"] = self.per_group((metric,), "overall", "abs")
-        found["macro_mean"] = self.macro_mean(metric)
-        return found
+        return found | self.groups(metric) | {"macro_mean": self.macro_mean(metric)}
 
     def _as_ratio(self, of_logs: Interval) -> Interval:
         return of_logs.map(lambda end: np.exp(-end), self.n_boot)
@@ -312,17 +306,16 @@ class Replicates:
             "equalized_odds_difference_mean": self._sum((0.5, tpr), (0.5, fpr)),
             "equalized_odds_ratio_worst": self._as_ratio(self._either(log_tpr, log_fpr)),
             "equalized_odds_ratio_mean": self._sum((0.5, self._as_ratio(log_tpr)), (0.5, self._as_ratio(log_fpr))),
-            "equalized_odds_difference_to_overall": self.per_group(both, "overall", "abs"),
+            "equalized_odds_difference_to_overall": self._either(
+                *(self._to_overall(metric, *self._of_groups(both)) for metric in both)
+            ),
             "fairness_discrepancy_rate": self._sum((alpha, fpr), (1 - alpha, tpr)).map(
                 lambda end: 1 - end, self.n_boot
             ),
             "inequity_rate": self._sum((alpha, logs[0]), (1 - alpha, logs[1])).map(exp, self.n_boot),
         }
         for metric in ("fpr", "fnr"):
-            interval = self.per_group((metric,), "geometric_mean", "max")
-            combined[f"worst_over_geometric_mean_{metric}"] = interval.map(
-                lambda end: exp(np.maximum(end, 0)), self.n_boot
-            )
+            combined[f"worst_over_geometric_mean_{metric}"] = self.over_geometric_mean(metric)
         return combined
 
     def _either(self, a: Interval, b: Interval) -> Interval:
