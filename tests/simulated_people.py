@@ -4,7 +4,7 @@ python tests/simulated_people.py [table ...] [--runs 400]
 
 Prints the tables of docs/statistics.md, or only those that are named. People differ as logistic-normal ones of standard
 deviation 1.5 do, and have 1 to 800 images each, median 40, as in collections of photographs. Every attribute of a
-simulated table is one independent run; people's numbers of images are drawn anew for every ``SHARED`` runs.
+simulated table is one independent run, with images of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE, benjamini_hochb
 from evenface.fairness.runs import runs_of
 
 SPREAD = 1.5
-SHARED = 25  # runs with the same numbers of images
+TABLE = 100  # runs in one table
 DIFFERENCE, ODDS = "equal_opportunity_difference", "equalized_odds_difference_worst"
 
 #: variance shares of a person's effect that belong to one group, and to one network; the rest is the person's own
@@ -115,21 +115,19 @@ def shares(cell: Cell, rates, group, effect, erratic, shift) -> np.ndarray:
 def cubes(cell: Cell, rng: np.random.Generator, runs: int) -> dict[str, Cube]:
     """Model id -> cube, with ``runs`` attributes: networks ``a-1``, ``a-2`` and so on, and ``b-1``, ... if there is a second method."""
     k, n = len(cell.rates), sum(cell.people)
-    images = np.clip(np.round(np.exp(rng.normal(np.log(40), 1.2, n))), 1, 800).astype(int)
+    images = np.clip(np.round(np.exp(rng.normal(np.log(40), 1.2, (n, runs)))), 1, 800).astype(int)
     if cell.images is not None:
         images[:] = cell.images
     if cell.spans == 1:
         group, person = np.repeat(np.arange(k), cell.people), np.arange(n)
     else:
         first = rng.integers(0, k - cell.spans + 1, n)
-        of = rng.multinomial(images, np.full(cell.spans, 1 / cell.spans))
-        table = np.zeros((k, n), dtype=int)
-        for step in range(cell.spans):
-            table[first + step, np.arange(n)] = of[:, step]
-        group, person = np.nonzero(table)
-        images = table[group, person]
-    images = images[:, None]
-    positive = rng.binomial(images, 0.5, (len(images), runs)) if cell.false else images
+        dealt = rng.multinomial(images, np.full(cell.spans, 1 / cell.spans))  # (n, runs, spans)
+        group = (first + np.arange(cell.spans)[:, None]).ravel()
+        person, order = np.tile(np.arange(n), cell.spans), np.argsort(group, kind="stable")
+        images = np.concatenate(np.moveaxis(dealt, -1, 0))[order]
+        group, person = group[order], person[order]
+    positive = rng.binomial(images, 0.5) if cell.false else images
     networks = cell.seeds > 1 or cell.after is not None
 
     def normal(rows):
@@ -195,13 +193,12 @@ def measure(cell: Cell, runs: int, seed: int = 0, n_boot: int = 300, n_perm: int
     def add(name: str, values) -> None:
         found.setdefault(name, []).append(np.ravel(np.asarray(values, dtype=float)))
 
-    shared = cell.attributes or SHARED
-    for part in range(runs if cell.attributes else -(-runs // shared)):
-        models = cubes(cell, rng, shared)
+    for part, start in enumerate(range(0, runs, 1 if cell.attributes else TABLE)):
+        models = cubes(cell, rng, cell.attributes or min(TABLE, runs - start))
         first = next(iter(models.values()))
         settings = FairnessSettings(
             groupings=("age",), levels=dict(first.space.levels), min_denominator=1, min_identities=1, n_boot=n_boot,
-            n_perm=n_perm, seed=seed + part,
+            n_perm=n_perm, seed=seed + part, block_size=TABLE,
         )  # fmt: skip
         grouping = first.space.grouping("age")
         evaluated = {
