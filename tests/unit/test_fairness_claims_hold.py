@@ -220,6 +220,23 @@ def test_people_of_a_group_that_one_metric_leaves_out_do_not_count_for_it():
         assert beside.loc["fpr_difference", name] != alone.loc["fpr_difference", name], name
 
 
+def test_people_who_are_all_alike_have_a_narrower_interval_than_those_at_an_end():
+    """Half of everybody's labels are positive: 12 people like that are not 12 who are all positive or all negative."""
+    ids, person = [f"i{k}" for k in range(144)], np.repeat([f"p{k:02d}" for k in range(24)], 6)
+    label = np.tile([1, -1], 72)
+    group = np.repeat(["A", "B"], 72)
+    found = evaluate(
+        pd.DataFrame({"image_id": ids, "identity_id": person, "pred_x": (label > 0).astype(int)}),
+        pd.DataFrame({"image_id": ids, "label_x": label}),
+        pd.DataFrame({"image_id": ids, "ethnicity": group}),
+        FairnessSettings(groupings=("ethnicity",), levels={"ethnicity": ("A", "B")}, n_boot=50, n_perm=20),
+    )["group_metrics"].set_index(["group", "metric"])
+    rows = found.loc["A"]
+    assert 0.2 < rows.loc["base_rate", "ci_low"] < 0.4 and 0.6 < rows.loc["base_rate", "ci_high"] < 0.8
+    # of 1 - accuracy, at most all errors are of one sign
+    assert rows.loc["prevalence_bias", "ci_high"] <= 1 - rows.loc["accuracy", "ci_low"] + 1e-9
+
+
 @pytest.mark.slow
 def test_changes_of_rare_errors_are_covered():
     hits = []

@@ -379,7 +379,10 @@ class _Parts:
             second, third, fourth = total(squared), total(squared * u), total(squared * squared)
             carriers = np.nan_to_num(divide(second**2, fourth), nan=1.0)
             se = np.sqrt(second)
-            se[se < _NO_SPREAD] = 0
+            few = np.minimum(x, 1 - x)
+            # people who are all alike, but not always right or always wrong, have at least 1 / few images each
+            alike = np.where(few > 0, np.sqrt(np.maximum(x * (1 - x) * few, 0) / np.maximum(n_eff, 1)), 0)
+            se = np.where(se < _NO_SPREAD, alike, se)
             se[unknown] = np.nan
             found.append((x, Spread(se, n_eff, carriers, np.sign(third))))
         both = total(shares[0][1] * shares[-1][1])
