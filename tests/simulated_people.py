@@ -288,7 +288,9 @@ CHANGES = {
     f"gap {before} to {after}, {g} groups of {n}": Cell(
         (0.8, 0.8 - before, *(0.8,) * (g - 2)), (n,) * g, (0.8, 0.8 - after, *(0.8,) * (g - 2))
     )
-    for before, after in ((0.15, 0), (0, 0.15), (0, 0), (0.15, 0.15)) for g in (4, 8) for n in (20, 60, 200)
+    for before, after in ((0.15, 0), (0, 0.15), (0, 0), (0.15, 0.15))
+    for g in (4, 8)
+    for n in ((20, 60, 200) if before != after else (60,))
 }  # fmt: skip
 #: two methods of three or five trainings; the rate of a group differs by .019 between trainings
 METHODS = {
