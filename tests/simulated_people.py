@@ -288,14 +288,16 @@ CHANGES = {
     f"gap {before} to {after}, {g} groups of {n}": Cell(
         (0.8, 0.8 - before, *(0.8,) * (g - 2)), (n,) * g, (0.8, 0.8 - after, *(0.8,) * (g - 2))
     )
-    for before, after in ((0.15, 0), (0, 0.15), (0, 0), (0.15, 0.15)) for g in (4, 8) for n in (20, 60, 200)
+    for before, after in ((0.15, 0), (0, 0.15), (0, 0), (0.15, 0.15))
+    for g in (4, 8)
+    for n in ((20, 60, 200) if before != after else (60,))
 }  # fmt: skip
 #: two methods of three or five trainings; the rate of a group differs by .019 between trainings
 METHODS = {
     f"{'real' if real else 'no'} change, {people} people, {seeds} seed{'s' * (seeds > 1)}": Cell(
         (0.8, 0.65 if real else 0.8, 0.8, 0.8), (people // 4,) * 4, (0.8,) * 4, seeds=seeds, luck=0.019
     )
-    for real in (False, True) for people in (240, 800) for seeds in (1, 3, 5)
+    for real, people in ((False, 240), (False, 800), (True, 240)) for seeds in (1, 3, 5)
 }  # fmt: skip
 #: one method of one, three or five trainings, in four groups of 60
 SEEDS = {

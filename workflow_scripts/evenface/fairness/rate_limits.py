@@ -25,6 +25,7 @@ from scipy.special import expit, logit, ndtr, stdtrit
 
 _STEPS = 9
 _LEAST = 1e-9
+_FARTHEST = 8.0  # a critical value may be infinite, and its tail probability 0
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def limits(value: np.ndarray, spread: Spread, z: np.ndarray | float) -> tuple[np
     >>> spread = Spread(*(np.array([x]) for x in (0.05, 40.0, 20.0, 0.0)))
     >>> low, high = limits(np.array([0.8]), spread, 1.96)
     >>> print(f"{low[0]:.3f} {high[0]:.3f}")
-    0.676 0.892
+    0.669 0.885
     """
-    z = np.broadcast_to(np.maximum(np.asarray(z, dtype=np.float64), _LEAST), value.shape)
+    z = np.broadcast_to(np.clip(np.asarray(z, dtype=np.float64), _LEAST, _FARTHEST), value.shape)
     stretch = np.maximum(student(z, spread.n_eff) / z, 1)
     both = np.stack([1 - value, value]), np.stack([spread.skew < 0, spread.skew > 0])  # one search for both ends
     low, high = _upper(both[0], spread, z, stretch, both[1])
