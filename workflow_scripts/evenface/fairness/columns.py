@@ -147,14 +147,14 @@ COLUMNS: Mapping[str, str] = {
     "n_boot": "Bootstrap replicates of people.",
     "n_boot_valid": "Replicates in which the value is defined.",
     "n_perm": "Permutations in which the value is defined.",
-    "null_mean": "Mean of the criterion where groups do not differ: people are permuted over groups.",
+    "null_mean": "Mean of the criterion where groups do not differ: people are permuted over groups. It knows no luck of training.",
     "excess": "How much farther from equal treatment the value is than `null_mean`.",
     "p_value": "Of the test that groups do not differ. Criteria of the same rates share it.",
-    "model_comparison.p_value": "Of the test that nothing changed.",
+    "model_comparison.p_value": "Of the test that the gap did not change: 1 minus the level of the interval that just touches 0.",
     "p_method": "How p was computed: `perm_identity` (people are permuted), `perm_identity_exact` (all assignments), "
-    "`wald_jackknife` (people have images in several groups, or outcomes have matrices of "
+    "`wald_jackknife` (over 5 % of images are in another group than most of their person, or outcomes have matrices of "
     "their own); with `_within_<dimensions>` people are permuted within levels.",
-    "model_comparison.p_method": "How p was computed.",
+    "model_comparison.p_method": "How p was computed: `interval_people`, or `interval_people_and_seeds`, from the interval.",
     "q_value": "p after Benjamini and Hochberg's correction within the family.",
     "family": "The tests that are corrected together: one model, grouping and criterion, all attributes.",
     "family_size": "Tests in the family.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import ndtri, stdtr
@@ -16,18 +17,21 @@ from scipy.special import ndtri, stdtr
 from evenface.errors import UserError
 from evenface.fairness import resampling
 from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of, replicate_rates
+from evenface.fairness.evaluated import Evaluated
 from evenface.fairness.inference import Resampler
 from evenface.fairness.interval import MIN_VALID
-from evenface.fairness.metrics import BETTER, METRICS
-from evenface.fairness.quantiles import quantiles, spread, tails
-from evenface.fairness.rate_limits import student
-from evenface.fairness.runs import Run, check_same_attributes, same_images
+from evenface.fairness.metrics import BETTER, METRICS, divide
+from evenface.fairness.observed import Widths
+from evenface.fairness.quantiles import quantiles, share_below, spread, tails
+from evenface.fairness.rate_limits import mover, student
+from evenface.fairness.runs import Run, check_same_attributes
 from evenface.fairness.tests_of_difference import TOLERANCE, distance
 
-SWAP, SEEDS = "paired_swap", "t_people_and_seeds"
+#: how p values of changes are computed, for one seed and for several
+PEOPLE, PEOPLE_AND_SEEDS = "interval_people", "interval_people_and_seeds"
 
-#: the bias of a gap between equal groups over its bootstrap bias: resampling adds the same variance once more
-_BIAS = 1 / (np.sqrt(2) - 1)
+#: least share of the choice of people in the variance of rates over seeds that a bias is estimated for
+_LEAST_SHARE = 0.1
 
 
 @dataclass
@@ -99,10 +103,12 @@ class Change:
 _BLOCKWISE = ("low", "high", "corrected", "people", "freedom", "valid", "p")
 
 
-def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resampler: Resampler) -> dict[str, Change]:
+def compare(
+    baseline: Run, candidate: Run, widths: Mapping[str, Mapping[str, Widths]], resampler: Resampler
+) -> dict[str, Change]:
     """Changes by grouping of two runs with the same seeds.
 
-    stretch  run's id -> grouping -> metric -> (A, G), :attr:`evenface.fairness.inference.Inference.stretch`
+    widths  run's id -> grouping -> :attr:`evenface.fairness.observed.Observed.widths`
 
     Raises UserError when the runs have different seeds or attributes.
     """
@@ -110,21 +116,17 @@ def compare(baseline: Run, candidate: Run, stretch: Mapping[str, Mapping], resam
     check_same_attributes((baseline.id, baseline.cube), (candidate.id, candidate.cube))
     settings = resampler.settings
     baseline, candidate = _on_common_groups(baseline, candidate, settings.alpha)
-    swapped = settings.n_perm and len(baseline.models) == 1 and same_images(baseline.cube, candidate.cube)
     groupings = [(one.grouping, one.n_groups) for one in baseline.evaluated.values()]
     found = {
         grouping.name: _observed_change(baseline, candidate, grouping.name, settings.alpha) for grouping, _ in groupings
     }
     n_attributes = len(baseline.cube.attributes)
-    if not (n_attributes and len(resampler.identities)):
+    if not (settings.n_boot and n_attributes and len(resampler.identities)):
         return found
 
     def work(block: slice) -> dict[str, dict[str, dict[str, np.ndarray]]]:
         parts = {grouping.name: {name: {} for name in _BLOCKWISE} for grouping, _ in groupings}
-        if settings.n_boot:
-            _intervals(parts, found, baseline, candidate, groupings, stretch, resampler, block)
-        if swapped:
-            _swap_tests(parts, found, baseline, candidate, groupings, resampler, block)
+        _intervals(parts, found, baseline, candidate, groupings, widths, resampler, block)
         return parts
 
     for part in resampler.map_blocks(work, n_attributes):
@@ -227,7 +229,7 @@ def _badness_of_worst(x: np.ndarray, used: np.ndarray, better: str) -> np.ndarra
     return np.where(used.any(axis=-1), worst, np.nan)
 
 
-def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, resampler, block) -> None:
+def _intervals(parts, found, baseline: Run, candidate: Run, groupings, widths, resampler, block) -> None:
     """Intervals of changes: simultaneous over groups for rates, corrected for their bias for gaps."""
     alpha, level = resampler.settings.alpha, resampler.settings.ci_level
     sides = baseline, candidate
@@ -240,23 +242,27 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, stretch, 
             used = {metric: mask[block][:, None, :] for metric, mask in change.used.items()}
             values.append(_values(rates, used, alpha))
         support = [side.evaluated[grouping.name].support for side in sides]
+        sure = [widths[side.id][grouping.name] for side in sides]
         n_eff = {m: np.minimum(support[0][m].n_eff, support[1][m].n_eff)[block] for m in METRICS}
         seeds = {key: (value[block], len(baseline.models)) for key, value in change.training.items()}
         for key in values[0]:
             if key in METRICS:
-                step = (values[1][key] - values[0][key]).transpose(2, 0, 1)
-                delta, used = change.delta[key][block].T, change.used[key][block].T
-                training = seeds[key][0].T, seeds[key][1]
-                results = _group_intervals(step, delta, used, n_eff[key].T, training, level)
-                results = {name: value.T for name, value in results.items()}
+                estimates = change.baseline[key][block], change.candidate[key][block]
+                ends = [(estimate, of[key].transpose(2, 0, 1)) for estimate, of in zip(estimates, values, strict=True)]
+                limits = [partial(side.limits, key, block) for side in sure]
+                results = _group_intervals(*ends, limits, change.used[key][block], n_eff[key], seeds[key], level)
             else:
                 estimates = change.baseline[key][block], change.candidate[key][block]
                 ends = [(estimate, of[key]) for estimate, of in zip(estimates, values, strict=True)]
                 metrics = _METRICS_OF_WORST.get(key) or metrics_of(key)
-                wider = _stretch([stretch[side.id][grouping.name] for side in sides], metrics, change.used, block)
+                wider = _stretch(sure, metrics, change.used, block)
                 people = np.minimum.reduce([(n_eff[m] * change.used[m][block]).sum(axis=-1) for m in metrics])
                 fair = np.nan if key in _METRICS_OF_WORST else fair_value(key)
-                results = _gap_interval(*ends, wider, people, seeds[key], fair, level)
+                bias = [
+                    _bias_factor(side.evaluated[grouping.name], one, metrics, block)
+                    for side, one in zip(sides, sure, strict=True)
+                ]
+                results = _gap_interval(*ends, wider, people, seeds[key], bias, fair, level)
             for name, value in results.items():
                 part[name][key] = value
 
@@ -270,76 +276,120 @@ def with_training(people, n_eff, training):
     of_seeds, n_seeds = training
     of_seeds = np.zeros_like(people) if n_seeds == 1 else of_seeds
     total = people + of_seeds
-    below = people**2 / np.maximum(n_eff - 1, 1) + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0)
-    freedom = np.where(below > 0, total**2 / np.where(below > 0, below, 1), np.maximum(n_eff - 1, 1))
-    return total, freedom
+    n_eff = np.maximum(n_eff, 1)
+    below = people**2 / n_eff + (of_seeds**2 / (n_seeds - 1) if n_seeds > 1 else 0)
+    return total, np.where(below > 0, total**2 / np.where(below > 0, below, 1), n_eff)
 
 
-def _group_intervals(step, delta, used, n_eff, training, level):
-    """Simultaneous (max-|t|) intervals of the groups' changes: step (G, a, B); delta, used and n_eff (G, a).
+def _group_intervals(before, after, limits, used, n_eff, training, level):
+    """Simultaneous (max-|t|) intervals of the groups' changes, all (a, G).
+
+    before, after  (estimate (a, G), replicates (G, a, B)) of the two runs
+    limits         for each run, the limits of its rates at a normal quantile, from which those of the change follow (MOVER)
 
     Student's t allows for variances that are estimated from few people and seeds.
     """
-    centred = np.where(used[..., None], step - delta[..., None], 0)
+    (b, of_b), (c, of_c) = before, after
+    delta, step = c - b, of_c - of_b
+    centred = np.where(used.T[..., None], step - delta.T[..., None], 0)
     scale = spread(centred)
-    moves = used & (scale > TOLERANCE)
+    moves = used.T & (scale > TOLERANCE)
     t = np.abs(centred * np.where(moves, 1 / np.where(moves, scale, 1), 0)[..., None]).max(axis=0, initial=0)
     valid = t.shape[-1] - np.isnan(t).sum(axis=-1)
-    q = np.where(valid >= MIN_VALID * t.shape[-1], quantiles(t, (level,))[0], np.nan)
-    total, freedom = with_training(scale**2, n_eff, training)
-    reach = np.where(moves, student(q, freedom) * np.sqrt(total), np.nan)  # without spread nothing says how sure it is
+    single = ndtri((1 + level) / 2)
+    q = np.where(valid >= MIN_VALID * t.shape[-1], np.maximum(quantiles(t, (level,))[0], single), np.nan)[:, None]
+    scale, moves = scale.T, moves.T
+    own = [spread(part).T for part in (of_b, of_c)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = (own[0] ** 2 + own[1] ** 2 - scale**2) / (2 * own[0] * own[1])
+    correlation = np.clip(np.nan_to_num(correlation), -1, 1)
+    (b_low, b_high), (c_low, c_high) = (one(q) for one in limits)
+    below, above = mover(c - c_low, b_high - b, correlation), mover(c_high - c, b - b_low, correlation)
+    ends = []
+    for reach in below, above:
+        total, freedom = with_training((reach / student(q, n_eff)) ** 2, n_eff, training)
+        ends.append(np.where(moves, student(q, freedom) * np.sqrt(total), np.nan))  # else nothing says how sure it is
+    _, freedom = with_training(scale**2, n_eff, training)
     people = np.where(used, scale**2, np.nan)
-    valid = np.broadcast_to(valid, delta.shape)
-    return {"low": delta - reach, "high": delta + reach, "people": people, "freedom": freedom, "valid": valid}
+    valid = np.broadcast_to(valid[:, None], delta.shape)
+    return {"low": delta - ends[0], "high": delta + ends[1], "people": people, "freedom": freedom, "valid": valid}
 
 
-def _stretch(sides, metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
+def _stretch(sides: list[Widths], metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
     """(a,) how much wider the intervals of the criterion's rates are than normal ones, over groups and runs."""
     every = np.concatenate(
-        [np.where(used[metric][block], side[metric][block], np.nan) for metric in metrics for side in sides], axis=-1
+        [np.where(used[metric][block], side.stretch(metric)[block], np.nan) for metric in metrics for side in sides],
+        axis=-1,
     )
     known = ~np.isnan(every)
     mean_square = np.where(known, every**2, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
     return np.maximum(np.sqrt(mean_square), 1)
 
 
-def _gap_interval(before, after, stretch, n_eff, training, fair: float, level: float):
+def _bias_factor(result: Evaluated, widths: Widths, metrics: tuple[str, ...], block: slice) -> np.ndarray:
+    """(a,) bias of a gap between equal groups over its bootstrap bias.
+
+    The bias is proportional to the standard deviation of the rates. Resampling adds the variance of the choice of people once
+    more, but not that of training: with ``share`` of the former in both, from 1 to 1 + share.
+    """
+    luck, people = (np.zeros(len(result.attributes[block])) for _ in range(2))
+    for metric in metrics:
+        used = result.rates.used[metric][block]
+        people += np.where(used, widths.se[metric][block] ** 2, 0).sum(axis=-1)
+        if result.training:
+            luck += np.where(used, result.training.relative[metric].variance[block], 0).sum(axis=-1)
+    share = np.clip(np.nan_to_num(divide(people, people + luck), nan=1), _LEAST_SHARE, 1)
+    return 1 / (np.sqrt(1 + share) - 1)
+
+
+def _gap_interval(before, after, stretch, n_eff, training, bias, fair: float, level: float):
     """Interval and corrected estimate of the change of a gap, all (a,).
 
     before, after  (estimate (a,), replicates (a, B)) of the two runs
     stretch        (a,) factor on the spread of the replicates, for few people and skewed rates
     n_eff          (a,) effective identities of all used groups; training as for :func:`with_training`
+    bias           (a,) of each run, :func:`_bias_factor`
 
-    Noise moves a gap away from equal treatment, and resampling moves it once more. Where groups do not differ the second
-    move is sqrt(2) - 1 of the first, which is therefore at most ``_BIAS`` times as large. A gap that closes keeps its
+    Noise moves a gap away from equal treatment, and resampling moves it once more. The first move is at most ``bias`` times
+    as large as the second, as where groups do not differ. A gap that closes keeps its
     noise while the other does not show it, so the change looks too small. The interval reaches out by the bias of
-    each run in its direction. The corrected estimate takes it off both.
+    each run in its direction. The corrected estimate takes it off both. p is 1 minus the level of the interval that ends at
+    0, so the two never contradict each other.
     """
     (b, of_b), (c, of_c) = before, after
     step = of_c - of_b
     missing = np.isnan(step)
     valid = step.shape[-1] - missing.sum(axis=-1)
     mean = np.where(missing, 0, step).sum(axis=-1) / np.maximum(valid, 1)
-    low, high = (stretch * end for end in quantiles(step - mean[:, None], tails(level)))
+    step = step - mean[:, None]
+    low, high = (stretch * end for end in quantiles(step, tails(level)))
     none = (valid < MIN_VALID * step.shape[-1]) | (high - low < TOLERANCE)
     people = (stretch * spread(step)) ** 2
     total, freedom = with_training(people, n_eff, training)
+    biases = [
+        factor * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y)
+        for factor, (y, x) in zip(bias, (before, after), strict=True)
+    ]
+    down = np.maximum(biases[1], 0) + np.maximum(-biases[0], 0)
+    up = np.maximum(biases[0], 0) + np.maximum(-biases[1], 0)
+    delta = c - b
+    beyond = np.where(delta >= 0, delta - down, -delta - up)  # how far the change is from 0, less its bias
     if training[1] > 1:
         high = student(np.full(total.shape, ndtri((1 + level) / 2)), freedom) * np.sqrt(total)
         low = -high
-    biases = [_BIAS * (np.where(missing, 0, x).sum(axis=-1) / np.maximum(valid, 1) - y) for y, x in (before, after)]
-    down = np.maximum(biases[1], 0) + np.maximum(-biases[0], 0)
-    up = np.maximum(biases[0], 0) + np.maximum(-biases[1], 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            tail = stdtr(np.maximum(freedom, 1), -beyond / np.sqrt(total))
+    else:
+        towards_fair = np.where(delta >= 0, 1, -1)[:, None] * step
+        tail = np.maximum(share_below(towards_fair, -beyond / stretch), 0.5 / (valid + 1))
     found = {
-        "low": c - b + low - down,
-        "high": c - b + high + up,
+        "low": delta + low - down,
+        "high": delta + high + up,
         "corrected": _corrected(c, biases[1], fair) - _corrected(b, biases[0], fair),
         "people": people,
         "freedom": freedom,
+        "p": np.minimum(2 * tail, 1),
     }
-    if training[1] > 1:  # swapping the two runs' answers would test these networks, not their methods
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found["p"] = 2 * stdtr(freedom, -np.abs(c - b) / np.sqrt(total))
     return {name: np.where(none, np.nan, value) for name, value in found.items()} | {"valid": valid}
 
 
@@ -347,35 +397,3 @@ def _corrected(value, bias, fair: float) -> np.ndarray:
     """A criterion without its bias, which does not take it beyond equal treatment."""
     found = value - bias
     return found if np.isnan(fair) else np.where(value >= fair, np.maximum(found, fair), np.minimum(found, fair))
-
-
-def _swap_tests(parts, found, baseline: Run, candidate: Run, groupings, resampler: Resampler, block: slice) -> None:
-    """p of a change of gap: each identity's counts are swapped between the networks with probability 1/2.
-
-    With s_i in {0, 1}, the swapped baseline is its counts plus sum s_i (candidate_i - baseline_i). The
-    candidate loses what the baseline gains, so one product serves both.
-    """
-    alpha, swaps = resampler.settings.alpha, resampler.swaps
-    everyone = np.ones((len(swaps), 1), dtype=np.float32)
-    a, b, rows = baseline.cube, candidate.cube, resampler.rows[baseline.id]
-    change = replace(a, counts=b.counts - a.counts)
-    moved = resampling.weighted_cells(change, block, swaps, rows, resampling.exact_type(a.n_images))
-    totals = [resampling.weighted_cells(cube, block, everyone, rows) for cube in (a, b)]
-    for grouping, n_groups in groupings:
-        gaps = []
-        for run, cells in ((baseline, totals[0] + moved), (candidate, totals[1] - moved)):
-            counts = resampling.sum_cells(cells, grouping, n_groups)
-            rates = replicate_rates(counts, run.evaluated[grouping.name].rates, block, alpha)
-            gaps.append({name: gap.value for name, gap in gap_values(rates, alpha)})
-        change_of, part = found[grouping.name], parts[grouping.name]
-        for name in gaps[0]:
-            part["p"][name] = _two_sided(gaps[1][name] - gaps[0][name], change_of.delta[name][block])
-
-
-def _two_sided(swapped: np.ndarray, delta: np.ndarray) -> np.ndarray:
-    """(1 + swaps with at least as large a change) / (P + 1) from (a, P) and (a,)."""
-    defined = ~np.isnan(swapped)
-    with np.errstate(invalid="ignore"):
-        beyond = np.abs(swapped) >= np.abs(delta)[:, None] - TOLERANCE
-    p = (1 + (beyond & defined).sum(axis=-1)) / (1 + defined.sum(axis=-1))
-    return np.where(np.isnan(delta) | ~defined.any(axis=-1), np.nan, p)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evenface.errors import check_names
 from evenface.fairness.claims import claim
-from evenface.fairness.comparison import SEEDS, SWAP, Change, compare, worst_metric
+from evenface.fairness.comparison import PEOPLE, PEOPLE_AND_SEEDS, Change, compare, worst_metric
 from evenface.fairness.criteria import metrics_of
 from evenface.fairness.evaluated import CIRCULAR, LOW_SUPPORT, NO_DENOMINATOR, Evaluated, spread
 from evenface.fairness.inference import Resampler
@@ -37,10 +37,10 @@ COMPARISON_COLUMNS = [
 MORE_SEEDS, MORE_PEOPLE, NEITHER = "more seeds", "more people", "neither"
 
 
-def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: Resampler) -> pd.DataFrame:
+def comparison_rows(runs: Mapping[str, Run], widths, test: TestSet, resampler: Resampler) -> pd.DataFrame:
     """The rows of all runs but the baseline; columns :data:`COMPARISON_COLUMNS`. Empty without a baseline.
 
-    stretch  run's id -> grouping -> :attr:`evenface.fairness.inference.Inference.stretch`
+    widths  run's id -> grouping -> :attr:`evenface.fairness.observed.Observed.widths`
     """
     settings = resampler.settings
     frames = [pd.DataFrame(columns=COMPARISON_COLUMNS)]
@@ -51,7 +51,7 @@ def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: 
         if baseline is None or run is baseline:
             continue
         n_seeds = len(run.models)
-        for grouping, change in compare(baseline, run, stretch, resampler).items():
+        for grouping, change in compare(baseline, run, widths, resampler).items():
             key = {
                 "run_id": name,
                 "baseline_model_id": baseline.id,
@@ -63,7 +63,7 @@ def comparison_rows(runs: Mapping[str, Run], stretch, test: TestSet, resampler: 
                 "ci_level": settings.ci_level,
                 "n_seeds": n_seeds,
             }
-            rows = _change_rows(change, run.evaluated[grouping], SWAP if n_seeds == 1 else SEEDS)
+            rows = _change_rows(change, run.evaluated[grouping], PEOPLE if n_seeds == 1 else PEOPLE_AND_SEEDS)
             frames += [frame.assign(**key, would_help=_would_help(frame, n_seeds, settings)) for frame in rows]
     frames = frames if len(frames) == 1 else frames[1:]
     table = pd.concat(frames, ignore_index=True)

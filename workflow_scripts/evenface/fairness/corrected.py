@@ -18,7 +18,18 @@ from evenface.fairness.correction import METHOD, Correction
 from evenface.fairness.criteria import Rates, gap_values
 from evenface.fairness.cube import OUTCOMES
 from evenface.fairness.evaluated import Corrected, Evaluated
-from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, RATIOS, divide, form, images_of, linear, rate
+from evenface.fairness.metrics import (
+    BETTER,
+    COMPLEMENT,
+    METRICS,
+    RATIOS,
+    denominators,
+    divide,
+    form,
+    images_of,
+    linear,
+    rate,
+)
 from evenface.fairness.observed import NO_SPREAD, Observed, Support
 from evenface.fairness.quantiles import quantiles, tails
 from evenface.fairness.rate_limits import Spread, limits, student
@@ -38,6 +49,8 @@ class CorrectedObserved(Observed):
     """
 
     spans = True
+    permutable = None  # everybody adds to every group
+    training = None
 
     def __init__(self, plain: Observed, result: Evaluated, correction: Correction, settings: FairnessSettings):
         self.plain, self.correction, self.level = plain, correction, settings.ci_level
@@ -264,6 +277,24 @@ class CorrectedObserved(Observed):
             more = reach[block] * np.where(reach[block] > 0, z / self.z, 0)
             ends.append(x + sign * np.sqrt(own**2 + excess + more**2))
         return np.maximum(ends[0], -1 if signed else 0), np.minimum(ends[1], 1)
+
+    def limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """As for observed rates, from the groups' limits and their correlation."""
+        used, x = self.rates.used[metric], self.rates.x[metric]
+        n = np.maximum(used.sum(axis=-1), 1)
+        mean, ends = np.where(used, x, 0).sum(axis=-1) / n, []
+        for sign, end in zip((-1, 1), self.limits(metric, self.z), strict=True):
+            reach = np.where(used, np.abs(end - x), 0)
+            variance = np.einsum("ag,agh,ah->a", reach, self.correlation(metric), reach)
+            ends.append(mean + sign * np.sqrt(np.maximum(variance, 0)) / n)
+        return ends[0], ends[1]
+
+    def image_shares(self, metric: str) -> np.ndarray:
+        used, parts = self.rates.used[metric], []
+        for denominator in denominators(metric):
+            d = np.where(used, linear(self.true, denominator), 0)
+            parts.append(np.nan_to_num(divide(d, d.sum(axis=-1, keepdims=True))))
+        return np.mean(parts, axis=0)
 
 
 def corrected(plain: Observed, result: Evaluated, correction: Correction, settings: FairnessSettings):

@@ -14,6 +14,7 @@ from evenface.fairness.metrics import METRICS, form, images_of
 from evenface.fairness.observed import Observed, Support
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import TOLERANCE
+from evenface.fairness.training_luck import Training
 
 #: Possible values of a row's status, besides empty.
 CIRCULAR, NO_DENOMINATOR, LOW_SUPPORT = "circular", "no_denominator", "low_support"
@@ -50,6 +51,7 @@ class Evaluated:
     rates: Rates
     support: dict[str, Support]
     circular: np.ndarray  # (attributes,)
+    training: Training | None = None  # the luck of training of a run of several seeds
     n_seeds: int = 1  # how often each image is counted: the counts of a run are summed over its seeds
     correction: Corrected | None = None
 
@@ -97,7 +99,7 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
 
 def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:
     """The part of an evaluated grouping that intervals and tests need."""
-    return Observed(result.counted, result.rates, result.support, settings.ci_level)
+    return Observed(result.counted, result.rates, result.support, settings.ci_level, result.training)
 
 
 def _support(counted: GroupCounts, counts: np.ndarray, denominator: np.ndarray, settings: FairnessSettings) -> Support:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
+from evenface.fairness.claims import claim
 from evenface.fairness.criteria import Criterion, criteria, hypothesis_of, is_ratio, metrics_of
 from evenface.fairness.evaluated import KEY, UNSTABLE, Evaluated
 from evenface.fairness.inference import Inference
@@ -27,7 +28,7 @@ from evenface.fairness.tests_of_difference import distance
 from evenface.fairness.worst_case import WorstCase
 
 GAP_COLUMNS = [
-    *KEY, "criterion", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
+    *KEY, "criterion", "claim", "metric", "aggregation", "alpha", "value", "ci_low", "ci_high", "ci_level", "ci_method",
     "null_mean", "excess", "p_value", "p_method", "q_value", "family", "family_size", "q_value_all",
     "family_size_all", "overall", "group_max", "group_min", "n_groups_used", "n_groups_excluded", "groups_excluded",
     "label_robust", "sure_for_any_labels", "practical_threshold", "verdict", "detectable_gap", "resolvable",
@@ -53,6 +54,7 @@ def gap_rows(key, result: Evaluated, inference: Inference, scored: Scored, setti
     frame = judged(frame, settings, lambda rows, name: _any_labels(result, inference, rows, name, settings.alpha))
     return frame.assign(
         **key,
+        claim=claim(result.n_seeds),
         cluster_unit=scored.cluster_unit,
         ci_level=settings.ci_level,
         n_boot=settings.n_boot,

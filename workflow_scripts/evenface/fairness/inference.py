@@ -21,7 +21,7 @@ from evenface.fairness.correction import confusion_draws
 from evenface.fairness.criteria import Rates, criteria, gap_values, metrics_of, replicate_rates
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
-from evenface.fairness.metrics import METRICS, denominators, divide
+from evenface.fairness.metrics import METRICS, denominators
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
@@ -56,12 +56,6 @@ class Inference:
     p_methods: dict[str, np.ndarray] = field(default_factory=dict)
     corrected: Inference | None = None
 
-    @property
-    def stretch(self) -> dict[str, np.ndarray]:
-        """Metric -> (A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
-        z, se = self.observed.z, self.observed.se
-        return {metric: divide(one.high - one.low, 2 * z * se[metric]) for metric, one in self.rates.items()}
-
 
 class Resampler:
     """The draws of one test set, shared by all its models and groupings.
@@ -89,11 +83,6 @@ class Resampler:
         self.errors: dict[str, AnnotatorErrors] = annotator_errors(settings)
         self._orders: dict[tuple[int, bytes], np.ndarray] = {}
         self._bootstraps: dict[str, _Bootstrap] = {}
-
-    @cached_property
-    def swaps(self) -> np.ndarray:
-        """(identities, rounds) whether the blocks of an identity are swapped between two models."""
-        return resampling.swaps(len(self.identities), self.settings.n_perm, self.settings.seed)
 
     @cached_property
     def confusion_draws(self) -> dict[str, np.ndarray]:
@@ -125,7 +114,7 @@ class Resampler:
 
         for one in (*(one for _, one in observed.values()), *corrected.values()):  # once, rather than by every thread
             for metric in METRICS if bootstrap else ():
-                one.pair_scale(metric), one.pair_scale(metric, logs=True)
+                one.pair_scale(metric), one.pair_scale(metric, logs=True), one.limits_of_mean(metric)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
@@ -137,7 +126,7 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
-            if self.settings.n_perm and result.observed.spans:
+            if self.settings.n_perm and result.observed.permutable is None:
                 _set_wald(result, self.settings.alpha)
         if self.settings.n_perm:
             strata = partial(self._strata, cube)
@@ -180,8 +169,8 @@ class Resampler:
             if corrected is not None:
                 known = resampling.sum_cells(cells, grouping, grouping.n_known)
                 result.corrected = self._infer_corrected(corrected, known, block)
-        if self.settings.n_perm and observed.spans and replicates is not None:
-            null = centred(replicates, observed.rates, block, alpha)
+        if self.settings.n_perm and observed.permutable is None and replicates is not None:
+            null = centred(replicates, observed, block)
             values = {name: gap.value for name, gap in gap_values(_rows(observed.rates, block), alpha)}
             result.tests = null_means(values, null, alpha)
         return result
@@ -201,18 +190,19 @@ class Resampler:
         result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
         result.criteria = intervals.criteria()
         if self.settings.n_perm:
-            null = centred(replicates, corrected.rates, block, alpha)
+            null = centred(replicates, corrected, block)
             values = {name: gap.value for name, gap in gap_values(_rows(corrected.rates, block), alpha)}
             result.tests = null_means(values, null, alpha)
         return result
 
     def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
         """Name the dimensions within which people were permuted; no test if everybody in a stratum is of one group."""
-        strata = self._strata(cube, grouping)[result.observed.identity]
+        people = result.observed.permutable
+        strata = self._strata(cube, grouping)[people.identity]
         n_strata = len(np.unique(strata))
         if n_strata > 1:
             result.p_method += f"_within_{'*'.join(self.settings.perm_within)}"
-        pairs = np.stack([strata, result.observed.group])
+        pairs = np.stack([strata, people.group])
         if n_strata == np.unique(pairs, axis=1).shape[1] > 1:
             result.tests, result.p_method = {}, ""
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from evenface.fairness import resampling
-from evenface.fairness.criteria import gap_values, replicate_rates
+from evenface.fairness.criteria import Rates, gap_values, replicate_rates
 from evenface.fairness.cube import OUTCOMES, Grouping
-from evenface.fairness.observed import Observed
+from evenface.fairness.observed import Observed, People
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import (
     EXACT,
@@ -47,13 +48,13 @@ class _People:
     group: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, grouping: Grouping, observed: Observed, strata: np.ndarray, n_perm: int) -> _People:
-        of_people = strata[observed.identity]
-        if len(np.unique(of_people)) == 1 and resampling.n_assignments(observed.group) <= n_perm:
-            order, assignments = slice(None), resampling.all_assignments(observed.group)
+    def of(cls, grouping: Grouping, people: People, strata: np.ndarray, n_perm: int) -> _People:
+        of_people = strata[people.identity]
+        if len(np.unique(of_people)) == 1 and resampling.n_assignments(people.group) <= n_perm:
+            order, assignments = slice(None), resampling.all_assignments(people.group)
         else:  # an order that all groupings share
-            order, assignments = np.argsort(observed.identity), None
-        parts = observed.identity, of_people, observed.person, observed.group
+            order, assignments = np.argsort(people.identity), None
+        parts = people.identity, of_people, people.person, people.group
         identity, of_people, person, group = (part[order] for part in parts)
         return cls(identity, of_people, person, assignments, {grouping.name: group})
 
@@ -73,23 +74,93 @@ def shared_tests(
     orders: Callable[[np.ndarray], np.ndarray],
     settings: FairnessSettings,
 ) -> Iterator[SharedTests]:
-    """The tests of all groupings in which nobody is in several groups.
+    """The tests of all groupings in which nobody, but for stray images, is in several groups.
 
     strata  of a grouping, (identities,) within which identities are permuted
     orders  of strata (people,), the permutations (n_perm, people)
     """
     found: list[_People] = []
+    apart: dict[str, list[_Fewer]] = {}
     for grouping, one in observed.values():
-        if one.spans or not len(one.identity):
+        permutable = one.permutable
+        if permutable is None:
             continue  # permuting identities would split people
-        people = _People.of(grouping, one, strata(grouping), settings.n_perm)
+        own = strata(grouping)
+        people = _People.of(grouping, permutable, own, settings.n_perm)
+        if people.assignments is None:
+            apart[grouping.name] = [
+                _Fewer.of(permutable.of(groups), own, orders, one.n_groups, where)
+                for groups, where in one.left_out(permutable).items()
+            ]
         known = next((other for other in found if people.same(other)), None)
         if known is None:
             found.append(people)
         else:
             known.group.update(people.group)
     for people in found:
-        yield SharedTests(people, orders, {name: observed[name] for name in people.group}, settings.alpha)
+        yield SharedTests(people, orders, {name: observed[name] for name in people.group}, apart, settings.alpha)
+
+
+@dataclass
+class _Statistics:
+    """Of attributes: rates of permuted people (a, P, G), and statistics of these (a, P) and of the observed ones (a,)."""
+
+    permuted: Rates
+    drawn: dict[str, np.ndarray]
+    seen: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, statistic: Studentised, observed: Observed, rows: np.ndarray, every: np.ndarray, alpha: float):
+        """``every`` (a, 1 + P, G, k): sums of the counts and the statistic's columns, those of the observed people first."""
+        counts, sums = every[..., : len(OUTCOMES)], every[..., len(OUTCOMES) :]
+        rates = replicate_rates(counts, observed.rates, rows, alpha)
+        used = {metric: mask[rows] for metric, mask in observed.rates.used.items()}
+        largest = statistic.largest(used, rates.x, counts, sums)
+        seen = largest
+        if observed.training is not None:
+            luck = {metric: one[rows] for metric, one in observed.training.relative.items()}
+            first = {metric: x[:, :1] for metric, x in rates.x.items()}
+            seen = statistic.largest(used, first, counts[:, :1], sums[:, :1], luck)
+        return cls(rates, {m: t[:, 1:] for m, t in largest.items()}, {m: t[:, 0] for m, t in seen.items()})
+
+    def replace(self, metric: str, to: np.ndarray, other: _Statistics, of: np.ndarray) -> None:
+        """Take the attributes ``of`` of another's metric in the place of the attributes ``to``."""
+        for mine, theirs in (
+            (self.permuted.x, other.permuted.x), (self.permuted.pooled, other.permuted.pooled), (self.drawn, other.drawn),
+            (self.seen, other.seen),
+        ):  # fmt: skip
+            mine[metric][to] = theirs[metric][of]
+
+
+@dataclass(frozen=True)
+class _Fewer:
+    """Permutations of the people of some groups, for metrics that leave the other groups out.
+
+    where  metric -> (A,) attributes for which they take the place of those of all people
+    """
+
+    people: People
+    members: sparse.csr_array
+    where: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, people: People, strata: np.ndarray, orders, n_groups: int, where) -> _Fewer:
+        drawn = orders(strata[people.identity])
+        drawn = np.vstack([np.arange(drawn.shape[1], dtype=drawn.dtype), drawn])
+        return cls(people, resampling.membership(drawn, people.group, n_groups), where)
+
+    def put_into(self, found: _Statistics, observed: Observed, rows: np.ndarray, alpha: float) -> None:
+        chosen = np.logical_or.reduce(list(self.where.values()))[rows]
+        if not chosen.any():
+            return
+        person = self.people.person[:, rows[chosen]]
+        statistic = Studentised(person)
+        values = np.concatenate([person, statistic.columns], axis=-1)
+        sums = resampling.permuted_sums(self.members, values)  # (groups, k, a, 1 + P)
+        every = sums.transpose(2, 3, 0, 1)
+        fewer = _Statistics.of(statistic, observed, rows[chosen], every, alpha)
+        for metric, mask in self.where.items():
+            found.replace(metric, mask[rows], fewer, mask[rows[chosen]])
 
 
 class SharedTests:
@@ -99,12 +170,19 @@ class SharedTests:
     block_size  most attributes to compute at a time; it does not change results
     """
 
-    def __init__(self, people: _People, orders, observed: Mapping[str, tuple[Grouping, Observed]], alpha: float):
+    def __init__(
+        self,
+        people: _People,
+        orders,
+        observed: Mapping[str, tuple[Grouping, Observed]],
+        apart: Mapping[str, list[_Fewer]],
+        alpha: float,
+    ):
         exact = people.assignments is not None
         drawn = people.assignments if exact else orders(people.strata)
         drawn = np.vstack([np.arange(drawn.shape[1], dtype=drawn.dtype), drawn])  # first the observed one
         groups, classes = np.unique(np.stack(list(people.group.values())), axis=1, return_inverse=True)
-        self._person, self._alpha = people.person, alpha
+        self._person, self._alpha, self._apart = people.person, alpha, apart
         self._members = resampling.membership(drawn, classes.ravel(), groups.shape[1])
         self._parts = [
             (replace(grouping, of_cell=of_class), one, {name: gap.value for name, gap in gap_values(one.rates, alpha)})
@@ -119,14 +197,14 @@ class SharedTests:
         statistic = Studentised(self._person[:, block])
         values = np.concatenate([self._person[:, block], statistic.columns], axis=-1)
         classes = resampling.permuted_sums(self._members, values)
-        found = {}
+        rows, tested = np.arange(self._person.shape[1])[block], {}
         for grouping, observed, gaps in self._parts:
             every = resampling.sum_cells(classes, grouping, observed.n_groups)
-            counts, sums = every[..., : len(OUTCOMES)], every[..., len(OUTCOMES) :]
-            rates = replicate_rates(counts, observed.rates, block, self._alpha)
-            used = {metric: mask[block] for metric, mask in observed.rates.used.items()}
-            largest = statistic.largest(used, rates.x, counts, sums)
-            seen, drawn = ({metric: t[:, part] for metric, t in largest.items()} for part in (0, slice(1, None)))
-            means = null_means({name: gap[block] for name, gap in gaps.items()}, rates, self._alpha, first=1)
-            found[grouping.name] = against_permutations(means, seen, drawn, exact=self.p_method == EXACT)
-        return found
+            found = _Statistics.of(statistic, observed, rows, every, self._alpha)
+            for fewer in self._apart.get(grouping.name, ()):
+                fewer.put_into(found, observed, rows, self._alpha)
+            values_of = {name: gap[block] for name, gap in gaps.items()}
+            means = null_means(values_of, found.permuted, self._alpha, first=1)
+            exact = self.p_method == EXACT
+            tested[grouping.name] = against_permutations(means, found.seen, found.drawn, exact=exact)
+        return tested

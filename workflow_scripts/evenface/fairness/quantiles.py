@@ -34,6 +34,23 @@ def _interpolate(ordered: np.ndarray, n: np.ndarray, probabilities) -> np.ndarra
     return np.array(out)
 
 
+def share_below(values: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The probability (...) whose quantile over the last axis is ``x`` (...): the inverse of :func:`quantiles`.
+
+    0 below all values, 1 above them; NaN values are ignored.
+    """
+    x = x[..., None]
+    with np.errstate(invalid="ignore"):
+        under = values <= x
+        below = np.where(under, values, -np.inf).max(axis=-1, initial=-np.inf)
+        above = np.where(values > x, values, np.inf).min(axis=-1, initial=np.inf)
+    n, rank = (~np.isnan(values)).sum(axis=-1), under.sum(axis=-1)
+    with np.errstate(invalid="ignore"):
+        part = np.where((rank > 0) & (rank < n), (x[..., 0] - below) / (above - below), 0)
+    position = np.where(rank == n, n - 1, rank - 1 + part)
+    return np.clip(position / np.maximum(n - 1, 1), 0, 1)
+
+
 def tails(level: float) -> tuple[float, float]:
     """The probabilities of the two ends of a two-sided interval of a level."""
     return (1 - level) / 2, (1 + level) / 2

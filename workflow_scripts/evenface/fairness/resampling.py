@@ -1,4 +1,4 @@
-"""Resampling of identities: weights, permutations and swaps, and the counts they give.
+"""Resampling of identities: weights and permutations, and the counts they give.
 
 The unit is the identity, because the images of a person share nearly everything that matters. One matrix of
 weights serves all attributes, groupings, metrics and models of a test set, so comparisons are paired. Draws come in
@@ -17,7 +17,7 @@ from scipy import sparse
 
 from evenface.fairness.cube import OUTCOMES, Cube, Grouping
 
-BOOTSTRAP, PERMUTATION, SWAP, CONFUSION = range(4)  # streams of random numbers under one seed
+BOOTSTRAP, PERMUTATION, CONFUSION = range(3)  # streams of random numbers under one seed
 SCORE_DRAWS = 16  # the stream of score_inference
 GENERATOR = "PCG64"
 
@@ -50,14 +50,6 @@ def bootstrap_weights(n_identities: int, n_boot: int, seed: int, kind: str = "mu
             ]
         weights[:, replicates] = np.asarray(drawn).reshape(width, n_identities).T
     return weights
-
-
-def swaps(n_identities: int, n: int, seed: int) -> np.ndarray:
-    """Whether an identity's two blocks are swapped: (identities, rounds) float32 in {0, 1}, with probability 1/2."""
-    drawn = np.empty((n_identities, n), dtype=np.float32)
-    for rounds, rng in generators(seed, SWAP, n):
-        drawn[:, rounds] = rng.integers(0, 2, (rounds.stop - rounds.start, n_identities)).T
-    return drawn
 
 
 def permutations(strata: np.ndarray, n: int, seed: int) -> np.ndarray:

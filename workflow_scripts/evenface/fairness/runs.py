@@ -2,7 +2,8 @@
 
 The counts of a run are the sums of its seeds' counts. A rate over labels is then the mean of the seeds' rates, while
 people stay the units that are drawn and permuted, all their images in all seeds at once. Seeds are repetitions of a
-training, never further people: repeating every image changes no interval.
+training, never further people: repeating every image changes no interval. How much the seeds differ is added to intervals
+and tests, so that they are about the method.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from evenface.errors import UserError
 from evenface.fairness.criteria import Rates
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import Evaluated, in_all, split_model_id
+from evenface.fairness.evaluated import Evaluated, in_all, observed_of, split_model_id
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.training_luck import Training
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ def _together(cube: Cube, seeds: tuple[Evaluated, ...], settings: FairnessSettin
     support = {metric: in_all([seed.support[metric] for seed in seeds]) for metric in first.support}
     counts = counted.counts.transpose(1, 0, 2)[:, : first.n_groups]
     rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
-    return replace(first, counted=counted, rates=rates, support=support, n_seeds=len(seeds))
+    together = replace(first, counted=counted, rates=rates, support=support, n_seeds=len(seeds))
+    of_seeds = [(seed.rates.x, observed_of(seed, settings).se) for seed in seeds]
+    training = Training.of(of_seeds, observed_of(together, settings).se, rates.used)
+    return replace(together, training=training)
 
 
 def check_same_attributes(*models: tuple[str, Cube]) -> None:

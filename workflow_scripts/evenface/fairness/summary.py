@@ -18,7 +18,7 @@ from evenface.fairness.settings import FairnessSettings
 SUMMARY_KEY = ["dataset", "split", "model", "seed", "attribute", "grouping", "criterion"]
 
 SUMMARY_COLUMNS = [
-    *SUMMARY_KEY, "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
+    *SUMMARY_KEY, "claim", "model_id", "aggregation", "n_seeds", "value", "ci_low", "ci_high", "null_mean", "excess",
     "p_value", "q_value", "q_value_all", "family_size_all", "verdict", "detectable_gap", "resolvable",
     "seed_mean", "seed_std", "fair_value", "baseline", "baseline_value", "change",
     "change_ci_low", "change_ci_high", "levelling_down", *WORST_GROUP, "metric", "worst_group", "worst_rate", "best_group",

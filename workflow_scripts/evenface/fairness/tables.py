@@ -34,7 +34,7 @@ from evenface.fairness.inputs import (
 )
 from evenface.fairness.intersection_table import INTERSECTION_COLUMNS, intersection_rows
 from evenface.fairness.multiplicity import FALSE_DISCOVERY_RATE
-from evenface.fairness.observed import Observed
+from evenface.fairness.observed import Observed, Widths
 from evenface.fairness.prediction_files import PredictionsFile, check_same_test_set, labels_and_groups, truth_of
 from evenface.fairness.resampling import GENERATOR
 from evenface.fairness.runs import runs_of, seeds_of_runs
@@ -209,7 +209,7 @@ def _evaluate_test_set(
     cubes = {model_id: one.cube for model_id, one in scored.items()}
     runs = runs_of(evaluated, cubes, settings)
     resampler = Resampler(cubes | {run.id: run.cube for run in runs.values()}, settings, threads)
-    stretch: dict[str, dict[str, dict]] = {}
+    widths: dict[str, dict[str, Widths]] = {}
     for errors in resampler.errors.values():
         errors.warn()
     manifest["annotator_errors"] = {name: errors.facts() for name, errors in resampler.errors.items()}
@@ -223,7 +223,7 @@ def _evaluate_test_set(
             if known and len(cube.attributes):
                 evaluations[name], corrections[name] = _corrected(resampler, result, observed[name][1], test)
         inferred = resampler.infer(model_id, cube, observed, corrections)
-        stretch[model_id] = {name: found.stretch for name, found in inferred.items()}
+        widths[model_id] = {name: found.observed.widths for name, found in inferred.items()}
         for name, result in by_grouping.items():
             yield result, inferred[name]
             if name in evaluations:
@@ -260,7 +260,7 @@ def _evaluate_test_set(
     tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
     tables |= scores.tables(runs, scored)
     _warn_of_large_families(tables["gap_metrics"], settings)
-    tables["model_comparison"] = comparison_rows(runs, stretch, test, resampler)
+    tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
     with_tests = with_all_tests(pd.concat(of_runs, ignore_index=True))
     tables["gap_metrics"] = with_tests[: len(of_runs[0])]
     summary = summary_rows(with_tests, runs, scored, test, settings)

@@ -2,8 +2,8 @@
 
 If every identity belongs to one group, the test permutes whole identities between groups and compares studentised
 differences. If levels vary between
-the images of a person (predicted age), this would split people; a Wald test on the jackknife covariance is used
-instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
+the images of a person (predicted age), this would split people. A few stray images count in the group that their person
+is in most often; if there are more, a Wald test on the jackknife covariance is used instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import f as f_distribution
 
-from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of
-from evenface.fairness.metrics import COMPLEMENT, RATIOS, linear
+from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
+from evenface.fairness.metrics import BETTER, COMPLEMENT, RATIOS, divide, linear
 from evenface.fairness.observed import Observed
+from evenface.fairness.training_luck import Luck
 
 PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
 
@@ -101,8 +102,7 @@ class Studentised:
     """The statistic of the permutation test: the largest difference of two groups' rates over its standard error.
 
     A plain difference would take a few erratic people for a bad group, because after permutation their spread belongs to
-    everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those under equal rates: of
-    deviations from one common rate, the mean weighted by precision. They grow as Student's t does for few people.
+    everybody (Janssen, Statistics and Probability Letters 36, 1997). The standard errors are those at the common rate.
 
     person   (people, a, 6) counts of the people who are permuted
     columns  (people, a, columns) whole numbers in float64, whose sums over groups :meth:`largest` takes
@@ -125,63 +125,102 @@ class Studentised:
         self.columns = np.rint(values * self._scale)
 
     def largest(
-        self, used: Mapping[str, np.ndarray], rates: Mapping[str, np.ndarray], counts: np.ndarray, sums: np.ndarray
+        self,
+        used: Mapping[str, np.ndarray],
+        rates: Mapping[str, np.ndarray],
+        counts: np.ndarray,
+        sums: np.ndarray,
+        luck: Mapping[str, Luck] | None = None,
     ) -> dict[str, np.ndarray]:
         """Metric -> (a, P) largest statistic in float32; NaN where a used group has no images.
 
         used    metric -> (a, groups) groups that are compared
         rates   metric -> (a, P, groups) rates of the groups in P assignments
         counts  (a, P, groups, 6) their counts; sums (a, P, groups, columns) those of :attr:`columns`
+        luck    metric -> (a, groups) the luck of training that the rates contain: permuted people do not have it, so a
+                difference becomes the normal deviate that is as unlikely
         """
         # (groups, a, P); single precision is far more than a comparison of permutations needs
         counts, sums = (np.moveaxis(part, 2, 0).astype(np.float32, copy=False) for part in (counts, sums))
         scale = (1 / self._scale).astype(np.float32)[:, None]
         names = {name: k for k, name in enumerate(self._columns)}
         parts, per_square, inverses = {}, {}, {}
-        for metric, centre in self._centre.items():
-            denominator = RATIOS[metric].denominator
+        for metric, common in self._centre.items():
+            denominator, own = RATIOS[metric].denominator, names[metric]
             with np.errstate(divide="ignore", invalid="ignore"):  # groups without images
                 if denominator not in inverses:
                     per_square[denominator] = 1 / linear(counts, denominator) ** 2
-                    own = names[denominator]
-                    inverses[denominator] = sums[..., own] * scale[..., own] * per_square[denominator]  # 1 / n_eff
-                inverse, own = inverses[denominator], names[metric]
-                x = np.moveaxis(rates[metric] - centre[:, None, None], 2, 0).astype(np.float32)
-                spread = sums[..., own] * scale[..., own] * per_square[denominator] - x**2 * inverse
-            parts[metric] = x, np.maximum(spread, np.float32(_LEAST)), inverse
-        (x, s, i), (y, t, j) = parts["tpr"], parts["fpr"]
-        parts["balanced_accuracy"] = (x - y) / 2, (s + t) / 4, np.maximum(i, j)
-        found = {metric: self._largest(used[metric].T[..., None], *part) for metric, part in parts.items()}
+                    of_denominator = names[denominator]
+                    inverses[denominator] = (
+                        sums[..., of_denominator] * scale[..., of_denominator] * per_square[denominator]
+                    )  # 1 / n_eff
+                spread = (
+                    sums[..., own] * scale[..., own] * per_square[denominator]
+                )  # of deviations from the common rate
+            x, centre = np.moveaxis(rates[metric], 2, 0).astype(np.float32), common[:, None].astype(np.float32)
+            if BETTER[metric] == "zero":  # a signed share, as a share
+                x, centre, spread = (x + 1) / 2, (centre + 1) / 2, spread / 4
+            parts[metric] = x, centre, spread, inverses[denominator]
+        (x, c, s, i), (y, d, t, j) = parts["tpr"], parts["fpr"]
+        parts["balanced_accuracy"] = (x + 1 - y) / 2, (c + 1 - d) / 2, (s + t) / 4, np.maximum(i, j)
+        luck = luck or {}
+        found = {
+            metric: _largest(used[metric].T[..., None], *part, _as_share(luck.get(metric), metric))
+            for metric, part in parts.items()
+        }
         return found | {metric: found[other] for metric, other in COMPLEMENT.items()}
 
-    @staticmethod
-    def _largest(used: np.ndarray, x, spread, inverse) -> np.ndarray:
-        """(a, P) from deviations x, own variances and 1 / n_eff, each (groups, a, P); used (groups, a, 1)."""
-        if not used.all():  # an infinite variance keeps a group out of every pair
-            x, spread, inverse = np.where(used, x, 0), np.where(used, spread, np.inf), np.where(used, inverse, 1)
-        weight = 1 / spread
-        centre = (weight * x).sum(axis=0) / np.maximum(weight.sum(axis=0), _LEAST)
-        per_freedom = 1 / np.maximum(1 / inverse - 1, 0.5)
-        # the first terms of the quantiles of Student's t over the normal one, at 1.96
-        student = 1 + per_freedom * (1.21 + 1.44 * per_freedom)
-        variance = (spread + (x - centre) ** 2 * inverse) * student**2
-        largest = np.zeros(x.shape[1:], dtype=np.float32)
-        for g in range(1, len(x)):
-            squared = x[:g] - x[g]
-            squared *= squared
+
+def _as_share(luck: Luck | None, metric: str) -> Luck | None:
+    return luck.times(0.5) if luck is not None and BETTER[metric] == "zero" else luck
+
+
+def _largest(used: np.ndarray, x, centre, spread, inverse, luck: Luck | None) -> np.ndarray:
+    """(a, P) from rates x, own variances and 1 / n_eff, each (groups, a, P); used (groups, a, 1), centre (a, 1)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = np.maximum(at_common_rate(x, centre, spread, inverse), np.float32(_LEAST))
+    if not used.all():  # an infinite variance keeps a group out of every pair
+        x, variance = np.where(used, x, 0), np.where(used, variance, np.inf)
+    largest = np.zeros(x.shape[1:], dtype=np.float32)
+    for g in range(1, len(x)):
+        squared = x[:g] - x[g]
+        squared *= squared
+        if luck is None:
             squared /= variance[:g] + variance[g]
-            np.maximum(largest, squared.max(axis=0), out=largest)
-        largest = np.sqrt(largest)
-        largest[used[..., 0].sum(axis=0) < 2] = np.nan
-        return largest
+        else:
+            for h in range(g):
+                of_pair = luck[:, g].plus(luck[:, h])[:, None]
+                squared[h] = of_pair.normal(squared[h], variance[h] + variance[g])
+        np.maximum(largest, squared.max(axis=0), out=largest)
+    largest = np.sqrt(largest)
+    largest[used[..., 0].sum(axis=0) < 2] = np.nan
+    return largest
 
 
-def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> Rates:
-    """Bootstrap replicates, moved so that all groups have the pooled rate: draws under no difference."""
-    x = {}
-    for metric in observed.used:
-        shift = observed.pooled[metric][block][:, None] - observed.x[metric][block]
-        moved = replicates.x[metric] + shift[:, None, :]
+def at_common_rate(rate: np.ndarray, common: np.ndarray, variance: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """The variances of rates as they would be at a common rate, by the model of :mod:`evenface.fairness.rate_limits`.
+
+    A group whose few bad cases happen to be missing looks better than it is, and surer.
+
+    inverse  1 / n_eff
+    """
+    own, there = np.maximum(rate * (1 - rate), _LEAST), common * (1 - common)
+    # people who always or never succeed (rho = 1) where nobody differs
+    rho = np.where(variance > _LEAST, np.minimum(variance / (own * inverse), 1), 1)
+    return there * inverse * rho * there / np.maximum(rho * there + (1 - rho) * own, _LEAST)
+
+
+def centred(replicates: Rates, observed: Observed, block: slice) -> Rates:
+    """Bootstrap replicates, moved so that all groups have the pooled rate: draws under no difference.
+
+    The bootstrap's variance is 1 - 1/n of the true one, for n people of equal weight.
+    """
+    x, rates = {}, observed.rates
+    for metric in rates.used:
+        of = ("fpr", "fnr") if metric == WEIGHTED_ERROR else (metric,)
+        n = np.maximum(np.minimum.reduce([observed.support[one].n_eff[block] for one in of]), 2)
+        step = replicates.x[metric] - rates.x[metric][block][:, None, :]
+        moved = rates.pooled[metric][block][:, None, None] + step * np.sqrt(n / (n - 1))[:, None, :]
         x[metric] = moved if metric == "prevalence_bias" else np.clip(moved, 0, 1)
     return Rates(x, replicates.used, replicates.pooled, {})
 
@@ -189,20 +228,54 @@ def centred(replicates: Rates, observed: Rates, block: slice, alpha: float) -> R
 def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
     """p (A,) of equal rates in all used groups, for one metric or several at once.
 
-    W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V and contrasts C against the last group;
+    W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V at the pooled rate and contrasts C against the last group;
     with q contrasts, v = n_eff - k degrees of freedom for k groups, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
+    A group without errors has the variance of people who always or never succeed. The luck of training is added to V, and counts in v by
+    its share.
     """
     covariance = {
         (a, b): observed.covariance(a, None if a == b else b)
+        * _root_at_pooled_rate(observed, a)[:, :, None] * _root_at_pooled_rate(observed, b)[:, None, :]
         for i, a in enumerate(metrics)
         for b in metrics[i:]
     }  # fmt: skip
     used = np.logical_and.reduce([observed.rates.used[m] for m in metrics])
+    diagonal = np.arange(observed.n_groups)
     n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
-    return np.array([_wald(observed, metrics, covariance, used, n_eff, a) for a in range(observed.n_attributes)])
+    freedom = n_eff - used.sum(axis=-1)
+    for metric in metrics:
+        people = np.where(
+            observed.at_boundary(metric),
+            _at_pooled_rate(observed, metric),
+            covariance[metric, metric][:, diagonal, diagonal],
+        )
+        total = people
+        if observed.training:
+            luck = observed.training.relative[metric]
+            total = people + luck.variance
+            share = divide(np.where(used, luck.estimate, 0).sum(axis=-1), np.where(used, total, 0).sum(axis=-1))
+            share = np.clip(np.nan_to_num(share), 0, 1)
+            of_people, of_seeds = np.maximum(n_eff - used.sum(axis=-1), 1), luck.freedom[:, 0]
+            freedom = np.minimum(freedom, 1 / ((1 - share) ** 2 / of_people + share**2 / of_seeds))
+        covariance[metric, metric][:, diagonal, diagonal] = total
+    return np.array([_wald(observed, metrics, covariance, used, freedom, a) for a in range(observed.n_attributes)])
 
 
-def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) -> float:
+def _at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
+    """(A, G) squared standard errors as they would be at the pooled rate."""
+    variance = observed.se[metric] ** 2
+    if BETTER[metric] == "zero":
+        return np.where(variance == 0, observed.group_scale(metric) ** 2, variance)
+    pooled, inverse = observed.rates.pooled[metric][:, None], divide(1, observed.support[metric].n_eff)
+    return at_common_rate(observed.rates.x[metric], pooled, variance, inverse)
+
+
+def _root_at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
+    """(A, G) factor on standard errors that turns them into those at the pooled rate."""
+    return np.sqrt(np.nan_to_num(divide(_at_pooled_rate(observed, metric), observed.se[metric] ** 2)))
+
+
+def _wald(observed: Observed, metrics, covariance, used, freedom, attribute: int) -> float:
     groups = np.flatnonzero(used[attribute])
     k = len(groups)
     if k < 2:
@@ -218,8 +291,12 @@ def _wald(observed: Observed, metrics, covariance, used, n_eff, attribute: int) 
         ]
         for a in metrics
     ]  # fmt: skip
+    if np.abs(r).max() < TOLERANCE:
+        return 1.0  # also where nobody errs, and nothing varies
     v = np.block(blocks)
-    q, freedom = len(r), n_eff[attribute] - k
+    q, freedom = len(r), freedom[attribute]
+    if observed.training:
+        freedom = max(freedom, q)
     if freedom - q + 1 < 1 or np.linalg.matrix_rank(v, hermitian=True) < q:
         return np.nan
     statistic = r @ np.linalg.solve(v, r)

@@ -11,17 +11,20 @@ whose replicates are adjacent in memory.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
-from scipy.special import ndtri
 
 from evenface.fairness.criteria import NAMED, Rates
 from evenface.fairness.interval import BINOMIAL, CONSERVATIVE, SIMULTANEOUS, Interval
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, divide
 from evenface.fairness.observed import Observed
 from evenface.fairness.quantiles import exp, quantiles, spread
-from evenface.fairness.rate_limits import student
+from evenface.fairness.rate_limits import mover, student
+from evenface.fairness.training_luck import Luck
 
 _TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbers
+_TINY_RATE = 1e-9  # likewise under a division
 
 
 class Replicates:
@@ -36,6 +39,7 @@ class Replicates:
         self.level = observed.level
         self.n_boot = rates.x["accuracy"].shape[1]
         self._max_t: dict[tuple[str, bool], np.ndarray] = {}
+        self._families: dict[tuple[tuple[str, ...], bool], tuple[np.ndarray, np.ndarray]] = {}
         self._limits: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
     # rates of groups
@@ -45,8 +49,24 @@ class Replicates:
         if metric in COMPLEMENT:
             return self.rate(COMPLEMENT[metric]).map(lambda end: 1 - end, self.n_boot)
         n_valid = self.n_boot - np.isnan(self._by_group(metric)).sum(axis=-1).T
-        low, high = self._limits_at(metric, np.full(len(n_valid), self.observed.z))
+        low, high = self._own_limits(metric, np.full(len(n_valid), self.observed.z))
         return Interval.of(low, high, n_valid, BINOMIAL, self.n_boot)
+
+    def _own_limits(self, metric: str, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(a, G) limits of the rates at the normal quantile ``q`` (a,), with the luck of training."""
+        low, high = self._limits_at(metric, q)
+        if self.observed.training is None:
+            return low, high
+        luck, x = self.observed.training.own[metric][self.block], self.observed.rates.x[metric][self.block]
+        below, above = luck.widen(x - low, q[:, None]), luck.widen(high - x, q[:, None])
+        return np.maximum(x - below, -1 if BETTER[metric] == "zero" else 0), np.minimum(x + above, 1)
+
+    def _relative_luck(self, metric: str, logs: bool) -> Luck | None:
+        """(a, G) of rates, or of their logarithms, beside those of other groups; None for one seed."""
+        if self.observed.training is None:
+            return None
+        luck = self.observed.training.relative[metric][self.block]
+        return luck.times(1 / np.maximum(self.observed.rates.x[metric][self.block], _TINY_RATE)) if logs else luck
 
     def _by_group(self, metric: str) -> np.ndarray:
         return self.rates.x[metric].transpose(2, 0, 1)
@@ -88,13 +108,17 @@ class Replicates:
         used = self.observed.rates.used[metric][self.block]
         return used[:, g] & used[:, h]
 
-    def _quantile(self, t: np.ndarray, metrics: tuple[str, ...]) -> np.ndarray:
-        """(a,) critical value; at least the normal one if a used rate is at its boundary."""
-        q = quantiles(t, (self.level,))[0]
-        boundary = np.zeros(len(q), dtype=bool)
-        for metric in metrics:
-            boundary |= (self.observed.at_boundary(metric) & self.observed.rates.used[metric])[self.block].any(axis=-1)
-        return np.where(boundary, np.maximum(q, ndtri((1 + self.level) / 2)), q)
+    def _critical(self, t: np.ndarray) -> np.ndarray:
+        """(a,) common critical value of largest deviations (a, B); at least that of a single interval."""
+        return np.maximum(quantiles(t, (self.level,))[0], self.observed.z)
+
+    def _of_family(self, metrics: tuple[str, ...], logs: bool) -> tuple[np.ndarray, np.ndarray]:
+        """(a,) critical value of all pairs of all metrics together, and its valid replicates."""
+        key = metrics, logs
+        if key not in self._families:
+            t = reduce(np.maximum, (self.max_t(metric, logs) for metric in metrics))
+            self._families[key] = self._critical(t), self._valid(t)
+        return self._families[key]
 
     def _limits_at(self, metric: str, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(a, G) limits of the rates at the normal quantile ``q`` (a,)."""
@@ -116,48 +140,38 @@ class Replicates:
         return x, np.maximum(x - low, 0), np.maximum(high - x, 0)
 
     def _pair_ends(self, metric: str, q: np.ndarray, logs: bool) -> tuple[np.ndarray, np.ndarray]:
-        """(a, P) ends of the interval of x_g - x_h from the limits of x_g and of x_h, NaN for unused pairs.
-
-        The distances of limits and estimates take the place of standard errors (MOVER: Zou and Donner, Statistics in
-        Medicine 27, 2008), so the interval is as skewed, and as wide for few people, as those of its rates.
-        """
+        """(a, P) ends of the interval of x_g - x_h from the limits of x_g and of x_h, NaN for unused pairs."""
         g, h = self.observed.pairs
         x, below, above = self._reaches(metric, q, logs)
         d, correlation = x[:, g] - x[:, h], self.observed.pair_correlation(metric)[self.block]
-
-        def reach(a, b):
-            return np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
-
         used = self._used_pairs(metric)
-        low, high = d - reach(below[:, g], above[:, h]), d + reach(above[:, g], below[:, h])
-        return np.where(used, low, np.nan), np.where(used, high, np.nan)
+        reaches = mover(below[:, g], above[:, h], correlation), mover(above[:, g], below[:, h], correlation)
+        luck = self._relative_luck(metric, logs)
+        if luck is not None:
+            of_pair = luck[:, g].plus(luck[:, h])
+            reaches = [of_pair.widen(reach, q[:, None]) for reach in reaches]
+        return np.where(used, d - reaches[0], np.nan), np.where(used, d + reaches[1], np.nan)
 
     def pairwise(self, metric: str) -> Interval:
         """(a, P) simultaneous intervals of the signed differences."""
-        t = self.max_t(metric)
-        low, high = self._pair_ends(metric, self._quantile(t, (metric,)), False)
-        return Interval.of(low, high, self._valid(t)[:, None], SIMULTANEOUS, self.n_boot)
+        q, valid = self._of_family((metric,), False)
+        low, high = self._pair_ends(metric, q, False)
+        return Interval.of(low, high, valid[:, None], SIMULTANEOUS, self.n_boot)
 
-    def largest_difference(self, metrics: tuple[str, ...], logs: bool = False) -> Interval:
+    def largest_difference(self, metric: str, family: tuple[str, ...] = (), logs: bool = False) -> Interval:
         """(a,) interval of the largest difference of rates (or of their logarithms) over all pairs.
 
-        Several metrics form one family, so the interval is valid for the larger of their differences.
+        family  metrics whose intervals are to be right together; without it, this one alone
         """
-        t = self.max_t(metrics[0], logs)
-        for metric in metrics[1:]:
-            t = np.maximum(t, self.max_t(metric, logs))
-        q = self._quantile(t, metrics)
-        lower, upper = np.zeros(len(t)), np.zeros(len(t))
-        none = np.zeros(len(t), dtype=bool)
-        for metric in metrics:
-            low, high = self._pair_ends(metric, q, logs)
-            lower = np.fmax(lower, np.fmax.reduce(np.fmax(low, -high), axis=-1, initial=-np.inf))
-            upper = np.fmax(upper, np.fmax.reduce(np.fmax(high, -low), axis=-1, initial=-np.inf))
-            used = self.observed.rates.used[metric][self.block]
-            none |= (used.sum(axis=-1) < 2) | np.isnan(np.where(self._used_pairs(metric), high, 0)).any(axis=-1)
-            if logs:
-                none |= (used & (self.observed.rates.x[metric][self.block] == 0)).any(axis=-1)
-        return Interval.of(np.where(none, np.nan, lower), upper, self._valid(t), SIMULTANEOUS, self.n_boot)
+        q, valid = self._of_family(family or (metric,), logs)
+        low, high = self._pair_ends(metric, q, logs)
+        lower = np.fmax.reduce(np.fmax(low, -high), axis=-1, initial=0)
+        upper = np.fmax.reduce(np.fmax(high, -low), axis=-1, initial=0)
+        used = self.observed.rates.used[metric][self.block]
+        none = (used.sum(axis=-1) < 2) | np.isnan(np.where(self._used_pairs(metric), high, 0)).any(axis=-1)
+        if logs:
+            none |= (used & (self.observed.rates.x[metric][self.block] == 0)).any(axis=-1)
+        return Interval.of(np.where(none, np.nan, lower), upper, valid, SIMULTANEOUS, self.n_boot)
 
     @staticmethod
     def _valid(t: np.ndarray) -> np.ndarray:
@@ -165,80 +179,99 @@ class Replicates:
 
     # one contrast per group
 
-    def _contrasts(self, metric: str, kind: str) -> tuple[np.ndarray, np.ndarray]:
-        """Contrasts (G, a, B) of the replicates and (G, a) of the estimate."""
+    def _of_groups(self, metrics: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """(a,) critical value of the rates of all groups and metrics together, and its valid replicates."""
+        t = 0.0
+        for metric in metrics:
+            centred = self._centred(metric, False)
+            scale = np.fmax(spread(centred), self.observed.group_scale(metric)[self.block].T)
+            used = self.observed.rates.used[metric][self.block].T
+            inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
+            t = np.maximum(t, np.abs(centred * inverse[..., None]).max(axis=0, initial=0))
+        return self._critical(t), self._valid(t)
+
+    def groups(self, metric: str) -> dict[str, Interval]:
+        """Aggregation -> (a,) interval of the worst group's rate, and of the largest distance of a group to all."""
+        used = self.observed.rates.used[metric][self.block]
+        q, valid = self._of_groups((metric,))
+        found, better, few = {}, BETTER[metric], used.sum(axis=-1) < 2
+        if better in ("low", "high"):
+            ends = self._own_limits(metric, q)
+            if better == "low":
+                ends = (np.where(used, end, -np.inf).max(axis=-1, initial=-np.inf) for end in ends)
+            else:
+                ends = (np.where(used, end, np.inf).min(axis=-1, initial=np.inf) for end in ends)
+            low, high = (np.where(few, np.nan, np.clip(end, 0, 1)) for end in ends)
+            found["worst_group"] = Interval.of(low, high, valid, SIMULTANEOUS, self.n_boot)
+        return found | {"difference_to_overall": self._to_overall(metric, q, valid)}
+
+    def _to_overall(self, metric: str, q: np.ndarray, valid: np.ndarray) -> Interval:
+        """(a,) interval of the largest distance of a group's rate to the pooled one.
+
+        As many distances as groups depend on each other more than the rates, so their critical value is large enough.
+        """
+        used = self.observed.rates.used[metric][self.block]
+        value = self.observed.rates.x[metric][self.block] - self.observed.rates.pooled[metric][self.block][:, None]
+        weights = np.eye(used.shape[-1]) - self.observed.image_shares(metric)[self.block][:, None, :]
+        a, b = self._ends_of_sums(metric, q, value, weights)
+        low, high = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
+        low, high = (np.where(used, end, -np.inf).max(axis=-1, initial=-np.inf) for end in (low, high))
+        return Interval.of(np.where(used.sum(axis=-1) < 2, np.nan, low), high, valid, SIMULTANEOUS, self.n_boot)
+
+    def over_geometric_mean(self, metric: str) -> Interval:
+        """(a,) interval of the largest rate over the geometric mean of all, studentised on the log scale."""
         x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
         used = self.observed.rates.used[metric][self.block].T
-        if kind == "overall":
-            return x - self.rates.pooled[metric], value - self.observed.rates.pooled[metric][self.block]
-        if kind == "geometric_mean":
-            x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
-            n = np.maximum(used.sum(axis=0), 1)
-            return (
-                x - (np.where(used[..., None], x, 0).sum(axis=0) / n[:, None]),
-                value - np.where(used, value, 0).sum(axis=0) / n,
-            )
-        return x, value
-
-    def per_group(self, metrics: tuple[str, ...], kind: str, pick: str) -> Interval:
-        """(a,) interval of the largest (``max``, ``abs``) or smallest (``min``) contrast of a group.
-
-        The contrasts are studentised by the standard deviation of their replicates; rates get the limits of
-        :mod:`evenface.fairness.rate_limits` at their common critical value.
-        """
-        t, parts = 0.0, []
-        none = np.zeros(self._by_group(metrics[0]).shape[1], dtype=bool)
-        for metric in metrics:
-            used = self.observed.rates.used[metric][self.block].T
-            contrasts, value = self._contrasts(metric, kind)
-            centred = contrasts - value[..., None]
-            if not used.all():
-                centred[~used] = 0
-            scale = spread(centred)
-            if kind == "rate":
-                scale = np.fmax(scale, self.observed.group_scale(metric)[self.block].T)
-            inverse = divide(used & (scale > 0), np.where(scale > 0, scale, 1))
-            centred *= inverse[..., None]
-            t = np.maximum(t, np.abs(centred, out=centred).max(axis=0, initial=0))
-            parts.append((metric, used, value, scale))
-            none |= used.sum(axis=0) < 2
-            if kind == "geometric_mean":
-                none |= (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
-        q = self._quantile(t, metrics)
-        low, high = (np.full(len(q), np.inf if pick == "min" else -np.inf) for _ in range(2))
-        for metric, used, value, scale in parts:
-            if kind == "rate":
-                a, b = (end.T for end in self._limits_at(metric, q))
-            else:
-                moves = scale > 0  # a critical value may be infinite
-                reach = student(q, self.observed.support[metric].n_eff[self.block].T - 1) * np.where(moves, scale, 1)
-                reach = np.where(moves, reach, 0)
-                a, b = value - reach, value + reach
-            if pick == "abs":
-                a, b = np.maximum(np.maximum(a, -b), 0), np.maximum(b, -a)
-            if pick == "min":
-                low = np.minimum(low, np.where(used, a, np.inf).min(axis=0, initial=np.inf))
-                high = np.minimum(high, np.where(used, b, np.inf).min(axis=0, initial=np.inf))
-            else:
-                low = np.maximum(low, np.where(used, a, -np.inf).max(axis=0, initial=-np.inf))
-                high = np.maximum(high, np.where(used, b, -np.inf).max(axis=0, initial=-np.inf))
-        none |= ~np.isfinite(low) | ~np.isfinite(high)
+        x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
+        n = np.maximum(used.sum(axis=0), 1)
+        x = x - np.where(used[..., None], x, 0).sum(axis=0) / n[:, None]
+        value = value - np.where(used, value, 0).sum(axis=0) / n
+        centred = np.where(used[..., None], x - value[..., None], 0)
+        scale = spread(centred)
+        moves = scale > 0  # a critical value may be infinite
+        t = np.abs(centred * divide(used & moves, np.where(moves, scale, 1))[..., None]).max(axis=0, initial=0)
+        reach = student(self._critical(t), self.observed.support[metric].n_eff[self.block].T) * np.where(
+            moves, scale, 1
+        )
+        reach = np.where(moves, reach, 0)
+        luck = self._relative_luck(metric, logs=True)
+        reach = reach if luck is None else luck.widen(reach.T, self._critical(t)[:, None]).T
+        low, high = (
+            np.where(used, end, -np.inf).max(axis=0, initial=-np.inf) for end in (value - reach, value + reach)
+        )
+        none = (n < 2) | (used & (self.observed.rates.x[metric][self.block].T == 0)).any(axis=0)
+        low, high = (exp(np.maximum(end, 0)) for end in (low, high))
         return Interval.of(np.where(none, np.nan, low), high, self._valid(t), SIMULTANEOUS, self.n_boot)
 
-    def macro_mean(self, metric: str) -> Interval:
-        """(a,) interval of the mean of the used groups' rates, from their limits as for pairs."""
+    def _ends_of_sums(self, metric: str, q: np.ndarray, value: np.ndarray, weights: np.ndarray):
+        """(a, C) ends of the intervals of weighted sums of the used groups' rates, from their limits as for pairs.
+
+        value (a, C) the sums; weights (a, C, G), 0 for unused groups
+        """
+        _, below, above = self._reaches(metric, q, False)
         used = self.observed.rates.used[metric][self.block]
-        n = used.sum(axis=-1)
-        x, below, above = self._reaches(metric, np.full(len(n), self.observed.z), False)
-        correlation = self.observed.correlation(metric)[self.block]
-        mean = np.where(used, x, 0).sum(axis=-1) / np.maximum(n, 1)
-        ends = []
-        for sign, reach in ((-1, below), (1, above)):
-            reach = np.where(used, reach, 0)
-            variance = np.einsum("ag,agh,ah->a", reach, correlation, reach)
-            ends.append(mean + sign * np.sqrt(np.maximum(variance, 0)) / np.maximum(n, 1))
+        below, above = (np.where(used, part, 0)[:, None, :] for part in (below, above))
+        ends, luck = [], self._relative_luck(metric, logs=False)
+        for sign, down, up in ((-1, below, above), (1, above, below)):
+            part = weights * np.where(weights > 0, down, up)
+            variance = (part**2).sum(axis=-1)
+            if self.observed.spans:
+                variance = ((part @ self.observed.correlation(metric)[self.block]) * part).sum(axis=-1)
+            reach = np.sqrt(np.maximum(variance, 0))
+            ends.append(value + sign * (reach if luck is None else luck.widen(reach, q[:, None])))
+        return ends
+
+    def macro_mean(self, metric: str) -> Interval:
+        """(a,) interval of the mean of the used groups' rates."""
+        low, high = (end[self.block] for end in self.observed.limits_of_mean(metric))
+        used = self.observed.rates.used[metric][self.block]
+        if self.observed.training is not None:
+            luck, n = self.observed.training.mean[metric][self.block], np.maximum(used.sum(axis=-1), 1)
+            mean = np.where(used, self.observed.rates.x[metric][self.block], 0).sum(axis=-1) / n
+            low, high = mean - luck.widen(mean - low, self.observed.z), mean + luck.widen(high - mean, self.observed.z)
+            low, high = np.maximum(low, -1 if BETTER[metric] == "zero" else 0), np.minimum(high, 1)
         valid = self.n_boot - np.isnan(np.where(used.T[..., None], self._by_group(metric), 0)).any(axis=0).sum(axis=-1)
-        return Interval.of(np.where(n < 2, np.nan, ends[0]), ends[1], valid, BINOMIAL, self.n_boot)
+        return Interval.of(np.where(used.sum(axis=-1) < 2, np.nan, low), high, valid, BINOMIAL, self.n_boot)
 
     # criteria
 
@@ -252,49 +285,49 @@ class Replicates:
         for metric in METRICS:
             for aggregation, interval in self._of_metric(metric).items():
                 found[NAMED.get((metric, aggregation), f"{metric}_{aggregation}")] = interval
-        return found | self._combined(found)
+        return found | self._combined()
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
-        better = BETTER[metric]
-        found = {"difference": self.largest_difference((metric,))}
-        if better != "zero":
-            found["ratio"] = self._as_ratio(self.largest_difference((metric,), logs=True))
-            if better != "neutral":
-                pick = "max" if better == "low" else "min"
-                worst = self.per_group((metric,), "rate", pick)
-                found["worst_group"] = worst.map(lambda end: np.clip(end, 0, 1), self.n_boot)
-        found["difference_to_overall"] = self.per_group((metric,), "overall", "abs")
-        found["macro_mean"] = self.macro_mean(metric)
-        return found
+        found = {"difference": self.largest_difference(metric)}
+        if BETTER[metric] != "zero":
+            found["ratio"] = self._as_ratio(self.largest_difference(metric, logs=True))
+        return found | self.groups(metric) | {"macro_mean": self.macro_mean(metric)}
 
     def _as_ratio(self, of_logs: Interval) -> Interval:
         return of_logs.map(lambda end: np.exp(-end), self.n_boot)
 
-    def _combined(self, found: dict[str, Interval]) -> dict[str, Interval]:
+    def _combined(self) -> dict[str, Interval]:
         alpha, both = self.alpha, ("tpr", "fpr")
-        tpr, fpr = found["equal_opportunity_difference"], found["fpr_difference"]
-        fnr = found["fnr_difference"]
-        logs = [self.largest_difference((m,), logs=True) for m in ("fpr", "fnr")]
+        tpr, fpr = (self.largest_difference(metric, both) for metric in both)  # fnr differs as much as tpr
+        log_tpr, log_fpr = (self.largest_difference(metric, both, logs=True) for metric in both)
+        logs = [self.largest_difference(metric, ("fpr", "fnr"), logs=True) for metric in ("fpr", "fnr")]
         combined = {
-            "equalized_odds_difference_worst": self.largest_difference(both),
+            "equalized_odds_difference_worst": self._either(tpr, fpr),
             "equalized_odds_difference_mean": self._sum((0.5, tpr), (0.5, fpr)),
-            "equalized_odds_ratio_worst": self._as_ratio(self.largest_difference(both, logs=True)),
-            "equalized_odds_ratio_mean": self._sum((0.5, found["equal_opportunity_ratio"]), (0.5, found["fpr_ratio"])),
-            "equalized_odds_difference_to_overall": self.per_group(both, "overall", "abs"),
-            "fairness_discrepancy_rate": self._sum((alpha, fpr), (1 - alpha, fnr)).map(
+            "equalized_odds_ratio_worst": self._as_ratio(self._either(log_tpr, log_fpr)),
+            "equalized_odds_ratio_mean": self._sum((0.5, self._as_ratio(log_tpr)), (0.5, self._as_ratio(log_fpr))),
+            "equalized_odds_difference_to_overall": self._either(
+                *(self._to_overall(metric, *self._of_groups(both)) for metric in both)
+            ),
+            "fairness_discrepancy_rate": self._sum((alpha, fpr), (1 - alpha, tpr)).map(
                 lambda end: 1 - end, self.n_boot
             ),
             "inequity_rate": self._sum((alpha, logs[0]), (1 - alpha, logs[1])).map(exp, self.n_boot),
         }
         for metric in ("fpr", "fnr"):
-            interval = self.per_group((metric,), "geometric_mean", "max")
-            combined[f"worst_over_geometric_mean_{metric}"] = interval.map(
-                lambda end: exp(np.maximum(end, 0)), self.n_boot
-            )
+            combined[f"worst_over_geometric_mean_{metric}"] = self.over_geometric_mean(metric)
         return combined
 
+    def _either(self, a: Interval, b: Interval) -> Interval:
+        """The interval of the larger of two, from intervals that are right together."""
+        ends = (np.maximum(*pair) for pair in ((a.low, b.low), (a.high, b.high)))
+        return Interval.of(*ends, np.minimum(a.n_valid, b.n_valid), SIMULTANEOUS, self.n_boot)
+
     def _sum(self, *parts: tuple[float, Interval]) -> Interval:
-        """Ends combined with non-negative weights. The result is wider than needed, as if errors of all parts added up."""
+        """Ends combined with non-negative weights, from intervals that are right together.
+
+        The result is wider than needed, as if errors of all parts added up.
+        """
         low = sum(weight * part.low for weight, part in parts)
         high = sum(weight * part.high for weight, part in parts)
         n_valid = np.minimum.reduce([part.n_valid for _, part in parts])
