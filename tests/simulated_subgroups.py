@@ -18,7 +18,7 @@ if __name__ == "__main__":
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from simulated_people import SHARED, SPREAD, intercept
+from simulated_people import SPREAD, intercept
 
 from evenface.fairness import FairnessSettings
 from evenface.fairness.criteria import hypothesis_of
@@ -30,6 +30,7 @@ from evenface.fairness.inputs import Scored
 from evenface.fairness.shrinkage import shrink
 from evenface.fairness.subgroup_scan import families, scan
 
+SHARED = 25  # runs with the same people and images
 LEVELS = {"gender": ("f", "m"), "age": ("y", "m", "s"), "ethnicity": ("a", "b", "c", "d")}
 SPACE = CellSpace(LEVELS)
 TRIPLE = "gender*age*ethnicity"

@@ -26,7 +26,9 @@ import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
 from evenface.fairness.metrics import divide
-from evenface.fairness.rate_limits import EXPONENT
+
+#: how much more alike the images of a person become towards 1/2: between 1, as in ``rate_limits``, and less in large groups
+_EXPONENT = 2 / 3
 
 #: prior standard deviations on the logit scale; wide, so that they matter only where the data say nothing
 _INTERCEPT, _EFFECT = 10.0, 1.5
@@ -100,7 +102,7 @@ class _People:
     mean: np.ndarray
     own: np.ndarray
     trust: np.ndarray
-    odds: np.ndarray  # (A,) of rho over (p (1 - p))^EXPONENT
+    odds: np.ndarray  # (A,) of rho over (p (1 - p))^_EXPONENT
 
     @classmethod
     def of(cls, x, se, n_eff, seen) -> _People:
@@ -113,13 +115,13 @@ class _People:
         rho = divide((trust * own).sum(axis=1), trust.sum(axis=1) * binomial)
         # people who always or never succeed (rho = 1) where nobody differs: the least favourable case
         rho = np.clip(np.where(np.isnan(rho) | (rho == 0), 1, rho), 1e-6, 1 - 1e-6)
-        odds = rho / (1 - rho) / np.where(binomial > 0, binomial, 0.25) ** EXPONENT
+        odds = rho / (1 - rho) / np.where(binomial > 0, binomial, 0.25) ** _EXPONENT
         return cls(n_eff, seen, np.nan_to_num(mean, nan=0.5), own, trust, odds)
 
     def linearised(self, raw, p) -> tuple[np.ndarray, np.ndarray]:
         """The raw rates on the logit scale, linearised at rates ``p``, and their variances; (A, G)."""
         binomial = p * (1 - p)
-        shape = self.odds[:, None] * binomial**EXPONENT
+        shape = self.odds[:, None] * binomial**_EXPONENT
         pooled = binomial * shape / (1 + shape)
         variance = (_PRIOR_PEOPLE * pooled + self.trust * self.own) / (_PRIOR_PEOPLE + self.trust)
         variance = variance / np.maximum(self.n_eff, 1e-9) / binomial**2
