@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from evenface.fairness.claims import claim
 from evenface.fairness.evaluated import (
     CIRCULAR,
     KEY,
@@ -167,7 +168,8 @@ def score_gap_rows(
         columns["verdict"] = verdicts(*given, ~(sure <= settings.practical_threshold))
         frames.append(pd.DataFrame(columns))
     return pd.concat(frames, ignore_index=True).assign(
-        **key, n_seeds=result.n_seeds, cluster_unit=scored.cluster_unit, ci_level=settings.ci_level,
+        **key, n_seeds=result.n_seeds, claim=claim(result.n_seeds), cluster_unit=scored.cluster_unit,
+        ci_level=settings.ci_level,
         n_boot=settings.n_boot, **{"seed": settings.seed},
     )[SCORE_GAP_COLUMNS]  # fmt: skip
 
