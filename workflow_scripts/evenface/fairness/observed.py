@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -360,6 +360,7 @@ class Widths:
     _parts: Mapping[str, _Parts]
     se: Mapping[str, np.ndarray]
     z: float
+    _stretch: dict[str, np.ndarray] = field(default_factory=dict)
 
     def limits(self, metric: str, block: slice, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (a, G), as :meth:`Observed.limits`."""
@@ -367,8 +368,10 @@ class Widths:
 
     def stretch(self, metric: str) -> np.ndarray:
         """(A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
-        low, high = self._parts[metric].limits(self.z)
-        return divide(high - low, 2 * self.z * self.se[metric])
+        if metric not in self._stretch:
+            low, high = self._parts[metric].limits(self.z)
+            self._stretch[metric] = divide(high - low, 2 * self.z * self.se[metric])
+        return self._stretch[metric]
 
 
 @dataclass(frozen=True)
