@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def report(inputs: Inputs, out: Path) -> Any:
     from evenface.report.build import GeneratedSet, ReportInputs, build_report
     from evenface.report.contact_sheet import write_contact_sheet
 
+    shown = {field.name for field in fields(ReportInputs)}  # some tables are not in the report
+    tables = {name: path for name, path in inputs.tables.items() if name in shown}
     logs, manifests = {}, {}
     for model in inputs.predictions:
         epochs = np.arange(1, 5)
@@ -97,7 +100,7 @@ def report(inputs: Inputs, out: Path) -> Any:
     )  # fmt: skip
     build_report(
         ReportInputs(
-            generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
+            generated={"parametric": made}, **tables, training_logs=logs, manifests=manifests,
             baseline="real", study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
             provenance={"config digest": "0" * 64, "generators": "parametric"},
         ),
