@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def report(inputs: Inputs, out: Path) -> Any:
     from evenface.report.build import GeneratedSet, ReportInputs, build_report
     from evenface.report.contact_sheet import write_contact_sheet
 
+    shown = {field.name for field in fields(ReportInputs)}  # some tables are not in the report
+    tables = {name: path for name, path in inputs.tables.items() if name in shown}
     logs, manifests = {}, {}
     for model in inputs.predictions:
         epochs = np.arange(1, 5)
@@ -119,8 +122,13 @@ def report(inputs: Inputs, out: Path) -> Any:
     )  # fmt: skip
     build_report(
         ReportInputs(
+<<<<<<< HEAD
             generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
             baseline="real", power=write_plan(inputs, out), study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
+=======
+            generated={"parametric": made}, **tables, training_logs=logs, manifests=manifests,
+            baseline="real", study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
+>>>>>>> scores
             provenance={"config digest": "0" * 64, "generators": "parametric"},
         ),
         out / "report.html",
