@@ -191,7 +191,7 @@ def test_a_perfect_annotator_changes_nothing():
     for name, value in (("group_metrics", "value"), ("pairwise_differences", "difference"), ("gap_metrics", "value")):
         measured, corrected_ = (part for _, part in found[name].groupby("group_correction"))
         for column in (value, "ci_low", "ci_high"):
-            np.testing.assert_allclose(corrected_[column], measured[column], atol=2e-3, err_msg=f"{name} {column}")
+            np.testing.assert_allclose(corrected_[column], measured[column], atol=5e-3, err_msg=f"{name} {column}")
 
 
 SMALL = dict(groupings=("gender",), attributes=("Bangs",), n_perm=0, confusion={"gender": CONFUSION["gender"]})

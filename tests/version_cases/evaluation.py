@@ -122,13 +122,9 @@ def report(inputs: Inputs, out: Path) -> Any:
     )  # fmt: skip
     build_report(
         ReportInputs(
-<<<<<<< HEAD
-            generated={"parametric": made}, **inputs.tables, training_logs=logs, manifests=manifests,
-            baseline="real", power=write_plan(inputs, out), study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
-=======
             generated={"parametric": made}, **tables, training_logs=logs, manifests=manifests,
-            baseline="real", study=out / "study.csv", verdict=out / "verdict.csv", standins={"celeba": "celeba"},
->>>>>>> scores
+            baseline="real", power=write_plan(inputs, out), study=out / "study.csv", verdict=out / "verdict.csv",
+            standins={"celeba": "celeba"},
             provenance={"config digest": "0" * 64, "generators": "parametric"},
         ),
         out / "report.html",
