@@ -140,7 +140,7 @@ def test_corrected_gaps_have_intervals_tests_and_verdicts(tables):
     same = rows[(rows["grouping"] == "gender") & rows["p_value"].notna()].set_index(GROUPED)
     same = same[~same.index.get_level_values("criterion").str.startswith("balanced")]
     pd.testing.assert_series_equal(same["p_value"], measured.loc[same.index])
-    assert set(rows[rows["grouping"] == "ethnicity"]["p_method"]) <= {"wald_jackknife", ""}
+    assert set(rows[rows["grouping"] == "ethnicity"]["p_method"]) <= {"simultaneous_inverted", ""}
     pairs = tables["pairwise_differences"].query("group_correction != '' and status == '' and metric == 'tpr'")
     assert pairs[["ci_low", "ci_high", "se"]].notna().all().all()
 

@@ -79,8 +79,7 @@ def test_coverage_of_every_criterion(name):
     assert not low, low
     if "unequal" not in name:
         assert within(found["rejected"], SIZE), found
-        # a known miss: a Wald test of rare errors in many levels of few people, see docs/statistics.md
-        assert found["odds"] <= (0.15 if "ages" in name else 0.1), found
+        assert found["odds"] <= 0.1, found
 
 
 @pytest.mark.slow

@@ -152,8 +152,8 @@ COLUMNS: Mapping[str, str] = {
     "p_value": "Of the test that groups do not differ. Criteria of the same rates share it.",
     "model_comparison.p_value": "Of the test that the gap did not change: 1 minus the level of the interval that just touches 0.",
     "p_method": "How p was computed: `perm_identity` (people are permuted), `perm_identity_exact` (all assignments), "
-    "`wald_jackknife` (over 5 % of images are in another group than most of their person, or outcomes have matrices of "
-    "their own); with `_within_<dimensions>` people are permuted within levels.",
+    "`simultaneous_inverted` (over 5 % of images are in another group than most of their person, or outcomes have matrices "
+    "of their own: the level at which the first pair's interval touches 0); with `_within_<dimensions>` people are permuted within levels.",
     "model_comparison.p_method": "How p was computed: `interval_people`, or `interval_people_and_seeds`, from the interval.",
     "q_value": "p after Benjamini and Hochberg's correction within the family.",
     "family": "The tests that are corrected together: one model, grouping and criterion, all attributes.",

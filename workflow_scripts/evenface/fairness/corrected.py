@@ -62,7 +62,7 @@ class CorrectedObserved(Observed):
         self._x = {metric: rate(self.true, metric) for metric in METRICS}
         self._n_eff = {}  # metric -> (A, groups)
         self._moments = {}  # metric -> second, third and fourth (A, groups) of people's effects
-        self._covariances = {}  # (metric, other) -> (A, groups, groups)
+        self._covariances = {}  # metric -> (A, groups, groups)
         self._reach: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # metric -> of the validation, at ``z``
         self._linearise_people()
         people = {key: covariance.copy() for key, covariance in self._covariances.items()}
@@ -76,7 +76,7 @@ class CorrectedObserved(Observed):
         for metric in METRICS:
             none = np.isnan(self._x[metric]) | (self.support[metric].n_identities < 2)
             for found, covariances in ((self._people_se, people), (self.se, self._covariances)):
-                variance = np.diagonal(covariances[metric, metric], axis1=1, axis2=2)
+                variance = np.diagonal(covariances[metric], axis1=1, axis2=2)
                 se = np.sqrt(np.maximum(variance, 0))
                 found[metric] = np.where(none, np.nan, np.where(se < NO_SPREAD, 0, se))
 
@@ -137,12 +137,11 @@ class CorrectedObserved(Observed):
                 effects[metric] = u
             squared = u * u
             found["moments", metric] = np.stack([(squared**k * u**j).sum(axis=-1) for k, j in ((1, 0), (1, 1), (2, 0))])
-            found["covariance", (metric, metric)] = np.matmul(u, u.transpose(0, 2, 1))
-        found["covariance", ("tpr", "fpr")] = np.matmul(effects["tpr"], effects["fpr"].transpose(0, 2, 1))
+            found["covariance", metric] = np.matmul(u, u.transpose(0, 2, 1))
         for metric, other in COMPLEMENT.items():
             found["n_eff", metric] = found["n_eff", other]
             found["moments", metric] = found["moments", other] * np.array([1, -1, 1])[:, None, None]
-            found["covariance", (metric, metric)] = found["covariance", (other, other)]
+            found["covariance", metric] = found["covariance", other]
         return found
 
     def _support(self, metric: str, result: Evaluated, settings: FairnessSettings) -> Support:
@@ -159,17 +158,14 @@ class CorrectedObserved(Observed):
         effects: dict[str, np.ndarray] = {}
         for metric in METRICS:
             if metric in COMPLEMENT:
-                added = self._covariances[COMPLEMENT[metric], COMPLEMENT[metric]]
+                added = self._covariances[COMPLEMENT[metric]]
             elif metric == "balanced_accuracy":
                 half = (effects["tpr"] - effects["fpr"]) / 2
-                added = self._covariances[metric, metric] + np.matmul(half.transpose(0, 2, 1), half)
+                added = self._covariances[metric] + np.matmul(half.transpose(0, 2, 1), half)
             else:
                 effects[metric] = e = self._of_validation(metric)
-                added = self._covariances[metric, metric] + np.matmul(e.transpose(0, 2, 1), e)
-            self._covariances[metric, metric] = added
-        self._covariances["tpr", "fpr"] = self._covariances["tpr", "fpr"] + np.matmul(
-            effects["tpr"].transpose(0, 2, 1), effects["fpr"]
-        )
+                added = self._covariances[metric] + np.matmul(e.transpose(0, 2, 1), e)
+            self._covariances[metric] = added
 
     def _of_validation(self, metric: str) -> np.ndarray:
         """(A, units, groups) effects on the rates, a unit for all images of a true and an assigned level and a matrix."""
@@ -236,12 +232,8 @@ class CorrectedObserved(Observed):
             found[:, row[rows]] += np.einsum("pao,aog->gpao", person, inverse[:, :, h])
         return found.reshape(-1, *found.shape[2:])
 
-    def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
-        return self._covariances[metric, other or metric]
-
-    def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
-        more = self.plain.n_groups - self.n_groups
-        return self.plain.effective_people(metric, np.pad(groups, ((0, 0), (0, more))))
+    def covariance(self, metric: str) -> np.ndarray:
+        return self._covariances[metric]
 
     @cached_property
     def _spreads(self) -> dict[str, Spread]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -18,14 +18,14 @@ from evenface.fairness import resampling
 from evenface.fairness.annotator_errors import AnnotatorErrors, annotator_errors
 from evenface.fairness.corrected import CorrectedObserved
 from evenface.fairness.correction import confusion_draws
-from evenface.fairness.criteria import Rates, criteria, gap_values, metrics_of, replicate_rates
+from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of, replicate_rates
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
 from evenface.fairness.metrics import METRICS, denominators
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.tests_of_difference import WALD, DifferenceTest, centred, null_means, wald
+from evenface.fairness.tests_of_difference import INVERTED, DifferenceTest, centred, null_means
 from evenface.fairness.uncertainty import Replicates
 
 #: largest attributes x replicates x cells of a block, per outcome: a few hundred megabytes in all
@@ -126,8 +126,7 @@ class Resampler:
         parts = self.map_blocks(work, n_attributes)
         for name, result in found.items():
             _join(result, [part[name] for part in parts])
-            if self.settings.n_perm and result.observed.permutable is None:
-                _set_wald(result, self.settings.alpha)
+            result.p_method = parts[0][name].p_method
         if self.settings.n_perm:
             strata = partial(self._strata, cube)
             for shared in shared_tests(observed, strata, self._permutations, self.settings):
@@ -138,7 +137,7 @@ class Resampler:
                     self._within_strata(found[name], cube, observed[name][0])
             for result in found.values():
                 if result.corrected and result.corrected.tests:
-                    _test_corrected(result, self.settings.alpha)
+                    _test_corrected(result)
         return found
 
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
@@ -171,8 +170,8 @@ class Resampler:
                 result.corrected = self._infer_corrected(corrected, known, block)
         if self.settings.n_perm and observed.permutable is None and replicates is not None:
             null = centred(replicates, observed, block)
-            values = {name: gap.value for name, gap in gap_values(_rows(observed.rates, block), alpha)}
-            result.tests = null_means(values, null, alpha)
+            result.tests = _inverted(intervals, null, _rows(observed.rates, block), alpha)
+            result.p_method = INVERTED
         return result
 
     def _permutations(self, strata: np.ndarray) -> np.ndarray:
@@ -191,8 +190,7 @@ class Resampler:
         result.criteria = intervals.criteria()
         if self.settings.n_perm:
             null = centred(replicates, corrected, block)
-            values = {name: gap.value for name, gap in gap_values(_rows(corrected.rates, block), alpha)}
-            result.tests = null_means(values, null, alpha)
+            result.tests = _inverted(intervals, null, _rows(corrected.rates, block), alpha)
         return result
 
     def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
@@ -251,33 +249,29 @@ def _concatenated(kind: type, parts: Sequence[Mapping[str, object]]) -> dict[str
     return {key: kind.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _set_wald(result: Inference, alpha: float) -> None:
-    """Replace the share of centred replicates by Wald's p; the replicates only give the null mean."""
-    known: dict[tuple[str, ...], np.ndarray] = {}
-    result.p_method = WALD
-    for criterion in criteria(result.observed.rates, alpha):
-        undefined = np.isnan(criterion.gap.value) | np.isnan(criterion.fair)
-        metrics = metrics_of(criterion.name)
+def _inverted(intervals: Replicates, null: Rates, rates: Rates, alpha: float) -> dict[str, DifferenceTest]:
+    """Tests of one block by its simultaneous intervals; ``null`` are replicates without differences, ``rates`` the estimates."""
+    values = {name: gap.value for name, gap in gap_values(rates, alpha)}
+    found, known = {}, {}
+    for name, test in null_means(values, null, alpha).items():
+        metrics = metrics_of(name)
         if metrics not in known:
-            known[metrics] = wald(result.observed, metrics)
-        n = np.zeros(len(undefined), dtype=np.int64)
-        test = result.tests.get(criterion.name)
-        null_mean = test.null_mean if test else np.full(len(undefined), np.nan)
+            known[metrics] = intervals.p_of_equality(metrics)
+        undefined = np.isnan(values[name]) | np.isnan(fair_value(name))
         p = np.where(undefined, np.nan, known[metrics])
-        result.tests[criterion.name] = DifferenceTest(null_mean, p, n)
+        found[name] = DifferenceTest(test.null_mean, p, np.zeros(len(p), dtype=np.int64))
+    return found
 
 
-def _test_corrected(result: Inference, alpha: float) -> None:
+def _test_corrected(result: Inference) -> None:
     """p values of corrected criteria.
 
     With one matrix for all outcomes, the true groups have equal rates exactly if the assigned groups have, so the test of
     the assigned groups is that of the true ones. It needs the same groups, and a rate that is a ratio of counts. Otherwise
-    it is Wald's test on the covariance of the corrected rates.
+    it is that of their own intervals.
     """
     found = result.corrected
     plain, own = result.observed, found.observed
-    means = dict(found.tests)
-    _set_wald(found, alpha)
     for name, test in found.tests.items():
         metrics = metrics_of(name)
         same = np.full(len(test.p), own.correction.one_for_all and plain.n_groups == own.n_groups)
@@ -288,6 +282,5 @@ def _test_corrected(result: Inference, alpha: float) -> None:
         known = result.tests.get(name)
         if known is None:
             same, known = np.zeros(len(same), dtype=bool), test
-        test = DifferenceTest(means[name].null_mean, np.where(same, known.p, test.p), np.where(same, known.n, test.n))
-        found.tests[name] = test
-        found.p_methods[name] = np.where(same, result.p_method, WALD).astype(object)
+        found.tests[name] = replace(test, p=np.where(same, known.p, test.p), n=np.where(same, known.n, test.n))
+        found.p_methods[name] = np.where(same, result.p_method, INVERTED).astype(object)

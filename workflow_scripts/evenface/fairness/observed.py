@@ -80,7 +80,7 @@ class Observed:
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
         self._kept: dict[str, np.ndarray] = {}
-        self._covariances: dict[tuple[str, str], np.ndarray] = {}
+        self._covariances: dict[str, np.ndarray] = {}
         self._parts: dict[str, _Parts] = {}
         self._means: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._image_shares: dict[str, np.ndarray] = {}
@@ -134,14 +134,6 @@ class Observed:
                 where = found.setdefault(used[attribute].tobytes(), {})
                 where.setdefault(metric, np.zeros(self.n_attributes, dtype=bool))[attribute] = True
         return found
-
-    def effective_people(self, metric: str, groups: np.ndarray) -> np.ndarray:
-        """(A,) effective number of identities of a metric's denominator in groups (mask (A, G)) together."""
-        found = []
-        for denominator in denominators(metric):
-            d = self._by_person((linear(self.person, denominator) * groups.T[self.group]).astype(np.float64))
-            found.append(divide(d.sum(axis=0) ** 2, (d * d).sum(axis=0)))
-        return np.minimum.reduce(found)
 
     def linearised(self, metric: str) -> np.ndarray:
         """u (identity-group pairs, A): the effect on its group's rate of leaving an identity out.
@@ -269,18 +261,16 @@ class Observed:
         np.add.at(total, row, values)
         return total
 
-    def covariance(self, metric: str, other: str | None = None) -> np.ndarray:
-        """(A, G, G) sum over identities of u_ig u_ih, between a metric and itself or another."""
-        key = metric, other or metric
-        if key not in self._covariances:
+    def covariance(self, metric: str) -> np.ndarray:
+        """(A, G, G) sum over identities of u_ig u_ih."""
+        if metric not in self._covariances:
             if self.spans:
-                a = self._wide(metric)
-                b = a if other is None else self._wide(other)
-                self._covariances[key] = np.matmul(a, b.transpose(0, 2, 1))
+                wide = self._wide(metric)
+                self._covariances[metric] = np.matmul(wide, wide.transpose(0, 2, 1))
             else:
-                products = self.linearised(metric) * self.linearised(other or metric)
-                self._covariances[key] = np.eye(self.n_groups) * self.sum_by_group(products).T[..., None]
-        return self._covariances[key]
+                squares = self.sum_by_group(self.linearised(metric) ** 2).T
+                self._covariances[metric] = np.eye(self.n_groups) * squares[..., None]
+        return self._covariances[metric]
 
     def _wide(self, metric: str) -> np.ndarray:
         people, row = np.unique(self.identity, return_inverse=True)

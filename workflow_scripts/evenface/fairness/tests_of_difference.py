@@ -1,9 +1,9 @@
 """Tests whether groups differ at all.
 
 If every identity belongs to one group, the test permutes whole identities between groups and compares studentised
-differences. If levels vary between
-the images of a person (predicted age), this would split people. A few stray images count in the group that their person
-is in most often; if there are more, a Wald test on the jackknife covariance is used instead. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
+differences. If levels vary between the images of a person (predicted age), this would split people. A few stray images
+count in the group that their person is in most often; if there are more, the simultaneous intervals of all pairs are
+inverted. Both report the mean gap under no difference, because a raw gap is positive even when groups do not differ.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
 from evenface.fairness.criteria import WEIGHTED_ERROR, Rates, fair_value, gap_values, metrics_of
-from evenface.fairness.metrics import BETTER, COMPLEMENT, RATIOS, divide, linear
+from evenface.fairness.metrics import BETTER, COMPLEMENT, RATIOS, linear
 from evenface.fairness.observed import Observed
 from evenface.fairness.training_luck import Luck
 
-PERMUTATION, EXACT, WALD = "perm_identity", "perm_identity_exact", "wald_jackknife"
+PERMUTATION, EXACT, INVERTED = "perm_identity", "perm_identity_exact", "simultaneous_inverted"
 
 TOLERANCE = 1e-12
 
@@ -223,81 +222,3 @@ def centred(replicates: Rates, observed: Observed, block: slice) -> Rates:
         moved = rates.pooled[metric][block][:, None, None] + step * np.sqrt(n / (n - 1))[:, None, :]
         x[metric] = moved if metric == "prevalence_bias" else np.clip(moved, 0, 1)
     return Rates(x, replicates.used, replicates.pooled, {})
-
-
-def wald(observed: Observed, metrics: tuple[str, ...]) -> np.ndarray:
-    """p (A,) of equal rates in all used groups, for one metric or several at once.
-
-    W = (C r)' (C V C')^-1 (C r) with the jackknife covariance V at the pooled rate and contrasts C against the last group;
-    with q contrasts, v = n_eff - k degrees of freedom for k groups, W (v - q + 1) / (q v) is held against F(q, v - q + 1).
-    A group without errors has the variance of people who always or never succeed. The luck of training is added to V, and counts in v by
-    its share.
-    """
-    covariance = {
-        (a, b): observed.covariance(a, None if a == b else b)
-        * _root_at_pooled_rate(observed, a)[:, :, None] * _root_at_pooled_rate(observed, b)[:, None, :]
-        for i, a in enumerate(metrics)
-        for b in metrics[i:]
-    }  # fmt: skip
-    used = np.logical_and.reduce([observed.rates.used[m] for m in metrics])
-    diagonal = np.arange(observed.n_groups)
-    n_eff = np.minimum.reduce([observed.effective_people(m, used) for m in metrics])
-    freedom = n_eff - used.sum(axis=-1)
-    for metric in metrics:
-        people = np.where(
-            observed.at_boundary(metric),
-            _at_pooled_rate(observed, metric),
-            covariance[metric, metric][:, diagonal, diagonal],
-        )
-        total = people
-        if observed.training:
-            luck = observed.training.relative[metric]
-            total = people + luck.variance
-            share = divide(np.where(used, luck.estimate, 0).sum(axis=-1), np.where(used, total, 0).sum(axis=-1))
-            share = np.clip(np.nan_to_num(share), 0, 1)
-            of_people, of_seeds = np.maximum(n_eff - used.sum(axis=-1), 1), luck.freedom[:, 0]
-            freedom = np.minimum(freedom, 1 / ((1 - share) ** 2 / of_people + share**2 / of_seeds))
-        covariance[metric, metric][:, diagonal, diagonal] = total
-    return np.array([_wald(observed, metrics, covariance, used, freedom, a) for a in range(observed.n_attributes)])
-
-
-def _at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
-    """(A, G) squared standard errors as they would be at the pooled rate."""
-    variance = observed.se[metric] ** 2
-    if BETTER[metric] == "zero":
-        return np.where(variance == 0, observed.group_scale(metric) ** 2, variance)
-    pooled, inverse = observed.rates.pooled[metric][:, None], divide(1, observed.support[metric].n_eff)
-    return at_common_rate(observed.rates.x[metric], pooled, variance, inverse)
-
-
-def _root_at_pooled_rate(observed: Observed, metric: str) -> np.ndarray:
-    """(A, G) factor on standard errors that turns them into those at the pooled rate."""
-    return np.sqrt(np.nan_to_num(divide(_at_pooled_rate(observed, metric), observed.se[metric] ** 2)))
-
-
-def _wald(observed: Observed, metrics, covariance, used, freedom, attribute: int) -> float:
-    groups = np.flatnonzero(used[attribute])
-    k = len(groups)
-    if k < 2:
-        return np.nan
-    contrast = np.hstack([np.eye(k - 1), -np.ones((k - 1, 1))])
-    r = np.concatenate([contrast @ observed.rates.x[m][attribute][groups] for m in metrics])
-    inside = np.ix_(groups, groups)
-    blocks = [
-        [
-            contrast @ (covariance[a, b][attribute][inside] if (a, b) in covariance
-                        else covariance[b, a][attribute][inside].T) @ contrast.T
-            for b in metrics
-        ]
-        for a in metrics
-    ]  # fmt: skip
-    if np.abs(r).max() < TOLERANCE:
-        return 1.0  # also where nobody errs, and nothing varies
-    v = np.block(blocks)
-    q, freedom = len(r), freedom[attribute]
-    if observed.training:
-        freedom = max(freedom, q)
-    if freedom - q + 1 < 1 or np.linalg.matrix_rank(v, hermitian=True) < q:
-        return np.nan
-    statistic = r @ np.linalg.solve(v, r)
-    return float(f_distribution.sf(statistic * (freedom - q + 1) / (q * freedom), q, freedom - q + 1))

@@ -14,17 +14,21 @@ from __future__ import annotations
 from functools import reduce
 
 import numpy as np
+from scipy.special import ndtr
 
 from evenface.fairness.criteria import NAMED, Rates
-from evenface.fairness.interval import BINOMIAL, CONSERVATIVE, SIMULTANEOUS, Interval
+from evenface.fairness.interval import BINOMIAL, CONSERVATIVE, MIN_VALID, SIMULTANEOUS, Interval
 from evenface.fairness.metrics import BETTER, COMPLEMENT, METRICS, divide
 from evenface.fairness.observed import Observed
-from evenface.fairness.quantiles import exp, quantiles, spread
+from evenface.fairness.quantiles import exp, quantiles, share_below, spread
 from evenface.fairness.rate_limits import mover, student
 from evenface.fairness.training_luck import Luck
 
 _TINY = 1e-300  # stands for 0 under a logarithm, so that differences stay numbers
 _TINY_RATE = 1e-9  # likewise under a division
+
+#: the largest normal quantile that is looked at, and how often the interval up to it is halved
+_FARTHEST, _HALVINGS = 8.0, 14
 
 
 class Replicates:
@@ -172,6 +176,33 @@ class Replicates:
         if logs:
             none |= (used & (self.observed.rates.x[metric][self.block] == 0)).any(axis=-1)
         return Interval.of(np.where(none, np.nan, lower), upper, valid, SIMULTANEOUS, self.n_boot)
+
+    def p_of_equality(self, metrics: tuple[str, ...]) -> np.ndarray:
+        """(a,) p of equal rates in all used groups: 1 minus the level at which the first pair's interval touches 0.
+
+        Several metrics are one family. Intervals and p never contradict each other.
+        """
+        t = reduce(np.maximum, (self.max_t(metric) for metric in metrics))
+        low, high = np.zeros(len(t)), np.full(len(t), _FARTHEST)
+        known = dict(self._limits)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            apart = np.zeros(len(t), dtype=bool)
+            for metric in metrics:
+                ends = self._pair_ends(metric, middle, False)
+                with np.errstate(invalid="ignore"):
+                    apart |= ((ends[0] > 0) | (ends[1] < 0)).any(axis=-1)
+            low, high = np.where(apart, middle, low), np.where(apart, high, middle)
+        self._limits = known
+        valid = self._valid(t)
+        p = np.maximum(1 - share_below(t.astype(np.float64), low), 2 * ndtr(-low))
+        p = np.clip(p, 1 / (valid + 1), 1)
+        used = [self.observed.rates.used[metric][self.block] for metric in metrics]
+        none = np.logical_or.reduce([mask.sum(axis=-1) < 2 for mask in used]) | (valid < MIN_VALID * self.n_boot)
+        for metric in metrics:
+            ends = self._pair_ends(metric, np.full(len(t), self.observed.z), False)
+            none |= np.isnan(np.where(self._used_pairs(metric), ends[0], 0)).any(axis=-1)
+        return np.where(none, np.nan, p)
 
     @staticmethod
     def _valid(t: np.ndarray) -> np.ndarray:
