@@ -159,7 +159,7 @@ def test_a_group_without_errors_does_not_hide_another():
     able = np.repeat(np.clip(rng.normal(0.5, 0.15, 60), 0.1, 0.9), 12)
     hits = np.where(group == "C", rng.random(720) < able, 1).astype(int)
     row = tables({"m": {"x": hits}}, group, person)["gap_metrics"].set_index("criterion").loc[DIFFERENCE]
-    assert row["p_method"] == "simultaneous_inverted" and row["p_value"] < 1e-6 and row["verdict"] == "gap"
+    assert row["p_method"] == "simultaneous_inverted" and row["p_value"] < 0.002 and row["verdict"] == "gap"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from evenface.fairness.correction import confusion_draws
 from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of, replicate_rates
 from evenface.fairness.cube import Cube, Grouping
 from evenface.fairness.interval import Interval
-from evenface.fairness.metrics import METRICS, denominators
+from evenface.fairness.metrics import COMPLEMENT, METRICS, denominators
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
@@ -57,6 +57,16 @@ class Inference:
     corrected: Inference | None = None
 
 
+def check_draws(n_units: int, settings: FairnessSettings) -> None:
+    """Raise UserError when the draws of so many units would not fit into memory, as for millions of images without people."""
+    replicates = max(settings.n_boot, settings.n_perm)
+    if n_units * replicates > _MAX_DRAWS:
+        raise UserError(
+            f"{n_units} units x {replicates} replicates do not fit into memory; give predictions an identity_id, or lower "
+            "evaluation.n_boot and evaluation.n_perm"
+        )
+
+
 class Resampler:
     """The draws of one test set, shared by all its models and groupings.
 
@@ -72,12 +82,7 @@ class Resampler:
         self.identities = np.unique(np.concatenate([cube.identities for cube in cubes.values()]).astype(object))
         self.rows = {model: np.searchsorted(self.identities, cube.identities) for model, cube in cubes.items()}
         n = len(self.identities)
-        draws = n * max(settings.n_boot, settings.n_perm)
-        if draws > _MAX_DRAWS:
-            raise UserError(
-                f"{n} units x {max(settings.n_boot, settings.n_perm)} replicates do not fit into memory; give "
-                "predictions an identity_id, or lower evaluation.n_boot and evaluation.n_perm"
-            )
+        check_draws(n, settings)
         self.n_cells = max(cube.space.size for cube in cubes.values())
         self.weights = resampling.bootstrap_weights(n, settings.n_boot, settings.seed, settings.weights)
         self.errors: dict[str, AnnotatorErrors] = annotator_errors(settings)
@@ -254,7 +259,7 @@ def _inverted(intervals: Replicates, null: Rates, rates: Rates, alpha: float) ->
     values = {name: gap.value for name, gap in gap_values(rates, alpha)}
     found, known = {}, {}
     for name, test in null_means(values, null, alpha).items():
-        metrics = metrics_of(name)
+        metrics = tuple(COMPLEMENT.get(metric, metric) for metric in metrics_of(name))  # 1 - x differs as much as x
         if metrics not in known:
             known[metrics] = intervals.p_of_equality(metrics)
         undefined = np.isnan(values[name]) | np.isnan(fair_value(name))

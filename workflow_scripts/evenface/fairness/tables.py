@@ -22,7 +22,7 @@ from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows, with_all_tests
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
-from evenface.fairness.inference import Inference, Resampler
+from evenface.fairness.inference import Inference, Resampler, check_draws
 from evenface.fairness.inputs import (
     Scored,
     TestSet,
@@ -191,6 +191,7 @@ def _evaluate_test_set(
         own = settings.changed(thresholds=thresholds[model_id]) if thresholds and model_id in thresholds else settings
         one = read_predictions(load(), test, own)
         scored[model_id] = one = replace(one, chosen=(chosen or {}).get(model_id, {}))
+        check_draws(len(one.cube.identities), settings)
         check_same_people(scored, model_id)
         evaluated[model_id] = {
             name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
