@@ -109,7 +109,7 @@ COLUMNS: Mapping[str, str] = {
     "Empty without an interval.",
     "se": "Standard error: the jackknife that leaves out one person at a time. Empty if one person carries the rate.",
     "design_effect": "Variance over that of as many independent images; how much alike a person's images are. Empty for "
-    "metrics that are no shares of images.",
+    "metrics that are not shares of images.",
     "numerator": "Images in the rate's numerator.",
     "denominator": "Images in the rate's denominator.",
     "n_images": "Images of the group.",
@@ -166,7 +166,7 @@ COLUMNS: Mapping[str, str] = {
     "shrunken_low": "Lower end of its interval, which holds on average over groups.",
     "shrunken_high": "Upper end.",
     "basis": "What the estimate rests on: `shrunken` (the group's own people and the other groups), `prediction` (no image of "
-    "the group counts, only its levels are known), `unknown_effect` (a level occurs in no image; there is no estimate).",
+    "the group counts, only its levels are known), `unknown_effect` (a level occurs in no image; nothing can be estimated).",
     "weight": "Share of the measured rate in the estimate, on the logit scale; the rest is the sum of the levels' effects.",
     "tau": "Standard deviation of the groups' own deviations from the sum of effects, on the logit scale.",
     "order": "How many dimensions the subgroup combines.",

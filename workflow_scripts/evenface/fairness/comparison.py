@@ -143,7 +143,7 @@ def compare(
 
 
 def _on_common_groups(baseline: Run, candidate: Run, alpha: float) -> tuple[Run, Run]:
-    """Both runs on the groups that both use: a group that only one of them leaves out is no change of the gap."""
+    """Both runs on the groups that both use: a group that only one of them leaves out does not change the gap."""
     sides = []
     for run, other in ((baseline, candidate), (candidate, baseline)):
         used = {

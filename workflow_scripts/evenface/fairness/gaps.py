@@ -59,7 +59,7 @@ class Groups:
 
     @cached_property
     def few(self) -> np.ndarray:
-        """(...) whether fewer than two groups are used, so that there is no gap."""
+        """(...) whether fewer than two groups are used, so that a gap is undefined."""
         return self.used.sum(axis=-1) < 2
 
     @cached_property
@@ -81,7 +81,7 @@ class Groups:
         return divide(values.sum(axis=-1), self.used.sum(axis=-1))
 
     def ends(self, without: float) -> tuple[np.ndarray, np.ndarray]:
-        """The smallest and the largest rate, or ``without`` if there is no gap."""
+        """The smallest and the largest rate, or ``without`` where a gap is undefined."""
         ends = self.bottom, self.top
         return tuple(np.where(self.few, without, end) for end in ends) if self.few.any() else ends
 

@@ -335,7 +335,7 @@ class Observed:
     def design_effect(self, metric: str, denominator: np.ndarray) -> np.ndarray:
         """(A, G) variance divided by the variance for equally many independent images; NaN where the latter is 0."""
         x = self.rates.x[metric]
-        if metric in ("prevalence_bias", "balanced_accuracy", "f1"):  # these are no shares of images
+        if metric in ("prevalence_bias", "balanced_accuracy", "f1"):  # these are not shares of images
             return np.full(x.shape, np.nan)
         return divide(self.se[metric] ** 2, divide(x * (1 - x), denominator))
 
