@@ -49,4 +49,4 @@ def _range(values: pd.Series, missing: str = "none") -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 2 else svg.number(value) if value >= 0.01 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 2 or value == 1 else svg.number(value) if value >= 0.01 else f"{value:.2g}"
