@@ -67,9 +67,9 @@ class Evaluation:
         return fairness_mem_mb(models, len(evaluation["attributes"]), images, replicates)
 
     def power_mem_mb(self, wildcards: Any) -> int:
-        """Megabytes of the job that plans: those of one model, without replicates."""
+        """Megabytes of the job that plans: those of one model, without replicates; at least those of any job."""
         images = images_of(f"data/faces/{self.dataset}.json", "test")
-        return fairness_mem_mb(1, len(self._flow.settings["evaluation"]["attributes"]), images, 0)
+        return max(1000, fairness_mem_mb(1, len(self._flow.settings["evaluation"]["attributes"]), images, 0))
 
     def report_recipe(self) -> dict[str, Any]:
         """Everything that decides the report, except its tables."""
