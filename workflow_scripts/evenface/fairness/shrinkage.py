@@ -27,7 +27,8 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from evenface.fairness.metrics import divide
 
-#: how much more alike the images of a person become towards 1/2: between 1, as in ``rate_limits``, and less in large groups
+#: how much more alike the images of a person become towards 1/2; ``rate_limits`` has 1. The coverage of shrunken rates in
+#: docs/statistics.md was measured with this number.
 _EXPONENT = 2 / 3
 
 #: prior standard deviations on the logit scale; wide, so that they matter only where the data say nothing
