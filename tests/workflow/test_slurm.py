@@ -3,6 +3,7 @@
 The cluster has no accounting, as many have none: sacct is there and only says so.
 """
 
+import asyncio
 import importlib.util
 import os
 import re
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
 import yaml
 
+from evenface.cluster import watch
 from workflow.workflow import copy_tree, environment, rule_files, run
 
 HERE = Path(__file__).parent
@@ -227,6 +230,22 @@ def test_a_model_writes_prompts_on_a_gpu_and_an_endpoint_is_asked_from_here(root
         assert [(rule, o["partition"], o["gpus"]) for rule, _, o in submitted(cluster)] == [
             ("write_prompts", "gpu", "1")
         ]
+
+
+def test_the_states_of_no_jobs_are_asked_before_the_executor_is_complete():
+    plugin = importlib.import_module("snakemake_executor_plugin_slurm")
+    plugin = types.SimpleNamespace(query_job_status=None, Executor=type("Executor", (plugin.Executor,), {}))
+    watch(plugin)
+    executor = object.__new__(plugin.Executor)  # nothing is set yet, as when its thread starts
+    executor.workflow = types.SimpleNamespace(
+        executor_settings=types.SimpleNamespace(init_seconds_before_status_checks=7)
+    )
+
+    async def ask():
+        return [job async for job in executor.check_active_jobs([])]
+
+    assert asyncio.run(ask()) == []
+    assert executor.next_seconds_between_status_checks == 7
 
 
 @pytest.fixture

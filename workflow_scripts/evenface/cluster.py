@@ -44,13 +44,17 @@ class _Watch:
 
     async def check_active_jobs(self, executor: Any, jobs: list[Any]) -> AsyncIterator[Any]:
         """The plugin's own check, except that all jobs are kept if SLURM does not answer."""
+        first = executor.workflow.executor_settings.init_seconds_before_status_checks
+        if not jobs:
+            # The thread that asks starts before the executor has all its attributes, such as run_uuid.
+            executor.next_seconds_between_status_checks = first
+            return
         self.jobs, self.run, self.answered = {job.external_jobid: job for job in jobs}, executor.run_uuid, True
         kept = [job async for job in self.check(executor, jobs)]
         for job in kept if self.answered else jobs:
             yield job
         # The plugin's pauses grow to three minutes; squeue forgets finished jobs after MinJobAge, at least 3 first pauses.
-        longest = 3 * executor.workflow.executor_settings.init_seconds_before_status_checks
-        executor.next_seconds_between_status_checks = min(executor.next_seconds_between_status_checks, longest)
+        executor.next_seconds_between_status_checks = min(executor.next_seconds_between_status_checks, 3 * first)
 
     async def states(self, command: str, logger: Any) -> tuple[dict[str, str] | None, float | None]:
         """Job number -> state, and seconds; (None, None) if SLURM does not answer."""
