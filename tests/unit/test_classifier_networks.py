@@ -65,7 +65,7 @@ def test_published_files_start_a_training(tmp_path, name):
     torch.save(published.state_dict(), tmp_path / "published.pth")
     network = networks.build(name, {}, 3)
     head = [n for n, t in network.state_dict().items() if t.shape[:1] == (3,) and t.ndim < 3]
-    assert load_initial(network, tmp_path / "published.pth", parts(Network)[name].layout, head) == head
+    assert load_initial(network, tmp_path / "published.pth", name, head) == head
     expected = published.state_dict()
     for tensor_name, tensor in network.state_dict().items():
         assert tensor_name in head or torch.equal(tensor, expected[tensor_name]), tensor_name

@@ -351,8 +351,6 @@ class Network(Part):
     fixed_size: bool = False
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    #: Name in ``evenface.checkpoints.LAYOUTS`` of its authors' published files, from which a training may start.
-    layout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,14 +163,18 @@ LAYOUTS: dict[str, Layout] = {
         kin="FairFace's network of seven races has the same tensors; if this is it, Latino_Hispanic faces are called Asian",
     ),
     "slim-cnn": _SLIM,
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "vgg16"), _BARE),
-    "googlenet": Layout(ignored=r"aux[12]\..*"),
-    "vit_small": _VIT,
     "facexformer": Layout(under=("state_dict_backbone",)),
     "farl-celeba": Layout(own_names="celeba", foreign_names=r"lfwa|maad"),
     "retinaface-mobilenet": Layout(under=("state_dict", ""), prefixes=("module.", "")),
     **{f"deepface-{head}": layout for head, layout in _DEEPFACE.items()},
     **dict.fromkeys(("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"), _BARE),
+}
+
+#: Trainable classifier -> layout of the published files that its training may start from.
+INITIAL: dict[str, Layout] = {
+    "slim_cnn": _SLIM,
+    "googlenet": Layout(ignored=r"aux[12]\..*"),  # auxiliary classifiers
+    "vit_small": _VIT,
 }
 
 

@@ -11,5 +11,4 @@ PART = Network(
     # Its ImageNet weights take [-1, 1]. torchvision normalises as for its other networks, and then back (transform_input).
     mean=(0.5, 0.5, 0.5),
     deviation=(0.5, 0.5, 0.5),
-    layout="googlenet",
 )

@@ -10,7 +10,6 @@ PARTS = [
         size=(224, 224),
         smallest=(32, 32),
         **IMAGENET,
-        layout=f"resnet{depth}",
     )
     for depth in (18, 34, 50)
 ]

@@ -9,5 +9,4 @@ PART = Network(
     size=(224, 224),
     smallest=(32, 32),
     **IMAGENET,
-    layout="vgg16",
 )

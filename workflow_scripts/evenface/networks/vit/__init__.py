@@ -22,5 +22,4 @@ PART = Network(
     smallest=(224, 224),
     fixed_size=True,
     **IMAGENET,
-    layout="vit_small",
 )
