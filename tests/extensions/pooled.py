@@ -18,14 +18,14 @@ def create(outputs, settings):
             self.body = nn.Sequential(nn.Conv2d(3, settings.width, 5, 4), nn.BatchNorm2d(settings.width), nn.ReLU())
             self.head = nn.Linear(settings.width, outputs)
 
-        def features(self, x):
+        def embed(self, x):
             return self.body(x).mean((2, 3))
 
         def classify(self, features):
             return self.head(features)
 
         def forward(self, x):
-            return self.classify(self.features(x))
+            return self.classify(self.embed(x))
 
     return Pooled()
 

@@ -330,11 +330,15 @@ class StandinFormat(Part):
     loose: bool = False
 
 
+#: How the input of networks trained on ImageNet is normalised.
+IMAGENET: dict[str, tuple[float, float, float]] = {"mean": (0.485, 0.456, 0.406), "deviation": (0.229, 0.224, 0.225)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Network(Part):
     """A trainable classifier: ``load()(outputs, settings)`` is a module with fresh weights from torch's generator.
 
-    The module has ``features(x)``, which maps float32 (n, 3, rows, columns) to embeddings (n, d); ``classify(features)``,
+    The module has ``embed(x)``, which maps float32 (n, 3, rows, columns) to embeddings (n, d); ``classify(embeddings)``,
     which maps embeddings to logits (n, outputs); and ``forward``, which does both. Its input is
     ``(pixel / 255 - mean) / deviation`` for pixels from 0 to 255, channel by channel in RGB order.
     """
@@ -343,10 +347,10 @@ class Network(Part):
     #: (width, height) of its published input, and the smallest it can take.
     size: tuple[int, int]
     smallest: tuple[int, int]
+    #: Whether it takes no other size than the published one.
+    fixed_size: bool = False
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     deviation: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    #: Name in ``evenface.checkpoints.LAYOUTS`` of its authors' published files, from which a training may start.
-    layout: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

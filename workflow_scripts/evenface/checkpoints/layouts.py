@@ -25,7 +25,8 @@ class Layout:
     names; a file uses one for all. ``ignored``: pattern of whole tensor names that may be present and are not
     read. ``spare_bytes``: room for ignored tensors, beyond :func:`size_limit`. ``keras``: the weights also
     exist as Keras files. ``own_names`` and ``foreign_names``: patterns in the names of files of this network, and of
-    others that have the same tensors with another meaning. ``kin``: a clause that says what these are, and what happens
+    others that have the same tensors with another meaning. ``renamed``: pattern of a tensor's name in the file -> the
+    network's name for it. ``kin``: a clause that says what these are, and what happens
     if the file is one. ``channels``: the order of colours that the network was trained with.
     """
 
@@ -33,6 +34,7 @@ class Layout:
     prefixes: tuple[str, ...] = ("",)
     ignored: str | None = None
     spare_bytes: int = 0
+    renamed: tuple[tuple[str, str], ...] = ()
     keras: bool = False
     own_names: str | None = None
     foreign_names: str | None = None
@@ -68,7 +70,7 @@ class Layout:
             if type(name) is not str or not isinstance(tensor, StoredTensor):
                 raise Malformed(f"entry {ascii(name)[:80]} is not a tensor but {_kind(tensor)}")
             if ignored is None or not re.fullmatch(ignored, name):
-                kept[name] = tensor
+                kept[self._renamed(name)] = tensor
         if set(kept) == set(expected):
             return kept
         found: dict[str, str] = {}
@@ -86,6 +88,9 @@ class Layout:
             )
         cut = len(next(iter(found), ""))
         return {name[cut:]: tensor for name, tensor in kept.items()}
+
+    def _renamed(self, name: str) -> str:
+        return next((re.sub(old, new, name) for old, new in self.renamed if re.fullmatch(old, name)), name)
 
 
 def _kind(value: Any) -> str:
@@ -113,6 +118,22 @@ _DEEPFACE_NAMES = {
     "emotion": r"emotion|expression",
 }
 _SLIM = Layout(under=("model_state_dict",))
+#: DeiT's files (facebookresearch/deit ``models.py``), whose names are timm's; the network's are torchvision's.
+_VIT = Layout(
+    under=("model", ""),
+    renamed=(
+        (r"cls_token", "class_token"),
+        (r"pos_embed", "encoder.pos_embedding"),
+        (r"patch_embed\.proj\.(weight|bias)", r"conv_proj.\1"),
+        (r"blocks\.(\d+)\.norm([12])\.(weight|bias)", r"encoder.layers.encoder_layer_\1.ln_\2.\3"),
+        (r"blocks\.(\d+)\.attn\.qkv\.(weight|bias)", r"encoder.layers.encoder_layer_\1.self_attention.in_proj_\2"),
+        (r"blocks\.(\d+)\.attn\.proj\.(weight|bias)", r"encoder.layers.encoder_layer_\1.self_attention.out_proj.\2"),
+        (r"blocks\.(\d+)\.mlp\.fc1\.(weight|bias)", r"encoder.layers.encoder_layer_\1.mlp.0.\2"),
+        (r"blocks\.(\d+)\.mlp\.fc2\.(weight|bias)", r"encoder.layers.encoder_layer_\1.mlp.3.\2"),
+        (r"norm\.(weight|bias)", r"encoder.ln.\1"),
+        (r"head\.(weight|bias)", r"heads.head.\1"),
+    ),
+)
 _BARE = Layout()
 _DEEPFACE = {
     head: Layout(
@@ -147,6 +168,13 @@ LAYOUTS: dict[str, Layout] = {
     "retinaface-mobilenet": Layout(under=("state_dict", ""), prefixes=("module.", "")),
     **{f"deepface-{head}": layout for head, layout in _DEEPFACE.items()},
     **dict.fromkeys(("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"), _BARE),
+}
+
+#: Trainable classifier -> layout of the published files that its training may start from.
+INITIAL: dict[str, Layout] = {
+    "slim_cnn": _SLIM,
+    "googlenet": Layout(ignored=r"aux[12]\..*"),  # auxiliary classifiers
+    "vit_small": _VIT,
 }
 
 

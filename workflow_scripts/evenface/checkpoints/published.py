@@ -15,7 +15,7 @@ from evenface import networks
 from evenface.checkpoints.fitting import Build, fit, shapes, size_limit, skeleton, start_from
 from evenface.checkpoints.keras_files import keras_weights
 from evenface.checkpoints.known_answers import KNOWN
-from evenface.checkpoints.layouts import LAYOUTS, Layout, siblings
+from evenface.checkpoints.layouts import INITIAL, LAYOUTS, Layout, siblings
 from evenface.checkpoints.origin import (
     BY_ANSWER,
     BY_HASH,
@@ -60,15 +60,15 @@ def load_network(
 
 
 def load_initial(
-    network: torch.nn.Module, path: str | os.PathLike, layout: str = "", free: Collection[str] = ()
+    network: torch.nn.Module, path: str | os.PathLike, name: str = "", free: Collection[str] = ()
 ) -> list[str]:
-    """Give ``network`` the weights of a file: one of our models (safetensors), or a published file of ``layout``.
+    """Give ``network`` the weights of a file: one of our models (safetensors), or a published file.
 
-    ``layout`` is a name in :data:`LAYOUTS`; if it is empty, the file is a dictionary of the network's tensors. The
-    tensors named in ``free`` may be missing or have another shape. They then keep their values, and their names are
+    ``name`` is the network's; a published file has its layout in ``layouts.INITIAL``, or is a dictionary of the network's
+    tensors if there is none. The tensors named in ``free`` may be missing or have another shape. They then keep their values, and their names are
     returned. Raises UserError naming the file and the first tensor that does not fit.
     """
-    known = LAYOUTS.get(layout, Layout())
+    known = INITIAL.get(name, Layout())
     try:
         stored = known.named(known.tensors(read_published(path)), network.state_dict())
     except Malformed as error:

@@ -64,7 +64,7 @@ class MultiTaskNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
         """Embeddings: the features of every place, and their mean."""
         x = self.stages(functional.relu(self.bn(self.stem(x))))
         placed = self.pool(functional.relu(self.bn_reduce(self.reduce(x)))).flatten(1)
@@ -75,4 +75,4 @@ class MultiTaskNet(nn.Module):
         return self.fc(self.dropout(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.features(x))
+        return self.classify(self.embed(x))

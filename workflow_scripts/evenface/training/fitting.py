@@ -214,7 +214,7 @@ def new_network(
     from evenface.checkpoints.fitting import shapes
 
     mine, other = (shapes(lambda n=n: kind.load()(n, settings)) for n in (outputs, outputs + 1))
-    drawn = load_initial(network, weights, kind.layout, [name for name in mine if mine[name] != other[name]])
+    drawn = load_initial(network, weights, kind.name, [name for name in mine if mine[name] != other[name]])
     if drawn:
         log.info(
             "%s: %s has another number of outputs; new random weights for %s", session.label, weights, ", ".join(drawn)

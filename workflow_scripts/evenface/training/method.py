@@ -232,7 +232,7 @@ class ImageMethod(Method):
         """Outputs float32 (n, k) and embeddings float32 (n, d) of one of the networks, on the device."""
         network = self.networks[name]
         with autocast(self.problem.session.device, self.problem.session.precision):
-            features = network.features(self.input(batch))
+            features = network.embed(self.input(batch))
             outputs = network.classify(features)
         return outputs.float(), features.float()
 

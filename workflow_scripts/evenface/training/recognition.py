@@ -61,7 +61,7 @@ class Recogniser(nn.Module):
         super().__init__()
         self.backbone, self.classes = backbone, classes
 
-    def features(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
         """Embeddings; published backbones take the channels in the order blue, green, red."""
         return self.backbone(x.flip(1))
 
@@ -70,7 +70,7 @@ class Recogniser(nn.Module):
         return features
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.features(x)
+        return self.embed(x)
 
 
 class Recognition(ImageMethod):

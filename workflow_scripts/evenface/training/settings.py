@@ -279,6 +279,11 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
     """(rows, columns) of the network's input; UserError when they are too small for the network."""
     network, _ = choose(Network, settings.network, f"{where}.network")
     size = settings.image_size or network.size
+    if network.fixed_size and tuple(size) != network.size:
+        raise UserError(
+            f"{where}.image_size is {list(size)}; the network {network.name} takes images of {network.size[0]} x "
+            f"{network.size[1]} pixels only, so leave this key out"
+        )
     if size[0] < network.smallest[0] or size[1] < network.smallest[1]:
         raise UserError(
             f"{where}.image_size is {list(size)}; the network {network.name} needs at least "

@@ -24,5 +24,4 @@ PART = Network(
     settings=SlimCNNSettings,
     size=(178, 218),
     smallest=(131, 131),
-    layout="slim-cnn",
 )

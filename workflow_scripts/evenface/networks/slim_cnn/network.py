@@ -110,7 +110,7 @@ class SlimCNN(nn.Module):
         _, kernel, stride = self.initial_conv
         return (side - 1) * stride + kernel
 
-    def features(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
         """Embeddings (N, 192 by default), the input of the last linear layer."""
         if min(x.shape[-2:]) < self.minimum_side:
             raise ValueError(
@@ -133,7 +133,7 @@ class SlimCNN(nn.Module):
         return self.fc(features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.features(x))
+        return self.classify(self.embed(x))
 
 
 def create(outputs: int, settings: SlimCNNSettings) -> SlimCNN:
