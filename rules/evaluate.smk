@@ -13,6 +13,8 @@ rule predict:
         "results/logs/predict/{run}-{seed}-{dataset}.log",
     benchmark:
         "results/benchmarks/predict/{run}-{seed}-{dataset}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.trained),
     conda:
         FLOW.training.scoring.conda("../envs/train.yaml")
     threads: 1
@@ -24,6 +26,31 @@ rule predict:
         recipe=FLOW.training.prediction_recipe(),
     script:
         "../workflow_scripts/predict.py"
+
+
+# Predictions of a classifier that was not trained here.
+rule import_predictions:
+    input:
+        predictions=FLOW.evaluation.imported_file,
+        faces="data/faces/{dataset}.parquet",
+    output:
+        predictions=ensure("results/predictions/{run}/{seed}/{dataset}.parquet", non_empty=True),
+    log:
+        "results/logs/import_predictions/{run}-{seed}-{dataset}.log",
+    benchmark:
+        "results/benchmarks/import_predictions/{run}-{seed}-{dataset}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.imported),
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=minutes(60),
+    params:
+        recipe=FLOW.evaluation.import_recipe(),
+    script:
+        "../workflow_scripts/import_predictions.py"
 
 
 rule fairness:

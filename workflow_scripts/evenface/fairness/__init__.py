@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]
 
 #: Raise a number when the same predictions give other tables.
-VERSIONS = {"evaluation": 5}
+VERSIONS = {"evaluation": 5, "imported": 1}
 
 _HOME = {
     "FairnessSettings": "fairness.settings", "evaluate": "fairness.tables", "evaluate_predictions": "fairness.tables",

@@ -104,6 +104,14 @@ def read_own_tables(
     return OwnTables(scored, truth, people, chosen, tuple(reader.notes))
 
 
+def read_predictions(path: str | Path) -> tuple[pd.DataFrame, list[str]]:
+    """``image_id``, and a column ``score_`` or ``pred_`` per attribute, of a table with nothing else; and how it was read."""
+    reader = _Reader(None, None, (), None)
+    table = reader.table(path)
+    reader.attributes_of(table)
+    return reader.predictions(table), reader.notes
+
+
 def _products(dimensions: Sequence[str]) -> tuple[str, ...]:
     found = [[]]
     for name in dimensions:
@@ -176,6 +184,11 @@ class _Reader:
     by: Sequence[str]
     coding: str | None
     notes: list[str] = field(default_factory=list)
+
+    def attributes_of(self, table: _Table) -> None:
+        """Take every column but the image and the person for an attribute."""
+        found = _named(table.columns, IDENTITY)
+        self._dimensions, self._people = [], [(table, found)] if found else []
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:

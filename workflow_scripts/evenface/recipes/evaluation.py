@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evenface.configuration import config_digest
 from evenface.configuration.domains import accepted_shifts
 from evenface.parts import version
+from evenface.training.settings import predictions_file
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -27,7 +28,7 @@ class Evaluation:
 
     def predictions(self) -> list[str]:
         """Predictions of every run and seed on the test set."""
-        return self._flow.of_classifiers("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
+        return self._flow.of_models("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
 
     def recipe(self) -> dict[str, Any]:
         """Everything that decides the fairness tables, except the predictions."""
@@ -37,6 +38,15 @@ class Evaluation:
             "models": [[run, seed] for run in self._flow.runs for seed in self._flow.seeds],
             "settings": {"seed": self._flow.settings["seed"], **self._flow.settings["evaluation"]},
         }
+
+    def import_recipe(self) -> dict[str, Any]:
+        """Everything that decides how predictions of other classifiers are read, except files and faces."""
+        attributes = self._flow.settings["evaluation"]["attributes"]
+        return {"version": version("fairness", "imported"), "attributes": attributes}
+
+    def imported_file(self, wildcards: Any) -> str:
+        """The file of predictions that a run brings."""
+        return predictions_file(self._flow.settings, wildcards.run, int(wildcards.seed))
 
     def mem_mb(self, wildcards: Any) -> int:
         """Megabytes of the fairness job, by the test set's size if it has been read."""
@@ -52,7 +62,8 @@ class Evaluation:
         datasets = flow.settings["datasets"]
         return {
             "version": version("report", "report"),
-            "models": [f"{run}-{seed}" for run in flow.runs for seed in flow.seeds],
+            "models": [f"{run}-{seed}" for run in flow.trained for seed in flow.seeds],
+            "imported": {run: flow.settings["runs"][run]["predictions"] for run in flow.imported},
             "generators": flow.generators,
             "provenance": {"generators": flow.generators, "config digest": config_digest(flow.settings)},
             "baseline": flow.settings["evaluation"]["baseline"],
