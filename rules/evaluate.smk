@@ -48,7 +48,7 @@ rule import_predictions:
         mem_mb=scaled(4000),
         runtime=minutes(60),
     params:
-        recipe=FLOW.evaluation.import_recipe(),
+        recipe=FLOW.evaluation.import_recipe,
     script:
         "../workflow_scripts/import_predictions.py"
 
@@ -94,3 +94,27 @@ rule fairness:
         recipe=FLOW.evaluation.recipe(),
     script:
         "../workflow_scripts/fairness.py"
+
+
+# fairlearn computes the same values again; a difference stops the workflow.
+rule check_fairness:
+    input:
+        predictions=FLOW.evaluation.predictions(),
+        group_metrics="results/fairness/group_metrics.csv",
+        gap_metrics="results/fairness/gap_metrics.csv",
+    output:
+        summary="results/fairness/fairlearn_check.json",
+    log:
+        "results/logs/check_fairness.log",
+    benchmark:
+        "results/benchmarks/check_fairness.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(FLOW.evaluation.mem_mb),
+        runtime=minutes(120),
+    params:
+        recipe=FLOW.evaluation.recipe(),
+    script:
+        "../workflow_scripts/check_fairness.py"

@@ -10,5 +10,5 @@ with job_log(snakemake.log[0], snakemake.threads):
         read_table(snakemake.input.faces),
         snakemake.output.predictions,
         attributes=snakemake.params.recipe["attributes"],
-        key=f"runs.{snakemake.wildcards.run}.predictions",
+        key=snakemake.params.recipe["key"],
     )

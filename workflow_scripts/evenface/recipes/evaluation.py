@@ -39,10 +39,14 @@ class Evaluation:
             "settings": {"seed": self._flow.settings["seed"], **self._flow.settings["evaluation"]},
         }
 
-    def import_recipe(self) -> dict[str, Any]:
-        """Everything that decides how predictions of other classifiers are read, except files and faces."""
+    def import_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """Everything that decides how predictions of another classifier are read, except files and faces."""
         attributes = self._flow.settings["evaluation"]["attributes"]
-        return {"version": version("fairness", "imported"), "attributes": attributes}
+        return {
+            "version": version("fairness", "imported"),
+            "attributes": attributes,
+            "key": f"runs.{wildcards.run}.predictions",
+        }
 
     def imported_file(self, wildcards: Any) -> str:
         """The file of predictions that a run brings."""
