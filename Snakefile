@@ -42,5 +42,6 @@ rule all:
     default_target: True
     input:
         "results/fairness.csv",
+        "results/fairness/fairlearn_check.json",
         "results/report.html",
     localrule: True

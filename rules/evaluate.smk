@@ -38,6 +38,8 @@ rule predict:
         "results/logs/predict/{run}-{seed}-{dataset}.log",
     benchmark:
         "results/benchmarks/predict/{run}-{seed}-{dataset}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.trained),
     conda:
         FLOW.training.scoring.conda("../envs/train.yaml")
     threads: 1
@@ -49,6 +51,31 @@ rule predict:
         recipe=FLOW.training.prediction_recipe(),
     script:
         "../workflow_scripts/predict.py"
+
+
+# Predictions of a classifier that was not trained here.
+rule import_predictions:
+    input:
+        predictions=FLOW.evaluation.imported_file,
+        faces="data/faces/{dataset}.parquet",
+    output:
+        predictions=ensure("results/predictions/{run}/{seed}/{dataset}.parquet", non_empty=True),
+    log:
+        "results/logs/import_predictions/{run}-{seed}-{dataset}.log",
+    benchmark:
+        "results/benchmarks/import_predictions/{run}-{seed}-{dataset}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.imported),
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=minutes(60),
+    params:
+        recipe=FLOW.evaluation.import_recipe,
+    script:
+        "../workflow_scripts/import_predictions.py"
 
 
 rule fairness:
@@ -116,3 +143,27 @@ rule fairness:
         recipe=FLOW.evaluation.recipe(),
     script:
         "../workflow_scripts/fairness.py"
+
+
+# fairlearn computes the same values again; a difference stops the workflow.
+rule check_fairness:
+    input:
+        predictions=FLOW.evaluation.predictions(),
+        group_metrics="results/fairness/group_metrics.csv",
+        gap_metrics="results/fairness/gap_metrics.csv",
+    output:
+        summary="results/fairness/fairlearn_check.json",
+    log:
+        "results/logs/check_fairness.log",
+    benchmark:
+        "results/benchmarks/check_fairness.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(FLOW.evaluation.mem_mb),
+        runtime=minutes(120),
+    params:
+        recipe=FLOW.evaluation.recipe(),
+    script:
+        "../workflow_scripts/check_fairness.py"

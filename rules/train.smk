@@ -15,6 +15,8 @@ rule train:
         "results/logs/train/{run}-{seed}.log",
     benchmark:
         "results/benchmarks/train/{run}-{seed}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.trained),
     conda:
         FLOW.training.asks.conda("../envs/train.yaml")
     threads: 1

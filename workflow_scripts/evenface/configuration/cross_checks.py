@@ -13,7 +13,7 @@ from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.taxonomy import DIMENSIONS, parse_grouping
-from evenface.training.settings import training_problems
+from evenface.training.settings import imported_problems, trained_runs, training_problems
 
 
 def cross_problems(config: dict[str, Any]) -> list[str]:
@@ -30,9 +30,12 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
         standin = dataset.get("standin")
         if standin and standin not in standins:
             problems.append(unknown_name(f"datasets.{key}.standin", standin, standins))
-    for key, run in config["runs"].items():
+    for key in trained_runs(config):
+        run = config["runs"][key]
         if not run.get("real") and not run.get("synthetic"):
-            problems.append(f"runs.{key} trains on nothing; give it 'real' (a data set) or 'synthetic: true'")
+            problems.append(
+                f"runs.{key} trains on nothing; give it 'real' (a data set), 'synthetic: true', or 'predictions' (a file)"
+            )
         if run.get("real") and run["real"] not in datasets:
             problems.append(unknown_name(f"runs.{key}.real", run["real"], datasets))
     for place, dataset in (
@@ -41,12 +44,14 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     ):
         if dataset not in datasets:
             problems.append(unknown_name(place, dataset, datasets))
-    problems += training_problems(config["training"], config["runs"])
+    problems += training_problems(config)
+    problems += imported_problems(config)
     baseline = config["evaluation"]["baseline"]
     if baseline not in config["runs"]:
         problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))
+    trained = bool(trained_runs(config))
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
-    if outside:
+    if outside and trained:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)

@@ -10,20 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evenface.fairness.interop import metric_frame
+    from evenface.fairness.interop import from_metric_frame, metric_frame
     from evenface.fairness.settings import FairnessSettings
     from evenface.fairness.summary import headline
     from evenface.fairness.tables import evaluate, evaluate_predictions
     from evenface.storage.csv import write_csv
 
-__all__ = ["FairnessSettings", "evaluate", "evaluate_predictions", "headline", "metric_frame", "write_csv"]
+__all__ = [
+    "FairnessSettings",
+    "evaluate",
+    "evaluate_predictions",
+    "from_metric_frame",
+    "headline",
+    "metric_frame",
+    "write_csv",
+]
 
 #: Raise a number when the same predictions give other tables.
-VERSIONS = {"evaluation": 6, "power": 1}
+VERSIONS = {"evaluation": 6, "imported": 1, "power": 1}
 
 _HOME = {
     "FairnessSettings": "fairness.settings", "evaluate": "fairness.tables", "evaluate_predictions": "fairness.tables",
-    "headline": "fairness.summary", "metric_frame": "fairness.interop", "write_csv": "storage.csv",
+    "from_metric_frame": "fairness.interop", "headline": "fairness.summary", "metric_frame": "fairness.interop", "write_csv": "storage.csv",
 }  # fmt: skip
 
 

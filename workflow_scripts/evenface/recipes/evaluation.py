@@ -10,6 +10,7 @@ from evenface.configuration import config_digest
 from evenface.configuration.domains import accepted_shifts
 from evenface.names import user_path
 from evenface.parts import version
+from evenface.training.settings import predictions_file
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -28,7 +29,7 @@ class Evaluation:
 
     def predictions(self) -> list[str]:
         """Predictions of every run and seed on the test set."""
-        return self._flow.of_classifiers("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
+        return self._flow.of_models("results/predictions/{run}/{seed}/{dataset}.parquet", dataset=self.dataset)
 
     def confusions(self) -> list[str]:
         """The user's files of annotators' errors."""
@@ -58,6 +59,19 @@ class Evaluation:
             "seeds": len(self._flow.seeds),
         }
 
+    def import_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """Everything that decides how predictions of another classifier are read, except files and faces."""
+        attributes = self._flow.settings["evaluation"]["attributes"]
+        return {
+            "version": version("fairness", "imported"),
+            "attributes": attributes,
+            "key": f"runs.{wildcards.run}.predictions",
+        }
+
+    def imported_file(self, wildcards: Any) -> str:
+        """The file of predictions that a run brings."""
+        return predictions_file(self._flow.settings, wildcards.run, int(wildcards.seed))
+
     def mem_mb(self, wildcards: Any) -> int:
         """Megabytes of the fairness job, by the test set's size if it has been read."""
         evaluation = self._flow.settings["evaluation"]
@@ -77,7 +91,8 @@ class Evaluation:
         datasets = flow.settings["datasets"]
         return {
             "version": version("report", "report"),
-            "models": [f"{run}-{seed}" for run in flow.runs for seed in flow.seeds],
+            "models": [f"{run}-{seed}" for run in flow.trained for seed in flow.seeds],
+            "imported": {run: flow.settings["runs"][run]["predictions"] for run in flow.imported},
             "generators": flow.generators,
             "provenance": {"generators": flow.generators, "config digest": config_digest(flow.settings)},
             "baseline": flow.settings["evaluation"]["baseline"],

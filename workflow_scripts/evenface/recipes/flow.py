@@ -19,6 +19,7 @@ from evenface.errors import UserError
 from evenface.plan.shards import Plan, build_plans, shard_batches
 from evenface.prompts.contextual import MissingPrompts, prompt_writing
 from evenface.training.margin import Margin
+from evenface.training.settings import trained_runs
 
 
 def one_of(names: Iterable[str]) -> str:
@@ -62,7 +63,8 @@ class Flow:
 
         self.settings, self.registry, self.plans, self.prompts = settings, registry, dict(plans), prompts
         self.generators = list(plans)
-        self.runs = list(settings["runs"])
+        self.runs, self.trained = list(settings["runs"]), trained_runs(settings)
+        self.imported = [run for run in self.runs if run not in self.trained]
         self.seeds = settings["training"]["seeds"]
         self.assets = assets.Assets(self)
         self.standins = standins.Standins(self)
@@ -130,6 +132,10 @@ class Flow:
         return [pattern.format(generator=generator) for generator in self.generators]
 
     def of_classifiers(self, pattern: str, **values: str) -> list[str]:
+        """One path per run that is trained, and seed."""
+        return [pattern.format(run=run, seed=seed, **values) for run in self.trained for seed in self.seeds]
+
+    def of_models(self, pattern: str, **values: str) -> list[str]:
         """One path per run and seed."""
         return [pattern.format(run=run, seed=seed, **values) for run in self.runs for seed in self.seeds]
 

@@ -10,7 +10,14 @@ from typing import Any
 from evenface.parts import version
 from evenface.pixels.plan import PackName, gigabytes
 from evenface.plan.generators import generators_of
-from evenface.training.settings import ANNOTATOR_SIZE, ClassifierSettings, input_size, resolve, run_settings
+from evenface.training.settings import (
+    ANNOTATOR_SIZE,
+    ClassifierSettings,
+    input_size,
+    resolve,
+    run_settings,
+    trained_runs,
+)
 
 #: Pictures from which another core shortens packing by more than it takes to start: some five seconds of decoding.
 PICTURES_PER_CORE = 10_000
@@ -52,7 +59,7 @@ def annotated_pack(settings: Mapping[str, Any]) -> PackName:
 
 def packs(settings: Mapping[str, Any]) -> dict[str, PackName]:
     """All packs of a configuration by name."""
-    named = [pack for run in settings["runs"] for pack in (*run_packs(settings, run), tested_pack(settings, run))]
+    named = [pack for run in trained_runs(settings) for pack in (*run_packs(settings, run), tested_pack(settings, run))]
     return {str(pack): pack for pack in [*named, annotated_pack(settings)]}
 
 

@@ -148,11 +148,16 @@ OVERRIDES: tuple[str, ...] = tuple(
 
 
 class _Run(Settings):
-    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it changes."""
+    """An entry of ``runs``: what it is trained on, and which keys of ``training`` it changes; or a file of predictions."""
 
     left_out = frozenset(OVERRIDES)
 
     real: str | None = Field(None, description="Data set of real images.")
+    predictions: Annotated[str, Field(min_length=1), UserPath(allowed="seed")] | None = Field(
+        None,
+        description="CSV or Parquet with the predictions of another classifier for the test images, instead of a training: "
+        "the image, and a score or decision per attribute. `{seed}` stands for the seed.",
+    )
     synthetic: bool | str = Field(
         False,
         description="Whether generated faces are used. true: those of the first generator. A name: those of that generator.",
@@ -191,6 +196,33 @@ def renamed_problems(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def trained_runs(config: Mapping[str, Any]) -> list[str]:
+    """The runs that are trained; the others bring predictions of their own."""
+    return [name for name, run in config["runs"].items() if run.get("predictions") is None]
+
+
+def predictions_file(config: Mapping[str, Any], run: str, seed: int) -> str:
+    """The file of predictions of a run that is not trained."""
+    return config["runs"][run]["predictions"].replace("{seed}", str(seed))
+
+
+def imported_problems(config: Mapping[str, Any]) -> list[str]:
+    """Mistakes in runs that bring predictions, a sentence each."""
+    problems, seeds = [], config["training"]["seeds"]
+    for name, run in config["runs"].items():
+        if run.get("predictions") is None:
+            continue
+        given = [key for key in ("real", "synthetic", "synthetic_per_real", *OVERRIDES) if run.get(key)]
+        if given:
+            problems.append(f"runs.{name} has predictions, so it is not trained; leave {given[0]} out")
+        if len(seeds) > 1 and "{seed}" not in run["predictions"]:
+            problems.append(
+                f"runs.{name}.predictions is one file, and training.seeds has {len(seeds)} seeds; give a file per seed with "
+                "{seed} in its name, or set training.seeds to one"
+            )
+    return problems
+
+
 def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]:
     """Everything that decides a classifier, except its training tables and the content of :func:`run_files`."""
     entry, settings = config["runs"][run], run_settings(config, run, seed)
@@ -209,8 +241,10 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
 def run_files(config: Mapping[str, Any], run: str, seed: int) -> dict[str, str]:
     """Files that a run's classifier needs besides faces: path -> the configuration key that needs it.
 
-    These are initial weights, and files of its network and method.
+    These are initial weights, and files of its network and method; or its predictions.
     """
+    if run not in trained_runs(config):
+        return {predictions_file(config, run, seed): f"runs.{run}.predictions"}
     settings, files = run_settings(config, run, seed), {}
     if settings["initial_weights"]:
         files[settings["initial_weights"]] = _key_of(config, run, "initial_weights")
@@ -292,8 +326,9 @@ def input_size(settings: ClassifierSettings, where: str = "training") -> tuple[i
     return size[1], size[0]
 
 
-def training_problems(training: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def training_problems(config: Mapping[str, Any]) -> list[str]:
     """Mistakes in the networks and methods that the configuration names, a sentence each."""
+    training, runs = config["training"], {name: config["runs"][name] for name in trained_runs(config)}
     problems = _problems(training, {}, "training")
     problems = problems or [one for name, run in runs.items() for one in _problems(training, run, f"runs.{name}")]
     return problems or [one for name in runs if (one := _circle(training, runs, name))]
