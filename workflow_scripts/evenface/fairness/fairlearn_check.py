@@ -7,19 +7,18 @@ fairlearn once, with their number as weight.
 from __future__ import annotations
 
 import importlib.metadata
-import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
-from evenface.fairness.evaluated import CIRCULAR
 from evenface.fairness.settings import FairnessSettings
 from evenface.storage.tables import read_table, table_meta
-from evenface.taxonomy import UNKNOWN, group_name
+from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, group_name
 
 #: Largest difference that rounding explains; tables have ten digits.
 TOLERANCE = 1e-8
@@ -79,7 +78,7 @@ def check_with_fairlearn(
                 here = {"rates": rates[attribute, grouping], "gaps": gaps[attribute, grouping]}
                 for kind, found in (
                     ("rates", _rates(frame, grouping, here["rates"], settings)),
-                    ("gaps", _gaps(frame, grouping, here["rates"], here["gaps"], settings)),
+                    ("gaps", _gaps(frame, grouping, here["gaps"], settings)),
                 ):
                     for name, ours, theirs in found:
                         difference = abs(ours - theirs)
@@ -145,44 +144,41 @@ def _rates(frame: pd.DataFrame, grouping: str, rows: pd.DataFrame, settings) -> 
         yield f"{metric} of {group}", value, float(theirs.loc[group, metric])
 
 
-def _gaps(
-    frame, grouping: str, rates: pd.DataFrame, rows: pd.DataFrame, settings
-) -> Iterator[tuple[str, float, float]]:
-    """(name, our value, fairlearn's) of every defined gap between groups, over the groups that the tables use."""
+def _gaps(frame: pd.DataFrame, grouping: str, rows: pd.DataFrame, settings) -> Iterator[tuple[str, float, float]]:
+    """(name, our value, fairlearn's) of every defined gap between groups, over the groups that its row does not exclude."""
     from fairlearn import metrics
 
-    ours = rows[rows["value"].notna()].set_index("criterion")["value"]
     functions, groups = rates_of_fairlearn(), _named_groups(frame, grouping)
-    used = rates[(rates["status"].fillna("") == "") | (rates["status"] == CIRCULAR)]
-    supported = {m: frozenset(used["group"][used["metric"] == m]) for m in functions}
-    if not settings.include_unknown:
-        known = {g for g in groups.unique() if UNKNOWN not in g.split("|")}
-        supported = {m: names & known for m, names in supported.items()}
-    for names, alike in itertools.groupby(sorted(supported, key=lambda m: sorted(supported[m])), supported.get):
-        inside = groups.isin(names)
-        if len(names) < 2 or not inside.any():
-            continue
-        chosen = {m: functions[m] for m in alike}
-        mf = _quietly(lambda inside=inside, chosen=chosen: _frame(frame[inside], groups[inside], chosen))
-        for aggregation, values in (
-            ("difference", mf.difference(method="between_groups")),
-            ("ratio", mf.ratio(method="between_groups")),
-            ("difference_to_overall", mf.difference(method="to_overall")),
-        ):
-            for metric in chosen:
-                name = _criterion(metric, aggregation)
+    by_name = {
+        _criterion(metric, aggregation): (metric, aggregation)
+        for metric in functions
+        for aggregation in ("difference", "ratio", "difference_to_overall")
+    }
+    known = {g for g in groups.unique() if settings.include_unknown or UNKNOWN not in g.split(GROUP_SEPARATOR)}
+    rows = rows.assign(excluded=rows["groups_excluded"].astype(object).where(rows["groups_excluded"].notna(), ""))
+    left_out = rows.set_index("criterion")["excluded"]
+    alike = left_out.get(_criterion("tpr", "difference")) == left_out.get(_criterion("fpr", "difference"))
+    for excluded, here in rows[rows["value"].notna()].groupby("excluded"):
+        inside = groups.isin(known - set(excluded.split(";")))
+        ours = here.set_index("criterion")["value"]
+        chosen = {metric: functions[metric] for name, (metric, _) in by_name.items() if name in ours}
+        if chosen:
+            mf = _quietly(lambda inside=inside, chosen=chosen: _frame(frame[inside], groups[inside], chosen))
+            found = {
+                "difference": mf.difference(method="between_groups"),
+                "ratio": mf.ratio(method="between_groups"),
+                "difference_to_overall": mf.difference(method="to_overall"),
+            }
+            for name, (metric, aggregation) in by_name.items():
                 if name in ours:
-                    yield name, ours[name], float(values[metric])
-    both = supported["tpr"] & supported["fpr"]
-    inside = groups.isin(both)
-    if len(both) >= 2 and supported["tpr"] == supported["fpr"]:
+                    yield name, ours[name], float(found[aggregation][metric])
         given = {
             "y_true": frame["label"][inside], "y_pred": frame["decided"][inside], "sensitive_features": groups[inside],
             "sample_weight": frame["n"][inside],
         }  # fmt: skip
         for name, (function, more) in _COMBINED.items():
-            if name in ours:
-                yield name, ours[name], float(_quietly(lambda f=function, m=more: getattr(metrics, f)(**given, **m)))
+            if name in ours and alike:
+                yield name, ours[name], float(_quietly(partial(getattr(metrics, function), **given, **more)))
 
 
 def _criterion(metric: str, aggregation: str) -> str:
