@@ -46,6 +46,13 @@ def test_the_check_agrees(tmp_path, seed, support):
     assert found["rates"] > 60 and found["gaps"] > 60 and found["largest_difference"] < 1e-9
 
 
+def test_groups_whose_interval_is_unstable_are_checked_too(tmp_path):
+    settings = FairnessSettings(n_boot=100, n_perm=0, min_denominator=1, min_identities=1, groupings=GROUPINGS)
+    paths, rates, gaps = written(tmp_path, 3, settings, n=60)
+    assert (rates["status"] == "unstable_bootstrap").any()
+    assert check_with_fairlearn(paths, rates, gaps, settings)["largest_difference"] < 1e-9
+
+
 @pytest.mark.parametrize(("table", "name"), [(1, "tpr of female"), (2, "equal_opportunity_difference")])
 def test_a_difference_stops(tmp_path, table, name):
     settings = FairnessSettings(n_boot=0, n_perm=0, min_denominator=1, min_identities=1, groupings=("gender",))
