@@ -53,6 +53,48 @@ def test_groups_whose_interval_is_unstable_are_checked_too(tmp_path):
     assert check_with_fairlearn(paths, rates, gaps, settings)["largest_difference"] < 1e-9
 
 
+@pytest.mark.parametrize("spanning", [False, True])
+def test_criteria_of_both_errors_compare_the_groups_that_have_both(spanning):
+    """Black people have no negatives here, so they have a TPR, by far the worst, and no FPR."""
+    rng = np.random.default_rng(0)
+    n, people = 3000, 150
+    group = np.array(["asian", "black", "white"], dtype=object)[np.arange(people) % 3]
+    person = rng.integers(0, people, n)
+    ethnicity = rng.permutation(group[person]) if spanning else group[person]
+    black = ethnicity == "black"
+    label = np.where(black | (rng.random(n) < 0.5), 1, -1)
+    right = rng.random(n) < np.where(black, 0.4, np.where(ethnicity == "asian", 0.9, 0.8))
+    ids = np.char.add("i", np.arange(n).astype(str)).astype(object)
+    names = np.char.add("p", person.astype(str)).astype(object)
+    predictions = pd.DataFrame(
+        {"image_id": ids, "identity_id": names, "pred_Smiling": ((label > 0) == right).astype(int)}
+    )
+    labels = pd.DataFrame({"image_id": ids, "Smiling": label})
+    groups = pd.DataFrame({"image_id": ids, "ethnicity": ethnicity})
+
+    def found(keep):
+        settings = FairnessSettings(groupings=("ethnicity",), n_boot=300, n_perm=99)
+        tables = evaluate(predictions[keep], labels[keep], groups[keep], settings)
+        return tables["gap_metrics"].set_index("criterion")
+
+    every, without = found(np.ones(n, dtype=bool)), found(~black)
+    combined = [name for name in every.index if name.startswith("equalized_odds")] + [
+        "fairness_discrepancy_rate", "inequity_rate", "gini_aggregation_rate",
+    ]  # fmt: skip
+    assert len(combined) == 8
+    assert set(every.loc[combined, "groups_excluded"]) == {"black"}
+    for column in ("value", "detectable_gap"):
+        np.testing.assert_allclose(
+            every.loc[combined, column].astype(float), without.loc[combined, column].astype(float), rtol=1e-9
+        )
+    assert every["value"]["equal_opportunity_difference"] > 0.3 > every["value"]["equalized_odds_difference_worst"]
+    both = every.loc["equalized_odds_difference_worst"]
+    assert both["ci_low"] <= both["value"] <= both["ci_high"] < 0.3
+    assert every["p_value"]["equal_opportunity_difference"] < 0.02
+    assert both["group_max"] in ("asian", "white")
+    assert (both["p_value"] < 0.05) == (without["p_value"]["equalized_odds_difference_worst"] < 0.05)
+
+
 @pytest.mark.parametrize(("table", "name"), [(1, "tpr of female"), (2, "equal_opportunity_difference")])
 def test_a_difference_stops(tmp_path, table, name):
     settings = FairnessSettings(n_boot=0, n_perm=0, min_denominator=1, min_identities=1, groupings=("gender",))

@@ -56,6 +56,23 @@ def agreement(inputs: Inputs, out: Path) -> Any:
     return compare_annotators(inputs, out)
 
 
+@case("fairness.VERSIONS.imported")
+def imported(inputs: Inputs, out: Path) -> Any:
+    from evenface.fairness.imported import import_predictions
+
+    n = 12
+    faces = pd.DataFrame({
+        "image_id": [f"d/{i}.jpg" for i in range(n)], "identity_id": [f"p{i % 5}" for i in range(n)], "dataset": "d",
+        "split": ["val", "test", "test"] * 4, "gender": ["female", "male"] * 6, "age": "young", "ethnicity": "white",
+        "demographics_source": "d", "labels_source": "d", "Smiling": np.array([1, -1, 0] * 4, dtype=np.int8),
+        "Young": np.array([1, -1] * 6, dtype=np.int8),
+    })  # fmt: skip
+    given = pd.DataFrame({"image": faces["image_id"], "Smiling": np.linspace(0, 1, n), "Young": [True, False] * 6})
+    given.to_csv(out / "p.csv", index=False)
+    ways = {"attributes": ["Smiling", "Young"], "key": "runs.other.predictions"}
+    return import_predictions(out / "p.csv", faces, out / "p.parquet", **ways)
+
+
 @case("audit.VERSIONS.quality_study", also=(RENDERER, "screening.VERSIONS.quality"))
 def quality_study(inputs: Inputs, out: Path) -> Any:
     """Two of the sitters: all of them are rendered 14 times each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,23 +57,36 @@ def reweight(inputs: Inputs, out: Path) -> Any:
     ]
 
 
-@case("networks.slim_cnn.PART")
-def slim_cnn(inputs: Inputs, out: Path) -> Any:
+def network(name: str, size: int, inputs: Inputs, out: Path) -> Any:
+    """Shapes and drawn weights of a network, and its answers with given ones to images of ``size`` x ``size`` pixels."""
     import torch
 
     from contract.fill_base import parameter, raw_stream
     from evenface import networks
 
     torch.manual_seed(1)
-    network = networks.build("slim_cnn", {}, outputs=3).eval()
-    drawn = network.state_dict()
-    shapes = {name: list(tensor.shape) for name, tensor in drawn.items()}
+    built = networks.build(name, {}, outputs=3).eval()
+    drawn = built.state_dict()
+    shapes = {key: list(tensor.shape) for key, tensor in drawn.items()}
     spread = np.array([float(tensor.float().std()) for tensor in drawn.values() if tensor.numel() > 99])
-    state = {n: torch.from_numpy(parameter(1, n, t.shape)) for n, t in network.state_dict().items()}
-    network.load_state_dict(state)
+    built.load_state_dict({key: torch.from_numpy(parameter(1, key, t.shape)) for key, t in drawn.items()})
     with torch.inference_mode():
-        logits = network(torch.from_numpy(raw_stream(1, "input", (2, 3, 131, 131)))).numpy()
+        logits = built(torch.from_numpy(raw_stream(1, "input", (2, 3, size, size)))).numpy()
     return {"shapes": shapes, "spread": spread, "logits": logits}
+
+
+#: network -> name of its version number, and pixels of the smallest image it reads
+NETWORKS = {
+    "slim_cnn": ("networks.slim_cnn.PART", 131),
+    "resnet18": ("networks.resnet.PARTS.resnet18", 64),
+    "resnet34": ("networks.resnet.PARTS.resnet34", 64),
+    "resnet50": ("networks.resnet.PARTS.resnet50", 64),
+    "vgg16": ("networks.vgg.PART", 64),
+    "googlenet": ("networks.googlenet.PART", 64),
+    "vit_small": ("networks.vit.PART", 224),
+}
+for _name, (_number, _size) in NETWORKS.items():
+    case(_number)(partial(network, _name, _size))
 
 
 @case("training.VERSIONS.predictions")

@@ -255,11 +255,12 @@ def _intervals(parts, found, baseline: Run, candidate: Run, groupings, widths, r
                 estimates = change.baseline[key][block], change.candidate[key][block]
                 ends = [(estimate, of[key]) for estimate, of in zip(estimates, values, strict=True)]
                 metrics = _METRICS_OF_WORST.get(key) or metrics_of(key)
-                wider = _stretch(sure, metrics, change.used, block)
-                people = np.minimum.reduce([(n_eff[m] * change.used[m][block]).sum(axis=-1) for m in metrics])
+                used = change.used[metrics[0] if len(metrics) == 1 else WEIGHTED_ERROR][block]
+                wider = _stretch(sure, metrics, used, block)
+                people = np.minimum.reduce([(n_eff[m] * used).sum(axis=-1) for m in metrics])
                 fair = np.nan if key in _METRICS_OF_WORST else fair_value(key)
                 bias = [
-                    _bias_factor(side.evaluated[grouping.name], one, metrics, block)
+                    _bias_factor(side.evaluated[grouping.name], one, metrics, used, block)
                     for side, one in zip(sides, sure, strict=True)
                 ]
                 results = _gap_interval(*ends, wider, people, seeds[key], bias, fair, level)
@@ -315,18 +316,17 @@ def _group_intervals(before, after, limits, used, n_eff, training, level):
     return {"low": delta - ends[0], "high": delta + ends[1], "people": people, "freedom": freedom, "valid": valid}
 
 
-def _stretch(sides: list[Widths], metrics: tuple[str, ...], used, block: slice) -> np.ndarray:
-    """(a,) how much wider the intervals of the criterion's rates are than normal ones, over groups and runs."""
+def _stretch(sides: list[Widths], metrics: tuple[str, ...], used: np.ndarray, block: slice) -> np.ndarray:
+    """(a,) how much wider the intervals of the criterion's rates are than normal ones, over ``used`` (a, G) and runs."""
     every = np.concatenate(
-        [np.where(used[metric][block], side.stretch(metric)[block], np.nan) for metric in metrics for side in sides],
-        axis=-1,
+        [np.where(used, side.stretch(metric)[block], np.nan) for metric in metrics for side in sides], axis=-1
     )
     known = ~np.isnan(every)
     mean_square = np.where(known, every**2, 0).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
     return np.maximum(np.sqrt(mean_square), 1)
 
 
-def _bias_factor(result: Evaluated, widths: Widths, metrics: tuple[str, ...], block: slice) -> np.ndarray:
+def _bias_factor(result: Evaluated, widths: Widths, metrics: tuple[str, ...], used: np.ndarray, block: slice):
     """(a,) bias of a gap between equal groups over its bootstrap bias.
 
     The bias is proportional to the standard deviation of the rates. Resampling adds the variance of the choice of people once
@@ -334,7 +334,6 @@ def _bias_factor(result: Evaluated, widths: Widths, metrics: tuple[str, ...], bl
     """
     luck, people = (np.zeros(len(result.attributes[block])) for _ in range(2))
     for metric in metrics:
-        used = result.rates.used[metric][block]
         people += np.where(used, widths.se[metric][block] ** 2, 0).sum(axis=-1)
         if result.training:
             luck += np.where(used, result.training.relative[metric].variance[block], 0).sum(axis=-1)

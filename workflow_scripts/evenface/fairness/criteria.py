@@ -29,20 +29,31 @@ FAIR = {"difference": 0.0, "ratio": 1.0, "difference_to_overall": 0.0, "std": 0.
 
 WEIGHTED_ERROR = "weighted_error"
 
+#: the rates that criteria of both errors combine
+ERRORS = ("tpr", "fpr", "fnr")
+
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates per metric name: x (..., groups), used (..., groups), pooled (...) over the used groups."""
+    """Rates per metric name: x (..., groups), used (..., groups), pooled (...) over the used groups.
+
+    together  the same where all of :data:`ERRORS` use the groups that have both errors; None if they do anyway
+    """
 
     x: dict[str, np.ndarray]
     used: dict[str, np.ndarray]
     pooled: dict[str, np.ndarray]
     robust: dict[str, np.ndarray]  # (...) bool, for the metrics that have bounds
+    together: Rates | None = None
     _groups: dict[str, Groups] = field(default_factory=dict, repr=False, compare=False)
 
     def groups(self, metric: str) -> Groups:
         """The metric's rates for the criteria of :mod:`evenface.fairness.gaps`."""
         return self._groups.setdefault(metric, Groups(self.x[metric], self.used[metric]))
+
+    def jointly(self) -> Rates:
+        """The rates for criteria of both errors, which compare the groups that have both."""
+        return self.together or self
 
     @classmethod
     def of(cls, counts: np.ndarray, used: dict[str, np.ndarray], alpha: float, *, bounds: bool = True) -> Rates:
@@ -63,7 +74,15 @@ class Rates:
         pooled[WEIGHTED_ERROR] = alpha * rate(both, "fpr") + (1 - alpha) * rate(both, "fnr")
         if bounds:
             robust[WEIGHTED_ERROR] = robust["fpr"] | robust["fnr"]
-        return cls(x, used, pooled, robust)
+        have_both = used[WEIGHTED_ERROR]
+        if all(np.array_equal(used[metric], have_both) for metric in ERRORS):
+            return cls(x, used, pooled, robust)
+        pooled_both, robust_both = {metric: rate(both, metric) for metric in ERRORS}, {}
+        if bounds:
+            robust_both = {m: coverage.separated(*coverage.bounds(counts, m), have_both) for m in ERRORS}
+            robust_both[WEIGHTED_ERROR] = robust_both["fpr"] | robust_both["fnr"]
+        together = cls(x, used | dict.fromkeys(ERRORS, have_both), pooled | pooled_both, robust | robust_both)
+        return cls(x, used, pooled, robust, together)
 
 
 class _Pool:
@@ -177,7 +196,11 @@ def _metric_gaps(rates: Rates, metric: str) -> dict[str, Gap]:
 
 def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
     """Name -> gap of the criteria that combine two metrics, in the order of their rows."""
-    tpr, fpr, fnr = (rates.groups(m) for m in ("tpr", "fpr", "fnr"))
+    one_metric = {
+        f"worst_over_geometric_mean_{m}": gaps.worst_over_geometric_mean(rates.groups(m)) for m in ("fpr", "fnr")
+    }
+    rates = rates.jointly()
+    tpr, fpr, fnr = (rates.groups(m) for m in ERRORS)
     differences = gaps.difference(tpr), gaps.difference(fpr)
     ratios = gaps.ratio(tpr), gaps.ratio(fpr)
     to_overall = (
@@ -193,9 +216,7 @@ def _combined_gaps(rates: Rates, alpha: float) -> dict[str, Gap]:
         "fairness_discrepancy_rate": gaps.fairness_discrepancy_rate(differences[1], gaps.difference(fnr), alpha),
         "inequity_rate": gaps.inequity_rate(fpr, fnr, alpha),
         "gini_aggregation_rate": gaps.gini_aggregation_rate(fpr, fnr, alpha),
-        "worst_over_geometric_mean_fpr": gaps.worst_over_geometric_mean(fpr),
-        "worst_over_geometric_mean_fnr": gaps.worst_over_geometric_mean(fnr),
-    }
+    } | one_metric
 
 
 def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
@@ -205,7 +226,8 @@ def _metric_criteria(rates: Rates, metric: str) -> Iterator[Criterion]:
 
 
 def _combined_criteria(rates: Rates, alpha: float) -> Iterator[Criterion]:
-    found = _combined_gaps(rates, alpha)
+    found, own = _combined_gaps(rates, alpha), rates
+    rates = rates.jointly()
     tpr, fpr = (rates.groups(m) for m in ("tpr", "fpr"))
     for kind, fair in (("difference", 0.0), ("ratio", 1.0)):
         function = getattr(gaps, kind)
@@ -224,7 +246,7 @@ def _combined_criteria(rates: Rates, alpha: float) -> Iterator[Criterion]:
         yield _criterion(rates, WEIGHTED_ERROR, name, "weighted", found[name], fair, alpha)
     for metric in ("fpr", "fnr"):
         name = f"worst_over_geometric_mean_{metric}"
-        yield _criterion(rates, metric, name, "worst_over_geometric_mean", found[name], 1.0)
+        yield _criterion(own, metric, name, "worst_over_geometric_mean", found[name], 1.0)
 
 
 def _criterion(rates, metric, name, aggregation, gap, fair, alpha=np.nan) -> Criterion:

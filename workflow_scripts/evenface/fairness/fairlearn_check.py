@@ -156,8 +156,6 @@ def _gaps(frame: pd.DataFrame, grouping: str, rows: pd.DataFrame, settings) -> I
     }
     known = {g for g in groups.unique() if settings.include_unknown or UNKNOWN not in g.split(GROUP_SEPARATOR)}
     rows = rows.assign(excluded=rows["groups_excluded"].astype(object).where(rows["groups_excluded"].notna(), ""))
-    left_out = rows.set_index("criterion")["excluded"]
-    alike = left_out.get(_criterion("tpr", "difference")) == left_out.get(_criterion("fpr", "difference"))
     for excluded, here in rows[rows["value"].notna()].groupby("excluded"):
         inside = groups.isin(known - set(excluded.split(";")))
         ours = here.set_index("criterion")["value"]
@@ -177,7 +175,7 @@ def _gaps(frame: pd.DataFrame, grouping: str, rows: pd.DataFrame, settings) -> I
             "sample_weight": frame["n"][inside],
         }  # fmt: skip
         for name, (function, more) in _COMBINED.items():
-            if name in ours and alike:
+            if name in ours:
                 yield name, ours[name], float(_quietly(partial(getattr(metrics, function), **given, **more)))
 
 

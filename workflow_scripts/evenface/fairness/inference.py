@@ -25,7 +25,7 @@ from evenface.fairness.metrics import COMPLEMENT, METRICS, denominators
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
-from evenface.fairness.tests_of_difference import INVERTED, DifferenceTest, centred, null_means
+from evenface.fairness.tests_of_difference import INVERTED, DifferenceTest, centred, null_means, of_both_errors
 from evenface.fairness.uncertainty import Replicates
 
 #: largest attributes x replicates x cells of a block, per outcome: a few hundred megabytes in all
@@ -174,8 +174,7 @@ class Resampler:
                 known = resampling.sum_cells(cells, grouping, grouping.n_known)
                 result.corrected = self._infer_corrected(corrected, known, block)
         if self.settings.n_perm and observed.permutable is None and replicates is not None:
-            null = centred(replicates, observed, block)
-            result.tests = _inverted(intervals, null, _rows(observed.rates, block), alpha)
+            result.tests = _inverted(intervals)
             result.p_method = INVERTED
         return result
 
@@ -194,8 +193,7 @@ class Resampler:
         result.pairs = {metric: intervals.pairwise(metric) for metric in METRICS}
         result.criteria = intervals.criteria()
         if self.settings.n_perm:
-            null = centred(replicates, corrected, block)
-            result.tests = _inverted(intervals, null, _rows(corrected.rates, block), alpha)
+            result.tests = _inverted(intervals)
         return result
 
     def _within_strata(self, result: Inference, cube: Cube, grouping: Grouping) -> None:
@@ -254,9 +252,17 @@ def _concatenated(kind: type, parts: Sequence[Mapping[str, object]]) -> dict[str
     return {key: kind.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _inverted(intervals: Replicates, null: Rates, rates: Rates, alpha: float) -> dict[str, DifferenceTest]:
-    """Tests of one block by its simultaneous intervals; ``null`` are replicates without differences, ``rates`` the estimates."""
-    values = {name: gap.value for name, gap in gap_values(rates, alpha)}
+def _inverted(intervals: Replicates) -> dict[str, DifferenceTest]:
+    """Tests of one block by its simultaneous intervals."""
+    found = _inverted_alike(intervals)
+    both = intervals.jointly
+    return found if both is intervals else found | of_both_errors(_inverted_alike(both))
+
+
+def _inverted_alike(intervals: Replicates) -> dict[str, DifferenceTest]:
+    alpha = intervals.alpha
+    null = centred(intervals.rates, intervals.observed, intervals.block)
+    values = {name: gap.value for name, gap in gap_values(_rows(intervals.observed.rates, intervals.block), alpha)}
     found, known = {}, {}
     for name, test in null_means(values, null, alpha).items():
         metrics = tuple(COMPLEMENT.get(metric, metric) for metric in metrics_of(name))  # 1 - x differs as much as x

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,6 +87,16 @@ class Observed:
         self._image_shares: dict[str, np.ndarray] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
+
+    def jointly(self) -> Observed:
+        """The same for criteria of both errors, which compare the groups that have both; itself if these are the same."""
+        return self if self.rates.jointly() is self.rates else self._together
+
+    @cached_property
+    def _together(self) -> Observed:
+        other = copy.copy(self)
+        other.rates, other._means, other._image_shares = self.rates.jointly(), {}, {}
+        return other
 
     @cached_property
     def spans(self) -> bool:

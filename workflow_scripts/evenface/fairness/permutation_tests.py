@@ -25,6 +25,7 @@ from evenface.fairness.tests_of_difference import (
     Studentised,
     against_permutations,
     null_means,
+    of_both_errors,
 )
 
 #: most bytes of the sums of a block of attributes; they are read many times, so they should fit a cache
@@ -80,7 +81,7 @@ def shared_tests(
     orders  of strata (people,), the permutations (n_perm, people)
     """
     found: list[_People] = []
-    apart: dict[str, list[_Fewer]] = {}
+    apart: dict[Observed, list[_Fewer]] = {}
     for grouping, one in observed.values():
         permutable = one.permutable
         if permutable is None:
@@ -88,10 +89,8 @@ def shared_tests(
         own = strata(grouping)
         people = _People.of(grouping, permutable, own, settings.n_perm)
         if people.assignments is None:
-            apart[grouping.name] = [
-                _Fewer.of(permutable.of(groups), own, orders, one.n_groups, where)
-                for groups, where in one.left_out(permutable).items()
-            ]
+            for each in (one, one.jointly()):
+                apart[each] = _Fewer.all_of(each, own, orders)
         known = next((other for other in found if people.same(other)), None)
         if known is None:
             found.append(people)
@@ -144,6 +143,15 @@ class _Fewer:
     where: dict[str, np.ndarray]
 
     @classmethod
+    def all_of(cls, observed: Observed, strata: np.ndarray, orders) -> list[_Fewer]:
+        """One for every set of groups that some metric uses, except all groups."""
+        people = observed.permutable
+        return [
+            cls.of(people.of(groups), strata, orders, observed.n_groups, where)
+            for groups, where in observed.left_out(people).items()
+        ]
+
+    @classmethod
     def of(cls, people: People, strata: np.ndarray, orders, n_groups: int, where) -> _Fewer:
         drawn = orders(strata[people.identity])
         drawn = np.vstack([np.arange(drawn.shape[1], dtype=drawn.dtype), drawn])
@@ -175,7 +183,7 @@ class SharedTests:
         people: _People,
         orders,
         observed: Mapping[str, tuple[Grouping, Observed]],
-        apart: Mapping[str, list[_Fewer]],
+        apart: Mapping[Observed, list[_Fewer]],
         alpha: float,
     ):
         exact = people.assignments is not None
@@ -200,11 +208,16 @@ class SharedTests:
         rows, tested = np.arange(self._person.shape[1])[block], {}
         for grouping, observed, gaps in self._parts:
             every = resampling.sum_cells(classes, grouping, observed.n_groups)
-            found = _Statistics.of(statistic, observed, rows, every, self._alpha)
-            for fewer in self._apart.get(grouping.name, ()):
-                fewer.put_into(found, observed, rows, self._alpha)
             values_of = {name: gap[block] for name, gap in gaps.items()}
-            means = null_means(values_of, found.permuted, self._alpha, first=1)
-            exact = self.p_method == EXACT
-            tested[grouping.name] = against_permutations(means, found.seen, found.drawn, exact=exact)
+
+            def test(observed: Observed, every=every, values_of=values_of) -> dict[str, DifferenceTest]:
+                found = _Statistics.of(statistic, observed, rows, every, self._alpha)
+                for fewer in self._apart.get(observed, ()):
+                    fewer.put_into(found, observed, rows, self._alpha)
+                means = null_means(values_of, found.permuted, self._alpha, first=1)
+                return against_permutations(means, found.seen, found.drawn, exact=self.p_method == EXACT)
+
+            tested[grouping.name] = test(observed)
+            if observed.jointly() is not observed:
+                tested[grouping.name] |= of_both_errors(test(observed.jointly()))
         return tested

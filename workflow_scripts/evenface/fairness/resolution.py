@@ -22,6 +22,8 @@ class Resolution:
     def __init__(self, observed: Observed, power: float):
         self._observed, self._power = observed, power
         self._known: dict[tuple[str, float], np.ndarray] = {}
+        both = observed.jointly()
+        self._both = self if both is observed else Resolution(both, power)
 
     def difference(self, metric: str, level: float) -> np.ndarray:
         """(A,) the smallest largest difference of the metric that is seen; NaN with fewer than two groups."""
@@ -56,6 +58,8 @@ class Resolution:
         level  of its test; the two metrics of a combined criterion share it
         """
         metrics = metrics_of(name)
+        if len(metrics) > 1 and self._both is not self:
+            return self._both.detectable(name, aggregation, fair, alpha, level)
         level = level / len(metrics)
         differences = [self.difference(m, level) for m in metrics]
         if np.isnan(fair) or name == "gini_aggregation_rate":

@@ -97,6 +97,11 @@ def against_permutations(
     return found
 
 
+def of_both_errors(tests: Mapping[str, DifferenceTest]) -> dict[str, DifferenceTest]:
+    """Those of criteria that combine both errors."""
+    return {name: test for name, test in tests.items() if len(metrics_of(name)) > 1}
+
+
 class Studentised:
     """The statistic of the permutation test: the largest difference of two groups' rates over its standard error.
 

@@ -11,7 +11,7 @@ whose replicates are adjacent in memory.
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cached_property, reduce
 
 import numpy as np
 from scipy.special import ndtr
@@ -316,7 +316,17 @@ class Replicates:
         for metric in METRICS:
             for aggregation, interval in self._of_metric(metric).items():
                 found[NAMED.get((metric, aggregation), f"{metric}_{aggregation}")] = interval
-        return found | self._combined()
+        for metric in ("fpr", "fnr"):
+            found[f"worst_over_geometric_mean_{metric}"] = self.over_geometric_mean(metric)
+        return found | self.jointly._combined()
+
+    @cached_property
+    def jointly(self) -> Replicates:
+        """The same for criteria of both errors; itself if both compare the same groups."""
+        observed = self.observed.jointly()
+        if observed is self.observed:
+            return self
+        return Replicates(observed, self.rates.jointly(), self.block, self.alpha)
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
         found = {"difference": self.largest_difference(metric)}
@@ -332,7 +342,7 @@ class Replicates:
         tpr, fpr = (self.largest_difference(metric, both) for metric in both)  # fnr differs as much as tpr
         log_tpr, log_fpr = (self.largest_difference(metric, both, logs=True) for metric in both)
         logs = [self.largest_difference(metric, ("fpr", "fnr"), logs=True) for metric in ("fpr", "fnr")]
-        combined = {
+        return {
             "equalized_odds_difference_worst": self._either(tpr, fpr),
             "equalized_odds_difference_mean": self._sum((0.5, tpr), (0.5, fpr)),
             "equalized_odds_ratio_worst": self._as_ratio(self._either(log_tpr, log_fpr)),
@@ -345,9 +355,6 @@ class Replicates:
             ),
             "inequity_rate": self._sum((alpha, logs[0]), (1 - alpha, logs[1])).map(exp, self.n_boot),
         }
-        for metric in ("fpr", "fnr"):
-            combined[f"worst_over_geometric_mean_{metric}"] = self.over_geometric_mean(metric)
-        return combined
 
     def _either(self, a: Interval, b: Interval) -> Interval:
         """The interval of the larger of two, from intervals that are right together."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from evenface.fairness.coverage import bound_forms
-from evenface.fairness.criteria import NAMED
+from evenface.fairness.criteria import NAMED, WEIGHTED_ERROR
 from evenface.fairness.metrics import BETTER, METRICS, divide, linear
 from evenface.fairness.observed import Observed
 from evenface.fairness.rate_limits import Spread, limits
@@ -45,19 +45,20 @@ class WorstCase:
         """(a,) limit of the distance at the level of the intervals; -inf where nothing is sure."""
         if criterion in _OF:
             metric, kind = _OF[criterion]
-            return self._one(metric, kind, 1)
+            return self._one(metric, kind, 1, self._observed.rates.used[metric])
         if criterion not in _BOTH:
             return np.full(len(self._attributes), -np.inf)
         metrics, kind, larger = _BOTH[criterion]
-        parts = [self._one(metric, kind, 2) for metric in metrics]
+        used = self._observed.rates.used[WEIGHTED_ERROR]  # the groups that have both errors
+        parts = [self._one(metric, kind, 2, used) for metric in metrics]
         if larger:
             return np.maximum(*parts)
         weights = (self._alpha, 1 - self._alpha) if criterion == "fairness_discrepancy_rate" else (0.5, 0.5)
         return sum(weight * np.maximum(part, 0) for weight, part in zip(weights, parts, strict=True))
 
-    def _one(self, metric: str, kind: str, family: int) -> np.ndarray:
+    def _one(self, metric: str, kind: str, family: int, used: np.ndarray) -> np.ndarray:
         forms = bound_forms(metric)
-        used = self._observed.rates.used[metric][self._attributes]
+        used = used[self._attributes]
         k = used.sum(axis=-1)
         if forms is None:
             return np.full(len(k), -np.inf)
