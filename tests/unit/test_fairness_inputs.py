@@ -577,3 +577,9 @@ def test_an_empty_table_of_predictions_has_nothing_in_common():
     given = table("predictions", lambda t: t[:0])()
     with pytest.raises(UserError, match=r"predictions and labels have no image in common.*has no row"):
         result(given, SETTINGS.changed(allow_missing_images=True))
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_a_weight_of_both_errors_weighs_both(alpha):
+    with pytest.raises(UserError, match=f"evaluation.alpha is {alpha}; it must be"):
+        FairnessSettings(alpha=alpha)

@@ -72,7 +72,13 @@ class StatisticsSettings(Settings):
         30, ge=1, description="Fewest images of a rate; a rate over fewer is written but not used in gaps."
     )
     min_identities: int = Field(10, ge=1, description="Fewest effective identities of a rate (n_eff), likewise.")
-    alpha: Share = Field(0.5, description="Weight of false positives in the fairness discrepancy rate.")
+    alpha: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="Weight of false positives in criteria that weigh both errors. One error alone has criteria of its own, "
+        "such as `fpr_difference`.",
+    )
     include_unknown: bool = Field(False, description="Whether gaps include the level unknown.")
     allow_missing_images: bool = Field(
         False,
