@@ -258,7 +258,7 @@ def _evaluate_test_set(
                 if not result.correction:
                     combine(run.id, result, inferred)
     tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
-    tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
+    tables["subgroup_scan"] = scan_table(scored, evaluated, test, resampler)
     tables |= scores.tables(runs, scored)
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
@@ -279,7 +279,7 @@ def _corrected(
     return corrected(plain, result, correction, resampler.settings)
 
 
-def _scan(
+def scan_table(
     scored: Mapping[str, Scored], evaluated: Mapping[str, Mapping[str, Evaluated]], test, resampler
 ) -> pd.DataFrame:
     """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings."""
