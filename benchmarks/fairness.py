@@ -42,7 +42,7 @@ from evenface.fairness.evaluated import evaluate_grouping, key_of, observed_of
 from evenface.fairness.gap_tables import gap_rows
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Resampler
-from evenface.fairness.inputs import Scored, ScoreColumns, TestSet
+from evenface.fairness.inputs import ScoreColumns, Scored, TestSet
 from evenface.fairness.intersection_table import intersection_rows
 from evenface.fairness.runs import runs_of
 from evenface.fairness.score_tables import ScoreTables
@@ -101,7 +101,7 @@ def everything(n_images: int, n_attributes: int, n_identities: int) -> None:
         outcomes = ((a, selected(frame[f"score_{a}"].to_numpy(), 0.5), labels[a]) for a in labels)
         cube = count(people, test.cells, test.space, outcomes)
         columns = {a: f"score_{a}" for a in labels}
-        every = np.arange(n_images)
+        every = slice(None)
         scores = ScoreColumns(cube.pair_of(people, test.cells), frame, columns, every, labels, every)
         scored = {MODEL: Scored(cube, dict.fromkeys(labels, 0.5), "identity", {}, 0, scores=scores)}
     with clock.part("rates"):
