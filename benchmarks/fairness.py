@@ -38,7 +38,7 @@ from scipy.special import expit
 from evenface.decisions import selected
 from evenface.fairness import FairnessSettings, evaluate
 from evenface.fairness.cube import CellSpace, count
-from evenface.fairness.evaluated import evaluate_grouping, key_of, observed_of
+from evenface.fairness.evaluated import evaluate_grouping, key_of
 from evenface.fairness.gap_tables import gap_rows
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Resampler
@@ -115,15 +115,15 @@ def everything(n_images: int, n_attributes: int, n_identities: int) -> None:
         tables.tables(runs, scored)
     with clock.part("intervals"):
         resampler = Resampler({MODEL: cube}, settings, THREADS)
-        observed = {g: (r.grouping, observed_of(r, settings)) for g, r in evaluated[MODEL].items()}
-        inferred = resampler.infer(MODEL, cube, observed)
+        inferred = resampler.infer(MODEL, cube, resampler.observed(evaluated[MODEL]))
+        widths = {MODEL: {name: found.observed.widths for name, found in inferred.items()}}
     keyed = [(key_of(MODEL, test, r), r, inferred[g]) for g, r in evaluated[MODEL].items()]
     with clock.part("intersections"):
         for key, result, inference in keyed:
             if "*" in result.grouping.name:
                 intersection_rows(key, result, inference, LEVELS, settings)
     with clock.part("scan"):
-        scan_table(scored, evaluated, test, resampler)
+        scan_table(scored, evaluated, widths, test, resampler)
     with clock.part("rows"):
         for key, result, inference in keyed:
             group_rows(key, result, inference, scored[MODEL], test, settings)

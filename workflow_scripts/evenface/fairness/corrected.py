@@ -80,6 +80,9 @@ class CorrectedObserved(Observed):
                 se = np.sqrt(np.maximum(variance, 0))
                 found[metric] = np.where(none, np.nan, np.where(se < NO_SPREAD, 0, se))
 
+    def _drop(self) -> None:
+        """Nothing is as large as the counts."""
+
     # people
 
     def _linearise_people(self) -> None:

@@ -79,6 +79,7 @@ class Observed:
         )  # fmt: skip
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
+        self._denominators: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._kept: dict[str, np.ndarray] = {}
         self._covariances: dict[str, np.ndarray] = {}
         self._parts: dict[str, _Parts] = {}
@@ -86,6 +87,17 @@ class Observed:
         self._image_shares: dict[str, np.ndarray] = {}
         self._pair_scales: dict[tuple[str, bool], np.ndarray] = {}
         self.se = {metric: self._se(metric) for metric in METRICS}
+
+    def prepare(self) -> None:
+        """Compute what intervals need, and drop what is as large as the counts and not needed any more."""
+        for metric in METRICS:
+            self.pair_scale(metric), self.pair_scale(metric, logs=True), self.limits_of_mean(metric)
+            self.limits(metric, self.z)
+        self._drop()
+
+    def _drop(self) -> None:
+        for kept in (self._linearised, self._denominators, self._kept):
+            kept.clear()
 
     @cached_property
     def spans(self) -> bool:
@@ -149,11 +161,22 @@ class Observed:
             return (self.linearised("tpr") + self.linearised("tnr")) / 2
         if metric in COMPLEMENT:
             return -self.linearised(COMPLEMENT[metric])
-        a = linear(self.person, RATIOS[metric].numerator)
-        d = linear(self.person, RATIOS[metric].denominator)
-        total = self.sum_by_group(d)[self.group]
-        rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
-        return np.nan_to_num(divide(a - rate * d, total - d))
+        d, rest, empty = self._others(RATIOS[metric].denominator)
+        u = self._of_group(np.nan_to_num(self.rates.x[metric].T))
+        u *= d
+        np.subtract(linear(self.person, RATIOS[metric].numerator), u, out=u)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u /= rest
+        u[empty] = 0
+        return u
+
+    def _others(self, denominator: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(pairs, A) images of a linear form, those of the group's other people, and where there are none."""
+        if denominator not in self._denominators:
+            d = linear(self.person, denominator)
+            rest = self._of_group(self.sum_by_group(d)) - d
+            self._denominators[denominator] = d, rest, rest == 0
+        return self._denominators[denominator]
 
     def _se(self, metric: str) -> np.ndarray:
         se = np.sqrt(self.sum_by_group(self.linearised(metric) ** 2))
@@ -164,11 +187,20 @@ class Observed:
 
     def sum_by_group(self, values: np.ndarray) -> np.ndarray:
         """Sum (pairs, A) over the identities of each group: (G, A)."""
-        total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
-        present, starts = np.unique(self.group, return_index=True)
+        total = np.zeros((values.shape[1], self.n_groups), dtype=values.dtype)
+        present = np.flatnonzero(self._sizes)
         if len(present):
-            total[present] = np.add.reduceat(values, starts, axis=0)
-        return total
+            starts = (np.cumsum(self._sizes) - self._sizes)[present]
+            total[:, present] = np.add.reduceat(values.T, starts, axis=1)
+        return total.T
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.bincount(self.group, minlength=self.n_groups)
+
+    def _of_group(self, values: np.ndarray) -> np.ndarray:
+        """(pairs, A) the values (G, A) of each pair's group; like the counts, pairs are adjacent in memory."""
+        return np.repeat(np.ascontiguousarray(values.T), self._sizes, axis=1).T
 
     @cached_property
     def z(self) -> float:
@@ -186,8 +218,8 @@ class Observed:
     def _less_leverage(self, denominator: str) -> np.ndarray:
         """(pairs, A) sqrt(1 - d_i / D), which turns the deviations of the jackknife into those of HC2."""
         if denominator not in self._kept:
-            d = linear(self.person, denominator)
-            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self.sum_by_group(d)[self.group])))
+            d = self._others(denominator)[0]
+            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self._of_group(self.sum_by_group(d)))))
         return self._kept[denominator]
 
     def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -226,13 +258,15 @@ class Observed:
     def _limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         used = self.rates.used[metric].T
         weight = divide(used, used.sum(axis=0))
-        of_pair, n_eff = weight[self.group], []
+        of_pair, n_eff = self._of_group(weight), []
         for denominator in denominators(metric):
-            d = linear(self.person, denominator)
-            share = self._by_person(np.nan_to_num(divide(d, self.sum_by_group(d)[self.group]) * of_pair))
+            d = self._others(denominator)[0]
+            share = np.nan_to_num(divide(d, self._of_group(self.sum_by_group(d))))
+            share = self._by_person(share * of_pair)
             n_eff.append(divide(1, (share**2).sum(axis=0)))
+        used_pairs = self._of_group(used)
         parts = [
-            ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used[self.group], u * of_pair, 0)))
+            ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used_pairs, u * of_pair, 0)))
             for x, u in self._shares(metric)
         ]
         unknown = (used & np.isnan(self.se[metric].T)).any(axis=0)
@@ -243,12 +277,12 @@ class Observed:
         if BETTER[metric] != "zero":
             return [(self.rates.x[metric].T, self._unbiased(metric))]
         ratio, found = RATIOS[metric], []
-        d = linear(self.person, ratio.denominator)
+        d, rest, _ = self._others(ratio.denominator)
         total = self.sum_by_group(d)
         for part in ratio.numerator.split("-"):
             a = linear(self.person, part)
             x = divide(self.sum_by_group(a), total)
-            deviation = np.nan_to_num(divide(a - np.nan_to_num(x)[self.group] * d, (total[self.group] - d)))
+            deviation = np.nan_to_num(divide(a - self._of_group(np.nan_to_num(x)) * d, rest))
             found.append((x, deviation * self._less_leverage(ratio.denominator)))
         return found
 
@@ -355,6 +389,14 @@ class Widths:
     def limits(self, metric: str, block: slice, z: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (a, G), as :meth:`Observed.limits`."""
         return self._parts[metric].limits(z, block)
+
+    def spread(self, metric: str) -> Spread:
+        """As :meth:`Observed.spread`."""
+        return self._parts[metric].parts[0][1]
+
+    def at_boundary(self, metric: str) -> np.ndarray:
+        """As :meth:`Observed.at_boundary`."""
+        return self.se[metric] == 0
 
     def stretch(self, metric: str) -> np.ndarray:
         """(A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""

@@ -16,7 +16,6 @@ ECE       sum over bins of |sum of (score - label)| / images. Bins hold equally 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +28,7 @@ from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import DEFINED, divide, linear
 from evenface.fairness.observed import NO_SPREAD
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.threads import in_threads
 
 AUC, EER, ECE, SIGNED, BRIER = "auc", "eer", "ece", "signed_calibration_error", "brier_score"
 
@@ -64,7 +64,7 @@ class ScoreStatistics:
     """One model or run: its groupings, and counts by threshold.
 
     edges     (A, bins - 1) scores that separate the bins
-    at_least  (pairs, A, thresholds + 1, 2) integers: negative and positive images with a score of at least the threshold;
+    at_least  (A, thresholds + 1, 2, pairs) integers: negative and positive images with a score of at least the threshold;
               last the model's own threshold. Sums of all seeds
     scored    (A,) whether the model gave scores
     """
@@ -96,7 +96,7 @@ def score_statistics(
     found = {name: _empty(evaluated[name], shape, len(units[name].group), bins) for name, shape in shapes.items()}
     edges = np.full((n, bins - 1), np.nan)
     most = np.abs(cube.counts).sum(axis=-1).max(initial=0)  # without identities there are as many rows as images
-    at_least = np.zeros((len(cube.cell), n, len(grid) + 1, 2), dtype=np.min_scalar_type(most))
+    at_least = np.zeros((n, len(grid) + 1, 2, len(cube.cell)), dtype=np.min_scalar_type(most))
     has_scores = np.zeros(n, dtype=bool)
 
     def work(a: int) -> None:
@@ -106,18 +106,13 @@ def score_statistics(
             return
         has_scores[a] = True
         ranked = Ranked.of(*given, columns.pair, len(cube.cell))
-        at_least[:, a] = ranked.at_least(grid, scored.thresholds[attribute])
+        at_least[a] = ranked.at_least(grid, scored.thresholds[attribute])
         edges[a], errors, by_bin = ranked.sums(bins)
         for name, unit in units.items():
             unit.measure(a, errors, by_bin, found[name])
         classes.measure(a, ranked, found)
 
-    if threads == 1 or n < 2:
-        for a in range(n):
-            work(a)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, range(n)))
+    in_threads(threads, work, range(n))
     return ScoreStatistics(found, edges, at_least, has_scores)
 
 
@@ -162,7 +157,7 @@ def _empty(result: Evaluated, shape: tuple[int, int], n_units: int, bins: int) -
     return GroupScores(
         result,
         {metric: nothing() for metric in SOURCES},
-        {metric: np.zeros((n_units, shape[0])) for metric in SOURCES},
+        {metric: np.zeros((shape[0], n_units)).T for metric in SOURCES},
         nothing(), nothing(2), nothing(), np.zeros((*shape, bins, 3)), nothing(bins, 2),
     )  # fmt: skip
 
@@ -183,12 +178,14 @@ class Ranked:
     @classmethod
     def of(cls, scores: np.ndarray, labels: np.ndarray, pair: np.ndarray, n_pairs: int) -> Ranked:
         """From scores (n,) in [0, 1], labels (n,) in {-1, 0, +1} and rows of the cube (n,)."""
-        bits = np.abs(scores).view(f"u{scores.dtype.itemsize}")  # of numbers from 0 up, bits have the order; -0 becomes 0
+        bits = np.abs(scores).view(
+            f"u{scores.dtype.itemsize}"
+        )  # of numbers from 0 up, bits have the order; -0 becomes 0
         bits, key = ranking.ascending(*ranking.defined(bits, labels, pair))
         return cls(bits.view(scores.dtype), key, n_pairs)
 
     def sums(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Edges of the bins (n - 1,), (pairs, 2) sums of score - label and of its square, and by bin (pairs, n, 3): images,
+        """Edges of the bins (n - 1,), (2, pairs) sums of score - label and of its square, and by bin (3, n, pairs) images,
         sums of scores, and positives.
 
         The edges are the scores at the positions k N / n of the N ascending scores. A score that equals an edge belongs to
@@ -198,26 +195,27 @@ class Ranked:
         edges = self.score[total * np.arange(1, n) // n] if total else np.full(n - 1, np.nan, self.score.dtype)
         ends = np.append(np.searchsorted(self.score, edges), total)
         errors, by_bin = ranking.sums(self.score, self.key, ends, self.n_pairs)
-        both = by_bin.sum(axis=1)
-        return edges.astype(np.float64), errors.sum(axis=1), np.concatenate([both, by_bin[:, 1, :, :1]], axis=-1)
+        both = by_bin.sum(axis=2)
+        of_bins = np.stack([both[..., 0], both[..., 1], by_bin[:, :, 1, 0]])
+        return edges.astype(np.float64), np.ascontiguousarray(errors.sum(axis=1).T), of_bins
 
     def at_least(self, grid: np.ndarray, own: float) -> np.ndarray:
-        """(pairs, thresholds + 1, 2) int64 negatives and positives with a score of at least each threshold, ``own`` last.
+        """(thresholds + 1, 2, pairs) int64 negatives and positives with a score of at least each threshold, ``own`` last.
 
         As in the predictions, a threshold is compared in the precision of the scores.
         """
-        n, found = len(self.score), np.empty((self.n_pairs, len(grid) + 1, 2), dtype=np.int64)
+        n, found = len(self.score), np.empty((len(grid) + 1, 2, self.n_pairs), dtype=np.int64)
         first = np.r_[np.searchsorted(self.score, grid.astype(self.score.dtype)), n]
-        above = np.zeros((self.n_pairs, 2), dtype=np.int64)
+        above = np.zeros((2, self.n_pairs), dtype=np.int64)
         for k in reversed(range(len(grid))):
             above += self._images(first[k], first[k + 1])
-            found[:, k] = above
-        found[:, -1] = self._images(np.searchsorted(self.score, self.score.dtype.type(own)), n)
+            found[k] = above
+        found[-1] = self._images(np.searchsorted(self.score, self.score.dtype.type(own)), n)
         return found
 
     def _images(self, low: int, high: int) -> np.ndarray:
-        """(pairs, 2) negative and positive images from position ``low`` to ``high``."""
-        return np.bincount(self.key[low:high], minlength=2 * self.n_pairs).reshape(self.n_pairs, 2)
+        """(2, pairs) negative and positive images from position ``low`` to ``high``."""
+        return np.bincount(self.key[low:high], minlength=2 * self.n_pairs).reshape(self.n_pairs, 2).T
 
 
 class Units:
@@ -235,44 +233,52 @@ class Units:
         last = np.searchsorted(counted.group, self.n_groups)
         self.group, self.identity = counted.group[:last], counted.identity[:last]
         unit = np.searchsorted(counted.group * n + counted.identity, key)
-        self.inside = np.flatnonzero(unit < last)  # rows of the cube
-        self.of_inside = unit[self.inside]
         self.of_row = np.minimum(unit, last)  # of each row of the cube; the last one is outside
+        self._rows = np.argsort(self.of_row, kind="stable")[: np.count_nonzero(unit < last)]
+        self._first_rows = np.searchsorted(self.of_row[self._rows], np.arange(last))
         #: no unit has several rows of the cube
-        self.alike = len(np.unique(self.of_inside)) == len(self.inside)
+        self.alike = len(self._rows) == last
         person = counted.person[:last]
         self.negatives, self.positives = linear(person, "TN+FP"), linear(person, "TP+FN")  # (U, A)
-        self.starts = np.flatnonzero(np.r_[True, self.group[1:] != self.group[:-1]])[: len(self.group)]
-        self.present = self.group[self.starts]
+        self._sizes = np.bincount(self.group, minlength=self.n_groups)
+        self._present = np.flatnonzero(self._sizes)
+        self._starts = (np.cumsum(self._sizes) - self._sizes)[self._present]
 
     def gather(self, of_pairs: np.ndarray) -> np.ndarray:
-        """Sums over rows of the cube (pairs, ...) by unit (U, ...)."""
-        values = of_pairs[self.inside]
+        """Sums over rows of the cube (..., pairs) by unit (..., U)."""
+        values = of_pairs[..., self._rows]
         if self.alike:
-            total = np.zeros((len(self.group), *values.shape[1:]), dtype=values.dtype)
-            total[self.of_inside] = values
-            return total
-        total = np.zeros((len(self.group), *values.shape[1:]), dtype=values.dtype)
-        np.add.at(total, self.of_inside, values)
-        return total
+            return values
+        return np.add.reduceat(values, self._first_rows, axis=-1)
 
     def by_group(self, values: np.ndarray) -> np.ndarray:
-        """Sums (U, ...) over the identities of each group (G, ...)."""
-        total = np.zeros((self.n_groups, *values.shape[1:]), dtype=values.dtype)
-        if len(self.starts):
-            total[self.present] = np.add.reduceat(values, self.starts, axis=0)
+        """Sums (..., U) over the identities of each group (..., G)."""
+        total = np.zeros((*values.shape[:-1], self.n_groups), dtype=values.dtype)
+        if len(self._starts):
+            total[..., self._present] = np.add.reduceat(values, self._starts, axis=-1)
         return total
 
+    def of_group(self, values: np.ndarray) -> np.ndarray:
+        """The values (..., G) of each unit's group (..., U)."""
+        return np.repeat(values, self._sizes, axis=-1)
+
+    def effects(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rates (..., G) of sums of a over sums of d, both (..., U), and the effect (..., U) of leaving each identity out."""
+        total = self.by_group(d)
+        rate, rest = divide(self.by_group(a), total), self.of_group(total) - d
+        effect = a - self.of_group(np.nan_to_num(rate)) * d
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effect /= rest
+        effect[np.broadcast_to(rest == 0, effect.shape)] = 0
+        return rate, effect
+
     def ratio(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rates (G, k) of sums of a (U, k) over sums of d (U,), and their delete-one-identity standard errors.
+        """Rates (..., G) as :meth:`effects`, and their delete-one-identity standard errors.
 
         The error is NaN where fewer than two people have a part in the denominator.
         """
-        d = d[:, None] if d.ndim == 1 else d
-        total = self.by_group(d)
-        rate = divide(self.by_group(a), total)
-        u = np.nan_to_num(divide(a - np.nan_to_num(rate)[self.group] * d, total[self.group] - d))
-        se = np.sqrt(self.by_group(u * u))
+        rate, effect = self.effects(a, d)
+        se = np.sqrt(self.by_group(np.square(effect, out=effect)))
         se[se < NO_SPREAD] = 0
         return rate, np.where(self.by_group((d > 0).astype(np.int64)) < 2, np.nan, se)
 
@@ -283,35 +289,27 @@ class Units:
         self._of_bins(a, self.gather(by_bin), d, found)
 
     def _of_sums(self, a, sums, d, found: GroupScores) -> None:
-        """Signed calibration error and Brier score: means of sums (U, 2) over images (U,)."""
-        total = self.by_group(d)[:, None]
-        value = divide(self.by_group(sums), total)
-        g = self.group
-        effects = np.nan_to_num(divide(sums - np.nan_to_num(value)[g] * d[:, None], total[g] - d[:, None]))
-        for k, metric in enumerate((SIGNED, BRIER)):
-            found.value[metric][a], found.effects[metric][:, a] = value[:, k], effects[:, k]
+        """Signed calibration error and Brier score: means of sums (2, U) over images (U,)."""
+        for metric, value, effect in zip((SIGNED, BRIER), *self.effects(sums, d), strict=True):
+            found.value[metric][a], found.effects[metric][:, a] = value, effect
 
     def _of_bins(self, a, by_bin, d, found: GroupScores) -> None:
-        """ECE and its noise, and reliability data, from sums (U, bins, 3)."""
-        g = self.group
-        total = self.by_group(d)
-        in_bins = self.by_group(by_bin)
-        error = by_bin[..., 1] - by_bin[..., 2]  # (U, bins)
-        part = divide(self.by_group(error), total[:, None])
-        effect = np.nan_to_num(
-            divide(error - np.nan_to_num(part)[g] * d[:, None], (total[g] - d)[:, None])
-        )  # of every bin's part
+        """ECE and its noise, and reliability data, from sums (3, bins, U)."""
+        images, scores, positives = by_bin
+        part, effect = self.effects(scores - positives, d)  # of every bin
         sign = np.sign(np.nan_to_num(part))
-        found.value[ECE][a] = np.abs(part).sum(axis=-1)
-        found.effects[ECE][:, a] = (effect * sign[g]).sum(axis=-1)
-        covariance = np.stack([self.by_group(effect * effect[:, k : k + 1]) for k in range(effect.shape[1])], axis=-1)
+        found.value[ECE][a] = np.abs(part).sum(axis=0)
+        found.effects[ECE][:, a] = (effect * self.of_group(sign)).sum(axis=0)
+        n = len(effect)
+        covariance = np.empty((self.n_groups, n, n))
+        for k in range(n):
+            covariance[:, k:, k] = covariance[:, k, k:] = self.by_group(effect[k:] * effect[k]).T
         found.ece_noise[a] = np.stack(_folded(covariance), axis=-1)
-        found.ece_bias[a] = np.maximum(_folded_mean(part, covariance) - np.abs(part), 0).sum(axis=-1)
+        found.ece_bias[a] = np.maximum(_folded_mean(part.T, covariance) - np.abs(part.T), 0).sum(axis=-1)
 
-        images, positives = by_bin[..., 0], by_bin[..., 2]
-        found.bins[a] = in_bins
-        n_eff = divide(in_bins[..., 0] ** 2, self.by_group(images**2))
-        found.bin_errors[a] = np.stack([self.ratio(positives, images)[1], n_eff], axis=-1)
+        found.bins[a] = self.by_group(by_bin).T
+        n_eff = divide(found.bins[a][..., 0] ** 2, self.by_group(images**2).T)
+        found.bin_errors[a] = np.stack([self.ratio(positives, images)[1].T, n_eff], axis=-1)
 
 
 class Classes:
@@ -341,16 +339,16 @@ class Classes:
         """Fill in AUC and EER of the attribute number ``a``."""
         right, marks = ranking.right_pairs(ranked.score, ranked.key, self._all, self._n_classes, self._n_groups)
         for j, (name, unit, _, own) in enumerate(self._parts):
-            self._auc(a, unit, unit.gather(right[:, j]), unit.gather(right[:, own, 1]), found[name])
+            self._auc(a, unit, unit.gather(right[:, j].T), unit.gather(right[:, own, 1]), found[name])
         self._eer(a, ranked, marks, found)
 
     @staticmethod
     def _auc(a: int, unit: Units, right: np.ndarray, own: np.ndarray, found: GroupScores) -> None:
-        """From sums of people over images of :func:`evenface.fairness.ranking.right_pairs`: in their groups, (U, 2), and in
+        """From sums of people over images of :func:`evenface.fairness.ranking.right_pairs`: in their groups, (2, U), and in
         the pairs of their own images alone, (U,)."""
         g, m_u, n_u = unit.group, unit.positives[:, a], unit.negatives[:, a]
         m, n = unit.by_group(m_u), unit.by_group(n_u)
-        of_positives, of_negatives = right[:, 1], 2 * m[g] * n_u - right[:, 0]
+        of_positives, of_negatives = right[1], 2 * m[g] * n_u - right[0]
         auc = divide(unit.by_group(of_positives), 2 * m * n)
         expected = m_u * n[g] + n_u * m[g] - m_u * n_u
         effect = (of_positives + of_negatives - own) / 2 - np.nan_to_num(auc)[g] * expected
@@ -379,11 +377,11 @@ class Classes:
         accepted, reach, effects = ranking.accepted(ranked.key, self._of_groups, ends), np.zeros(len(n)), []
         for j, (_, unit, of, _) in enumerate(self._parts):
             g, m_u, n_u = unit.group, unit.positives[:, a], unit.negatives[:, a]
-            at_crossing, beyond = np.moveaxis(unit.gather(accepted[:, j]), -1, 0)
-            sums = beyond + (1 - share[of])[g, None] * at_crossing
+            at_crossing, beyond = unit.gather(accepted[:, j].T)  # (2, U)
+            sums = beyond + (1 - share[of])[g] * at_crossing
             e = np.nan_to_num(eer[of])[g]
-            d_fpr = np.nan_to_num(divide(sums[:, 0] - e * n_u, n[of][g] - n_u))
-            d_fnr = np.nan_to_num(divide(m_u - sums[:, 1] - e * m_u, m[of][g] - m_u))
+            d_fpr = np.nan_to_num(divide(sums[0] - e * n_u, n[of][g] - n_u))
+            d_fnr = np.nan_to_num(divide(m_u - sums[1] - e * m_u, m[of][g] - m_u))
             reach[of] = np.sqrt(unit.by_group((d_fpr - d_fnr) ** 2))
             effects.append((d_fpr, d_fnr))
         # the slope of the curve where the rates are apart by less than their standard error

@@ -19,7 +19,7 @@ from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.corrected import CorrectedObserved, corrected
 from evenface.fairness.correction import Correction
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
+from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows, with_all_tests
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler, check_draws
@@ -217,7 +217,7 @@ def _evaluate_test_set(
 
     def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> Iterator[tuple[Evaluated, Inference]]:
         """Every grouping, followed by itself with corrected rates where the annotator's errors are known."""
-        observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
+        observed = resampler.observed(by_grouping)
         evaluations, corrections = {}, {}
         for name, result in by_grouping.items():
             known = [dimension for dimension in result.grouping.dimensions if dimension in resampler.errors]
@@ -258,7 +258,7 @@ def _evaluate_test_set(
                 if not result.correction:
                     combine(run.id, result, inferred)
     tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
-    tables["subgroup_scan"] = scan_table(scored, evaluated, test, resampler)
+    tables["subgroup_scan"] = scan_table(scored, evaluated, widths, test, resampler)
     tables |= scores.tables(runs, scored)
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
@@ -280,9 +280,16 @@ def _corrected(
 
 
 def scan_table(
-    scored: Mapping[str, Scored], evaluated: Mapping[str, Mapping[str, Evaluated]], test, resampler
+    scored: Mapping[str, Scored],
+    evaluated: Mapping[str, Mapping[str, Evaluated]],
+    widths: Mapping[str, Mapping[str, Widths]],
+    test: TestSet,
+    resampler: Resampler,
 ) -> pd.DataFrame:
-    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings."""
+    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings.
+
+    widths  of the runs, as far as they are known
+    """
     settings = resampler.settings
     every = {
         model_id: {
@@ -294,7 +301,8 @@ def scan_table(
     frames = []
     for run in runs_of(every, {model_id: one.cube for model_id, one in scored.items()}, settings).values():
         key = key_of(run.id, test, next(iter(run.evaluated.values())))
-        frames.append(scan_rows(key, run.evaluated, scan(run.id, run.cube, run.evaluated, resampler), settings))
+        bounds = scan(run.id, run.cube, run.evaluated, resampler, widths[run.id])
+        frames.append(scan_rows(key, run.evaluated, bounds, settings))
     return pd.concat(frames, ignore_index=True)
 
 
