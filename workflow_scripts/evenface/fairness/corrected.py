@@ -273,6 +273,9 @@ class CorrectedObserved(Observed):
             ends.append(x + sign * np.sqrt(own**2 + excess + more**2))
         return np.maximum(ends[0], -1 if signed else 0), np.minimum(ends[1], 1)
 
+    def limits_of(self, wanted, block: slice) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [self.limits(metric, q[:, None], block) for metric, q in wanted]
+
     def limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """As for observed rates, from the groups' limits and their correlation."""
         used, x = self.rates.used[metric], self.rates.x[metric]
