@@ -38,7 +38,7 @@ from scipy.special import expit
 from evenface.decisions import selected
 from evenface.fairness import FairnessSettings, evaluate
 from evenface.fairness.cube import CellSpace, count
-from evenface.fairness.evaluated import evaluate_grouping, key_of
+from evenface.fairness.evaluated import evaluate_groupings, key_of
 from evenface.fairness.gap_tables import gap_rows
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Resampler
@@ -47,6 +47,7 @@ from evenface.fairness.intersection_table import intersection_rows
 from evenface.fairness.runs import runs_of
 from evenface.fairness.score_tables import ScoreTables
 from evenface.fairness.tables import scan_table
+from evenface.fairness.threads import in_threads
 
 THREADS = 2
 # 2, 3 and 4 levels with their products: 59 groups
@@ -105,9 +106,8 @@ def everything(n_images: int, n_attributes: int, n_identities: int) -> None:
         scores = ScoreColumns(cube.pair_of(people, test.cells), frame, columns, every, labels, every)
         scored = {MODEL: Scored(cube, dict.fromkeys(labels, 0.5), "identity", {}, 0, scores=scores)}
     with clock.part("rates"):
-        evaluated = {
-            MODEL: {g: evaluate_grouping(scored[MODEL], test.space.grouping(g), settings) for g in settings.groupings}
-        }
+        groupings = map(test.space.grouping, settings.groupings)
+        evaluated = {MODEL: evaluate_groupings(scored[MODEL], groupings, settings, THREADS)}
     with clock.part("scores"):
         tables = ScoreTables([MODEL], test, settings, THREADS)
         tables.add(MODEL, scored[MODEL], evaluated[MODEL])
@@ -119,9 +119,8 @@ def everything(n_images: int, n_attributes: int, n_identities: int) -> None:
         widths = {MODEL: {name: found.observed.widths for name, found in inferred.items()}}
     keyed = [(key_of(MODEL, test, r), r, inferred[g]) for g, r in evaluated[MODEL].items()]
     with clock.part("intersections"):
-        for key, result, inference in keyed:
-            if "*" in result.grouping.name:
-                intersection_rows(key, result, inference, LEVELS, settings)
+        combined = [one for one in keyed if "*" in one[1].grouping.name]
+        in_threads(THREADS, lambda one: intersection_rows(*one, LEVELS, settings), combined)
     with clock.part("scan"):
         scan_table(scored, evaluated, widths, test, resampler)
     with clock.part("rows"):

@@ -198,15 +198,16 @@ class _Compared:
         steps *= divide(moves, np.where(moves, scale, 1)).T[..., None].astype(steps.dtype)
         np.nan_to_num(steps, copy=False)
         largest = np.abs(steps, out=steps).max(axis=0, initial=0)
-        spreads = self.spread, replace(self.spread_of_others, se=of_others)
+        both = np.stack([self.x, self.others])
+        spreads = Spread.concatenate(
+            [part[None] for part in (self.spread, replace(self.spread_of_others, se=of_others))]
+        )
         at_boundary = (self.boundary & used).any(axis=-1)
 
         def bounds_at(level: float) -> tuple[np.ndarray, np.ndarray]:
             q = quantiles(largest, (level,))[0]
             q = np.where(at_boundary, np.maximum(q, ndtri((1 + level) / 2)), q)[:, None]
-            (low, high), (others_low, others_high) = (
-                limits(x, spread, q) for x, spread in zip((self.x, self.others), spreads, strict=True)
-            )
+            (low, others_low), (high, others_high) = limits(both, spreads, q)
 
             def end(a: np.ndarray, b: np.ndarray, side: int) -> np.ndarray:
                 reach = np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))
