@@ -48,7 +48,7 @@ def read(settings):
         "demographics_source": "list.csv",
         "labels_source": "list.csv",
     }
-    return faces.complete("plain_folder", values, faces.build_faces(columns, rows.numbers), [], {})
+    return faces.complete("plain_folder", values, faces.build_faces(columns, rows.numbers, values), [], {})
 
 
 PARTS = [

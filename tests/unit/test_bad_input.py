@@ -56,12 +56,12 @@ def environment():
         (
             "training.attributes",
             ["Blond"],
-            r"training.attributes\[0\]: 'Blond' is not known; did you mean 'Blond_Hair'",
+            r"training.attributes: 'Blond' is not known; did you mean 'Blond_Hair'",
         ),
         (
             "evaluation.attributes",
             ["Smilling"],
-            r"evaluation.attributes\[0\]: 'Smilling' is not known; did you mean 'Smiling'",
+            r"evaluation.attributes: 'Smilling' is not known; did you mean 'Smiling'",
         ),
         ("evaluation.groupings", ["gendr"], "groupings: 'gendr' is not known; did you mean 'gender'"),
         (

@@ -43,7 +43,6 @@ def test_defaults_never_change_the_input(shipped_config):
             ["parametric", "gan"],
             "'gan' is not known .choose from diffusion, guided",
         ),
-        ("generation.generator", [], "generation.generator: \\[\\] should be non-empty"),
         ("generation.images_per_prompt", {"parametric": 3, "diffusion": 1, "guided": 1}, "'guided' is not in both"),
         (
             "runs.synthetic.synthetic",

@@ -55,7 +55,7 @@ def test_nothing_is_dropped_in_silence(tmp_path, faces):
         imported(tmp_path, table.drop(index=test[1]), faces)
     with pytest.raises(UserError, match=r"row 4: the data set has no image 'x.jpg' \(1 such rows\)"):
         imported(tmp_path, table.assign(image=[*table["image"][:3], "x.jpg", *table["image"][4:]]), faces)
-    with pytest.raises(UserError, match="has two rows"):
+    with pytest.raises(UserError, match="has an image a second time"):
         imported(tmp_path, pd.concat([table, table[-1:]]), faces)
     with pytest.raises(UserError, match=r"no column predicts 'Gray_Hair', which evaluation\.attributes asks for"):
         imported(tmp_path, table, faces, ("Gray_Hair",))

@@ -61,7 +61,7 @@ def named(schema, text):
     """The dotted configuration keys in a text."""
     sections = "|".join(schema["properties"])
     for match in re.finditer(rf"(?<![\w./*-])((?:{sections})(?:\.(?:[a-z_0-9]+|{ANY}))+)(?![\w/(]|\.[a-z])", text):
-        if not match[1].endswith((".csv", ".parquet", ".yaml")):
+        if not match[1].endswith((".csv", ".json", ".parquet", ".yaml")):
             yield match[1]
 
 
@@ -77,12 +77,12 @@ def test_the_schema_accepts_every_key_that_is_named(path, schema):
 
 
 def test_a_key_that_does_not_exist_is_noticed(schema):
-    text = "evaluation.thresholds has no entry; set datasets.celeba.label_coding, datasets.<any>.table or screening.detector"
+    text = "evaluation.thresholds has no entry; set datasets.celeba.label_coding, datasets.<any>.folder or screening.detector"
     keys = list(named(schema, text))
     assert keys == [
         "evaluation.thresholds",
         "datasets.celeba.label_coding",
-        "datasets.<any>.table",
+        "datasets.<any>.folder",
         "screening.detector",
     ]
     assert [accepts(schema, key.split(".")) for key in keys] == [False, True, False, True]

@@ -48,6 +48,27 @@ def maad_face(inputs: Inputs, out: Path) -> Any:
     return read("maad_face", {"root": str(out), "verify_images": True})
 
 
+@case("datasets.table.PART")
+def table(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    names = [f"{i:03d}.png" for i in range(40)]
+    (out / "pictures").mkdir()
+    for name in names:
+        (out / "pictures" / name).write_bytes((Path(inputs.drawn["image"][0])).read_bytes())
+    labels = _labels(names, ("hat", "tie"), [0, 1])
+    rows = [
+        f"{n},p{i // 2},{('East Asian', 'Indian', 'pale')[i % 3]},{i},{h},{t}"
+        for i, (n, (h, t)) in enumerate(zip(names, labels, strict=True))
+    ]
+    (out / "t.csv").write_text("\n".join(["image,who,race,age,hat,tie", *rows]) + "\n")
+    return read("table", {
+        "root": str(out / "pictures"), "table": str(out / "t.csv"), "columns": {"identity": "who", "ethnicity": "race"},
+        "attributes": ["hat", "tie"], "label_coding": "zero_one", "levels": {"ethnicity": {"pale": "white"}},
+        "vocabulary": {"ethnicity": "utkface", "age": ["0-19", "20+"]}, "verify_images": False,
+    })  # fmt: skip
+
+
 def read_synthetic(inputs: Inputs) -> Any:
     from evenface.datasets import read
 

@@ -62,8 +62,8 @@ def imported(inputs: Inputs, out: Path) -> Any:
 
     n = 12
     faces = pd.DataFrame({
-        "image_id": [f"d/{i}.jpg" for i in range(n)], "identity_id": [f"p{i % 5}" for i in range(n)], "dataset": "d",
-        "split": ["val", "test", "test"] * 4, "gender": ["female", "male"] * 6, "age": "young", "ethnicity": "white",
+        "image_id": [f"d/{i}.jpg" for i in range(n)], "identity_id": [f"p{i % 5}" for i in range(n)],
+        "split": ["val", "test", "test"] * 4, "dataset": "d", "gender": ["female", "male"] * 6, "age": "young", "ethnicity": "white",
         "demographics_source": "d", "labels_source": "d", "Smiling": np.array([1, -1, 0] * 4, dtype=np.int8),
         "Young": np.array([1, -1] * 6, dtype=np.int8),
     })  # fmt: skip

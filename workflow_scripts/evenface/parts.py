@@ -307,6 +307,8 @@ class Reader(Part):
     kind: ClassVar[str] = "reader"
     #: What its data sets show, if no stand-in takes their place.
     pictures: Pictures = "photographs"
+    #: Whether its attributes are not known before it reads: those of a user's own reader.
+    open_attributes: bool = False
     #: Every file that it opens besides pictures, by its names below ``root``. One of each tuple must exist; the usual name
     #: comes first. An edit of a file rereads the data set.
     tables: tuple[tuple[str, ...], ...] = ()

@@ -7,7 +7,9 @@ FaceXFormer (Narayan et al., 2024) and DeepFace (Serengil and Ozpinar, 2020).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from evenface.errors import UserError, unknown_name
 
@@ -44,6 +46,30 @@ DIMENSIONS: dict[str, tuple[str, ...]] = {
     "age": ("young", "middle_aged", "senior"),
     "ethnicity": ("asian", "black", "white"),
 }
+
+#: Published levels of the dimensions, by the name of their vocabulary; ``evenface`` is the default.
+VOCABULARIES: dict[str, dict[str, tuple[str, ...]]] = {
+    "evenface": DIMENSIONS,
+    "utkface": {"ethnicity": ("white", "black", "asian", "indian", "others")},
+    "fairface": {
+        "ethnicity": ("white", "black", "latino_hispanic", "east_asian", "southeast_asian", "indian", "middle_eastern"),
+        "age": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+"),
+    },
+    "fairface_4": {"ethnicity": ("white", "black", "asian", "indian")},
+    "facexformer": {
+        "ethnicity": ("white", "black", "indian", "asian", "others"),
+        "age": ("0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+"),
+    },
+    "deepface": {"ethnicity": ("asian", "indian", "black", "white", "middle_eastern", "latino_hispanic")},
+}
+
+#: Words of data sets and the level that each counts as where a vocabulary has it; the first that it has. UTKFace's authors
+#: count Hispanic, Latino and Middle Eastern faces among others. Levels without a counterpart become unknown: they are never
+#: forced into one.
+BROADER: dict[str, tuple[str, ...]] = {
+    "east_asian": ("asian",), "southeast_asian": ("asian",), "latino_hispanic": ("others",), "middle_eastern": ("others",),
+    "woman": ("female",), "man": ("male",), "other": ("others",),
+}  # fmt: skip
 
 #: Attributes that repeat a demographic dimension; evaluating them within it would be circular.
 CIRCULAR: dict[str, str] = {"Male": "gender", "Young": "age"}
@@ -122,10 +148,106 @@ CONTRADICTIONS: tuple[tuple[str, str], ...] = (
 
 def age_level(years: float) -> str:
     """Age band of an age in years: young under 30, middle_aged under 50, else senior."""
-    for level, bound in AGE_BOUNDS.items():
-        if years < bound:
+    return level_of_years(years, DIMENSIONS["age"])
+
+
+def level_of_years(years: float, levels: Sequence[str]) -> str:
+    """The band of an age in years among ``levels``, unknown if none of them is the band.
+
+    The default's bands are bounded by :data:`AGE_BOUNDS`; others say their whole years, such as ``20-29`` and ``70+``.
+    """
+    if tuple(levels) == DIMENSIONS["age"]:
+        return next((level for level, bound in AGE_BOUNDS.items() if years < bound), "senior")
+    for level in levels:
+        if (bounds := years_of(level)) and bounds[0] <= years < bounds[1]:
             return level
-    return "senior"
+    return UNKNOWN
+
+
+def years_of(band: str) -> tuple[float, float] | None:
+    """The first year of a band such as ``20-29`` or ``70+``, and the year after its last; None for other texts."""
+    if found := re.fullmatch(r"(\d+)(?:-(\d+)|\+)", band):
+        first, last = int(found[1]), int(found[2]) if found[2] else math.inf
+        return (float(first), float(last) + 1) if last >= first else None
+    return None
+
+
+def study_levels(demographics: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Dimension -> levels of a study: the default's, with those of the configuration's key ``demographics``.
+
+    There a dimension has a list of levels, or the name of a published vocabulary (:data:`VOCABULARIES`). UserError for a
+    vocabulary that is not known or has no such dimension.
+
+    >>> study_levels({"ethnicity": "utkface", "skin": ["light", "dark"]})["ethnicity"]
+    ('white', 'black', 'asian', 'indian', 'others')
+    """
+    found = dict(DIMENSIONS)
+    for dimension, given in demographics.items():
+        if isinstance(given, str):
+            having = {name: known[dimension] for name, known in VOCABULARIES.items() if dimension in known}
+            if not having:
+                raise UserError(
+                    f"demographics.{dimension} is {given!r}; list its levels: no published vocabulary has this dimension"
+                )
+            if given not in having:
+                raise UserError(f"{unknown_name(f'demographics.{dimension}', given, having)}, or list the levels")
+            given = having[given]
+        found[dimension] = tuple(given)
+    return found
+
+
+def level_of(text: str, dimension: str, levels: Sequence[str]) -> str | None:
+    """The level among ``levels`` that a data set's word for one means; unknown if none does; None if the word is not known.
+
+    Case, blanks, hyphens and underscores do not matter. An age may be a number of years, or a band that lies within one of the
+    levels. A known word without a counterpart in ``levels`` is unknown, and so is an empty text.
+
+    >>> level_of("East Asian", "ethnicity", ("asian", "black", "white"))
+    'asian'
+    >>> level_of("20-29", "age", ("young", "middle_aged", "senior"))
+    'young'
+    """
+    spelled = {_plain(level): level for level in levels}
+    word = _plain(text)
+    if word in ("", UNKNOWN):
+        return UNKNOWN
+    if word in spelled:
+        return spelled[word]
+    if dimension == "age":
+        bounds = years_of(text.strip())
+        if bounds is None and re.fullmatch(r"\d+(\.\d+)?", text.strip()):
+            bounds = float(text), float(text)
+        if bounds is not None and bounds[0] <= MAX_AGE:
+            last = bounds[0] if bounds[0] == bounds[1] else min(bounds[1] - 1, MAX_AGE)
+            first, last = (level_of_years(years, levels) for years in (bounds[0], last))
+            return first if first == last else UNKNOWN
+    for broader in BROADER.get(word, ()):
+        if broader in spelled:
+            return spelled[broader]
+    known = {_plain(level) for names in VOCABULARIES.values() for level in names.get(dimension, ())}
+    return UNKNOWN if word in known or word in BROADER else None
+
+
+def dimensions_of(columns: Iterable[str]) -> list[str]:
+    """The dimensions of a faces table with these columns: those between ``dataset`` and ``demographics_source``.
+
+    Of other tables, those of the default that are there.
+    """
+    names = list(columns)
+    if "dataset" in names and "demographics_source" in names:
+        found = names[names.index("dataset") + 1 : names.index("demographics_source")]
+        if set(DIMENSIONS) <= set(found):
+            return found
+    return [name for name in DIMENSIONS if name in names]
+
+
+def same_word(a: str, b: str) -> bool:
+    """Whether two spellings differ at most in case, blanks, hyphens and underscores."""
+    return _plain(a) == _plain(b)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s_/-]+", "_", text.strip().lower())
 
 
 def parse_grouping(text: str, where: str, dimensions: Collection[str] = tuple(DIMENSIONS)) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[s
     if isinstance(folders, list) and all(isinstance(folder, str) for folder in folders):
         parts.activate(folders)
     model = configuration_model()
+    config = {key: _without_nulls(value) if key in _NAMED else value for key, value in config.items()}
     filled = model.with_defaults(copy.deepcopy(config), complete=False)
     problems = renamed_problems(config) or schema_problems(filled, configuration_schema())
     problems = problems or _own_problems(model, filled) or cross_problems(filled)
@@ -44,6 +45,13 @@ def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[s
         key: {entry: _ordered(value) for entry, value in section.items()} if key in _NAMED else _ordered(section)
         for key, section in filled.items()
     }
+
+
+def _without_nulls(section: Any) -> Any:
+    """A section without the entries that a configuration above it set to null."""
+    if not isinstance(section, dict):
+        return section
+    return {name: entry for name, entry in section.items() if entry is not None}
 
 
 def _ordered(value: Any) -> Any:
@@ -149,8 +157,6 @@ def _sentence(error: jsonschema.ValidationError) -> str:
 
 def _type_hint(place: str, value: Any, kinds: list[str]) -> str:
     """The remedy for values that YAML, an overlay or Snakemake's --config made something else than was meant."""
-    if value is None and place.partition(".")[0] in _NAMED and place.count(".") == 1:
-        return "; null does not remove an entry: delete its lines from config.yaml, or make them comments"
     if value is None:
         return "; delete the line to have the default"
     if not isinstance(value, str):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from evenface.configuration.domains import domain_problems
 from evenface.directions.settings import DirectionSettings
 from evenface.errors import UserError, unknown_name
 from evenface.fairness.settings import check_confusion
-from evenface.parts import Annotator, part
+from evenface.parts import Annotator, Reader, part
 from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
-from evenface.taxonomy import DIMENSIONS, parse_grouping
+from evenface.taxonomy import (
+    CELEBA_ATTRIBUTES,
+    DIMENSIONS,
+    MAAD_ATTRIBUTES,
+    UNKNOWN,
+    parse_grouping,
+    study_levels,
+    years_of,
+)
 from evenface.training.settings import imported_problems, trained_runs, training_problems
 
 
@@ -55,8 +64,14 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)
-    problems += _grouping_problems(config["evaluation"]["groupings"])
-    problems += _statistics_problems(config["evaluation"])
+    problems += _attribute_problems(config)
+    try:
+        levels = study_levels(config["demographics"])
+    except UserError as error:
+        return [*problems, str(error)]
+    problems += _level_problems(config, levels)
+    problems += _grouping_problems(config["evaluation"]["groupings"], levels)
+    problems += _statistics_problems(config["evaluation"], levels)
     # Whether names are known was checked above.
     return problems or domain_problems(config)
 
@@ -102,7 +117,11 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
             f"{', '.join(generators)}; {odd[0]!r} is not in both"
         )
     for key, run in config["runs"].items():
-        if isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
+        if run["synthetic"] and not generators:
+            problems.append(
+                f"runs.{key} uses generated faces, but generation.generator is empty; name a generator there"
+            )
+        elif isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
             problems.append(unknown_name(f"runs.{key}.synthetic", run["synthetic"], generators))
     return problems
 
@@ -160,18 +179,68 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def _grouping_problems(groupings: list[str]) -> list[str]:
+def _attribute_problems(config: dict[str, Any]) -> list[str]:
+    """Attributes that no data set has, so that a slip is found before anything runs."""
+    own = [name for dataset in config["datasets"].values() for name in dataset.get("attributes") or ()]
+    known = dict.fromkeys([*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES, *own])
+    names = {key: config[key]["attributes"] for key in ("training", "evaluation")}
+    if any(described_reader(config["datasets"][name], name).open_attributes for name in config["datasets"]):
+        return []
+    return [
+        unknown_name(f"{key}.attributes", name, known)
+        for key, given in names.items()
+        for name in given
+        if name not in known
+    ]
+
+
+def described_reader(dataset: dict[str, Any], name: str) -> Reader:
+    """The description of a data set's reader."""
+    return part(Reader, dataset["reader"], f"datasets.{name}.reader")
+
+
+def _level_problems(config: dict[str, Any], levels: dict[str, tuple[str, ...]]) -> list[str]:
+    """Levels that no table can hold, and maps of data sets to levels or dimensions that the study does not have."""
+    problems = []
+    for dimension, names in levels.items():
+        key = f"demographics.{dimension}"
+        if "*" in dimension:
+            problems.append(f"{key}: the name of a dimension cannot have a *, which joins dimensions")
+        problems += [
+            f"{key} has the level {level!r}; a level cannot have a |, which joins levels, nor be unknown"
+            for level in names if "|" in level or level == UNKNOWN
+        ]  # fmt: skip
+        if len(set(names)) < len(names):
+            problems.append(f"{key} lists a level twice")
+        if dimension == "age" and names != DIMENSIONS["age"]:
+            odd = [level for level in names if years_of(level) is None]
+            if odd:
+                problems.append(f"{key} has the level {odd[0]!r}; bands of age say their years, such as 20-39 and 40+")
+    for name, dataset in config["datasets"].items():
+        for dimension, words in (dataset.get("levels") or {}).items():
+            key = f"datasets.{name}.levels"
+            if dimension not in levels:
+                problems.append(unknown_name(key, dimension, levels))
+                continue
+            problems += [
+                unknown_name(f"{key}.{dimension}.{word}", level, (*levels[dimension], UNKNOWN))
+                for word, level in words.items() if level not in (*levels[dimension], UNKNOWN)
+            ]  # fmt: skip
+    return problems
+
+
+def _grouping_problems(groupings: list[str], levels: Collection[str]) -> list[str]:
     """Groupings that are not a dimension or a product of dimensions, so that a run does not fail after all trainings."""
     problems = []
     for grouping in groupings:
         try:
-            parse_grouping(grouping, "evaluation.groupings")
+            parse_grouping(grouping, "evaluation.groupings", levels)
         except UserError as error:
             problems.append(str(error))
     return problems
 
 
-def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
+def _statistics_problems(evaluation: dict[str, Any], levels: dict[str, tuple[str, ...]]) -> list[str]:
     """Dimensions of permutations or corrections that are in no grouping, and a plan without a gap."""
     groupings = evaluation["groupings"]
     used = sorted({part for grouping in groupings for part in grouping.split("*")})
@@ -180,11 +249,16 @@ def _statistics_problems(evaluation: dict[str, Any]) -> list[str]:
         for dimension in evaluation.get("perm_within", ())
         if dimension not in used
     ]
+    problems += [
+        unknown_name(f"evaluation.circular.{attribute}", dimension, levels)
+        for attribute, dimension in evaluation.get("circular", {}).items()
+        if dimension not in levels
+    ]
     if evaluation["planning"]["gap"] is None and not evaluation["practical_threshold"]:
         problems.append("evaluation.practical_threshold is 0, so nobody can plan for a gap of its size; set "
                         "evaluation.planning.gap, for example to 0.05")  # fmt: skip
     try:
-        check_confusion(evaluation["confusion"], used, DIMENSIONS)
+        check_confusion(evaluation["confusion"], used, levels)
     except UserError as error:
         problems.append(str(error))
     return problems

@@ -13,7 +13,7 @@ from evenface.annotators.settings import AnnotationSettings
 from evenface.datasets.settings import DatasetSettings
 from evenface.directions.settings import DirectionSettings
 from evenface.fairness.settings import EvaluationSettings
-from evenface.fields import Name
+from evenface.fields import Name, Text
 from evenface.generators.settings import GenerationSettings
 from evenface.parts import (
     VARIABLE,
@@ -67,6 +67,15 @@ def _build(extensions: str) -> type[Settings]:
                 [],
                 description="Folders with your own generators, annotators, readers and other parts, one Python file "
                 "each.",
+            ),
+        ),
+        demographics=(
+            dict[Name, Text | Annotated[list[Text], Field(min_length=2)]],
+            Field(
+                {},
+                description="Levels of the dimensions of groups, where they are not the default's: for gender, age, ethnicity or a "
+                "dimension of your own, a list of levels, or the name of a published vocabulary (`utkface`, `fairface`, "
+                "`fairface_4`, `facexformer`, `deepface`). Bands of age say their years: `0-19`, `20-39`, `40+`.",
             ),
         ),
         generation=(

@@ -1,8 +1,8 @@
 """The faces table that every reader returns, its checks, and functions that readers share.
 
 One row per image: ``image_id`` ("<dataset>/<file name>", unique), ``image`` (reference),
-``identity_id``, ``split`` (train, val, test), ``dataset``, ``gender``, ``age``, ``ethnicity``
-(levels of ``taxonomy.DIMENSIONS`` or unknown), ``demographics_source``, ``labels_source``, then
+``identity_id``, ``split`` (train, val, test), ``dataset``, ``gender``, ``age``, ``ethnicity`` and further dimensions of the
+study (levels of :func:`evenface.taxonomy.study_levels` or unknown), ``demographics_source``, ``labels_source``, then
 one int8 column per attribute in {+1, -1, 0}, 0 for undefined.
 """
 
@@ -36,13 +36,18 @@ from evenface.taxonomy import (
     MAAD_ATTRIBUTES,
     MAX_AGE,
     UNKNOWN,
-    age_level,
+    level_of,
+    level_of_years,
+    same_word,
+    study_levels,
 )
 
 log = logging.getLogger("evenface")
 
-TEXT_COLUMNS = ("image_id", "image", "identity_id", "split", "dataset", *DIMENSIONS,
-                "demographics_source", "labels_source")  # fmt: skip
+#: The columns before the dimensions, and those between them and the attributes.
+BEFORE, AFTER = ("image_id", "image", "identity_id", "split", "dataset"), ("demographics_source", "labels_source")
+#: The columns of text under the default's dimensions.
+TEXT_COLUMNS = (*BEFORE, *DIMENSIONS, *AFTER)
 REJECTED_COLUMNS = ("image_id", "image", "stage", "reason", "detail")
 SPLITS = ("train", "val", "test")
 
@@ -59,18 +64,45 @@ ATTRIBUTES = tuple(dict.fromkeys((*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES)))
 
 
 def attribute_columns(frame: pd.DataFrame) -> list[str]:
-    """Attribute names among the columns, in the order of the table."""
+    """Attribute names among the columns, in the order of the table: int8 columns, and those of published data sets."""
     known = set(ATTRIBUTES)
-    return [c for c in frame.columns if c in known]
+    return [c for c in frame.columns if c in known or frame[c].dtype == np.int8]
+
+
+def translated(
+    texts: Sequence[str], dimension: str, levels: Sequence[str], own: Mapping[str, str], where: str
+) -> np.ndarray:
+    """The levels (n,) object that a data set's words for them mean in the study.
+
+    own  the data set's own words, ``datasets.<name>.levels``, and what they mean
+
+    UserError, beginning with ``where``, for the first word that means nothing, with both remedies.
+    """
+    codes, words = pd.factorize(np.asarray(texts, dtype=object))
+    meanings = []
+    for i, word in enumerate(words):
+        level = own.get(word, None) or level_of(str(word), dimension, levels)
+        if level is None or (level not in levels and level != UNKNOWN):
+            row = int(np.argmax(codes == i)) + 1
+            raise UserError(
+                f"{where}, row {row}: {unknown_name(dimension, level or word, levels)}; say what it means in the data set's levels: "
+                f"{{{dimension}: {{{word}: {levels[0]}}}}} (or unknown), or list your own levels in demographics.{dimension}"
+            )
+        meanings.append(level)
+    return np.array(meanings, dtype=object)[codes]
 
 
 def take_settings(reader: str, settings: Mapping[str, Any], kind: type[DatasetSettings]) -> dict[str, Any]:
-    """The complete settings of a data set, with its ``name`` in ids (by default the reader's) and ``threads``.
+    """The complete settings of a data set, with its ``name`` in ids (by default the reader's), ``threads``, and the study's
+    ``vocabulary``, dimension -> levels (given as the configuration's ``demographics``).
 
     Raises UserError naming the first key that is unknown, missing or wrong.
     """
     given = {key: str(v) if isinstance(v, os.PathLike) else v for key, v in settings.items() if v is not None}
-    own = {"name": given.pop("name", reader), "threads": given.pop("threads", 1)}
+    own = {
+        "name": given.pop("name", reader), "threads": given.pop("threads", 1),
+        "vocabulary": study_levels(given.pop("vocabulary", {})),
+    }  # fmt: skip
     return kind.filled({"reader": reader, **given}, f"datasets.{own['name']}") | own
 
 
@@ -79,20 +111,56 @@ def rejected_frame(rows: Iterable[Mapping[str, str]] = ()) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(REJECTED_COLUMNS)).astype("str")
 
 
-def build_faces(columns: Mapping[str, Any], labels: Mapping[str, np.ndarray] | pd.DataFrame) -> pd.DataFrame:
-    """The checked faces table, from its text columns (a scalar is repeated) and attribute columns."""
+def build_faces(
+    columns: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray] | pd.DataFrame,
+    values: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """The checked faces table, from its text columns (a scalar is repeated) and attribute columns.
+
+    With ``values``, the complete settings of :func:`take_settings`, the columns of dimensions may hold the data set's own words
+    (:func:`translated`), and dimensions of the study that have no column are unknown. ``attrs["levels"]`` then says which words
+    became another level, or unknown, and how often.
+    """
+    vocabulary, changed = (values["vocabulary"] if values else DIMENSIONS), {}
+    if values:
+        columns = dict(columns)
+        for dimension, levels in vocabulary.items():
+            given, own = columns.get(dimension, UNKNOWN), values["levels"].get(dimension, {})
+            texts = [given] if isinstance(given, str) else given
+            found = translated(texts, dimension, levels, own, f"data set {values['name']}")
+            if other := _other_levels(texts, found):
+                changed[dimension] = other
+                said = ", ".join(f"{word} counts as {one['level']} ({one['images']})" for word, one in other.items())
+                log.info("data set %s, %s: %s", values["name"], dimension, said)
+            columns[dimension] = str(found[0]) if isinstance(given, str) else found
+        columns = {name: columns.get(name) for part in (BEFORE, vocabulary, AFTER, columns) for name in part}
     labels = pd.DataFrame(labels).reset_index(drop=True)
     rows = max([len(labels), *(len(v) for v in columns.values() if not isinstance(v, str))], default=0)
     text = pd.DataFrame({k: pd.Series(v, index=range(rows), dtype="str") if isinstance(v, str)
                          else pd.Series(np.asarray(v, object), dtype="str") for k, v in columns.items()})  # fmt: skip
     frame = pd.concat([text, labels.astype("int8")], axis=1)
-    check_faces(frame)
+    check_faces(frame, vocabulary=vocabulary)
+    if changed:
+        frame.attrs["levels"] = changed
     return frame
 
 
-def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
+def _other_levels(words: Sequence[str], levels: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Word -> level and number of images, for words that became another level. Years become bands, which loses nothing unsaid."""
+    pairs = pd.DataFrame({"word": np.asarray(words, dtype=object), "level": levels}).value_counts(sort=False)
+    return {
+        str(word): {"level": level, "images": int(count)}
+        for (word, level), count in pairs.sort_index().items()
+        if not same_word(str(word), level) and word not in ("", UNKNOWN) and number(str(word)) is None
+    }
+
+
+def check_faces(
+    frame: pd.DataFrame, name: str = "faces table", *, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS
+) -> None:
     """Raise UserError naming the first row and column that does not follow the schema of this module."""
-    for column in TEXT_COLUMNS:
+    for column in (*BEFORE, *vocabulary, *AFTER):
         if column not in frame:
             raise UserError(f"{name}: column {column!r} is missing")
         empty = frame[column].isna() | frame[column].eq("")
@@ -101,7 +169,7 @@ def check_faces(frame: pd.DataFrame, name: str = "faces table") -> None:
     repeated = frame["image_id"].duplicated()
     if repeated.any():
         raise UserError(f"{name}: image_id {frame['image_id'][repeated].iloc[0]!r} occurs more than once")
-    allowed = {"split": SPLITS} | {d: (*levels, UNKNOWN) for d, levels in DIMENSIONS.items()}
+    allowed = {"split": SPLITS} | {d: (*levels, UNKNOWN) for d, levels in vocabulary.items()}
     for column, levels in allowed.items():
         wrong = ~frame[column].isin(levels)
         if wrong.any():
@@ -177,14 +245,20 @@ def complete(
     """
     key = f"datasets.{values['name']}.max_unreadable"
     share, label = values["max_unreadable"], f"data set {values['name']}"
+    for dimension in values["vocabulary"]:
+        if dimension not in faces:
+            faces.insert(faces.columns.get_loc(AFTER[0]), dimension, UNKNOWN)
     good, bad, decoded = split_verified(faces, values["verify_images"], share=share, threads=values["threads"])
     if good.empty:
         first = f"; the first: {bad[0]['image']} ({bad[0]['detail']})" if bad else ""
         raise UserError(f"{label}: none of its {len(faces)} images can be read{first}. Repair the data set")
     check_unreadable(faces, rejected_frame(bad), share, key=key, label=label)
-    good, counts = apply_demographics(good, values["demographics"])
+    vocabulary = values["vocabulary"]
+    changed = {"levels_from_words": faces.attrs["levels"]} if "levels" in faces.attrs else {}
+    good, counts = apply_demographics(good, values["demographics"], vocabulary, values["levels"])
     dropped = rejected_frame([*rejected, *bad])
-    summary = {"reader": reader, **facts, "images_decoded": decoded, **counts, **summarise(good, dropped)}
+    known = summarise(good, dropped, vocabulary)
+    summary = {"reader": reader, **facts, "images_decoded": decoded, **counts, **changed, **known}
     return good, dropped, summary
 
 
@@ -230,12 +304,16 @@ def split_verified(
 
 
 def apply_demographics(
-    faces: pd.DataFrame, table_path: str | os.PathLike | None
+    faces: pd.DataFrame,
+    table_path: str | os.PathLike | None,
+    vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS,
+    own: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
 
     The table (Parquet or text, such as CSV) has the image id or file name in the column image_id, image, file or Filename.
-    Its columns gender, age (a level or years) and ethnicity replace the reader's. Images without a row, and
+    Its columns gender, age (a level or years), ethnicity and further dimensions of the ``vocabulary`` replace the reader's.
+    ``own`` says what a dimension's words mean (:func:`translated`). Images without a row, and
     empty values, become unknown. Returns the table and counts for the summary. Raises UserError naming the line for a
     repeated image, an unknown level and an age that nobody has, and for a missing file or column. Columns that are not
     read are named, or refused if they seem to be meant.
@@ -243,16 +321,16 @@ def apply_demographics(
     if not table_path:
         return faces, {}
     path = Path(table_path)
-    rows, unused = read_texts(path, (_KEY, *DIMENSIONS), also={_KEY: IMAGE_COLUMNS}, optional=tuple(DIMENSIONS))
-    present = [d for d in DIMENSIONS if d in rows.texts]
+    rows, unused = read_texts(path, (_KEY, *vocabulary), also={_KEY: IMAGE_COLUMNS}, optional=tuple(vocabulary))
+    present = [d for d in vocabulary if d in rows.texts]
     for dimension, words in _MEANT.items():
         if dimension not in present and (meant := [name for name in unused if same_name(name) in words]):
             raise UserError(
                 f"{path}: the column {meant[0]!r} is not read; name it {dimension} and write "
-                f"{', '.join(DIMENSIONS[dimension])} or {UNKNOWN}{' or years' * (dimension == 'age')} there, or remove it"
+                f"{', '.join(vocabulary[dimension])} or {UNKNOWN}{' or years' * (dimension == 'age')} there, or remove it"
             )
     if not present:
-        raise UserError(f"{path}: none of the columns {', '.join(DIMENSIONS)} is there; it has {', '.join(unused)}")
+        raise UserError(f"{path}: none of the columns {', '.join(vocabulary)} is there; it has {', '.join(unused)}")
     # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
     # file names are unique only together with their folder.
     prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
@@ -270,9 +348,9 @@ def apply_demographics(
         )
     faces = faces.copy()
     for dimension in present:
-        levels = _levels_of(path, rows, dimension)
+        levels = _levels_of(path, rows, dimension, vocabulary[dimension], (own or {}).get(dimension, {}))
         faces[dimension] = np.where(place >= 0, levels[place], UNKNOWN)
-    rest = [d for d in DIMENSIONS if d not in present]
+    rest = [d for d in vocabulary if d not in present]
     label = f"{path.name} ({', '.join(present)})" if rest else path.name
     kept = f"; {faces['demographics_source'].iloc[0]}" if rest and len(faces) else ""
     faces["demographics_source"] = label + kept
@@ -281,15 +359,17 @@ def apply_demographics(
     return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched, **more}
 
 
-def _levels_of(path: Path, rows: Rows, dimension: str) -> np.ndarray:
+def _levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:
     """The level of each row, from its text in the column ``dimension``."""
     coded = rows.texts[dimension].dictionary_encode()
     levels = []
     for i, text in enumerate(coded.dictionary.to_pylist()):
         years = number(text) if dimension == "age" else None
-        known = (*DIMENSIONS[dimension], UNKNOWN)
-        if (years is not None and 0 <= years <= MAX_AGE) or text in known or not text:
-            levels.append(age_level(years) if years is not None else text or UNKNOWN)
+        level = own.get(text) or (None if years is not None else level_of(text, dimension, known))
+        if years is not None and 0 <= years <= MAX_AGE:
+            level = level_of_years(years, known)
+        if level is not None:
+            levels.append(level)
             continue
         row = int(np.argmax(coded.indices.to_numpy() == i))
         place = f"{path} line {rows.lines[row]}: {dimension} of image {rows.texts[_KEY][row].as_py()!r}"
@@ -297,26 +377,31 @@ def _levels_of(path: Path, rows: Rows, dimension: str) -> np.ndarray:
             raise UserError(
                 f"{place} is {text}; an age is from 0 to {MAX_AGE} years; leave it empty where it is not known"
             )
-        raise UserError(unknown_name(place, text, known))
+        raise UserError(
+            f"{unknown_name(place, text, (*known, UNKNOWN))}; or say what it means in the data set's levels: "
+            f"{{{dimension}: {{{text}: {known[0]}}}}}"
+        )
     return np.array(levels, object)[coded.indices.to_numpy()]
 
 
-def support(faces: pd.DataFrame) -> dict[str, dict[str, int]]:
+def support(faces: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS) -> dict[str, dict[str, int]]:
     """Images per level of each demographic dimension, all levels listed."""
     return {
         d: {level: int(n) for level, n in faces[d].value_counts().reindex([*levels, UNKNOWN], fill_value=0).items()}
-        for d, levels in DIMENSIONS.items()
+        for d, levels in vocabulary.items()
     }
 
 
-def summarise(faces: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
+def summarise(
+    faces: pd.DataFrame, rejected: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS
+) -> dict[str, Any]:
     """Counts for every reader's summary: images, identities, splits, groups, label balance, rejections."""
     names = attribute_columns(faces)
     return {
         "images": len(faces),
         "identities": int(faces["identity_id"].nunique()),
         "splits": {s: int((faces["split"] == s).sum()) for s in SPLITS},
-        "groups": support(faces),
+        "groups": support(faces, vocabulary),
         "labels": {
             n: {"positive": int((faces[n] == 1).sum()), "negative": int((faces[n] == -1).sum()),
                 "undefined": int((faces[n] == 0).sum())} for n in names

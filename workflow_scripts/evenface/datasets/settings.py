@@ -14,15 +14,20 @@ from evenface.taxonomy import LABEL_CODINGS
 class DatasetSettings(Settings):
     """A data set on disk and how to read it."""
 
-    left_out = frozenset({"max_unreadable", "verify_images"})
+    left_out = frozenset({"levels", "max_unreadable", "verify_images"})
 
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader for the data set's files.")
     root: FilePath = Field(description="Folder with the published files.")
     standin: str | None = Field(None, description="Name of the stand-in that is rendered into root.")
     demographics: FilePath | None = Field(
         None,
-        description="Table (Parquet or CSV) with image_id, gender, age and ethnicity, for data sets that do not label "
-        "them.",
+        description="Table (Parquet or CSV) with image_id, gender, age, ethnicity and your own dimensions, for data sets that "
+        "do not label them.",
+    )
+    levels: dict[str, dict[str, str]] = Field(
+        {},
+        description="What the data set's own words for levels mean: dimension -> word -> level, or `unknown`. Published words "
+        "(FairFace's, UTKFace's ...) are known.",
     )
     label_coding: Literal[tuple(LABEL_CODINGS)] = Field(
         "minus_one_one", description="How the file writes attributes. It is never guessed."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.seeds import seed_from
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import dimensions_of
 
 #: The share of images of each split.
 SHARES: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -25,7 +25,7 @@ def cell_of(faces: pd.DataFrame) -> pd.Series:
     """The cell of each row: the column ``cell`` if it exists, else the demographic levels joined by ``-``."""
     if "cell" in faces:
         return faces["cell"].astype(str)
-    return joined(faces[list(DIMENSIONS)], "-")
+    return joined(faces[dimensions_of(faces.columns)], "-")
 
 
 def assign_splits(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import dimensions_of
 
 log = logging.getLogger("evenface")
 
@@ -36,11 +36,12 @@ def check_unreadable(
         log.warning("%s: left out (%s)", row.image, row.detail)
     if not len(rejected):
         return []
-    groups = faces[list(DIMENSIONS)].astype(str)
+    dimensions = dimensions_of(faces.columns)
+    groups = faces[dimensions].astype(str)
     groups.insert(0, "origin", faces["origin" if "origin" in faces else "dataset"].astype(str))
     groups["unreadable"] = faces["image_id"].isin(rejected["image_id"]).to_numpy()
-    cell = ["origin", *DIMENSIONS]
-    for groupings in ([[]], [["origin"]], [cell], [["origin", dimension] for dimension in DIMENSIONS]):
+    cell = ["origin", *dimensions]
+    for groupings in ([[]], [["origin"]], [cell], [["origin", dimension] for dimension in dimensions]):
         over = [row for names in groupings for row in _over(_counts(groups, names), names, share)]
         if over:
             worst = max(over, key=lambda row: row["unreadable"] / row["images"])

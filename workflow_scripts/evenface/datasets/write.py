@@ -11,6 +11,7 @@ from evenface.datasets import read
 from evenface.datasets.faces import check_faces
 from evenface.storage.atomic import write_json
 from evenface.storage.tables import write_table
+from evenface.taxonomy import study_levels
 
 log = logging.getLogger("evenface")
 
@@ -29,7 +30,7 @@ def write_dataset(
     logged line by line.
     """
     table, dropped, counts = read(reader, settings)
-    check_faces(table, str(faces))
+    check_faces(table, str(faces), vocabulary=study_levels(settings.get("vocabulary") or {}))
     for key, value in counts.items():
         log.info("%s: %s", key, value)
     meta = {"reader": reader, "settings": {k: v for k, v in settings.items() if not isinstance(v, (list, dict))}}

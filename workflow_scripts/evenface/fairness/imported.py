@@ -14,6 +14,7 @@ from evenface.errors import UserError
 from evenface.fairness.own_tables import read_predictions
 from evenface.storage.hashes import sha256_of
 from evenface.storage.tables import write_table
+from evenface.taxonomy import dimensions_of
 
 log = logging.getLogger("evenface")
 
@@ -61,7 +62,7 @@ def import_predictions(
         )
     if len(place) > len(wanted):
         log.info("%s: %d rows are of images of other splits, and left out", path, len(place) - len(wanted))
-    table = faces.iloc[wanted][["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
+    table = faces.iloc[wanted][["image_id", "identity_id", *dimensions_of(faces.columns)]].reset_index(drop=True)
     for name in attributes:
         if name not in faces:
             raise UserError(f"{key}: the test set does not label {name!r}; leave it out of evaluation.attributes")

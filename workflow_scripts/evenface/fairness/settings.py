@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from evenface.errors import UserError, check_names, unknown_name
-from evenface.fields import HAIR_ATTRIBUTES, Attribute, Dimension, Names, Share, Weight
+from evenface.fields import HAIR_ATTRIBUTES, Names, Share, Text, Weight
 from evenface.parts import FilePath, Settings, mistakes
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
@@ -87,7 +87,7 @@ class StatisticsSettings(Settings):
     summary: Annotated[tuple[str, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})] = Field(
         DEFAULT_SUMMARY, description="Criteria of results/fairness.csv."
     )
-    circular: dict[str, Dimension] = Field(
+    circular: dict[str, Text] = Field(
         DEMOGRAPHIC_ATTRIBUTES,
         description="Attributes that say the same as a dimension, with that dimension; they are not evaluated within it.",
     )
@@ -157,11 +157,11 @@ class EvaluationSettings(StatisticsSettings):
 
     dataset: str = Field(description="The test set.")
     baseline: str = Field(description="The run that changes are measured against.")
-    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
+    attributes: Annotated[Names[Text], Field(min_length=1)] = Field(
         HAIR_ATTRIBUTES, description="Attributes that are evaluated."
     )
     groupings: Annotated[Names[str], Field(min_length=1)] = Field(list(DIMENSIONS), description=GROUPINGS)
-    perm_within: Names[Dimension] = Field(
+    perm_within: Names[Text] = Field(
         [], description="Dimensions within whose levels identities change places in tests."
     )
     crop: float | None = Field(

@@ -17,8 +17,9 @@ GeneratorName = Annotated[str, NameOf(Generator)]
 class GenerationSettings(Settings):
     """What is generated, and by what."""
 
-    generator: GeneratorName | Annotated[Names[GeneratorName], Field(min_length=1)] = Field(
-        description="The generator, or a list of several. Runs with `synthetic: true` train on the first one's faces."
+    generator: GeneratorName | Names[GeneratorName] = Field(
+        description="The generator, or a list of several. Runs with `synthetic: true` train on the first one's faces. An empty "
+        "list, with `also: null`, generates nothing."
     )
     images_per_prompt: Count | Annotated[dict[GeneratorName, Count], Field(min_length=1)] = Field(
         12,

@@ -40,6 +40,7 @@ class Datasets:
             root = Path(settings["root"])
             files = [str(_first(root, names, reader)) for names in reader.tables]
             files += [str(path) for names in reader.optional if os.path.exists(path := _first(root, names, reader))]
+            files += reader.files(settings)
         return list(dict.fromkeys([*files, *filter(None, [settings["demographics"]])]))
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:
@@ -49,8 +50,13 @@ class Datasets:
         return {
             "version": self.part(wildcards.dataset).version,
             "reader": settings["reader"],
-            "settings": {"name": wildcards.dataset, **kept},
+            "settings": {"name": wildcards.dataset, **kept, **self._vocabulary()},
         }
+
+    def _vocabulary(self) -> dict[str, Any]:
+        """The study's levels, if they are not the default's."""
+        demographics = self._flow.settings.get("demographics")
+        return {"vocabulary": demographics} if demographics else {}
 
     def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides the demographics in use of a generated set."""

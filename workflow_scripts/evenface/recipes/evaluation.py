@@ -10,6 +10,8 @@ from evenface.configuration import config_digest
 from evenface.configuration.domains import accepted_shifts
 from evenface.names import user_path
 from evenface.parts import version
+from evenface.screening.settings import TRAINED_HERE, is_calibrated
+from evenface.taxonomy import study_levels
 from evenface.training.settings import predictions_file
 
 if TYPE_CHECKING:
@@ -48,7 +50,9 @@ class Evaluation:
     def _settings(self) -> dict[str, Any]:
         """The section ``evaluation`` without what only plans depend on."""
         section = {key: value for key, value in self._flow.settings["evaluation"].items() if key != "planning"}
-        return {"seed": self._flow.settings["seed"], **section}
+        demographics = self._flow.settings.get("demographics")
+        levels = {"levels": {k: list(v) for k, v in study_levels(demographics).items()}} if demographics else {}
+        return {"seed": self._flow.settings["seed"], **section, **levels}
 
     def power_recipe(self) -> dict[str, Any]:
         """Everything that decides what the test set can see, except its faces table."""
@@ -97,8 +101,22 @@ class Evaluation:
             "provenance": {"generators": flow.generators, "config digest": config_digest(flow.settings)},
             "baseline": flow.settings["evaluation"]["baseline"],
             "domain_shift": accepted_shifts(flow.settings),
-            "standins": {name: d["standin"] for name, d in datasets.items() if d["standin"]},
+            "standins": {name: datasets[name]["standin"] for name in self._used() if datasets[name]["standin"]},
         }
+
+    def _used(self) -> list[str]:
+        """The data sets that results rest on, in the order of the configuration."""
+        settings = self._flow.settings
+        used = {self.dataset, *(settings["runs"][run]["real"] for run in self._flow.trained)}
+        if self._flow.generators:
+            if TRAINED_HERE in settings["annotation"]["annotators"]:
+                used.add(settings["annotation"]["trained_here"]["dataset"])
+            magface = settings["screening"]["magface"]
+            if magface["weights"] == TRAINED_HERE:
+                used.add(magface["trained_here"]["dataset"])
+            if magface["weights"] and is_calibrated(magface):
+                used.add(magface["reference"])
+        return [name for name in settings["datasets"] if name in used]
 
 
 def fairness_mem_mb(models: int, attributes: int, images: int | None = None, replicates: int = 1000) -> int:

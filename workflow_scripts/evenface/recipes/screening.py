@@ -103,8 +103,8 @@ class Screening:
         return {"version": version("screening", "acceptance"), "seed": self._flow.settings["seed"]}
 
     def study(self, table: str) -> list[str]:
-        """The study's ``table``, quality or quality_verdict, if MagFace judges."""
-        return [f"results/audit/{table}.csv"] if self.magface["weights"] else []
+        """The study's ``table``, quality or quality_verdict, if MagFace judges generated faces."""
+        return [f"results/audit/{table}.csv"] if self.magface["weights"] and self._flow.generators else []
 
     def quality_tables(self, wildcards: Any) -> list[str]:
         """MagFace's verdicts on the generated faces, if it judges."""

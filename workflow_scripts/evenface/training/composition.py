@@ -15,7 +15,7 @@ from evenface.errors import UserError
 from evenface.plan.directions import TRUTH
 from evenface.plan.generators import REQUESTED
 from evenface.seeds import seed_from
-from evenface.taxonomy import DIMENSIONS, GROUP_SEPARATOR, UNKNOWN
+from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, dimensions_of
 
 log = logging.getLogger("evenface")
 
@@ -81,7 +81,7 @@ def _alternating(orders: Sequence[np.ndarray]) -> np.ndarray:
 
 def _in_use(faces: pd.DataFrame) -> list[str]:
     """The dimensions of which any level is known."""
-    return [d for d in DIMENSIONS if d in faces and faces[d].ne(UNKNOWN).any()]
+    return [d for d in dimensions_of(faces.columns) if faces[d].ne(UNKNOWN).any()]
 
 
 def groups_in_use(faces: pd.DataFrame) -> pd.Series:
@@ -180,4 +180,6 @@ def compose(faces_tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], se
     labels = {c for part in parts for c in part if part[c].dtype == np.int8}
     for name in labels:
         frame[name] = frame[name].fillna(0).astype(np.int8)
+    for name in dimensions_of(frame.columns):  # generated faces do not have a user's own dimensions
+        frame[name] = frame[name].fillna(UNKNOWN)
     return frame

@@ -17,6 +17,7 @@ from evenface.errors import UserError
 from evenface.networks.finite import IN_WORDS
 from evenface.parts import Method, Network, Settings
 from evenface.pixels.faces import Pixels, load_faces
+from evenface.taxonomy import dimensions_of
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
 from evenface.training.thresholds import TOO_FEW, Threshold, choose_thresholds
@@ -157,7 +158,8 @@ def train(
     }
     if settings.initial_weights:
         data["initial_weights_sha256"] = file_digest(settings.initial_weights)
-    groups = text_digest(kept["split"].str.cat([kept[c].astype(str) for c in ("gender", "age", "ethnicity")], sep=" "))
+    levels = [kept[dimension].astype(str) for dimension in dimensions_of(kept.columns)]
+    groups = text_digest(kept["split"].str.cat(levels, sep=" "))
     session.identify(data, list(attributes), groups, kind.version, way.version)
     problem = shown.problem(
         session,

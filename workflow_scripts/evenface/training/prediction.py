@@ -19,6 +19,7 @@ from evenface.pixels.decoding import chunks, decoded
 from evenface.pixels.faces import open_packs, packed_faces
 from evenface.storage.images import ImageError
 from evenface.storage.tables import write_table
+from evenface.taxonomy import dimensions_of
 from evenface.training import runtime
 from evenface.training.fitting import label_matrix
 
@@ -131,7 +132,7 @@ def predict(
         ]
     )
     by_cell = check_unreadable(faces, rejected, max_unreadable, key="evaluation.max_unreadable", label=label)
-    table = faces.loc[read, ["image_id", "identity_id", "gender", "age", "ethnicity"]].reset_index(drop=True)
+    table = faces.loc[read, ["image_id", "identity_id", *dimensions_of(faces.columns)]].reset_index(drop=True)
     for column, name in enumerate(names):
         table[f"score_{name}"] = scores[read, known.index(name)]
         table[f"label_{name}"] = labels[read, column]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
-from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
+from evenface.fields import HAIR_ATTRIBUTES, Names, Pair, Share, Text
 from evenface.parts import Method, Needs, Network, Part, Settings, UserPath, mistakes, part, version
 
 #: A part by its name, or a mapping with ``name`` and its settings.
@@ -133,8 +133,9 @@ class ClassifierSettings(EpochSettings):
 class TrainingSettings(ClassifierSettings):
     """How classifiers are trained."""
 
-    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
-        HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
+    attributes: Annotated[Names[Text], Field(min_length=1)] = Field(
+        HAIR_ATTRIBUTES,
+        description="Names of the binary attributes that the network predicts, as the data sets have them.",
     )
     seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
         [1], description="One model is trained per run and seed."

@@ -94,6 +94,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             "labels_source": f"{path.name} ({values['label_coding']})",
         },
         labels,
+        values,
     )
     facts = {
         "attribute_file": str(path),

@@ -84,6 +84,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
             "labels_source": f"{path.name} ({values['label_coding']})",
         },
         columns,
+        values,
     ).sort_values("image_id", kind="stable", ignore_index=True)
     rejected = [
         {"image_id": f"{dataset}/{n}", "image": images[n], "stage": "read", "reason": "no_row",

@@ -18,7 +18,7 @@ class ReweightSettings(Settings):
     by: Literal["class", "group", "group_and_class"] = Field(
         "class", description="What is counted, attribute by attribute."
     )
-    groups: tuple[Literal["gender", "age", "ethnicity"], ...] = Field(
+    groups: tuple[str, ...] = Field(
         ("gender", "ethnicity"), min_length=1, description="Dimensions whose combinations are the groups."
     )
     square_root: bool = Field(False, description="Whether weights are the square root of the inverse frequency.")
