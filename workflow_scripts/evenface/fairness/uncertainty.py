@@ -11,6 +11,7 @@ whose replicates are adjacent in memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, reduce
 
 import numpy as np
@@ -36,29 +37,30 @@ class Replicates:
 
     observed  the whole model in this grouping; block the attributes ``rates`` has replicates of
     rates     Rates of replicates, x (a, B, G)
+    metrics   those whose own intervals are wanted, besides the criteria of both errors
     """
 
-    def __init__(self, observed: Observed, rates: Rates, block: slice, alpha: float):
+    def __init__(self, observed: Observed, rates: Rates, block: slice, alpha: float, metrics: Sequence[str] = METRICS):
         self.observed, self.rates, self.block, self.alpha = observed, rates, block, alpha
         self.level = observed.level
         self.n_boot = rates.x["accuracy"].shape[1]
         self._max_t: dict[tuple[str, bool], np.ndarray] = {}
         self._families: dict[tuple[tuple[str, ...], bool], tuple[np.ndarray, np.ndarray]] = {}
         self._limits: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
-
         self._of_all_groups: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
         self._deviations: dict[str, np.ndarray] = {}
-        self._find_limits()
+        self._find_limits(metrics)
 
-    def _find_limits(self) -> None:
+    def _find_limits(self, metrics: Sequence[str]) -> None:
         """The limits that all intervals need, in one search."""
+        alone = [(metric,) for metric in metrics]
         both = ("tpr", "fpr")
-        families = [((metric,), logs) for metric in METRICS for logs in (False, True) if not logs or _has_ratio(metric)]
+        families = [(one, False) for one in alone] + [(one, True) for one in alone if _has_ratio(*one)]
         families += [(both, False), (both, True), (("fpr", "fnr"), True)]
-        quantiles = [(metrics, self._of_family(metrics, logs)[0]) for metrics, logs in families]
-        quantiles += [(metrics, self._of_groups(metrics)[0]) for metrics in (*((metric,) for metric in METRICS), both)]
-        quantiles += [(METRICS, np.full(len(quantiles[0][1]), self.observed.z))]
-        wanted = {(COMPLEMENT.get(metric, metric), q.tobytes()): q for metrics, q in quantiles for metric in metrics}
+        critical = [(family, self._of_family(family, logs)[0]) for family, logs in families]
+        critical += [(family, self._of_groups(family)[0]) for family in (*alone, both)]
+        critical += [(metrics, np.full(len(critical[0][1]), self.observed.z))]
+        wanted = {(COMPLEMENT.get(metric, metric), q.tobytes()): q for family, q in critical for metric in family}
         found = self.observed.limits_of([(metric, q) for (metric, _), q in wanted.items()], self.block)
         self._limits.update(zip(wanted, found, strict=True))
 
@@ -354,7 +356,7 @@ class Replicates:
         observed = self.observed.jointly()
         if observed is self.observed:
             return self
-        return Replicates(observed, self.rates.jointly(), self.block, self.alpha)
+        return Replicates(observed, self.rates.jointly(), self.block, self.alpha, metrics=())
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
         found = {"difference": self.largest_difference(metric)}
