@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evenface.fairness.interop import from_metric_frame, metric_frame
+    from evenface.fairness.own_tables import read_own_tables
     from evenface.fairness.settings import FairnessSettings
     from evenface.fairness.summary import headline
     from evenface.fairness.tables import evaluate, evaluate_predictions
@@ -23,6 +24,7 @@ __all__ = [
     "from_metric_frame",
     "headline",
     "metric_frame",
+    "read_own_tables",
     "write_csv",
 ]
 
@@ -31,7 +33,8 @@ VERSIONS = {"evaluation": 7, "imported": 1, "power": 1}
 
 _HOME = {
     "FairnessSettings": "fairness.settings", "evaluate": "fairness.tables", "evaluate_predictions": "fairness.tables",
-    "from_metric_frame": "fairness.interop", "headline": "fairness.summary", "metric_frame": "fairness.interop", "write_csv": "storage.csv",
+    "from_metric_frame": "fairness.interop", "headline": "fairness.summary", "metric_frame": "fairness.interop",
+    "read_own_tables": "fairness.own_tables", "write_csv": "storage.csv",
 }  # fmt: skip
 
 
