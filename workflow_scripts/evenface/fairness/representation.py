@@ -198,7 +198,9 @@ def write_representation(
         try:
             declared = json.loads(Path(summaries[name]).read_text(encoding="utf-8"))["groups"]
         except (ValueError, KeyError) as error:
-            raise UserError(f"{summaries[name]}: it does not say the declared levels; delete it and run again") from error
+            raise UserError(
+                f"{summaries[name]}: it does not say the declared levels; delete it and run again"
+            ) from error
         levels = {dimension: [one for one in counts if one != UNKNOWN] for dimension, counts in declared.items()}
         used = [one for one in groupings if {*one.split("*")} <= {*levels}]
         table = read_arrow(
