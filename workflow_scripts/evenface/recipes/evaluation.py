@@ -63,6 +63,23 @@ class Evaluation:
             "seeds": len(self._flow.seeds),
         }
 
+    def sets(self) -> list[str]:
+        """Every faces table: those of data sets that a run or the evaluation reads, and those of generators."""
+        settings = self._flow.settings
+        read = [settings["runs"][run].get("real") for run in self._flow.trained]
+        return list(dict.fromkeys([*filter(None, read), self.dataset, *self._flow.generators]))
+
+    def representation_recipe(self) -> dict[str, Any]:
+        """Everything that decides how evenly groups are represented, except the faces tables."""
+        settings = self._flow.settings
+        attributes = [*settings["evaluation"]["attributes"], *settings["training"]["attributes"]]
+        return {
+            "version": version("fairness", "representation"),
+            "sets": self.sets(),
+            "groupings": settings["evaluation"]["groupings"],
+            "attributes": list(dict.fromkeys(attributes)),
+        }
+
     def import_recipe(self, wildcards: Any) -> dict[str, Any]:
         """Everything that decides how predictions of another classifier are read, except files and faces."""
         attributes = self._flow.settings["evaluation"]["attributes"]
