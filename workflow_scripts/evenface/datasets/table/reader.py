@@ -64,8 +64,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         remedy=f"Write their names relative to {root}, or remove their rows", others=lambda: there,
     )  # fmt: skip
     rejected = [
-        {"image_id": f"{dataset}/{name}", "image": "", "stage": "read", "reason": "missing",
-         "detail": f"listed in {path.name}, not on disk"}
+        table.rejected_row(dataset, name, "", "missing", f"listed in {path.name}, not on disk")
         for name, found in zip(names, present, strict=True) if not found
     ]  # fmt: skip
     if unlisted := len(set(there).difference(names)):
