@@ -253,7 +253,9 @@ def matched(
         others=lambda: names, **accept,
     )  # fmt: skip
     rejected = [rejected_row(dataset, n, "", "missing", f"listed in {path.name}, not on disk") for n in absent]
-    rejected += [rejected_row(dataset, n, images[n], "no_row", f"on disk, not listed in {path.name}") for n in strangers]
+    rejected += [
+        rejected_row(dataset, n, images[n], "no_row", f"on disk, not listed in {path.name}") for n in strangers
+    ]
     return present, rejected
 
 
@@ -407,7 +409,10 @@ def apply_demographics(
 
 
 def levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:
-    """The level of each row, from its text in the column ``dimension``."""
+    """The level of each row, from its text in the column ``dimension``; ``image_id`` names the rows.
+
+    ``own`` says what words mean (:func:`translated`). UserError naming the line of a word that is not known.
+    """
     coded = rows.texts[dimension].dictionary_encode()
     levels = []
     for i, text in enumerate(coded.dictionary.to_pylist()):

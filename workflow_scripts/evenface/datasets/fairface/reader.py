@@ -114,5 +114,3 @@ def _folder(root: Path) -> Path:
     raise UserError(
         f"{root}: neither train/ and val/ nor {_FOLDERS[1]} is there; {instead([], below(root))}. Unpack the pictures there"
     )
-
-
