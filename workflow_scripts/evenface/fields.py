@@ -23,6 +23,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 #: A number that matters only relative to the others.
 Weight = Annotated[float, Field(ge=0)]
 Attribute = Literal[CELEBA_ATTRIBUTES]
+#: A binary attribute or a categorical target; the configuration says which there are.
+Target = Annotated[str, Field(min_length=1)]
 Dimension = Literal[tuple(DIMENSIONS)]
 Ethnicity = Literal[DIMENSIONS["ethnicity"]]
 Gender = Literal[DIMENSIONS["gender"]]

@@ -13,7 +13,7 @@ from evenface.plan.directions import direction_problems
 from evenface.plan.generators import REQUESTED, described, generators_of, settings_of, source_of
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.taxonomy import DIMENSIONS, parse_grouping
-from evenface.training.settings import imported_problems, trained_runs, training_problems
+from evenface.training.settings import imported_problems, target_problems, trained_runs, training_problems
 
 
 def cross_problems(config: dict[str, Any]) -> list[str]:
@@ -46,12 +46,13 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
             problems.append(unknown_name(place, dataset, datasets))
     problems += training_problems(config)
     problems += imported_problems(config)
+    problems += target_problems(config)
     baseline = config["evaluation"]["baseline"]
     if baseline not in config["runs"]:
         problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))
     trained = bool(trained_runs(config))
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
-    if outside and trained:
+    if outside and trained and not problems:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)

@@ -40,7 +40,7 @@ class Training:
         return {
             "version": version("training", "predictions"),
             "pixels": version("pixels", "pixels"),
-            "attributes": evaluation["attributes"],
+            "attributes": self._flow.evaluation.columns(),
             "crop": evaluation["crop"],
             "max_unreadable": evaluation["max_unreadable"],
         }

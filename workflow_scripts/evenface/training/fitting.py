@@ -17,9 +17,10 @@ from evenface.errors import UserError
 from evenface.networks.finite import IN_WORDS
 from evenface.parts import Method, Network, Settings
 from evenface.pixels.faces import Pixels, load_faces
+from evenface.targets import SEPARATOR, blocks, has, labels_of, wrong_row
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
-from evenface.training.thresholds import TOO_FEW, Threshold, choose_thresholds
+from evenface.training.thresholds import FIXED, TOO_FEW, Threshold, choose_thresholds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,12 +33,18 @@ log = logging.getLogger("evenface")
 def label_matrix(faces: pd.DataFrame, attributes: Sequence[str], where: str) -> np.ndarray:
     """Labels int8 (N, a) in {+1, -1, 0}; UserError naming a column that is missing or coded otherwise."""
     for name in attributes:
-        if name not in faces:
+        if not has(faces, name):
             raise UserError(f"{where}: the faces table has no column {name!r}; choose attributes it labels")
-        values = faces[name].to_numpy()
+        values = labels_of(faces, name)
         if not np.isin(values, (-1, 0, 1)).all():
             raise UserError(f"{where}: column {name!r} holds values other than 1, -1 and 0 (undefined)")
-    return faces[list(attributes)].to_numpy(np.int8)
+    labels = np.stack([labels_of(faces, name).astype(np.int8) for name in attributes], axis=1)
+    for target, place in blocks(attributes).items():
+        if (row := wrong_row(labels[:, place])) is not None:
+            raise UserError(
+                f"{where}: row {row + 1} of the faces table has not exactly one class of {target}; read it again"
+            )
+    return labels
 
 
 @dataclass(frozen=True)
@@ -193,6 +200,7 @@ def train(
             name: {key: _number(values[column]) for key, values in metrics.items()}
             for column, name in enumerate(attributes)
         },
+        **({"targets": {t: list(attributes[p]) for t, p in blocks(attributes).items()}} if blocks(attributes) else {}),
         "data": data,
         "origin": dict(origin or {}),
     }
@@ -241,28 +249,36 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
 def _judge(
     outputs: Tensor, labels: np.ndarray, people: pd.Series, session: Session, attributes: Sequence[str]
 ) -> tuple[dict[str, Threshold], dict[str, np.ndarray]]:
-    """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions.
+    """Thresholds of binary attributes, and validation metrics of outputs (n, a), computed in the precision of predictions.
 
     ``people`` (n,) are the identities of the validation images. Raises UserError for outputs that are not finite.
     """
-    from evenface.training.tasks import attribute_metrics
+    from evenface.training.tasks import attribute_metrics, one_hot, scores_of
 
-    scores = outputs.sigmoid().numpy()
+    places = blocks(attributes)
+    scores = scores_of(outputs, places).numpy()
     if wrong := int(np.isnan(scores).any(1).sum()):
         raise UserError(
             f"{session.label}: {IN_WORDS} for {wrong} of {len(scores)} validation images after the training; lower "
             f"training.learning_rate"
         )
+    binary = [k for k, name in enumerate(attributes) if SEPARATOR not in name]
     found = choose_thresholds(
-        scores, labels, people, seed=session.seed, chosen=session.settings.threshold == "validation"
+        scores[:, binary],
+        labels[:, binary],
+        people,
+        seed=session.seed,
+        chosen=session.settings.threshold == "validation",
     )
-    metrics = attribute_metrics(scores, labels, np.array([one.value for one in found]))
-    for name, one, positives, negatives in zip(
-        attributes, found, metrics["positives"], metrics["negatives"], strict=True
-    ):
+    thresholds = np.full(len(attributes), FIXED)
+    thresholds[binary] = [one.value for one in found]
+    metrics = attribute_metrics(one_hot(scores, places), labels, thresholds)
+    names = [attributes[k] for k in binary]
+    sides = (metrics[side][binary] for side in ("positives", "negatives"))
+    for name, one, positives, negatives in zip(names, found, *sides, strict=True):
         if one.chosen == TOO_FEW:
             log.warning(
                 "%s: the threshold of %s stays 0.5, because the validation split has %d positive and %d negative labels of "
                 "it; give it more images, or set training.threshold: fixed", session.label, name, positives, negatives,
             )  # fmt: skip
-    return dict(zip(attributes, found, strict=True)), metrics
+    return dict(zip(names, found, strict=True)), metrics

@@ -8,9 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError, create_model
 
-from evenface.errors import UserError
-from evenface.fields import HAIR_ATTRIBUTES, Attribute, Names, Pair, Share
-from evenface.parts import Method, Needs, Network, Part, Settings, UserPath, mistakes, part, version
+from evenface.errors import UserError, unknown_name
+from evenface.fields import HAIR_ATTRIBUTES, Names, Pair, Share, Target
+from evenface.parts import Method, Needs, Network, Part, Reader, Settings, UserPath, mistakes, part, version
+from evenface.targets import expanded
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -133,8 +135,10 @@ class ClassifierSettings(EpochSettings):
 class TrainingSettings(ClassifierSettings):
     """How classifiers are trained."""
 
-    attributes: Annotated[Names[Attribute], Field(min_length=1)] = Field(
-        HAIR_ATTRIBUTES, description="CelebA names that the network predicts."
+    attributes: Annotated[Names[Target], Field(min_length=1)] = Field(
+        HAIR_ATTRIBUTES,
+        description="What the network predicts: CelebA names, and categorical targets, which are gender, age, ethnicity and "
+        "those that a reader declares.",
     )
     seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
         [1], description="One model is trained per run and seed."
@@ -233,9 +237,42 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
         "run": run,
         "seed": seed,
         **{key: entry[key] for key in ("real", "synthetic", "synthetic_per_real")},
-        "attributes": config["training"]["attributes"],
+        "attributes": expanded(config["training"]["attributes"], categorical(config)),
         "settings": settings,
     }
+
+
+def categorical(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Categorical targets -> their classes: the demographic dimensions, and what readers declare.
+
+    UserError for a target that two data sets have with other classes.
+    """
+    found, origin = dict(DIMENSIONS), {}
+    for name, dataset in config["datasets"].items():
+        where = f"datasets.{name}.reader"
+        for target, classes in part(Reader, dataset["reader"], where).classes_of(dataset).items():
+            if found.setdefault(target, tuple(classes)) != tuple(classes):
+                raise UserError(
+                    f"{where}: its classes of {target} are {', '.join(classes)}, and those of "
+                    f"{origin.get(target, 'the groups')} are {', '.join(found[target])}; give the same classes in the same order, "
+                    "or another name"
+                )
+            origin.setdefault(target, f"datasets.{name}")
+    return found
+
+
+def target_problems(config: Mapping[str, Any]) -> list[str]:
+    """Names among the attributes that are neither an attribute nor a categorical target, a sentence each."""
+    try:
+        known = (*CELEBA_ATTRIBUTES, *categorical(config))
+    except UserError as error:
+        return [str(error)]
+    return [
+        unknown_name(f"{section}.attributes[{place}]", name, known)
+        for section in ("training", "evaluation")
+        for place, name in enumerate(config[section]["attributes"])
+        if name not in known
+    ]
 
 
 def run_files(config: Mapping[str, Any], run: str, seed: int) -> dict[str, str]:
