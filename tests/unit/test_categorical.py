@@ -1,5 +1,6 @@
 """Categorical targets: from a faces table and one softmax head to one-vs-rest tables and an accuracy by group."""
 
+import os
 from copy import deepcopy
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from sklearn.metrics import accuracy_score
 from torch.nn import functional
 
-from evenface import targets
+from evenface import parts, targets
 from evenface.configuration import check_config
 from evenface.datasets.faces import build_faces, check_faces
 from evenface.errors import UserError
@@ -27,9 +28,21 @@ EMOTIONS = ("angry", "happy", "neutral")
 RACE = targets.class_names("ethnicity", DIMENSIONS["ethnicity"])
 MOOD = targets.class_names("mood", EMOTIONS)
 QUICK = {
-    "image_size": [131, 131], "epochs": 6, "batch_size": 8, "learning_rate": 3e-3, "precision": "float32",
-    "network": {"name": "slim_cnn", "filters": [8, 8, 8, 8]},
-}  # fmt: skip
+    "epochs": 40,
+    "batch_size": 8,
+    "learning_rate": 2e-2,
+    "precision": "float32",
+    "network": {"name": "pooled", "width": 8},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pooled(root):
+    """The small network of the tests' extensions."""
+    before = os.environ.get(parts.VARIABLE, "")
+    parts.activate([root / "tests/extensions"])
+    yield
+    os.environ[parts.VARIABLE] = before
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +80,7 @@ def test_texts_become_columns_and_an_unknown_one_is_named():
     columns = targets.columns_of("mood", EMOTIONS, ["happy", "", None, "angry"])
     assert list(columns) == MOOD
     assert np.stack(list(columns.values())).T.tolist() == [[-1, 1, -1], [0, 0, 0], [0, 0, 0], [1, -1, -1]]
-    with pytest.raises(UserError, match="fer.csv, column emotion, row 2: 'hapy' is not known; did you mean 'happy'"):
+    with pytest.raises(UserError, match=r"fer\.csv, column emotion, row 2: 'hapy' is not known; did you mean 'happy'"):
         targets.columns_of("mood", EMOTIONS, ["happy", "hapy"], "fer.csv, column emotion")
 
 
@@ -141,10 +154,10 @@ def test_reweighting_counts_classes(faces, by, tmp_path):
     method = create(problem, ReweightSettings(by=by, groups=("gender",)))
     outputs = torch.zeros(len(faces), 3)
     plain = Classification(problem)
-    known, total = (labels > 0).any(1), 0.0
-    cells = faces["gender"].where(by != "class", "") + pd.Series(labels.argmax(1)).astype(str).where(by != "group", "")
-    parts = [float(method.loss(outputs[r], None, r)) * plain.defined(r).sum() for r in (rows[known & (cells == c)] for c in sorted(set(cells[known])))]  # fmt: skip
-    assert np.allclose(parts, parts[0], rtol=1e-5), parts
+    known = (labels > 0).any(1)
+    cells = faces["gender"] * (by != "class") + pd.Series(labels.argmax(1)).astype(str) * (by != "group")
+    sums = [float(method.loss(outputs[r], None, r)) * plain.defined(r).sum() for r in (rows[known & (cells == c)] for c in sorted(set(cells[known])))]  # fmt: skip
+    assert np.allclose(sums, sums[0], rtol=1e-5), sums
     total = float(method.loss(outputs, None, rows))
     assert np.isclose(total, float(plain.loss(outputs, None, rows)), rtol=1e-5), "weights have mean 1"
 
@@ -178,7 +191,7 @@ def test_tables_decide_by_the_highest_score_and_have_the_accuracy_by_group(predi
     gaps = tables["gap_metrics"].set_index(["attribute", "grouping", "criterion"])["value"]
     low, high = sorted(rates["mood", "gender", group, "accuracy"] for group in DIMENSIONS["gender"])
     assert gaps["mood", "gender", "accuracy_gap"] == pytest.approx(high - low)
-    check_with_fairlearn(paths, settings_of(), tables["group_metrics"], tables["gap_metrics"])
+    check_with_fairlearn(paths, tables["group_metrics"], tables["gap_metrics"], settings_of())
 
 
 def test_of_equal_scores_the_first_class_is_decided():
@@ -229,3 +242,56 @@ def test_what_the_test_set_can_see_of_classes(faces, tmp_path):
     designs = designs_of_faces(tmp_path / "f.parquet", settings_of().changed(attributes=(*RACE, *MOOD)))
     assert designs[0].attributes == tuple(sorted([*RACE, *MOOD])) or set(designs[0].attributes) == {*RACE, *MOOD}
     assert read_table(tmp_path / "f.parquet").shape == faces.shape
+
+
+# --- wrong answers ---
+
+
+@pytest.fixture(scope="module")
+def wrong(faces, predicted):
+    from evenface.storage.tables import write_table
+    from evenface.training.wrong_answers import write_wrong_answers
+
+    folder = predicted[2]
+    write_table(faces, folder / "faces.parquet", kind="faces", meta={})
+    recipe = {"crop": None, "max_unreadable": 0.0}
+    table = write_wrong_answers(
+        folder / "model.safetensors", {"real": folder / "faces.parquet"}, recipe, folder / "wrong.csv"
+    )
+    return table, folder / "wrong.csv"
+
+
+def test_wrong_answers_are_those_of_the_validation_images(faces, predicted, wrong):
+    manifest, _, folder = predicted
+    table, path = wrong
+    known = faces.set_index("image_id")
+    validation = known[known["split"] == "val"]
+    assert set(known.loc[table["image_id"], "split"]) == {"val"}, "never the test images"
+    answers = predict(folder / "model.safetensors", faces, folder / "v.parquet", split="val").set_index("image_id")
+    hair = (answers["score_Black_Hair"] >= np.float32(manifest["thresholds"]["Black_Hair"])) != (
+        validation["Black_Hair"] > 0
+    )
+    mood = (answers["label_mood"] == 1) & (answers["pred_mood"] == 0)
+    race = answers["pred_ethnicity"] == 0
+    assert set(table["image_id"]) == set(answers.index[hair | mood | race]) and mood.any()
+    said = pd.read_csv(path, keep_default_na=False)
+    assert said["image"].tolist() == known.loc[table["image_id"], "image"].tolist()
+    assert [("mood" in w.split(";")) for w in said["wrong"]] == mood[table["image_id"]].tolist()
+    assert (said[[f"pred_{n}" for n in MOOD]].sum(axis=1) == 1).all()
+
+
+def test_wrong_answers_start_images_as_they_are(wrong):
+    from evenface.plan.initial import InitialImages
+    from evenface.prompts.catalogue import Prompt
+
+    table, path = wrong
+    initial = InitialImages.of_settings("diffusion", {"initial": {"file": str(path)}}, {})
+    first = table.iloc[0]
+    demographics = {d: first[d] for d in DIMENSIONS}
+    prompt = Prompt(text="a portrait", cell="x", demographics=demographics, attributes={}, place="prompt 1")
+    same = table[(table[list(DIMENSIONS)] == first[list(DIMENSIONS)]).all(axis=1)]
+    assert initial.of(prompt, 2) == same["image"].tolist()[:2]
+    text = path.read_text()
+    path.with_name("typo.csv").write_text(text.replace("image_id", "imageid", 1))
+    with pytest.raises(UserError, match="'imageid' is not known"):
+        InitialImages.of_settings("diffusion", {"initial": {"file": str(path.with_name("typo.csv"))}}, {})
