@@ -33,6 +33,7 @@ with job_log(snakemake.log[0], snakemake.threads):
             training_logs=by_name(models, snakemake.input.logs),
             manifests=by_name(models, snakemake.input.manifests),
             baseline=snakemake.params.recipe["baseline"],
+            imported=snakemake.params.recipe["imported"],
             domain_shift=snakemake.params.recipe["domain_shift"],
             standins=snakemake.params.recipe["standins"],
             provenance=snakemake.params.recipe["provenance"],

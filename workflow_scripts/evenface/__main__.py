@@ -1,4 +1,4 @@
-"""Commands for use outside the DAG: ``python -m evenface`` plan, power, prompts, shard, image, prune, assets,
+"""Commands for use outside the DAG: ``python -m evenface`` plan, power, evaluate, prompts, shard, image, prune, assets,
 fairface, config."""
 
 from __future__ import annotations
@@ -152,6 +152,80 @@ def _power_parser(verbs: Any) -> None:
     add("--tests", type=int, help="number of tests that share the level (Bonferroni); default: one for each attribute")
     add("--out", metavar="FOLDER", help="also write FOLDER/power.csv")
     parser.set_defaults(run=power)
+
+
+def evaluate_own(arguments: argparse.Namespace) -> None:
+    """Write the fairness tables and the report of predictions, labels and groups in files of one's own."""
+    from evenface.joblog import limit_threads
+
+    limit_threads(1)  # blocks of attributes have threads of their own
+    from evenface.fairness.settings import PREDICTION_KEYS
+    from evenface.report.own_evaluation import REPORT, SUMMARY, evaluate_own_tables
+
+    predictions: dict[str, str] = {}
+    for given in arguments.predictions:
+        name, equals, path = given.partition("=")
+        if not equals:
+            name, path = Path(given).stem, given
+        if name in predictions:
+            raise UserError(
+                f"--predictions: {name!r} is given twice; write --predictions NAME={path} with another name"
+            )
+        predictions[name] = path
+    options = {} if arguments.settings is None else read_config(arguments.settings)
+    if not set(options) - {"evaluation"}:
+        options = options.get("evaluation") or {}
+    own = ("baseline", "thresholds", *PREDICTION_KEYS)  # of the workflow, or options of this command
+    options = {key: value for key, value in options.items() if key not in own}
+    options |= {
+        name: value for name in ("groupings", "attributes", "practical_threshold", "seed", "n_boot", "n_perm")
+        if (value := getattr(arguments, name)) is not None
+    }  # fmt: skip
+    logging.basicConfig(level=logging.WARNING, format="warning: %(message)s")
+    try:
+        notes = evaluate_own_tables(
+            predictions, arguments.labels, arguments.groups, arguments.out, baseline=arguments.baseline,
+            threads=arguments.threads, by=arguments.by, identity=arguments.identity, image=arguments.image,
+            label_coding=arguments.label_coding, threshold=arguments.threshold, **options,
+        )  # fmt: skip
+    except UserError as error:
+        where = "; keys of evaluation stand in a YAML file that --settings names" if "evaluation." in str(error) else ""
+        raise UserError(f"{error}{where}") from error
+    for note in notes:
+        print(note)
+    print(f"{Path(arguments.out) / SUMMARY} and {Path(arguments.out) / REPORT} are written")
+
+
+def _evaluate_parser(verbs: Any) -> None:
+    parser = verbs.add_parser("evaluate", help="fairness tables and report of predictions, labels and groups in your own "
+                              "files, CSV or Parquet (docs/evaluate.md)")  # fmt: skip
+    add = parser.add_argument
+    add("--predictions", required=True, nargs="+", metavar="[NAME=]FILE", help="a table per model: the image, and a score or "
+        "decision per attribute; NAME-1=FILE and NAME-2=FILE are two seeds of a method")  # fmt: skip
+    add("--labels", required=True, metavar="FILE", help="the image, and a label per attribute")
+    add("--groups", metavar="FILE", help="the image, and a column per dimension, such as gender")
+    add("--by", nargs="+", default=[], metavar="COLUMN", help="columns that are dimensions; default: all of --groups")
+    add(
+        "--identity",
+        metavar="COLUMN",
+        help="column of the person, in any of the files; default: identity_id, person, ...",
+    )
+    add("--image", metavar="COLUMN", help="column of the image, in every file; default: image, image_id, file, ...")
+    add("--label-coding", choices=list(LABEL_CODINGS), help="what labels mean, if they could mean two things")
+    add("--threshold", type=float, default=0.5, help="scores at least as large are decisions for yes; default 0.5")
+    add("--baseline", metavar="NAME", help="the model that others are compared with; default: the first")
+    add("--attributes", nargs="+", metavar="NAME", help="default: all that are predicted and labelled")
+    add(
+        "--groupings", nargs="+", metavar="NAME", help="such as gender gender*age; default: every dimension and product"
+    )
+    add("--practical-threshold", type=float, help="the gap that matters in practice; default 0.05")
+    add("--n-boot", type=int, help="bootstrap replicates; default 1000")
+    add("--n-perm", type=int, help="permutations; default 1000")
+    add("--seed", type=int, help="of all random draws; default 0")
+    add("--settings", metavar="FILE", help="YAML with further keys of the section evaluation (docs/reference.md)")
+    add("--threads", type=int, default=min(4, os.cpu_count() or 1), help="does not change results")
+    add("--out", required=True, metavar="FOLDER")
+    parser.set_defaults(run=evaluate_own)
 
 
 def shard_show(arguments: argparse.Namespace) -> None:
@@ -434,6 +508,8 @@ def _enter_project(arguments: argparse.Namespace) -> None:
     root = next((folder for folder in below if (folder / "Snakefile").is_file()), here)
     if root == here:
         return
+    if arguments.run is evaluate_own:  # it reads no configuration
+        return
     given = [name for name in _PATHS if isinstance(getattr(arguments, name, None), str)]
     if arguments.configfile not in (None, "config.yaml"):
         given.append("configfile")
@@ -454,6 +530,7 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("--prompts", action="store_true", help="also every prompt with its number of images")
     show.set_defaults(run=plan_show)
     _power_parser(verbs)
+    _evaluate_parser(verbs)
     shard = verbs.add_parser("shard", help="what a shard holds").add_subparsers(required=True).add_parser("show")
     shard.add_argument("shard")
     shard.set_defaults(run=shard_show)

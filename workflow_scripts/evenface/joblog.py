@@ -19,6 +19,14 @@ log = logging.getLogger("evenface")
 Item = TypeVar("Item")
 
 
+def limit_threads(threads: int) -> None:
+    """Bound the pools of OpenMP, BLAS and numba that start afterwards."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    # Waiting threads must sleep; spinning, they would slow down everything else. OpenMP reads this when it is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
 def job_log(path: str, threads: int = 1) -> Iterator[None]:
     """Send file descriptors 1 and 2 to ``path`` for the rest of the process.
@@ -27,10 +35,7 @@ def job_log(path: str, threads: int = 1) -> Iterator[None]:
     there. If the log cannot be written (full disk, no permission), the sentence goes to the terminal.
     ``threads`` bounds the pools of OpenMP, BLAS and numba that start afterwards.
     """
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    # Waiting threads must sleep; spinning, they would slow down everything else. OpenMP reads this when it is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    limit_threads(threads)
     sys.stdout.flush()
     sys.stderr.flush()
     terminal = os.dup(2)

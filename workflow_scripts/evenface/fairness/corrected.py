@@ -80,6 +80,9 @@ class CorrectedObserved(Observed):
                 se = np.sqrt(np.maximum(variance, 0))
                 found[metric] = np.where(none, np.nan, np.where(se < NO_SPREAD, 0, se))
 
+    def _drop(self) -> None:
+        """Nothing is as large as the counts."""
+
     # people
 
     def _linearise_people(self) -> None:
@@ -269,6 +272,9 @@ class CorrectedObserved(Observed):
             more = reach[block] * np.where(reach[block] > 0, z / self.z, 0)
             ends.append(x + sign * np.sqrt(own**2 + excess + more**2))
         return np.maximum(ends[0], -1 if signed else 0), np.minimum(ends[1], 1)
+
+    def limits_of(self, wanted, block: slice) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [self.limits(metric, q[:, None], block) for metric, q in wanted]
 
     def limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """As for observed rates, from the groups' limits and their correlation."""

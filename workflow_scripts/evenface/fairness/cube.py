@@ -81,7 +81,7 @@ class GroupCounts:
     """The cube summed over the cells of each group.
 
     counts     (groups, attributes, 6) int64
-    person     (pairs, attributes, 6) int64, one row per identity that occurs in a group
+    person     (pairs, attributes, 6) int64, one row per identity that occurs in a group; pairs are adjacent in memory
     identity   (pairs,) int64, row of Cube.identities
     group      (pairs,) int64, ascending
     """
@@ -93,14 +93,14 @@ class GroupCounts:
 
     def identities_with(self, coefficients: np.ndarray) -> np.ndarray:
         """(groups, attributes) int64: number of identities whose linear form ``counts @ coefficients`` is not 0."""
-        return _sum_by(self._form(coefficients) != 0, self.group, len(self.counts))
+        return _sum_by((self._form(coefficients) != 0).T, self.group, len(self.counts)).T
 
     def effective_identities(self, coefficients: np.ndarray) -> np.ndarray:
         """(groups, attributes) float64: how many identities of equal weight weigh as much, (sum d)^2 / sum d^2.
 
         d is the identity's linear form ``counts @ coefficients``; 0 where it is 0 for all.
         """
-        squares = _sum_by(self._form(coefficients) ** 2, self.group, len(self.counts))
+        squares = _sum_by((self._form(coefficients) ** 2).T, self.group, len(self.counts)).T
         return (self.counts @ coefficients).astype(np.float64) ** 2 / np.maximum(squares, 1)
 
     def _form(self, coefficients: np.ndarray) -> np.ndarray:
@@ -138,10 +138,11 @@ class Cube:
         group = grouping.of_cell[self.cell]
         key = group * len(self.identities) + self.identity
         pairs, inverse = np.unique(key, return_inverse=True)
-        # an outcome's counts are adjacent, because rates are sums of few outcomes
-        person = np.moveaxis(_sum_by(np.moveaxis(self.counts, -1, 1), inverse, len(pairs)), 1, -1)
+        # the people of an attribute's outcome are adjacent in memory, because rates are sums of few outcomes over people
+        person = _sum_by(self.counts.T, inverse, len(pairs)).T
         group, identity = np.divmod(pairs, max(1, len(self.identities)))
-        return GroupCounts(_sum_by(person, group, len(grouping.groups)), person, identity, group)
+        counts = np.ascontiguousarray(_sum_by(person.T, group, len(grouping.groups)).T)
+        return GroupCounts(counts, person, identity, group)
 
 
 def count(
@@ -171,12 +172,12 @@ def count(
 
 
 def _sum_by(values: np.ndarray, key: np.ndarray, n: int) -> np.ndarray:
-    """Sum rows with equal key into (n, ...) int64."""
-    total = np.zeros((n, *values.shape[1:]), dtype=np.int64)
-    if len(values):
+    """Sum columns (..., rows) with equal key into (..., n) int64."""
+    total = np.zeros((*values.shape[:-1], n), dtype=np.int64)
+    if len(key):
         if (key[1:] < key[:-1]).any():
             order = np.argsort(key, kind="stable")
-            key, values = key[order], values[order]
+            key, values = key[order], values[..., order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-        total[key[starts]] = np.add.reduceat(values, starts, axis=0, dtype=np.int64)
+        total[..., key[starts]] = np.add.reduceat(values, starts, axis=-1, dtype=np.int64)
     return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from evenface.fairness.metrics import METRICS, form, images_of
 from evenface.fairness.observed import Observed, Support
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import TOLERANCE
+from evenface.fairness.threads import in_threads
 from evenface.fairness.training_luck import Training
 
 #: Possible values of a row's status, besides empty.
@@ -95,6 +96,14 @@ def evaluate_grouping(scored: Scored, grouping: Grouping, settings: FairnessSett
     circular = np.array([settings.circular.get(a) in grouping.dimensions for a in cube.attributes], dtype=bool)
     rates = Rates.of(counts, {metric: one.used for metric, one in support.items()}, settings.alpha)
     return Evaluated(grouping, cube.attributes, n_groups, counted, rates, support, circular)
+
+
+def evaluate_groupings(
+    scored: Scored, groupings: Iterable[Grouping], settings: FairnessSettings, threads: int
+) -> dict[str, Evaluated]:
+    """:func:`evaluate_grouping` of several groupings, by name."""
+    every = in_threads(threads, lambda grouping: evaluate_grouping(scored, grouping, settings), groupings)
+    return {result.grouping.name: result for result in every}
 
 
 def observed_of(result: Evaluated, settings: FairnessSettings) -> Observed:

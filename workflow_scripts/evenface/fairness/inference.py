@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
@@ -20,12 +19,14 @@ from evenface.fairness.corrected import CorrectedObserved
 from evenface.fairness.correction import confusion_draws
 from evenface.fairness.criteria import Rates, fair_value, gap_values, metrics_of, replicate_rates
 from evenface.fairness.cube import Cube, Grouping
+from evenface.fairness.evaluated import Evaluated, observed_of
 from evenface.fairness.interval import Interval
 from evenface.fairness.metrics import COMPLEMENT, METRICS, denominators
 from evenface.fairness.observed import Observed
 from evenface.fairness.permutation_tests import shared_tests
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.tests_of_difference import INVERTED, DifferenceTest, centred, null_means, of_both_errors
+from evenface.fairness.threads import in_threads
 from evenface.fairness.uncertainty import Replicates
 
 #: largest attributes x replicates x cells of a block, per outcome: a few hundred megabytes in all
@@ -117,9 +118,9 @@ class Resampler:
             return found
         bootstrap = self.bootstrap(model, cube) if self.settings.n_boot else None
 
-        for one in (*(one for _, one in observed.values()), *corrected.values()):  # once, rather than by every thread
-            for metric in METRICS if bootstrap else ():
-                one.pair_scale(metric), one.pair_scale(metric, logs=True), one.limits_of_mean(metric)
+        if bootstrap:  # once, rather than in every block
+            prepared = (*(one for _, one in observed.values()), *corrected.values())
+            in_threads(self.threads, lambda one: one.prepare(), prepared)
 
         def work(block: slice) -> dict[str, Inference]:
             cells = bootstrap.cells(block) if bootstrap else None
@@ -145,6 +146,17 @@ class Resampler:
                     _test_corrected(result)
         return found
 
+    def observed(self, evaluated: Mapping[str, Evaluated]) -> dict[str, tuple[Grouping, Observed]]:
+        """What :meth:`infer` needs of a model, by the names of the groupings."""
+
+        def work(result: Evaluated) -> tuple[Grouping, Observed]:
+            one = observed_of(result, self.settings)
+            if self.settings.n_boot:
+                one.prepare()
+            return result.grouping, one
+
+        return dict(zip(evaluated, in_threads(self.threads, work, evaluated.values()), strict=True))
+
     def map_blocks(self, work: Callable[[slice], object], n_attributes: int, most: int = 2**31) -> list:
         """Results of ``work`` on consecutive blocks of at most so many attributes, in order."""
         values = max(1, self.settings.n_boot, self.settings.n_perm) * self.n_cells
@@ -153,10 +165,7 @@ class Resampler:
         n_blocks = min(n_attributes, -(-least // self.threads) * self.threads)  # as much work for every thread
         ends = np.linspace(0, n_attributes, n_blocks + 1).astype(int).tolist()
         blocks = [slice(start, stop) for start, stop in itertools.pairwise(ends)]
-        if self.threads == 1 or len(blocks) == 1:
-            return [work(block) for block in blocks]
-        with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(work, blocks))
+        return in_threads(self.threads, work, blocks)
 
     def _infer_block(
         self, cells, grouping: Grouping, observed: Observed, block: slice, corrected: CorrectedObserved | None

@@ -72,9 +72,9 @@ class ScoreColumns:
     pair: np.ndarray
     _frame: pd.DataFrame
     _columns: dict[str, str]
-    _rows: np.ndarray
+    _rows: np.ndarray | slice
     _labels: dict[str, np.ndarray]
-    _keep: np.ndarray
+    _keep: np.ndarray | slice
 
     def of(self, attribute: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Scores (n,) float32 or float64 in [0, 1] and labels (n,) int8; None if the table gives decisions."""
@@ -167,8 +167,7 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
     check_table(predictions, name)
     ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
-    rows = ids.get_indexer(common)
-    keep = test.image_id.get_indexer(common)
+    rows, keep = _positions(ids, common), _positions(test.image_id, common)
 
     columns, skipped = _prediction_columns(predictions, name, test, settings)
     _warn_of_unused(predictions, name, settings.levels)
@@ -305,6 +304,11 @@ def _common(a: pd.Index, a_name: str, b: pd.Index, b_name: str, settings: Fairne
             "the same ids in both"
         )
     return a[~only_a]
+
+
+def _positions(ids: pd.Index, wanted: pd.Index) -> np.ndarray | slice:
+    """Where ``ids`` has the wanted ones; of all in the same order a slice, which copies nothing."""
+    return slice(None) if ids.equals(wanted) else ids.get_indexer(wanted)
 
 
 def _align(frame: pd.DataFrame, ids: pd.Index) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -80,6 +80,7 @@ class Observed:
         )  # fmt: skip
         self.pairs = np.triu_indices(self.n_groups, 1)
         self._linearised: dict[str, np.ndarray] = {}
+        self._denominators: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._kept: dict[str, np.ndarray] = {}
         self._covariances: dict[str, np.ndarray] = {}
         self._parts: dict[str, _Parts] = {}
@@ -97,6 +98,19 @@ class Observed:
         other = copy.copy(self)
         other.rates, other._means, other._image_shares = self.rates.jointly(), {}, {}
         return other
+
+    def prepare(self) -> None:
+        """Compute what intervals need, and drop what is as large as the counts and not needed any more."""
+        for metric in METRICS:
+            self.pair_scale(metric), self.pair_scale(metric, logs=True), self.limits_of_mean(metric)
+        self.jointly()
+        self._drop()
+
+    def _drop(self) -> None:
+        for metric in METRICS:
+            self._parts_of(metric)
+        for kept in (self._linearised, self._denominators, self._kept):
+            kept.clear()
 
     @cached_property
     def spans(self) -> bool:
@@ -160,11 +174,22 @@ class Observed:
             return (self.linearised("tpr") + self.linearised("tnr")) / 2
         if metric in COMPLEMENT:
             return -self.linearised(COMPLEMENT[metric])
-        a = linear(self.person, RATIOS[metric].numerator)
-        d = linear(self.person, RATIOS[metric].denominator)
-        total = self.sum_by_group(d)[self.group]
-        rate = np.nan_to_num(self.rates.x[metric].T)[self.group]
-        return np.nan_to_num(divide(a - rate * d, total - d))
+        d, rest, empty = self._others(RATIOS[metric].denominator)
+        u = self._of_group(np.nan_to_num(self.rates.x[metric].T))
+        u *= d
+        np.subtract(linear(self.person, RATIOS[metric].numerator), u, out=u)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u /= rest
+        u[empty] = 0
+        return u
+
+    def _others(self, denominator: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(pairs, A) images of a linear form, those of the group's other people, and where there are none."""
+        if denominator not in self._denominators:
+            d = linear(self.person, denominator)
+            rest = self._of_group(self.sum_by_group(d)) - d
+            self._denominators[denominator] = d, rest, rest == 0
+        return self._denominators[denominator]
 
     def _se(self, metric: str) -> np.ndarray:
         se = np.sqrt(self.sum_by_group(self.linearised(metric) ** 2))
@@ -175,11 +200,20 @@ class Observed:
 
     def sum_by_group(self, values: np.ndarray) -> np.ndarray:
         """Sum (pairs, A) over the identities of each group: (G, A)."""
-        total = np.zeros((self.n_groups, values.shape[1]), dtype=values.dtype)
-        present, starts = np.unique(self.group, return_index=True)
+        total = np.zeros((values.shape[1], self.n_groups), dtype=values.dtype)
+        present = np.flatnonzero(self._sizes)
         if len(present):
-            total[present] = np.add.reduceat(values, starts, axis=0)
-        return total
+            starts = (np.cumsum(self._sizes) - self._sizes)[present]
+            total[:, present] = np.add.reduceat(values.T, starts, axis=1)
+        return total.T
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.bincount(self.group, minlength=self.n_groups)
+
+    def _of_group(self, values: np.ndarray) -> np.ndarray:
+        """(pairs, A) the values (G, A) of each pair's group; like the counts, pairs are adjacent in memory."""
+        return np.repeat(np.ascontiguousarray(values.T), self._sizes, axis=1).T
 
     @cached_property
     def z(self) -> float:
@@ -197,13 +231,22 @@ class Observed:
     def _less_leverage(self, denominator: str) -> np.ndarray:
         """(pairs, A) sqrt(1 - d_i / D), which turns the deviations of the jackknife into those of HC2."""
         if denominator not in self._kept:
-            d = linear(self.person, denominator)
-            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self.sum_by_group(d)[self.group])))
+            d = self._others(denominator)[0]
+            self._kept[denominator] = np.nan_to_num(np.sqrt(1 - divide(d, self._of_group(self.sum_by_group(d)))))
         return self._kept[denominator]
 
     def limits(self, metric: str, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (a, G) of the rates of a block of attributes; ``z`` broadcasts against them."""
         return self._parts_of(metric).limits(z, block)
+
+    def limits_of(self, wanted: Sequence[tuple[str, np.ndarray]], block: slice) -> list[tuple[np.ndarray, np.ndarray]]:
+        """:meth:`limits` of several metrics at normal quantiles (a,) of their own, found in one search."""
+        parts = [self._parts_of(metric) for metric, _ in wanted]
+        z = [q for of, (_, q) in zip(parts, wanted, strict=True) for _ in of.parts]
+        x, spreads = zip(*((x[block], spread[block]) for of in parts for x, spread in of.parts), strict=True)
+        found = limits(np.concatenate(x), Spread.concatenate(spreads), np.concatenate(z)[:, None])
+        ends = zip(*(np.split(end, len(x)) for end in found), strict=True)
+        return [of.joined([next(ends) for _ in of.parts], block) for of in parts]
 
     def _parts_of(self, metric: str) -> _Parts:
         if metric not in self._parts:
@@ -237,13 +280,15 @@ class Observed:
     def _limits_of_mean(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         used = self.rates.used[metric].T
         weight = divide(used, used.sum(axis=0))
-        of_pair, n_eff = weight[self.group], []
+        of_pair, n_eff = self._of_group(weight), []
         for denominator in denominators(metric):
-            d = linear(self.person, denominator)
-            share = self._by_person(np.nan_to_num(divide(d, self.sum_by_group(d)[self.group]) * of_pair))
+            d = self._others(denominator)[0]
+            share = np.nan_to_num(divide(d, self._of_group(self.sum_by_group(d))))
+            share = self._by_person(share * of_pair)
             n_eff.append(divide(1, (share**2).sum(axis=0)))
+        used_pairs = self._of_group(used)
         parts = [
-            ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used[self.group], u * of_pair, 0)))
+            ((weight * np.where(used, x, 0)).sum(axis=0), self._by_person(np.where(used_pairs, u * of_pair, 0)))
             for x, u in self._shares(metric)
         ]
         unknown = (used & np.isnan(self.se[metric].T)).any(axis=0)
@@ -254,12 +299,12 @@ class Observed:
         if BETTER[metric] != "zero":
             return [(self.rates.x[metric].T, self._unbiased(metric))]
         ratio, found = RATIOS[metric], []
-        d = linear(self.person, ratio.denominator)
+        d, rest, _ = self._others(ratio.denominator)
         total = self.sum_by_group(d)
         for part in ratio.numerator.split("-"):
             a = linear(self.person, part)
             x = divide(self.sum_by_group(a), total)
-            deviation = np.nan_to_num(divide(a - np.nan_to_num(x)[self.group] * d, (total[self.group] - d)))
+            deviation = np.nan_to_num(divide(a - self._of_group(np.nan_to_num(x)) * d, rest))
             found.append((x, deviation * self._less_leverage(ratio.denominator)))
         return found
 
@@ -367,6 +412,14 @@ class Widths:
         """Lower and upper limit (a, G), as :meth:`Observed.limits`."""
         return self._parts[metric].limits(z, block)
 
+    def spread(self, metric: str) -> Spread:
+        """As :meth:`Observed.spread`."""
+        return self._parts[metric].parts[0][1]
+
+    def at_boundary(self, metric: str) -> np.ndarray:
+        """As :meth:`Observed.at_boundary`."""
+        return self.se[metric] == 0
+
     def stretch(self, metric: str) -> np.ndarray:
         """(A, G) width of a rate's interval over that of a normal distribution; NaN without spread."""
         if metric not in self._stretch:
@@ -402,9 +455,12 @@ class _Parts:
 
     def limits(self, z: np.ndarray | float, block: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper limit (...) at normal quantile ``z``."""
-        ends = [(x[block], *limits(x[block], spread[block], z)) for x, spread in self.parts]
+        return self.joined([limits(x[block], spread[block], z) for x, spread in self.parts], block)
+
+    def joined(self, ends: list[tuple[np.ndarray, np.ndarray]], block: slice) -> tuple[np.ndarray, np.ndarray]:
+        """The limits, from those of each rate."""
         if len(ends) == 1:
-            return ends[0][1:]
-        (p, p_low, p_high), (n, n_low, n_high) = ends
-        correlation = self.correlation[block]
+            return ends[0]
+        (p, n), correlation = (x[block] for x, _ in self.parts), self.correlation[block]
+        (p_low, p_high), (n_low, n_high) = ends
         return p - n - mover(p - p_low, n_high - n, correlation), p - n + mover(p_high - p, n - n_low, correlation)

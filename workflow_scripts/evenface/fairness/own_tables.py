@@ -211,7 +211,14 @@ class _Reader:
                 f"{path}: no column {expected} names the image; it has {', '.join([*columns][:8])}; rename it, or say "
                 "--image NAME"
             )
-        return _Table(path, columns, found)
+        table = _Table(path, columns, found)
+        ids = pd.Series(_objects(table.texts(found)))
+        for wrong, what in ((ids == "", "names no image"), (ids.duplicated(), "has an image a second time")):
+            if wrong.any():
+                row = int(np.argmax(wrong.to_numpy()))
+                name = f" ({ids[row]!r})" if ids[row] else ""
+                raise UserError(f"{path}, row {row + 1}, column {found!r}{name} {what}; each image has one row")
+        return table
 
     def assign(self, predictions: Sequence[_Table], labels: _Table, groups: _Table | None) -> None:
         """Decide which columns are people and dimensions."""
@@ -377,7 +384,7 @@ class _Reader:
             people = frame["image_id"].map(names)
             if people.isna().any():
                 image = frame["image_id"][people.isna()].iloc[0]
-                raise UserError(f"{frame.attrs['path']}: no table names the person of image {image!r}")
+                raise UserError(f"{frame.attrs['path']}: no table names the person of image {image!r}; add its row")
             frame.insert(1, "identity_id", people)
 
 
@@ -425,9 +432,7 @@ def _framed(columns: Mapping[str, Any], table: _Table) -> pd.DataFrame:
 
 
 def _matched(values: np.ndarray, names: np.ndarray, wanted: np.ndarray, table: _Table, first: _Table) -> np.ndarray:
-    place = pd.Index(names).get_indexer(pd.Index(wanted)) if pd.Index(names).is_unique else None
-    if place is None:
-        raise UserError(f"{table.path}: an image occurs more than once; each may have one row")
+    place = pd.Index(names).get_indexer(pd.Index(wanted))
     if (place < 0).any():
         image = wanted[int(np.argmax(place < 0))]
         raise UserError(f"{table.path}: image {image!r} of {first.path} has no row; complete the table")

@@ -18,7 +18,8 @@ Graubard, Survey Methodology 24, 1998). Four things make them right for few peop
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.special import expit, logit, ndtr, stdtrit
@@ -45,6 +46,10 @@ class Spread:
 
     def __getitem__(self, key) -> Spread:
         return Spread(self.se[key], self.n_eff[key], self.carriers[key], self.skew[key])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Spread]) -> Spread:
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def student(z: np.ndarray, freedom: np.ndarray) -> np.ndarray:

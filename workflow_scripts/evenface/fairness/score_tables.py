@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +35,7 @@ from evenface.fairness.scores import (
     EER,
     SIGNED,
     SOURCES,
+    GroupScores,
     ScoreStatistics,
     added,
     mean_of_seeds,
@@ -42,6 +43,7 @@ from evenface.fairness.scores import (
 )
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.summary import shared_thresholds
+from evenface.fairness.threads import in_threads
 from evenface.fairness.threshold_curves import NO_SCORES, WILSON, curve_rows, wilson_of_people
 
 #: how intervals and tests were made
@@ -224,14 +226,23 @@ class ScoreTables:
         self._sums[run] = added(self._sums[run], statistics) if run in self._sums else statistics
 
     def _write(self, model_id: str, scored: Scored, statistics: ScoreStatistics) -> None:
-        for of_grouping in statistics.groupings.values():
+        def work(of_grouping: GroupScores) -> dict[str, pd.DataFrame]:
             key = key_of(model_id, self._test, of_grouping.result)
             inference = ScoreInference(of_grouping, self._settings)
-            rows = score_rows(key, inference, statistics, scored, self._test, self._settings)
-            self._rows["score_metrics"].append(rows)
-            self._rows["score_gaps"].append(score_gap_rows(key, inference, statistics, scored, self._settings))
+            rows = {
+                "score_metrics": score_rows(key, inference, statistics, scored, self._test, self._settings),
+                "score_gaps": score_gap_rows(key, inference, statistics, scored, self._settings),
+            }
             if of_grouping.result.n_seeds == 1:
-                self._rows["calibration"].append(calibration_rows(key, inference, statistics, self._settings))
+                rows["calibration"] = calibration_rows(key, inference, statistics, self._settings)
+            return rows
+
+        self._add(work, statistics.groupings.values())
+
+    def _add(self, work: Callable[..., dict[str, pd.DataFrame]], items: Iterable) -> None:
+        for found in in_threads(self._threads, work, items):
+            for table, rows in found.items():
+                self._rows[table].append(rows)
 
     def tables(self, runs: Mapping[str, Run], scored: Mapping[str, Scored]) -> dict[str, pd.DataFrame]:
         """The tables :data:`SCORE_TABLES` of all models and runs, by name."""
@@ -242,9 +253,11 @@ class ScoreTables:
                 self._write(run.id, first, statistics)
             own = shared_thresholds([scored[model].thresholds for model in run.models])
             own = np.array([own[attribute] for attribute in run.cube.attributes], dtype=np.float64)
-            for result in run.evaluated.values():
+
+            def work(result: Evaluated, run=run, statistics=statistics, own=own) -> dict[str, pd.DataFrame]:
                 key = key_of(run.id, self._test, result)
                 curves = curve_rows(key, result, run.cube, statistics, own, self._settings)
-                for table, rows in zip(("threshold_curves", "threshold_gaps"), curves, strict=True):
-                    self._rows[table].append(rows)
+                return dict(zip(("threshold_curves", "threshold_gaps"), curves, strict=True))
+
+            self._add(work, run.evaluated.values())
         return {name: pd.concat(self._rows.pop(name), ignore_index=True) for name in SCORE_TABLES}

@@ -15,21 +15,20 @@ ECE       sum over bins of |sum of (score - label)| / images. Bins hold equally 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 from scipy.special import ndtr
 
+from evenface.fairness import ranking
 from evenface.fairness.cube import Cube
 from evenface.fairness.evaluated import Evaluated
 from evenface.fairness.inputs import Scored
 from evenface.fairness.metrics import DEFINED, divide, linear
 from evenface.fairness.observed import NO_SPREAD
 from evenface.fairness.settings import FairnessSettings
+from evenface.fairness.threads import in_threads
 
 AUC, EER, ECE, SIGNED, BRIER = "auc", "eer", "ece", "signed_calibration_error", "brier_score"
 
@@ -65,7 +64,7 @@ class ScoreStatistics:
     """One model or run: its groupings, and counts by threshold.
 
     edges     (A, bins - 1) scores that separate the bins
-    at_least  (pairs, A, thresholds + 1, 2) integers: negative and positive images with a score of at least the threshold;
+    at_least  (A, thresholds + 1, 2, pairs) integers: negative and positive images with a score of at least the threshold;
               last the model's own threshold. Sums of all seeds
     scored    (A,) whether the model gave scores
     """
@@ -90,13 +89,14 @@ def score_statistics(
     """
     cube, columns = scored.cube, scored.scores
     units = {name: Units(cube, result) for name, result in evaluated.items()}
+    classes = Classes(units, len(cube.cell))
     grid = curve_thresholds(settings)
     shapes = {name: (len(cube.attributes), result.n_groups) for name, result in evaluated.items()}
     bins, n = settings.calibration_bins, len(cube.attributes)
     found = {name: _empty(evaluated[name], shape, len(units[name].group), bins) for name, shape in shapes.items()}
     edges = np.full((n, bins - 1), np.nan)
     most = np.abs(cube.counts).sum(axis=-1).max(initial=0)  # without identities there are as many rows as images
-    at_least = np.zeros((len(cube.cell), n, len(grid) + 1, 2), dtype=np.min_scalar_type(most))
+    at_least = np.zeros((n, len(grid) + 1, 2, len(cube.cell)), dtype=np.min_scalar_type(most))
     has_scores = np.zeros(n, dtype=bool)
 
     def work(a: int) -> None:
@@ -106,19 +106,13 @@ def score_statistics(
             return
         has_scores[a] = True
         ranked = Ranked.of(*given, columns.pair, len(cube.cell))
-        at_least[:, a] = ranked.at_least(grid, scored.thresholds[attribute])
-        edges[a], by_bin = ranked.bins(bins)
-        errors = ranked.errors()
-        own_pairs = ranked.own_pairs()
+        at_least[a] = ranked.at_least(grid, scored.thresholds[attribute])
+        edges[a], errors, by_bin = ranked.sums(bins)
         for name, unit in units.items():
-            unit.measure(a, ranked, by_bin, errors, own_pairs, found[name])
+            unit.measure(a, errors, by_bin, found[name])
+        classes.measure(a, ranked, found)
 
-    if threads == 1 or n < 2:
-        for a in range(n):
-            work(a)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, range(n)))
+    in_threads(threads, work, range(n))
     return ScoreStatistics(found, edges, at_least, has_scores)
 
 
@@ -163,7 +157,7 @@ def _empty(result: Evaluated, shape: tuple[int, int], n_units: int, bins: int) -
     return GroupScores(
         result,
         {metric: nothing() for metric in SOURCES},
-        {metric: np.zeros((n_units, shape[0])) for metric in SOURCES},
+        {metric: np.zeros((shape[0], n_units)).T for metric in SOURCES},
         nothing(), nothing(2), nothing(), np.zeros((*shape, bins, 3)), nothing(bins, 2),
     )  # fmt: skip
 
@@ -174,167 +168,61 @@ class Ranked:
 
     score    (n,) ascending
     key      (n,) int32, twice the row of the cube, plus 1 for a positive image
-    tie      (n,) int32, number of the distinct score
     n_pairs  rows of the cube
     """
 
     score: np.ndarray
     key: np.ndarray
-    tie: np.ndarray
     n_pairs: int
 
     @classmethod
     def of(cls, scores: np.ndarray, labels: np.ndarray, pair: np.ndarray, n_pairs: int) -> Ranked:
         """From scores (n,) in [0, 1], labels (n,) in {-1, 0, +1} and rows of the cube (n,)."""
-        if (labels == 0).any():
-            defined = np.flatnonzero(labels)
-            scores, labels, pair = scores.take(defined), labels.take(defined), pair.take(defined)
-        order = _ascending(scores)
-        score = scores.take(order)
-        new = np.empty(len(score), dtype=np.int32)
-        new[:1] = 0
-        np.not_equal(score[1:], score[:-1], out=new[1:], casting="unsafe")
-        key = (2 * pair + (labels > 0)).take(order)
-        return cls(score, key, np.cumsum(new, dtype=np.int32), n_pairs)
+        bits = np.abs(scores).view(
+            f"u{scores.dtype.itemsize}"
+        )  # of numbers from 0 up, bits have the order; -0 becomes 0
+        bits, key = ranking.ascending(*ranking.defined(bits, labels, pair))
+        return cls(bits.view(scores.dtype), key, n_pairs)
 
-    def errors(self) -> np.ndarray:
-        """(pairs, 2) sums of score - label, and of its square."""
-        error = self.score - (self.key & 1).astype(np.float64)
-        sums = [np.bincount(self.key, e, 2 * self.n_pairs) for e in (error, error * error)]
-        return np.stack(sums, axis=-1).reshape(self.n_pairs, 2, 2).sum(axis=1)
-
-    def bins(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Edges (n - 1,), and (pairs, n, 3) images, sums of scores, and positives of every bin.
+    def sums(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges of the bins (n - 1,), (2, pairs) sums of score - label and of its square, and by bin (3, n, pairs) images,
+        sums of scores, and positives.
 
         The edges are the scores at the positions k N / n of the N ascending scores. A score that equals an edge belongs to
         the bin above.
         """
-        if not len(self.score):
-            return np.full(n - 1, np.nan), np.zeros((self.n_pairs, n, 3))
-        edges = self.score[len(self.score) * np.arange(1, n) // n]
-        ends = np.r_[0, np.searchsorted(self.score, edges), len(self.score)]
-        sums = np.empty((self.n_pairs, n, 3))
-        for k, (low, high) in enumerate(itertools.pairwise(ends)):  # images of a bin are neighbours
-            images, scores = (self._sums(low, high, weights) for weights in (None, self.score))
-            sums[:, k] = np.stack([images.sum(axis=-1), scores.sum(axis=-1), images[:, 1]], axis=-1)
-        return edges.astype(np.float64), sums
-
-    def _sums(self, low: int, high: int, weights: np.ndarray | None = None) -> np.ndarray:
-        """(pairs, 2) sums over the negative and the positive images from position ``low`` to ``high``."""
-        weights = None if weights is None else weights[low:high]
-        return np.bincount(self.key[low:high], weights, 2 * self.n_pairs).reshape(self.n_pairs, 2)
+        total = len(self.score)
+        edges = self.score[total * np.arange(1, n) // n] if total else np.full(n - 1, np.nan, self.score.dtype)
+        ends = np.append(np.searchsorted(self.score, edges), total)
+        errors, by_bin = ranking.sums(self.score, self.key, ends, self.n_pairs)
+        both = by_bin.sum(axis=2)
+        of_bins = np.stack([both[..., 0], both[..., 1], by_bin[:, :, 1, 0]])
+        return edges.astype(np.float64), np.ascontiguousarray(errors.sum(axis=1).T), of_bins
 
     def at_least(self, grid: np.ndarray, own: float) -> np.ndarray:
-        """(pairs, thresholds + 1, 2) int64 negatives and positives with a score of at least each threshold, ``own`` last.
+        """(thresholds + 1, 2, pairs) int64 negatives and positives with a score of at least each threshold, ``own`` last.
 
         As in the predictions, a threshold is compared in the precision of the scores.
         """
-        n, found = len(self.score), np.empty((self.n_pairs, len(grid) + 1, 2), dtype=np.int64)
+        n, found = len(self.score), np.empty((len(grid) + 1, 2, self.n_pairs), dtype=np.int64)
         first = np.r_[np.searchsorted(self.score, grid.astype(self.score.dtype)), n]
-        above = np.zeros((self.n_pairs, 2), dtype=np.int64)
+        above = np.zeros((2, self.n_pairs), dtype=np.int64)
         for k in reversed(range(len(grid))):
-            above += self._sums(first[k], first[k + 1])
-            found[:, k] = above
-        found[:, -1] = self._sums(np.searchsorted(self.score, self.score.dtype.type(own)), n)
+            above += self._images(first[k], first[k + 1])
+            found[k] = above
+        found[-1] = self._images(np.searchsorted(self.score, self.score.dtype.type(own)), n)
         return found
 
-    def own_pairs(self) -> np.ndarray:
-        """(pairs,) twice the number of pairs of images, both of one row of the cube, that are in the right order."""
-        return _within(self.key >> 1, self.key & 1, self.tie, self.n_pairs)
-
-
-def _ascending(scores: np.ndarray) -> np.ndarray:
-    """The order that sorts scores (n,) in [0, 1]."""
-    if scores.dtype != np.float32:
-        return np.argsort(scores, kind="stable")
-    bits = (scores + np.float32(0)).view(np.uint32)  # the bits of numbers from 0 up have their order; -0 becomes 0
-    order = np.argsort((bits & 0xFFFF).astype(np.uint16), kind="stable")  # sorting by 16 bits is linear in time
-    return order.take(np.argsort((bits >> 16).astype(np.uint16).take(order), kind="stable"))
-
-
-def _within(unit: np.ndarray, positive: np.ndarray, tie: np.ndarray, n: int) -> np.ndarray:
-    """(n,) twice the number of right pairs of a positive and a negative image of the same unit (images,) int32."""
-    if len(unit) == 0 or np.bincount(unit).max() < 2:
-        return np.zeros(n)
-    within = _Sorted.of(unit, 2 * unit + positive, tie, n)
-    sums, begins, before = within.sums(n), within.first[:-1], within.before(within.first[:-1])
-    return sums[:, 1] + 2 * (before - begins) * np.bincount(unit[positive > 0], minlength=n)
-
-
-@dataclass(frozen=True)
-class _Sorted:
-    """Images sorted by group, then by score.
-
-    key     (n,) int32, twice the unit, plus 1 for a positive image
-    place   (n,) int32, number of the image in ascending order of all scores
-    total   (n + 1,) int32 positive images before each position
-    first   (groups + 1,) int64 position of the first image of each group
-    starts, ends  (runs,) int64 positions of the first image of each run of equal scores in a group, and after its last;
-            only of runs of several images
-    """
-
-    key: np.ndarray
-    place: np.ndarray
-    total: np.ndarray
-    first: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-
-    @classmethod
-    def of(cls, group: np.ndarray, key: np.ndarray, tie: np.ndarray, n_groups: int) -> _Sorted:
-        """From images in ascending order of their scores; images of the group ``n_groups`` are left out."""
-        n = len(group)
-        # a sparse matrix with one image per row is turned into its columns by counting, in one pass
-        table = sparse.csr_array((key, group, np.arange(n + 1, dtype=np.int32)), shape=(n, n_groups + 1)).tocsc()
-        first = table.indptr[:-1].astype(np.int64)
-        n = int(first[-1])
-        key, place = table.data[:n], table.indices[:n]
-        tie = tie.take(place)
-        total = np.zeros(n + 1, dtype=np.int32)
-        np.cumsum(key & 1, out=total[1:])
-        same = tie[1:] == tie[:-1]
-        same[first[(first > 0) & (first < n)] - 1] = False
-        tied = np.flatnonzero(same)  # images that equal the next one
-        apart = np.diff(tied) > 1
-        ends = np.ones(min(1, len(tied)), dtype=bool)
-        return cls(key, place, total, first, tied[np.r_[ends, apart]], tied[np.r_[apart, ends]] + 2)
-
-    def before(self, position: np.ndarray) -> np.ndarray:
-        """int64 number of positive images before positions, of all groups."""
-        return self.total.take(position).astype(np.int64)
-
-    def run_of(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """First position of the run of equal scores at each position, and the position after it."""
-        if not len(self.starts):
-            return position, position + 1
-        k = np.maximum(np.searchsorted(self.starts, position, side="right") - 1, 0)
-        inside = (self.starts[k] <= position) & (position < self.ends[k])
-        return np.where(inside, self.starts[k], position), np.where(inside, self.ends[k], position + 1)
-
-    def sums(self, n_units: int) -> np.ndarray:
-        """(units, 2) sums over negative and positive images of what they add to twice the number of right pairs.
-
-        With s + e the first position of the image's run of equal scores plus the one after it, and P the positive images
-        before the first plus those before the second, a negative image adds -P and a positive one (s + e) - P. Images of
-        other groups come before; who calls corrects for them.
-        """
-        twice = self.total[:-1] + self.total[1:]
-        place = np.arange(1, 2 * len(self.key), 2, dtype=np.int32)
-        if len(self.starts):
-            length = self.ends - self.starts
-            last = np.cumsum(length)
-            where = np.arange(last[-1]) + np.repeat(self.starts - last + length, length)
-            twice[where] = np.repeat(self.total[self.starts] + self.total[self.ends], length)
-            place[where] = np.repeat(self.starts + self.ends, length)
-        place *= self.key & 1
-        place -= twice
-        return np.bincount(self.key, place, 2 * n_units).reshape(n_units, 2)
+    def _images(self, low: int, high: int) -> np.ndarray:
+        """(2, pairs) negative and positive images from position ``low`` to ``high``."""
+        return np.bincount(self.key[low:high], minlength=2 * self.n_pairs).reshape(self.n_pairs, 2).T
 
 
 class Units:
     """The pairs of group and identity of one grouping, and how images get there.
 
-    group, identity  (U,); n_groups
+    group, identity  (U,)
+    of_row           the pair of each row of the cube, U outside of all groups
     """
 
     def __init__(self, cube: Cube, result: Evaluated):
@@ -345,153 +233,168 @@ class Units:
         last = np.searchsorted(counted.group, self.n_groups)
         self.group, self.identity = counted.group[:last], counted.identity[:last]
         unit = np.searchsorted(counted.group * n + counted.identity, key)
-        self.inside = np.flatnonzero(unit < last)  # rows of the cube
-        self.of_inside = unit[self.inside]
-        unit = np.minimum(unit, last).astype(np.int32)
-        #: by the key of an image in :class:`Ranked`
-        self.group_of_key = np.repeat(np.append(self.group, self.n_groups).astype(np.int32)[unit], 2)
-        self.key_of_key = np.repeat(2 * unit, 2) + np.tile(np.arange(2, dtype=np.int32), len(unit))
+        self.of_row = np.minimum(unit, last)  # of each row of the cube; the last one is outside
+        self._rows = np.argsort(self.of_row, kind="stable")[: np.count_nonzero(unit < last)]
+        self._first_rows = np.searchsorted(self.of_row[self._rows], np.arange(last))
         #: no unit has several rows of the cube
-        self.alike = len(np.unique(self.of_inside)) == len(self.inside)
+        self.alike = len(self._rows) == last
         person = counted.person[:last]
         self.negatives, self.positives = linear(person, "TN+FP"), linear(person, "TP+FN")  # (U, A)
-        self.starts = np.flatnonzero(np.r_[True, self.group[1:] != self.group[:-1]])[: len(self.group)]
-        self.present = self.group[self.starts]
+        self._sizes = np.bincount(self.group, minlength=self.n_groups)
+        self._present = np.flatnonzero(self._sizes)
+        self._starts = (np.cumsum(self._sizes) - self._sizes)[self._present]
 
     def gather(self, of_pairs: np.ndarray) -> np.ndarray:
-        """Sums over rows of the cube (pairs, ...) by unit (U, ...)."""
-        values = of_pairs[self.inside]
+        """Sums over rows of the cube (..., pairs) by unit (..., U)."""
+        values = of_pairs[..., self._rows]
         if self.alike:
-            total = np.zeros((len(self.group), *values.shape[1:]), dtype=values.dtype)
-            total[self.of_inside] = values
-            return total
-        total = np.zeros((len(self.group), *values.shape[1:]), dtype=values.dtype)
-        np.add.at(total, self.of_inside, values)
-        return total
+            return values
+        return np.add.reduceat(values, self._first_rows, axis=-1)
 
     def by_group(self, values: np.ndarray) -> np.ndarray:
-        """Sums (U, ...) over the identities of each group (G, ...)."""
-        total = np.zeros((self.n_groups, *values.shape[1:]), dtype=values.dtype)
-        if len(self.starts):
-            total[self.present] = np.add.reduceat(values, self.starts, axis=0)
+        """Sums (..., U) over the identities of each group (..., G)."""
+        total = np.zeros((*values.shape[:-1], self.n_groups), dtype=values.dtype)
+        if len(self._starts):
+            total[..., self._present] = np.add.reduceat(values, self._starts, axis=-1)
         return total
 
+    def of_group(self, values: np.ndarray) -> np.ndarray:
+        """The values (..., G) of each unit's group (..., U)."""
+        return np.repeat(values, self._sizes, axis=-1)
+
+    def effects(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rates (..., G) of sums of a over sums of d, both (..., U), and the effect (..., U) of leaving each identity out."""
+        total = self.by_group(d)
+        rate, rest = divide(self.by_group(a), total), self.of_group(total) - d
+        effect = a - self.of_group(np.nan_to_num(rate)) * d
+        with np.errstate(divide="ignore", invalid="ignore"):
+            effect /= rest
+        effect[np.broadcast_to(rest == 0, effect.shape)] = 0
+        return rate, effect
+
     def ratio(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rates (G, k) of sums of a (U, k) over sums of d (U,), and their delete-one-identity standard errors.
+        """Rates (..., G) as :meth:`effects`, and their delete-one-identity standard errors.
 
         The error is NaN where fewer than two people have a part in the denominator.
         """
-        d = d[:, None] if d.ndim == 1 else d
-        total = self.by_group(d)
-        rate = divide(self.by_group(a), total)
-        u = np.nan_to_num(divide(a - np.nan_to_num(rate)[self.group] * d, total[self.group] - d))
-        se = np.sqrt(self.by_group(u * u))
+        rate, effect = self.effects(a, d)
+        se = np.sqrt(self.by_group(np.square(effect, out=effect)))
         se[se < NO_SPREAD] = 0
         return rate, np.where(self.by_group((d > 0).astype(np.int64)) < 2, np.nan, se)
 
-    def measure(self, a: int, ranked: Ranked, by_bin, errors, own_pairs, found: GroupScores) -> None:
-        """Fill in the attribute number ``a`` of ``found``."""
-        m_u, n_u = self.positives[:, a], self.negatives[:, a]
-        m, n = self.by_group(m_u), self.by_group(n_u)
-        self._of_sums(a, self.gather(errors), m_u + n_u, found)
-        self._of_bins(a, self.gather(by_bin), m_u + n_u, found)
+    def measure(self, a: int, errors: np.ndarray, by_bin: np.ndarray, found: GroupScores) -> None:
+        """Fill in the attribute number ``a`` of ``found`` from sums over the rows of the cube; see :meth:`Ranked.sums`."""
+        d = self.positives[:, a] + self.negatives[:, a]
+        self._of_sums(a, self.gather(errors), d, found)
+        self._of_bins(a, self.gather(by_bin), d, found)
 
-        key = self.key_of_key.take(ranked.key)
-        images = _Sorted.of(self.group_of_key.take(ranked.key), key, ranked.tie, self.n_groups)
-        if not len(images.key):
-            return
-        own = self.gather(own_pairs) if self.alike else _within(key >> 1, key & 1, ranked.tie, len(self.group) + 1)[:-1]
-        sums, before = images.sums(len(self.group)), images.before(images.first[:-1])
-        g = self.group
-        of_positives = sums[:, 1] + 2 * (before - images.first[:-1])[g] * m_u
-        of_negatives = sums[:, 0] + 2 * (before + m)[g] * n_u
-        auc = divide(self.by_group(of_positives), 2 * m * n)
+    def _of_sums(self, a, sums, d, found: GroupScores) -> None:
+        """Signed calibration error and Brier score: means of sums (2, U) over images (U,)."""
+        for metric, value, effect in zip((SIGNED, BRIER), *self.effects(sums, d), strict=True):
+            found.value[metric][a], found.effects[metric][:, a] = value, effect
+
+    def _of_bins(self, a, by_bin, d, found: GroupScores) -> None:
+        """ECE and its noise, and reliability data, from sums (3, bins, U)."""
+        images, scores, positives = by_bin
+        part, effect = self.effects(scores - positives, d)  # of every bin
+        sign = np.sign(np.nan_to_num(part))
+        found.value[ECE][a] = np.abs(part).sum(axis=0)
+        found.effects[ECE][:, a] = (effect * self.of_group(sign)).sum(axis=0)
+        n = len(effect)
+        covariance = np.empty((self.n_groups, n, n))
+        for k in range(n):
+            covariance[:, k:, k] = covariance[:, k, k:] = self.by_group(effect[k:] * effect[k]).T
+        found.ece_noise[a] = np.stack(_folded(covariance), axis=-1)
+        found.ece_bias[a] = np.maximum(_folded_mean(part.T, covariance) - np.abs(part.T), 0).sum(axis=-1)
+
+        found.bins[a] = self.by_group(by_bin).T
+        n_eff = divide(found.bins[a][..., 0] ** 2, self.by_group(images**2).T)
+        found.bin_errors[a] = np.stack([self.ratio(positives, images)[1].T, n_eff], axis=-1)
+
+
+class Classes:
+    """The groups of all groupings as classes of :mod:`evenface.fairness.ranking`, for what the ranks of scores say."""
+
+    def __init__(self, units: Mapping[str, Units], n_rows: int):
+        first = np.cumsum([0, *(unit.n_groups for unit in units.values())])
+        self._first, self._n_groups, self._n_classes = first, int(first[-1]), int(first[-1]) + 1
+        columns = [
+            np.append(start + unit.group, self._n_groups)[unit.of_row]  # the last class is outside of all groups
+            for start, unit in zip(first[:-1], units.values(), strict=True)
+        ]
+        # a pair of images of one person leaves with that person, so people are classes too
+        self._parts, known = [], {}
+        for start, (name, unit) in zip(first[:-1], units.items(), strict=True):
+            key = "" if unit.alike else name
+            if key not in known:
+                known[key] = len(columns)
+                people = np.arange(n_rows) if unit.alike else unit.of_row
+                columns.append(self._n_classes + people)
+                self._n_classes += int(people.max(initial=0)) + 1
+            self._parts.append((name, unit, slice(start, start + unit.n_groups), known[key]))
+        self._all = np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.int32)
+        self._of_groups = np.ascontiguousarray(self._all[:, : len(units)])
+
+    def measure(self, a: int, ranked: Ranked, found: Mapping[str, GroupScores]) -> None:
+        """Fill in AUC and EER of the attribute number ``a``."""
+        right, marks = ranking.right_pairs(ranked.score, ranked.key, self._all, self._n_classes, self._n_groups)
+        for j, (name, unit, _, own) in enumerate(self._parts):
+            self._auc(a, unit, unit.gather(right[:, j].T), unit.gather(right[:, own, 1]), found[name])
+        self._eer(a, ranked, marks, found)
+
+    @staticmethod
+    def _auc(a: int, unit: Units, right: np.ndarray, own: np.ndarray, found: GroupScores) -> None:
+        """From sums of people over images of :func:`evenface.fairness.ranking.right_pairs`: in their groups, (2, U), and in
+        the pairs of their own images alone, (U,)."""
+        g, m_u, n_u = unit.group, unit.positives[:, a], unit.negatives[:, a]
+        m, n = unit.by_group(m_u), unit.by_group(n_u)
+        of_positives, of_negatives = right[1], 2 * m[g] * n_u - right[0]
+        auc = divide(unit.by_group(of_positives), 2 * m * n)
         expected = m_u * n[g] + n_u * m[g] - m_u * n_u
         effect = (of_positives + of_negatives - own) / 2 - np.nan_to_num(auc)[g] * expected
         found.value[AUC][a] = auc
         found.effects[AUC][:, a] = np.nan_to_num(divide(effect, (m[g] - m_u) * (n[g] - n_u)))
-        position = self._eer(a, images, (m, n, m_u, n_u), found)
-        found.threshold[a] = np.where((m > 0) & (n > 0), ranked.score.take(images.place.take(position)), np.nan)
 
-    def _of_sums(self, a, sums, d, found: GroupScores) -> None:
-        """Signed calibration error and Brier score: means of sums (U, 2) over images (U,)."""
-        total = self.by_group(d)[:, None]
-        value = divide(self.by_group(sums), total)
-        g = self.group
-        effects = np.nan_to_num(divide(sums - np.nan_to_num(value)[g] * d[:, None], total[g] - d[:, None]))
-        for k, metric in enumerate((SIGNED, BRIER)):
-            found.value[metric][a], found.effects[metric][:, a] = value[:, k], effects[:, k]
+    def _eer(self, a: int, ranked: Ranked, marks: np.ndarray, found: Mapping[str, GroupScores]) -> None:
+        n, m = marks[-1].T
+        both = (m > 0) & (n > 0)
 
-    def _of_bins(self, a, by_bin, d, found: GroupScores) -> None:
-        """ECE and its noise, and reliability data, from sums (U, bins, 3)."""
-        g = self.group
-        total = self.by_group(d)
-        in_bins = self.by_group(by_bin)
-        error = by_bin[..., 1] - by_bin[..., 2]  # (U, bins)
-        part = divide(self.by_group(error), total[:, None])
-        effect = np.nan_to_num(
-            divide(error - np.nan_to_num(part)[g] * d[:, None], (total[g] - d)[:, None])
-        )  # of every bin's part
-        sign = np.sign(np.nan_to_num(part))
-        found.value[ECE][a] = np.abs(part).sum(axis=-1)
-        found.effects[ECE][:, a] = (effect * sign[g]).sum(axis=-1)
-        covariance = np.stack([self.by_group(effect * effect[:, k : k + 1]) for k in range(effect.shape[1])], axis=-1)
-        found.ece_noise[a] = np.stack(_folded(covariance), axis=-1)
-        found.ece_bias[a] = np.maximum(_folded_mean(part, covariance) - np.abs(part), 0).sum(axis=-1)
+        def crossing(least):
+            """Positions (classes, 2) of the start of a run and after it, false positives and negatives there, and scores."""
+            ends, before, scores = ranking.crossings(
+                ranked.score, ranked.key, self._of_groups, marks, self._first, np.asarray(least, dtype=np.float64)
+            )
+            return ends, n[:, None] - before[..., 0], before[..., 1], scores
 
-        images, positives = by_bin[..., 0], by_bin[..., 2]
-        found.bins[a] = in_bins
-        n_eff = divide(in_bins[..., 0] ** 2, self.by_group(images**2))
-        found.bin_errors[a] = np.stack([self.ratio(positives, images)[1], n_eff], axis=-1)
-
-    def _eer(self, a, images: _Sorted, sizes, found: GroupScores) -> np.ndarray:
-        """Fill in the EER; positions (G,) of an image with the score at which FPR and FNR are nearest."""
-        m, n, m_u, n_u = sizes
-        g, both = self.group, (m > 0) & (n > 0)
-        begin, end = images.first[:-1], images.first[1:]
-        before = images.before(begin)
-
-        def wrong(position):
-            """False positives and false negatives, if the image at a position is the first that is accepted."""
-            missed = images.before(position) - before
-            return n - (position - begin - missed), missed
-
-        def apart(position):
-            false_positives, false_negatives = wrong(position)
-            return false_positives * m - false_negatives * n  # (FPR - FNR) m n falls within a group; exact
-
-        def last_with(least):
-            """The last position at which the rates are at least so far apart; the first if there is none."""
-            low, high = begin.copy(), np.maximum(end, begin + 1)
-            while (high - low > 1).any():
-                middle = (low + high) // 2
-                there = apart(middle) >= least
-                low, high = np.where(there, middle, low), np.where(there, high, middle)
-            return np.minimum(low, len(images.key) - 1)
-
-        start, after = images.run_of(last_with(0))  # the curves cross within these equal scores
-        here, there = apart(start), apart(after)
+        ends, false_positives, false_negatives, scores = crossing(np.zeros(len(n)))
+        # (FPR - FNR) m n falls within a group, and is exact; the curves cross within these equal scores
+        here, there = (false_positives * m[:, None] - false_negatives * n[:, None]).T
         share = np.clip(np.nan_to_num(divide(here, here - there)), 0, 1)  # of them that is rejected
-        at_start, at_end = (divide(wrong(position)[0], n) for position in (start, after))
-        eer = np.where(both, at_start + share * (at_end - at_start), np.nan)
-        found.value[EER][a] = eer
-        nearest = np.where((np.abs(here) <= np.abs(there)) | (after >= end), start, after)
+        at_start, after = divide(false_positives, n[:, None]).T
+        eer = np.where(both, at_start + share * (after - at_start), np.nan)
+        nearest = np.where((np.abs(here) <= np.abs(there)) | np.isnan(scores[:, 1]), scores[:, 0], scores[:, 1])
 
-        lengths = np.stack([start - begin, after - start, end - after], axis=-1)
-        lengths[end == begin] = 0
-        accepted = np.stack([np.zeros_like(share), 1 - share, np.ones_like(share)], axis=-1)
-        accepted = np.repeat(accepted.ravel(), lengths.ravel())
-        sums = np.bincount(images.key, accepted, 2 * len(g)).reshape(-1, 2)
-        e = np.nan_to_num(eer)[g]
-        d_fpr = np.nan_to_num(divide(sums[:, 0] - e * n_u, n[g] - n_u))
-        d_fnr = np.nan_to_num(divide(m_u - sums[:, 1] - e * m_u, m[g] - m_u))
+        accepted, reach, effects = ranking.accepted(ranked.key, self._of_groups, ends), np.zeros(len(n)), []
+        for j, (_, unit, of, _) in enumerate(self._parts):
+            g, m_u, n_u = unit.group, unit.positives[:, a], unit.negatives[:, a]
+            at_crossing, beyond = unit.gather(accepted[:, j].T)  # (2, U)
+            sums = beyond + (1 - share[of])[g] * at_crossing
+            e = np.nan_to_num(eer[of])[g]
+            d_fpr = np.nan_to_num(divide(sums[0] - e * n_u, n[of][g] - n_u))
+            d_fnr = np.nan_to_num(divide(m_u - sums[1] - e * m_u, m[of][g] - m_u))
+            reach[of] = np.sqrt(unit.by_group((d_fpr - d_fnr) ** 2))
+            effects.append((d_fpr, d_fnr))
         # the slope of the curve where the rates are apart by less than their standard error
-        reach = np.sqrt(self.by_group((d_fpr - d_fnr) ** 2)) * (m * n)
-        ends = wrong(images.run_of(last_with(reach))[0]), wrong(images.run_of(last_with(-reach))[1])
-        of_negatives, of_positives = (divide(np.abs(x - y), d) for x, y, d in zip(*ends, (n, m), strict=True))
-        weight = np.nan_to_num(divide(of_positives, of_positives + of_negatives), nan=0.5)[g]
-        found.effects[EER][:, a] = (weight * d_fpr + (1 - weight) * d_fnr) * both[g]
-        return nearest
+        reach *= m * n
+        above, below = crossing(reach), crossing(-reach)
+        of_negatives, of_positives = (
+            divide(np.abs(above[k][:, 0] - below[k][:, 1]), total) for k, total in ((1, n), (2, m))
+        )
+        weight = np.nan_to_num(divide(of_positives, of_positives + of_negatives), nan=0.5)
+        for (name, unit, of, _), (d_fpr, d_fnr) in zip(self._parts, effects, strict=True):
+            w, g = weight[of][unit.group], unit.group
+            found[name].effects[EER][:, a] = (w * d_fpr + (1 - w) * d_fnr) * both[of][g]
+            found[name].value[EER][a], found[name].threshold[a] = eer[of], np.where(both, nearest, np.nan)[of]
 
 
 def _folded_mean(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:

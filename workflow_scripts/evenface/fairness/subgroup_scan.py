@@ -35,7 +35,7 @@ from evenface.fairness.evaluated import (
 from evenface.fairness.inference import Resampler
 from evenface.fairness.interval import MIN_VALID
 from evenface.fairness.metrics import ALL, BETTER, RATIOS, divide, form, linear
-from evenface.fairness.observed import Observed
+from evenface.fairness.observed import Observed, Widths
 from evenface.fairness.quantiles import quantiles
 from evenface.fairness.quantiles import spread as deviation
 from evenface.fairness.rate_limits import Spread, limits
@@ -85,10 +85,20 @@ class Bounds:
     n_valid: np.ndarray
 
 
-def scan(model: str, cube: Cube, evaluated: Mapping[str, Evaluated], resampler: Resampler) -> dict[str, Bounds]:
-    """Metric -> bounds of a model's subgroups, in the order of ``evaluated``, those of :func:`families`."""
+def scan(
+    model: str,
+    cube: Cube,
+    evaluated: Mapping[str, Evaluated],
+    resampler: Resampler,
+    widths: Mapping[str, Widths] | None = None,
+) -> dict[str, Bounds]:
+    """Metric -> bounds of a model's subgroups, in the order of ``evaluated``, those of :func:`families`.
+
+    widths  of the groupings, as far as they are known
+    """
     everyone, *results = evaluated.values()
-    observed = [observed_of(result, resampler.settings) for result in evaluated.values()]
+    widths = widths or {}
+    observed = [widths.get(name) or observed_of(result, resampler.settings) for name, result in evaluated.items()]
     n_attributes = len(cube.attributes)
     drawn = resampler.settings.n_boot and n_attributes and len(resampler.identities)
     members = np.concatenate([r.grouping.of_cell == np.arange(r.n_groups)[:, None] for r in results])
@@ -138,7 +148,9 @@ class _Compared:
     level: float
 
     @classmethod
-    def of(cls, metric: str, everyone: Evaluated, results, observed: Sequence[Observed], block: slice) -> _Compared:
+    def of(
+        cls, metric: str, everyone: Evaluated, results, observed: Sequence[Observed | Widths], block: slice
+    ) -> _Compared:
         def joined(parts) -> np.ndarray:
             return np.concatenate([part[block] for part in parts], axis=1)
 
@@ -157,7 +169,7 @@ class _Compared:
             np.broadcast_to(whole.skew, d.shape),
         )  # fmt: skip
         return cls(
-            joined([one.rates.x[metric] for one in of_groups]), others, joined([one.rates.used[metric] for one in of_groups]),
+            joined([result.rates.x[metric] for result in results]), others, joined([result.rates.used[metric] for result in results]),
             joined([one.at_boundary(metric) for one in of_groups]),
             Spread(*(joined([getattr(one, f.name) for one in spreads]) for f in fields(Spread))), of_others, of_all.level,
         )  # fmt: skip
@@ -186,15 +198,16 @@ class _Compared:
         steps *= divide(moves, np.where(moves, scale, 1)).T[..., None].astype(steps.dtype)
         np.nan_to_num(steps, copy=False)
         largest = np.abs(steps, out=steps).max(axis=0, initial=0)
-        spreads = self.spread, replace(self.spread_of_others, se=of_others)
+        both = np.stack([self.x, self.others])
+        spreads = Spread.concatenate(
+            [part[None] for part in (self.spread, replace(self.spread_of_others, se=of_others))]
+        )
         at_boundary = (self.boundary & used).any(axis=-1)
 
         def bounds_at(level: float) -> tuple[np.ndarray, np.ndarray]:
             q = quantiles(largest, (level,))[0]
             q = np.where(at_boundary, np.maximum(q, ndtri((1 + level) / 2)), q)[:, None]
-            (low, high), (others_low, others_high) = (
-                limits(x, spread, q) for x, spread in zip((self.x, self.others), spreads, strict=True)
-            )
+            (low, others_low), (high, others_high) = limits(both, spreads, q)
 
             def end(a: np.ndarray, b: np.ndarray, side: int) -> np.ndarray:
                 reach = np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0))

@@ -19,7 +19,7 @@ from evenface.fairness.comparison_table import COMPARISON_KEY, comparison_rows
 from evenface.fairness.corrected import CorrectedObserved, corrected
 from evenface.fairness.correction import Correction
 from evenface.fairness.cube import Cube
-from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, key_of, observed_of
+from evenface.fairness.evaluated import KEY, Evaluated, evaluate_grouping, evaluate_groupings, key_of
 from evenface.fairness.gap_tables import GAP_COLUMNS, gap_rows, with_all_tests
 from evenface.fairness.group_tables import coverage_rows, group_rows, pairwise_rows
 from evenface.fairness.inference import Inference, Resampler, check_draws
@@ -42,6 +42,7 @@ from evenface.fairness.score_tables import SCORE_TABLES, ScoreTables
 from evenface.fairness.settings import FairnessSettings
 from evenface.fairness.subgroup_scan import SCAN_KEY, families, scan, scan_rows
 from evenface.fairness.summary import SUMMARY_KEY, check_summary, summary_rows, with_change
+from evenface.fairness.threads import in_threads
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
 
@@ -193,9 +194,7 @@ def _evaluate_test_set(
         scored[model_id] = one = replace(one, chosen=(chosen or {}).get(model_id, {}))
         check_draws(len(one.cube.identities), settings)
         check_same_people(scored, model_id)
-        evaluated[model_id] = {
-            name: evaluate_grouping(one, test.space.grouping(name), settings) for name in settings.groupings
-        }
+        evaluated[model_id] = evaluate_groupings(one, map(test.space.grouping, settings.groupings), settings, threads)
         scores.add(model_id, one, evaluated[model_id])
         scored[model_id] = one = replace(one, scores=None)
         manifest["models"][model_id] = {
@@ -217,7 +216,7 @@ def _evaluate_test_set(
 
     def infer(model_id: str, cube: Cube, by_grouping: Mapping[str, Evaluated]) -> Iterator[tuple[Evaluated, Inference]]:
         """Every grouping, followed by itself with corrected rates where the annotator's errors are known."""
-        observed = {name: (result.grouping, observed_of(result, settings)) for name, result in by_grouping.items()}
+        observed = resampler.observed(by_grouping)
         evaluations, corrections = {}, {}
         for name, result in by_grouping.items():
             known = [dimension for dimension in result.grouping.dimensions if dimension in resampler.errors]
@@ -232,33 +231,36 @@ def _evaluate_test_set(
 
     combined = [pd.DataFrame(columns=INTERSECTION_COLUMNS)]
 
-    def combine(model_id: str, result: Evaluated, inference: Inference) -> None:
-        if "*" in result.grouping.name:
-            key = key_of(model_id, test, result)
-            combined.append(intersection_rows(key, result, inference, test.space.levels, settings))
+    def combine(model_id: str, inferred: Sequence[tuple[Evaluated, Inference]]) -> None:
+        def work(pair: tuple[Evaluated, Inference]) -> pd.DataFrame:
+            return intersection_rows(key_of(model_id, test, pair[0]), *pair, test.space.levels, settings)
+
+        known = [(one, found) for one, found in inferred if "*" in one.grouping.name and not one.correction]
+        combined.extend(in_threads(threads, work, known))
 
     for model_id, by_grouping in evaluated.items():
         one = scored[model_id]
-        for result, inferred in infer(model_id, one.cube, by_grouping):
+        every = list(infer(model_id, one.cube, by_grouping))
+        if model_id in {run.id for run in runs.values()}:
+            combine(model_id, every)
+        for result, inferred in every:
             key = key_of(model_id, test, result)
             tables["group_metrics"].append(group_rows(key, result, inferred, one, test, settings))
             tables["gap_metrics"].append(gap_rows(key, result, inferred, one, settings))
             tables["pairwise_differences"].append(pairwise_rows(key, result, inferred, settings))
             if not result.correction:
                 tables["label_coverage"].append(coverage_rows(key, result))
-                if model_id in {run.id for run in runs.values()}:
-                    combine(model_id, result, inferred)
     tables = {name: pd.concat(tables.pop(name), ignore_index=True) for name in TABLES}  # never all of them twice
     of_runs = [tables["gap_metrics"]]
     for run in runs.values():
         if len(run.models) > 1:
-            for result, inferred in infer(run.id, run.cube, run.evaluated):
+            every = list(infer(run.id, run.cube, run.evaluated))
+            combine(run.id, every)
+            for result, inferred in every:
                 key = key_of(run.id, test, result)
                 of_runs.append(gap_rows(key, result, inferred, scored[run.models[0]], settings))
-                if not result.correction:
-                    combine(run.id, result, inferred)
     tables["intersections"] = pd.concat(combined[1:] or combined, ignore_index=True)
-    tables["subgroup_scan"] = _scan(scored, evaluated, test, resampler)
+    tables["subgroup_scan"] = scan_table(scored, evaluated, widths, test, resampler)
     tables |= scores.tables(runs, scored)
     _warn_of_large_families(tables["gap_metrics"], settings)
     tables["model_comparison"] = comparison_rows(runs, widths, test, resampler)
@@ -279,10 +281,17 @@ def _corrected(
     return corrected(plain, result, correction, resampler.settings)
 
 
-def _scan(
-    scored: Mapping[str, Scored], evaluated: Mapping[str, Mapping[str, Evaluated]], test, resampler
+def scan_table(
+    scored: Mapping[str, Scored],
+    evaluated: Mapping[str, Mapping[str, Evaluated]],
+    widths: Mapping[str, Mapping[str, Widths]],
+    test: TestSet,
+    resampler: Resampler,
 ) -> pd.DataFrame:
-    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings."""
+    """The subgroups of every run, by all combinations of dimensions, also of those that are not among the groupings.
+
+    widths  of the runs, as far as they are known
+    """
     settings = resampler.settings
     every = {
         model_id: {
@@ -294,7 +303,8 @@ def _scan(
     frames = []
     for run in runs_of(every, {model_id: one.cube for model_id, one in scored.items()}, settings).values():
         key = key_of(run.id, test, next(iter(run.evaluated.values())))
-        frames.append(scan_rows(key, run.evaluated, scan(run.id, run.cube, run.evaluated, resampler), settings))
+        bounds = scan(run.id, run.cube, run.evaluated, resampler, widths[run.id])
+        frames.append(scan_rows(key, run.evaluated, bounds, settings))
     return pd.concat(frames, ignore_index=True)
 
 

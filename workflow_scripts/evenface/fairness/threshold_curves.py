@@ -92,15 +92,15 @@ def curve_rows(
 def _rates(result: Evaluated, cube: Cube, statistics: ScoreStatistics, level: float) -> dict[str, tuple]:
     """Rate -> (A, G, T) values and the ends of their intervals; NaN without scores."""
     units = Units(cube, result)
-    n_attributes, n_thresholds = statistics.at_least.shape[1:3]
+    n_attributes, n_thresholds = statistics.at_least.shape[:2]
     shape = (len(CURVES), n_attributes, result.n_groups, n_thresholds)
     value, se = np.full(shape, np.nan), np.full(shape, np.nan)
     for a in np.flatnonzero(statistics.scored):
-        negative, positive = np.moveaxis(units.gather(statistics.at_least[:, a]).astype(np.int64), -1, 0)  # (U, T)
+        negative, positive = np.moveaxis(units.gather(statistics.at_least[a].astype(np.int64)), 1, 0)  # (T, U)
         n, m = units.negatives[:, a], units.positives[:, a]
-        numerators = positive, negative, positive + negative, positive + n[:, None] - negative
+        numerators = positive, negative, positive + negative, positive + n - negative
         for k, (above, below) in enumerate(zip(numerators, (m, n, m + n, m + n), strict=True)):
-            value[k, a], se[k, a] = units.ratio(above, below)
+            value[k, a], se[k, a] = (part.T for part in units.ratio(above, below))
     found = {}
     z = float(ndtri((1 + level) / 2))
     for k, (name, denominator) in enumerate(CURVES.items()):

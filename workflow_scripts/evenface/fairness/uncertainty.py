@@ -46,6 +46,22 @@ class Replicates:
         self._families: dict[tuple[tuple[str, ...], bool], tuple[np.ndarray, np.ndarray]] = {}
         self._limits: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
+        self._of_all_groups: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
+        self._deviations: dict[str, np.ndarray] = {}
+        self._find_limits()
+
+    def _find_limits(self) -> None:
+        """The limits that all intervals need, in one search."""
+        both = ("tpr", "fpr")
+        families = [((metric,), logs) for metric in METRICS for logs in (False, True) if not logs or _has_ratio(metric)]
+        families += [(both, False), (both, True), (("fpr", "fnr"), True)]
+        quantiles = [(metrics, self._of_family(metrics, logs)[0]) for metrics, logs in families]
+        quantiles += [(metrics, self._of_groups(metrics)[0]) for metrics in (*((metric,) for metric in METRICS), both)]
+        quantiles += [(METRICS, np.full(len(quantiles[0][1]), self.observed.z))]
+        wanted = {(COMPLEMENT.get(metric, metric), q.tobytes()): q for metrics, q in quantiles for metric in metrics}
+        found = self.observed.limits_of([(metric, q) for (metric, _), q in wanted.items()], self.block)
+        self._limits.update(zip(wanted, found, strict=True))
+
     # rates of groups
 
     def rate(self, metric: str) -> Interval:
@@ -98,6 +114,13 @@ class Replicates:
 
     def _centred(self, metric: str, logs: bool) -> np.ndarray:
         """(G, a, B) deviations of the replicates from the estimate in single precision; 0 in unused groups."""
+        if logs:
+            return self._centre(metric, logs)
+        if metric not in self._deviations:
+            self._deviations[metric] = self._centre(metric, logs)
+        return self._deviations[metric]
+
+    def _centre(self, metric: str, logs: bool) -> np.ndarray:
         x, value = self._by_group(metric), self.observed.rates.x[metric][self.block].T
         if logs:
             x, value = np.log(np.maximum(x, _TINY)), np.log(np.maximum(value, _TINY))
@@ -212,6 +235,11 @@ class Replicates:
 
     def _of_groups(self, metrics: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         """(a,) critical value of the rates of all groups and metrics together, and its valid replicates."""
+        if metrics not in self._of_all_groups:
+            self._of_all_groups[metrics] = self._of_groups_together(metrics)
+        return self._of_all_groups[metrics]
+
+    def _of_groups_together(self, metrics: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
         t = 0.0
         for metric in metrics:
             centred = self._centred(metric, False)
@@ -330,7 +358,7 @@ class Replicates:
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
         found = {"difference": self.largest_difference(metric)}
-        if BETTER[metric] != "zero":
+        if _has_ratio(metric):
             found["ratio"] = self._as_ratio(self.largest_difference(metric, logs=True))
         return found | self.groups(metric) | {"macro_mean": self.macro_mean(metric)}
 
@@ -370,3 +398,7 @@ class Replicates:
         high = sum(weight * part.high for weight, part in parts)
         n_valid = np.minimum.reduce([part.n_valid for _, part in parts])
         return Interval.of(low, high, n_valid, CONSERVATIVE, self.n_boot)
+
+
+def _has_ratio(metric: str) -> bool:
+    return BETTER[metric] != "zero"  # the ratio of signed values says nothing

@@ -240,7 +240,7 @@ class GeneratedSet:
 class ReportInputs:
     """Files and facts for a report.
 
-    generated       generator -> files about its faces
+    generated       generator -> files about its faces; without any, the sections about generated faces are left out
     fairness, group_metrics, gap_metrics, label_coverage, score_gaps, calibration, threshold_gaps
                     CSV files of :mod:`evenface.fairness`; the last three may be None, which leaves their section out
     intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
@@ -250,19 +250,23 @@ class ReportInputs:
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
     manifests       model id -> JSON of the trained classifier
     baseline        run that others are compared with
+    imported        run -> files of predictions of another classifier, for runs that were not trained here
+    notes           sentences that say how files from elsewhere were read
     domain_shift    a sentence per network that labels photographs without having learned from any, as the user accepted
     standins        data set -> stand-in that was rendered in its place; empty for real data
     provenance      what to print about the run, e.g. generator and config digest
     """
 
-    generated: Mapping[str, GeneratedSet]
     fairness: str | os.PathLike
     group_metrics: str | os.PathLike
     gap_metrics: str | os.PathLike
     label_coverage: str | os.PathLike
-    training_logs: Mapping[str, str | os.PathLike]
-    manifests: Mapping[str, str | os.PathLike]
     baseline: str
+    generated: Mapping[str, GeneratedSet] = field(default_factory=dict)
+    training_logs: Mapping[str, str | os.PathLike] = field(default_factory=dict)
+    manifests: Mapping[str, str | os.PathLike] = field(default_factory=dict)
+    imported: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     power: str | os.PathLike | None = None
     score_gaps: str | os.PathLike | None = None
     calibration: str | os.PathLike | None = None
@@ -343,7 +347,9 @@ def _context(inputs: ReportInputs) -> dict:
             read_csv(inputs.study, "quality study") if inputs.study else None,
             read_csv(inputs.verdict, "quality verdict") if inputs.verdict else None,
         ),
-        "training": figures.training(logs, manifests, styles),
+        "training": figures.training(logs, manifests, styles) if logs else None,
+        "imported": dict(inputs.imported),
+        "notes": list(inputs.notes),
         "rates": figures.group_rates(rates, styles, groupings, claims.subject),
         "rate_legend": Markup(svg.legend(list(styles.values()), hollow="low support: not compared")),
         "legend": Markup(svg.legend(list(styles.values()))),
