@@ -1,7 +1,7 @@
 """Categorical targets: from a faces table and one softmax head to one-vs-rest tables and an accuracy by group."""
 
-import os
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,12 +37,12 @@ QUICK = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def pooled(root):
+def pooled():
     """The small network of the tests' extensions."""
-    before = os.environ.get(parts.VARIABLE, "")
-    parts.activate([root / "tests/extensions"])
-    yield
-    os.environ[parts.VARIABLE] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(parts.VARIABLE, "")
+        parts.activate([Path(__file__).parents[1] / "extensions"])
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def faces(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def predicted(faces, tmp_path_factory):
+def predicted(faces, pooled, tmp_path_factory):
     """A network of one attribute, race and mood, and its predictions."""
     folder = tmp_path_factory.mktemp("model")
     names = ["Black_Hair", *RACE, *MOOD]
@@ -155,7 +155,8 @@ def test_reweighting_counts_classes(faces, by, tmp_path):
     outputs = torch.zeros(len(faces), 3)
     plain = Classification(problem)
     known = (labels > 0).any(1)
-    cells = faces["gender"] * (by != "class") + pd.Series(labels.argmax(1)).astype(str) * (by != "group")
+    known_class = pd.Series(labels.argmax(1)).astype(str)
+    cells = {"class": known_class, "group": faces["gender"], "group_and_class": faces["gender"] + known_class}[by]
     sums = [float(method.loss(outputs[r], None, r)) * plain.defined(r).sum() for r in (rows[known & (cells == c)] for c in sorted(set(cells[known])))]  # fmt: skip
     assert np.allclose(sums, sums[0], rtol=1e-5), sums
     total = float(method.loss(outputs, None, rows))
@@ -212,7 +213,8 @@ def test_imported_scores_of_classes_are_read_alike(faces, predicted, tmp_path):
 # --- configuration ---
 
 
-def test_names_and_recipes(shipped_config):
+def test_names_and_recipes(shipped_config, monkeypatch):
+    monkeypatch.setenv(parts.VARIABLE, "")  # a configuration says which extensions there are
     from types import SimpleNamespace
 
     from evenface.recipes.evaluation import Evaluation
