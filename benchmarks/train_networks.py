@@ -45,7 +45,7 @@ def pack(folder, faces, name):
     """The descriptor of the pixels of all faces at the network's size."""
     from evenface.pixels.pack import pack_faces
 
-    recipe = {"splits": ["train"], "size": list(part_of(name).size), "crop": None, "store": True, "reserve_gb": 0}
+    recipe = {"splits": ["train"], "size": list(part_of(name).size), "crop": None, "store": "packed", "reserve_gb": 0}
     pack_faces(faces, recipe, Path(folder) / "all.json", threads=THREADS)
     return [str(Path(folder) / "all.json")]
 
