@@ -182,7 +182,10 @@ def test_two_networks_in_one_configuration(tmp_path, config):
         assert len(table) == (faces["split"] == "test").sum() and table["score_ethnicity=asian"].between(0, 1).all()
     recipe = run_recipe(settings, "deep", 1)
     recipe["settings"]["initial_weights"] = str(tmp_path / "small/m.safetensors")
-    with pytest.raises(UserError, match=r"small/m\.safetensors.*slim_cnn.*resnet18.*network: slim_cnn"):
+    with pytest.raises(
+        UserError,
+        match=r"small/m\.safetensors.*of the network slim_cnn, and resnet18 is trained; set network: slim_cnn",
+    ):
         train_run(
             {"real": tmp_path / "faces.parquet"}, recipe, tmp_path / "deep/n.safetensors", tmp_path / "deep/n.csv"
         )

@@ -222,12 +222,28 @@ def new_network(
     from evenface.checkpoints.fitting import shapes
 
     mine, other = (shapes(lambda n=n: kind.load()(n, settings)) for n in (outputs, outputs + 1))
-    drawn = load_initial(network, weights, kind.name, [name for name in mine if mine[name] != other[name]])
+    try:
+        drawn = load_initial(network, weights, kind.name, [name for name in mine if mine[name] != other[name]])
+    except UserError as error:
+        raise UserError(f"{error}. {_remedy(weights, kind.name)}") from error
     if drawn:
         log.info(
             "%s: %s has another number of outputs; new random weights for %s", session.label, weights, ", ".join(drawn)
         )
     return network
+
+
+def _remedy(weights: str, name: str) -> str:
+    """What to change where a file of initial weights does not fit the network called ``name``."""
+    from evenface.checkpoints import read_manifest
+
+    try:
+        other = read_manifest(weights)["network"]["name"]
+    except (UserError, KeyError, TypeError):  # not a file of this workflow
+        other = name
+    if other != name:
+        return f"The file is of the network {other}, and {name} is trained; set network: {other}, or initial_weights of {name}"
+    return f"{name} is trained; set network and its settings to those of the file, or initial_weights of this network"
 
 
 def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> dict[str, dict[str, int]]:
