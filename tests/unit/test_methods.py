@@ -186,7 +186,7 @@ def test_weights_are_the_inverse_of_how_often_a_cell_occurs(by, root, faces, mon
     rows = np.flatnonzero(faces["split"] == "train")
     group = (faces["gender"] + "*" + faces["ethnicity"]).to_numpy()
     problem = SimpleNamespace(
-        faces=faces, labels=labels, train_rows=rows, session=SimpleNamespace(device="cpu"),
+        attributes=ATTRIBUTES, faces=faces, labels=labels, train_rows=rows, session=SimpleNamespace(device="cpu"),
         groups=lambda dimensions: (pd.Series(group).astype("category").cat.codes.to_numpy(np.int64), None),
     )  # fmt: skip
     monkeypatch.setattr(Classification, "__init__", lambda self, problem, settings: vars(self).update(
