@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from evenface.errors import UserError, unknown_name
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import UNKNOWN, dimensions_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,8 +68,8 @@ def columns_of(
 
 def has(faces: Iterable[str], name: str) -> bool:
     """Whether a faces table with these columns labels ``name``; its demographic dimensions are targets too."""
-    target, _, one = name.partition(SEPARATOR)
-    return name in faces or (one in DIMENSIONS.get(target, ()) and target in faces)
+    target, is_class, _ = name.partition(SEPARATOR)
+    return name in faces or (bool(is_class) and target in dimensions_of(faces))
 
 
 def labels_of(faces: pd.DataFrame, name: str) -> np.ndarray:
@@ -80,7 +80,7 @@ def labels_of(faces: pd.DataFrame, name: str) -> np.ndarray:
         return faces[name].to_numpy()
     target, _, one = name.partition(SEPARATOR)
     texts = faces[target]
-    return np.where(texts.isin(DIMENSIONS[target]), np.where(texts == one, 1, -1), 0).astype(np.int8)
+    return np.where(texts != UNKNOWN, np.where(texts == one, 1, -1), 0).astype(np.int8)
 
 
 def wrong_row(labels: np.ndarray) -> int | None:
