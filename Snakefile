@@ -43,5 +43,6 @@ rule all:
     input:
         "results/fairness.csv",
         "results/fairness/fairlearn_check.json",
+        "results/representation.csv",
         "results/report.html",
     localrule: True

@@ -26,6 +26,33 @@ rule power:
         "../workflow_scripts/power.py"
 
 
+rule representation:
+    input:
+        faces=[f"data/faces/{name}.parquet" for name in FLOW.evaluation.sets()],
+        summaries=[f"data/faces/{name}.json" for name in FLOW.evaluation.sets()],
+    output:
+        representation=report(
+            "results/representation.csv",
+            category="Data",
+            caption="../docs/captions/representation.rst",
+        ),
+        by_group="results/attribute_by_group.csv",
+    log:
+        "results/logs/representation.log",
+    benchmark:
+        "results/benchmarks/representation.tsv"
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1500),
+        runtime=minutes(20),
+    params:
+        recipe=FLOW.evaluation.representation_recipe(),
+    script:
+        "../workflow_scripts/representation.py"
+
+
 rule predict:
     input:
         model="results/models/{run}/{seed}/model.safetensors",

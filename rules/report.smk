@@ -31,6 +31,8 @@ rule report:
         intersections="results/fairness/intersections.csv",
         scan="results/fairness/subgroup_scan.csv",
         power="results/power.csv",
+        representation="results/representation.csv",
+        by_group="results/attribute_by_group.csv",
         score_gaps="results/fairness/score_gaps.csv",
         calibration="results/fairness/calibration.csv",
         threshold_gaps="results/fairness/threshold_gaps.csv",

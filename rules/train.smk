@@ -28,3 +28,32 @@ rule train:
         recipe=FLOW.training.recipe,
     script:
         "../workflow_scripts/train.py"
+
+
+# On request: what a classifier gets wrong on its validation images, as initial images of a generator.
+rule wrong_answers:
+    input:
+        model="results/models/{run}/{seed}/model.safetensors",
+        manifest="results/models/{run}/{seed}/model.json",
+        faces=FLOW.training.tables,
+        pixels=lambda wildcards: [ancient(path) for path in FLOW.pixels.of_run(wildcards)],
+    output:
+        wrong="results/wrong/{run}-{seed}.csv",
+    log:
+        "results/logs/wrong_answers/{run}-{seed}.log",
+    benchmark:
+        "results/benchmarks/wrong_answers/{run}-{seed}.tsv"
+    wildcard_constraints:
+        run=one_of(FLOW.trained),
+        seed=r"[0-9]+",
+    conda:
+        FLOW.training.scoring.conda("../envs/train.yaml")
+    threads: 1
+    resources:
+        gpu=FLOW.training.scoring.gpu(1),
+        mem_mb=scaled(FLOW.training.scoring.mem_mb(4000)),
+        runtime=minutes(FLOW.training.scoring.runtime(240)),
+    params:
+        recipe=FLOW.training.wrong_recipe,
+    script:
+        "../workflow_scripts/wrong_answers.py"

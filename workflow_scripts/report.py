@@ -24,6 +24,8 @@ with job_log(snakemake.log[0], snakemake.threads):
             intersections=snakemake.input.intersections,
             subgroup_scan=snakemake.input.scan,
             power=snakemake.input.power,
+            representation=snakemake.input.representation,
+            attribute_by_group=snakemake.input.by_group,
             score_gaps=snakemake.input.score_gaps,
             calibration=snakemake.input.calibration,
             threshold_gaps=snakemake.input.threshold_gaps,

@@ -18,6 +18,7 @@ ALLOWED = {
     "parts": {"errors", "names"},
     "intervals": set(),
     "decisions": set(),
+    "targets": {"errors", "taxonomy"},
     "fields": {"names", "taxonomy"},
     "prompts": {
         "prompts",
@@ -34,12 +35,13 @@ ALLOWED = {
     "plan": {"plan", "prompts", "taxonomy", "storage", "errors", "seeds", "names", "parts"},
     "storage": {"storage", "errors", "names", ""},
     "networks": {"networks", "errors", "parts"},
-    "fairness": {"fairness", "taxonomy", "storage", "errors", "names", "parts", "fields", "intervals", "decisions", ""},
+    "fairness": {"fairness", "taxonomy", "storage", "errors", "names", "parts", "fields", "intervals", "decisions"}
+    | {"targets", ""},
 }
 
 #: The rooms in the order data flows: a room imports itself and earlier ones only.
 ORDER = [
-    "errors", "seeds", "names", "parts", "intervals", "decisions", "http", "taxonomy", "fields", "joblog", "display", "resources",
+    "errors", "seeds", "names", "parts", "intervals", "decisions", "http", "taxonomy", "targets", "fields", "joblog", "display", "resources",
     "cluster", "storage", "networks", "checkpoints", "prompts", "plan",
     "configuration", "assets", "generators", "standins", "datasets", "faces", "pixels", "screening", "training", "annotators",
     "directions", "fairness", "audit", "report", "text_to_face", "recipes", "__main__",

@@ -152,3 +152,40 @@ def test_a_trained_file_loads_in_plain_pytorch(tmp_path, monkeypatch, root):
     expected = found[found["image_id"] == faces["image_id"].iloc[3]].iloc[0]
     for attribute, score in names["scores"].items():
         assert abs(score - expected[f"score_{attribute}"]) < 1e-4
+
+
+def test_two_networks_in_one_configuration(tmp_path, config):
+    """Two runs with networks of their own, each with its own input; a file of the other network is refused."""
+    from evenface.configuration import check_config
+    from evenface.storage.tables import write_table
+    from evenface.training.runs import train_run
+    from evenface.training.settings import run_recipe
+
+    quick = {"epochs": 1, "batch_size": 8, "precision": "float32"}
+    config["training"] |= {"attributes": ["Black_Hair", "ethnicity"], **quick}
+    config["evaluation"] |= {"attributes": ["Black_Hair", "ethnicity"], "baseline": "small"}
+    config["runs"] = {
+        "small": {"real": "celeba", "image_size": [131, 131]},
+        "deep": {"real": "celeba", "network": "resnet18", "image_size": [64, 64]},
+    }
+    settings = check_config(config)
+    faces = make_faces(tmp_path / "faces", 24)
+    write_table(faces, tmp_path / "faces.parquet", kind="faces", meta={})
+    for run, name, rows in (("small", "slim_cnn", 131), ("deep", "resnet18", 64)):
+        (tmp_path / run).mkdir()
+        model = tmp_path / run / "m.safetensors"
+        made = train_run(
+            {"real": tmp_path / "faces.parquet"}, run_recipe(settings, run, 1), model, tmp_path / run / "log.csv"
+        )
+        assert made["network"]["name"] == name and made["input"]["rows"] == rows
+        table = predict(model, faces, tmp_path / run / "p.parquet", split="test")
+        assert len(table) == (faces["split"] == "test").sum() and table["score_ethnicity=asian"].between(0, 1).all()
+    recipe = run_recipe(settings, "deep", 1)
+    recipe["settings"]["initial_weights"] = str(tmp_path / "small/m.safetensors")
+    with pytest.raises(
+        UserError,
+        match=r"small/m\.safetensors.*of the network slim_cnn, and resnet18 is trained; set network: slim_cnn",
+    ):
+        train_run(
+            {"real": tmp_path / "faces.parquet"}, recipe, tmp_path / "deep/n.safetensors", tmp_path / "deep/n.csv"
+        )

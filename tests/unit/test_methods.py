@@ -186,11 +186,11 @@ def test_weights_are_the_inverse_of_how_often_a_cell_occurs(by, root, faces, mon
     rows = np.flatnonzero(faces["split"] == "train")
     group = (faces["gender"] + "*" + faces["ethnicity"]).to_numpy()
     problem = SimpleNamespace(
-        faces=faces, labels=labels, train_rows=rows, session=SimpleNamespace(device="cpu"),
+        attributes=ATTRIBUTES, faces=faces, labels=labels, train_rows=rows, session=SimpleNamespace(device="cpu"),
         groups=lambda dimensions: (pd.Series(group).astype("category").cat.codes.to_numpy(np.int64), None),
     )  # fmt: skip
     monkeypatch.setattr(Classification, "__init__", lambda self, problem, settings: vars(self).update(
-        problem=problem, settings=settings, labels=torch.tensor(problem.labels)))  # fmt: skip
+        problem=problem, settings=settings, blocks={}, labels=torch.tensor(problem.labels)))  # fmt: skip
     part = parts.part(parts.Method, "reweight", "test")
     method = part.load()(problem, part.settings(by=by, square_root=root))
     outputs = torch.randn(len(rows), 3, generator=torch.Generator().manual_seed(1))

@@ -42,6 +42,25 @@ def power(inputs: Inputs, out: Path) -> Any:
     return write_plan(inputs, out)
 
 
+@case("fairness.VERSIONS.representation")
+def representation(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets.faces import support
+    from evenface.fairness.representation import write_representation
+    from evenface.storage.tables import read_table, write_table
+
+    write_plan(inputs, out)
+    faces = read_table(out / "faces.parquet").assign(dataset="celeba")
+    write_table(faces, out / "faces.parquet", kind="faces")
+    (out / "faces.json").write_text(json.dumps({"groups": support(faces)}))
+    attributes = [c for c in faces if c[0].isupper()]
+    groupings = ["gender", "ethnicity", "gender*ethnicity"]
+    files = {"out": out / "representation.csv", "by_group": out / "attribute_by_group.csv"}
+    write_representation(
+        {"celeba": out / "faces.parquet"}, {"celeba": out / "faces.json"}, groupings, attributes, **files
+    )
+    return [*files.values()]
+
+
 def compare_annotators(inputs: Inputs, out: Path) -> dict[str, Path]:
     from evenface.audit.annotation import write_comparison
 

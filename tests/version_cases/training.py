@@ -89,6 +89,18 @@ for _name, (_number, _size) in NETWORKS.items():
     case(_number)(partial(network, _name, _size))
 
 
+@case("training.VERSIONS.wrong_answers", also=("training.VERSIONS.predictions",))
+def wrong_answers(inputs: Inputs, out: Path) -> Any:
+    from evenface.storage.tables import write_table
+    from evenface.training.wrong_answers import write_wrong_answers
+
+    predictions(inputs, out)
+    write_table(inputs.drawn, out / "faces.parquet", kind="faces", meta={})
+    ways = {"crop": 0.9, "max_unreadable": 0.0}
+    found = write_wrong_answers(out / "filled.safetensors", {"real": out / "faces.parquet"}, ways, out / "wrong.csv")
+    return found.assign(image=found["image"].map(lambda path: Path(path).name))
+
+
 @case("training.VERSIONS.predictions")
 def predictions(inputs: Inputs, out: Path) -> Any:
     import torch

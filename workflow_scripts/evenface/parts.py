@@ -21,7 +21,7 @@ import pkgutil
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -300,6 +300,16 @@ class Annotator(Part):
     reads: Literal["record", "crops", "images"] = "crops"
 
 
+def _check_classes(where: str, classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise TypeError for a target of fewer than two different classes, or whose names cannot stand in a column's name."""
+    for target, names in classes.items():
+        if isinstance(names, str) or len(set(names)) < 2 or len(set(names)) != len(names):
+            raise TypeError(f"{where}: {target!r} must have at least two different classes, found {names!r}")
+        for name in (target, *names):
+            if not isinstance(name, str) or not name or any(c in name for c in "=|,/{}\n"):
+                raise TypeError(f"{where}: the name {name!r} must be a text without = | , / {{ }}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reader(Part):
     """Reads a data set: ``load()(settings)`` gives faces table, rejected table and summary."""
@@ -314,8 +324,21 @@ class Reader(Part):
     tables: tuple[tuple[str, ...], ...] = ()
     #: Further files, and folders whose pictures it lists, that need not exist. The first of each tuple that exists counts.
     optional: tuple[tuple[str, ...], ...] = ()
+    #: Categorical targets that it labels: name -> its classes in order; a function of the settings if these decide. The
+    #: faces table has their columns (:func:`evenface.targets.columns_of`).
+    classes: Mapping[str, Sequence[str]] | Callable[[Mapping[str, Any]], Mapping[str, Sequence[str]]] = field(
+        default_factory=dict
+    )
+
+    def classes_of(self, settings: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+        """The categorical targets of a data set with these settings."""
+        found = self.classes(settings) if callable(self.classes) else self.classes
+        _check_classes(f"classes of the reader {self.name}", found)
+        return found
 
     def __post_init__(self) -> None:
+        if not callable(self.classes):
+            _check_classes(f"classes of the reader {self.name}", self.classes)
         for names in (*self.tables, *self.optional):
             if not isinstance(names, (tuple, list)):
                 raise TypeError(f'{names!r} in tables or optional is not a tuple; write ("{names}",)')

@@ -22,7 +22,7 @@ from evenface.taxonomy import (
     study_levels,
     years_of,
 )
-from evenface.training.settings import imported_problems, trained_runs, training_problems
+from evenface.training.settings import categorical, imported_problems, trained_runs, training_problems
 
 
 def cross_problems(config: dict[str, Any]) -> list[str]:
@@ -60,7 +60,7 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
         problems.append(unknown_name("evaluation.baseline", baseline, config["runs"]))
     trained = bool(trained_runs(config))
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
-    if outside and trained:
+    if outside and trained and not problems:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
     problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)
@@ -182,7 +182,11 @@ def _annotation_problems(config: dict[str, Any]) -> list[str]:
 def _attribute_problems(config: dict[str, Any]) -> list[str]:
     """Attributes that no data set has, so that a slip is found before anything runs."""
     own = [name for dataset in config["datasets"].values() for name in dataset.get("attributes") or ()]
-    known = dict.fromkeys([*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES, *own])
+    try:
+        targets = categorical(config)
+    except UserError as error:
+        return [str(error)]
+    known = dict.fromkeys([*CELEBA_ATTRIBUTES, *MAAD_ATTRIBUTES, *own, *targets])
     names = {key: config[key]["attributes"] for key in ("training", "evaluation")}
     if any(described_reader(config["datasets"][name], name).open_attributes for name in config["datasets"]):
         return []

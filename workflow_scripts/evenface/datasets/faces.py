@@ -3,7 +3,8 @@
 One row per image: ``image_id`` ("<dataset>/<file name>", unique), ``image`` (reference),
 ``identity_id``, ``split`` (train, val, test), ``dataset``, ``gender``, ``age``, ``ethnicity`` and further dimensions of the
 study (levels of :func:`evenface.taxonomy.study_levels` or unknown), ``demographics_source``, ``labels_source``, then
-one int8 column per attribute in {+1, -1, 0}, 0 for undefined.
+one int8 column per attribute in {+1, -1, 0}, 0 for undefined, and per class of a categorical target
+(:mod:`evenface.targets`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from evenface.storage.formats import ENDINGS as IMAGE_SUFFIXES
 from evenface.storage.images import ImageError, read_image
 from evenface.storage.tables import is_parquet, table_meta
 from evenface.storage.text_tables import number, same_name, whole_number
+from evenface.targets import SEPARATOR, blocks, wrong_row
 from evenface.taxonomy import (
     CELEBA_ATTRIBUTES,
     DIMENSIONS,
@@ -179,6 +181,13 @@ def check_faces(
         values = frame[column]
         if values.dtype != np.int8 or not values.between(-1, 1).all():
             raise UserError(f"{name}: column {column} is not int8 in -1, 0, 1")
+    columns = [c for c in attribute_columns(frame) if SEPARATOR in c]
+    for target, place in blocks(columns).items():
+        row = wrong_row(frame[columns[place]].to_numpy())
+        if row is not None:
+            raise UserError(
+                f"{name}: {target} of {frame['image_id'].iloc[row]} must be 1 in one column and -1 in the others, or 0 in all"
+            )
 
 
 def label_meaning(coding: str, undefined: bool) -> Meaning:

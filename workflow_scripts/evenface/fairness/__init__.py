@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 #: Raise a number when the same predictions give other tables.
-VERSIONS = {"evaluation": 7, "imported": 1, "power": 1}
+VERSIONS = {"evaluation": 7, "imported": 1, "power": 1, "representation": 1}
 
 _HOME = {
     "FairnessSettings": "fairness.settings", "evaluate": "fairness.tables", "evaluate_predictions": "fairness.tables",

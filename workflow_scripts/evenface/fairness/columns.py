@@ -10,6 +10,7 @@ from evenface.fairness.group_tables import COVERAGE_COLUMNS, GROUP_COLUMNS, PAIR
 from evenface.fairness.intersection_table import INTERSECTION_COLUMNS
 from evenface.fairness.multiplicity import VERDICTS
 from evenface.fairness.planning import POWER_COLUMNS
+from evenface.fairness.representation import ATTRIBUTE_COLUMNS, REPRESENTATION_COLUMNS
 from evenface.fairness.score_tables import CALIBRATION_COLUMNS, SCORE_COLUMNS, SCORE_GAP_COLUMNS
 from evenface.fairness.subgroup_scan import SCAN_COLUMNS
 from evenface.fairness.summary import SUMMARY_COLUMNS
@@ -69,12 +70,20 @@ TABLES: dict[str, tuple[str, list[str]]] = {
     ),
 }
 
-#: likewise, of what a test set can see before there are predictions
+#: likewise, of what faces tables say before there are predictions
 PLANS: dict[str, tuple[str, list[str]]] = {
     "power": (
         "A row per attribute, grouping and gap: what the test set can see, before anything is trained.",
         POWER_COLUMNS,
-    )
+    ),
+    "representation": (
+        "A row per data set or generated set, split and grouping: how evenly the declared levels are represented.",
+        REPRESENTATION_COLUMNS,
+    ),
+    "attribute_by_group": (
+        "A row per set, split, attribute, grouping and group: how often the group has the attribute, by the set's labels.",
+        ATTRIBUTE_COLUMNS,
+    ),
 }
 
 #: column -> its meaning; where tables differ, the entry of the table comes first
@@ -274,6 +283,41 @@ COLUMNS: Mapping[str, str] = {
     "worst_group_ci_low": "Lower end of its interval.",
     "worst_group_ci_high": "Upper end.",
     "levelling_down": "Whether the gap is smaller and the worst group is worse, by more than its interval.",
+    **{
+        f"{table}.{name}": text
+        for table in ("representation", "attribute_by_group")
+        for name, text in {
+            "dataset": "The data set, or the generator of the set.",
+            "split": "`train`, `val` or `test`; `all` is the whole set.",
+            "images": "Images of the group; of a grouping, those with known levels.",
+            "people": "People in them.",
+        }.items()
+    },
+    "representation.levels": "Declared groups: all combinations of the declared levels, whether they occur or not.",
+    "representation.levels_seen": "Groups that occur.",
+    "representation.unknown": "Images that belong to no group, because a level is unknown.",
+    "representation.n_eff": "Effective people: independent images that say as much about the shares.",
+    **{
+        f"representation.{name}{end}": f"{bound}{text}"
+        for name, text in {
+            "shannon": "Shannon's index, -sum p ln p over the groups' shares p of images.",
+            "shannon_evenness": "Shannon's index divided by its largest value, ln of the number of groups.",
+            "simpson": "Simpson's index, 1 / sum p^2: how many equally large groups would be as diverse.",
+            "simpson_evenness": "Simpson's index divided by the number of groups.",
+        }.items()
+        for end, bound in {"": "", "_low": "Lower bound (95 %) of: ", "_high": "Upper bound (95 %) of: "}.items()
+    },
+    "representation.smallest_group": "The group with the fewest images.",
+    "representation.smallest_share": "Its share of the images.",
+    "representation.largest_group": "The group with the most images.",
+    "representation.largest_share": "Its share of the images.",
+    "attribute_by_group.attribute": "The attribute.",
+    "attribute_by_group.labelled": "Images of the group whose label is defined.",
+    "attribute_by_group.share": "Share of them that have the attribute.",
+    "attribute_by_group.low": "Lower bound of its 95 % Wilson interval over effective people.",
+    "attribute_by_group.high": "Upper bound.",
+    "attribute_by_group.overall": "The same share in all groups together.",
+    "attribute_by_group.difference": "`share` minus `overall`.",
     "power.attribute": "What a network is to predict.",
     "power.criterion": "The gap that is planned for.",
     "n_groups": "Groups with enough images and people.",

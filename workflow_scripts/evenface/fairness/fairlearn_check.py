@@ -108,7 +108,12 @@ def _counts(path: str | os.PathLike, settings: FairnessSettings) -> dict[str, pd
             continue
         values = table[column].to_numpy()
         if kind == "score":
-            values = values >= values.dtype.type(thresholds.get(attribute, 0.5))
+            rivals = settings.rivals(attribute)
+            values = (
+                table[[f"score_{rival}" for rival in rivals]].to_numpy().argmax(axis=1) == rivals.index(attribute)
+                if rivals
+                else values >= values.dtype.type(thresholds.get(attribute, 0.5))
+            )
         frame = groups.assign(label=table[f"label_{attribute}"].to_numpy(), decided=values.astype(int))
         frame = frame[frame["label"] != 0]
         frame = frame.assign(label=(frame["label"] > 0).astype(int))

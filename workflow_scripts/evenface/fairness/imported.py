@@ -14,6 +14,7 @@ from evenface.errors import UserError
 from evenface.fairness.own_tables import read_predictions
 from evenface.storage.hashes import sha256_of
 from evenface.storage.tables import write_table
+from evenface.targets import SEPARATOR, add_accuracy, has, labels_of
 from evenface.taxonomy import dimensions_of
 
 log = logging.getLogger("evenface")
@@ -64,17 +65,20 @@ def import_predictions(
         log.info("%s: %d rows are of images of other splits, and left out", path, len(place) - len(wanted))
     table = faces.iloc[wanted][["image_id", "identity_id", *dimensions_of(faces.columns)]].reset_index(drop=True)
     for name in attributes:
-        if name not in faces:
+        if not has(faces, name):
             raise UserError(f"{key}: the test set does not label {name!r}; leave it out of evaluation.attributes")
         values = given[columns[name]].to_numpy()[row[wanted]]
         table[columns[name]] = values if columns[name].startswith("pred_") else values.astype(np.float64)
-        table[f"label_{name}"] = faces[name].to_numpy(np.int8)[wanted]
+        table[f"label_{name}"] = labels_of(faces, name).astype(np.int8)[wanted]
+    add_accuracy(table, list(attributes))
     meta: dict[str, Any] = {
         "dataset": _only(faces["dataset"]),
         "split": split,
         "label_source": _only(faces["labels_source"]),
         "group_source": _only(faces["demographics_source"]),
-        "thresholds": {name: threshold for name in attributes if columns[name].startswith("score_")},
+        "thresholds": {
+            name: threshold for name in attributes if columns[name].startswith("score_") and SEPARATOR not in name
+        },
         "imported": {"file": str(path), "sha256": sha256_of(path), "read_as": notes},
     }
     write_table(table, out, kind="predictions", meta=meta)

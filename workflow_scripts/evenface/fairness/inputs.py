@@ -13,6 +13,7 @@ from evenface.decisions import selected
 from evenface.errors import UserError, unknown_name
 from evenface.fairness.cube import CellSpace, Cube, count
 from evenface.fairness.settings import FairnessSettings
+from evenface.targets import decided
 from evenface.taxonomy import AGE_BOUNDS, CELEBA_ATTRIBUTES, LABEL_CODINGS, MAAD_ATTRIBUTES, UNKNOWN
 
 log = logging.getLogger("evenface")
@@ -174,9 +175,9 @@ def read_predictions(predictions: pd.DataFrame, test: TestSet, settings: Fairnes
 
     def outcomes() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         for attribute, column in columns.items():
-            decided, threshold = _decide(predictions, name, attribute, column, settings)
+            yes, threshold = _decide(predictions, name, attribute, column, settings)
             thresholds[attribute] = threshold
-            yield attribute, decided[rows], test.labels[attribute][keep]
+            yield attribute, yes[rows], test.labels[attribute][keep]
 
     identities, unit = _identities(predictions, name)
     if unit == "image" and test.people:
@@ -212,8 +213,8 @@ def read_decisions(
     ids = _ids(predictions)
     common = _common(ids, name, test.image_id, "labels", settings)
     columns, _ = _prediction_columns(predictions, name, test, settings.changed(attributes=(attribute,)))
-    decided, _ = _decide(predictions, name, attribute, columns[attribute], settings)
-    return test.image_id.get_indexer(common), decided[ids.get_indexer(common)]
+    yes, _ = _decide(predictions, name, attribute, columns[attribute], settings)
+    return test.image_id.get_indexer(common), yes[ids.get_indexer(common)]
 
 
 def scored_attributes(names: Iterable[str], name: str = "predictions") -> dict[str, str]:
@@ -446,6 +447,14 @@ def _decide(
                 f"{column!r} is neither 0 nor 1; {remedy}, or give scores in a column {_SCORE}{attribute}"
             )
         return frame[column].to_numpy(dtype=np.int8), np.nan
+    if rivals := settings.rivals(attribute):
+        if absent := [rival for rival in rivals if _SCORE + rival not in frame.columns]:
+            raise UserError(
+                f"{name}: column {_SCORE}{absent[0]} is missing, so no class can be decided; give the scores of all classes, or "
+                f"decisions in columns {_PRED}<target>=<class>"
+            )
+        scores = np.stack([_scores(frame[_SCORE + rival], name, rival) for rival in rivals], axis=1)
+        return (decided(scores) == rivals.index(attribute)).astype(np.int8), np.nan
     scores = _scores(frame[column], name, attribute)
     try:
         threshold = settings.threshold(attribute)

@@ -24,6 +24,7 @@ from evenface.fairness.settings import FairnessSettings, PlanningSettings
 from evenface.parts import mistakes
 from evenface.storage.csv import write_csv
 from evenface.storage.tables import is_parquet, read_table, table_columns, table_meta
+from evenface.targets import SEPARATOR, has, labels_of
 from evenface.taxonomy import DIMENSIONS, parse_grouping
 
 log = logging.getLogger("evenface")
@@ -141,8 +142,11 @@ def designs_of_faces(faces: str | os.PathLike, settings: FairnessSettings, split
     """The designs of a faces table's split. UserError naming the file and what to do, if it cannot be used."""
     known = ("image_id", "identity_id", "split", *settings.dimensions)
     columns = table_columns(faces)
-    check_names(f"{faces}: the attributes", settings.attributes, columns)
-    frame = read_table(faces, columns=[c for c in columns if c in (*known, *settings.attributes)], required=known)
+    derived = [name for name in settings.attributes if name not in columns and has(columns, name)]
+    check_names(f"{faces}: the attributes", settings.attributes, [*columns, *derived])
+    needed = (*known, *settings.attributes, *(name.partition(SEPARATOR)[0] for name in derived))
+    frame = read_table(faces, columns=[c for c in columns if c in needed], required=known)
+    frame = frame.assign(**{name: labels_of(frame, name) for name in derived})
     frame = frame[frame["split"] == split].reset_index(drop=True)
     if not len(frame):
         raise UserError(f"{faces}: no image of the split {split!r}; name another data set in evaluation.dataset")

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from evenface.errors import UserError, check_names, unknown_name
 from evenface.fields import HAIR_ATTRIBUTES, Names, Share, Text, Weight
 from evenface.parts import FilePath, Settings, mistakes
+from evenface.targets import SEPARATOR, class_names
 from evenface.taxonomy import CIRCULAR, DIMENSIONS, LABEL_CODINGS, UNKNOWN, parse_grouping
 
 #: MAAD-Face attributes that name a demographic level, besides CelebA's Male and Young.
@@ -158,7 +159,7 @@ class EvaluationSettings(StatisticsSettings):
     dataset: str = Field(description="The test set.")
     baseline: str = Field(description="The run that changes are measured against.")
     attributes: Annotated[Names[Text], Field(min_length=1)] = Field(
-        HAIR_ATTRIBUTES, description="Attributes that are evaluated."
+        HAIR_ATTRIBUTES, description="Attributes and categorical targets that are evaluated."
     )
     groupings: Annotated[Names[str], Field(min_length=1)] = Field(list(DIMENSIONS), description=GROUPINGS)
     perm_within: Names[Text] = Field(
@@ -181,6 +182,8 @@ class FairnessSettings(StatisticsSettings):
     thresholds           one number in (0, 1], or attribute -> number; ``pred = score >= threshold``
     label_coding         how label tables write labels, a name of ``taxonomy.LABEL_CODINGS``
     derived_labels       attribute -> label column to use instead; a leading ``-`` flips its sign
+    classes              categorical target -> its classes: of the attributes ``<target>=<class>``, the one with the highest
+                         score is decided, whatever the thresholds (:mod:`evenface.targets`)
     baseline             run that other runs are compared with, or None
     seed                 root of the draws
 
@@ -192,6 +195,7 @@ class FairnessSettings(StatisticsSettings):
     thresholds: Threshold | dict[str, Threshold] = 0.5
     label_coding: Literal[tuple(LABEL_CODINGS)] = "minus_one_one"
     derived_labels: dict[str, str] = {}
+    classes: dict[str, tuple[str, ...]] = {}
     baseline: str | None = None
     seed: int = Field(0, ge=0)
 
@@ -228,6 +232,11 @@ class FairnessSettings(StatisticsSettings):
     def changed(self, **changes: Any) -> FairnessSettings:
         """A checked copy with other values."""
         return FairnessSettings(**{**dict(self), **changes})
+
+    def rivals(self, attribute: str) -> list[str]:
+        """The attributes of the same categorical target, itself among them; none for a binary attribute."""
+        target, _, one = attribute.partition(SEPARATOR)
+        return class_names(target, self.classes[target]) if one in self.classes.get(target, ()) else []
 
     def threshold(self, attribute: str) -> float:
         if isinstance(self.thresholds, Mapping):

@@ -384,6 +384,8 @@ def _finish(parts: list[dict[str, pd.DataFrame]], settings: FairnessSettings) ->
 def _manifest(parts: list[dict], settings: FairnessSettings, started: str) -> dict:
     recorded = settings.model_dump()
     recorded.pop("block_size")  # changes no result
+    if not recorded["classes"]:
+        recorded.pop("classes")
     return {
         "schema_version": 2,
         "test_sets": parts,

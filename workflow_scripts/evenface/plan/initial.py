@@ -124,13 +124,21 @@ def in_order(generators: Sequence[str], settings: Mapping[str, Any]) -> list[str
     return done
 
 
+def _is_answer(column: str) -> bool:
+    """Whether a column is one of a classifier's answers, as ``results/wrong`` has them, which no prompt is chosen by."""
+    return column in ("image_id", "identity_id", "wrong") or column.startswith(("label_", "pred_", "score_"))
+
+
 def _read_table(path: Path, key: str) -> list[Row]:
-    """A table: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``."""
+    """A table: column ``image`` (path or member of a shard), and optionally the dimensions and ``cell``.
+
+    The further columns of a table of wrong answers are left alone.
+    """
     table = read_table(path, f"{key}.file")
     allowed = ("image", "cell", *DIMENSIONS)
     if "image" not in table.columns:
         raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(table.columns) or 'nothing'}")
-    check_names(f"{path}, columns", table.columns, allowed)
+    check_names(f"{path}, columns", [c for c in table.columns if not _is_answer(c)], allowed)
     rows: list[Row] = []
     places: dict[tuple[tuple[str, str], ...], str] = {}
     for number, cells in table.rows:
@@ -144,7 +152,7 @@ def _read_table(path: Path, key: str) -> list[Row]:
                 check_names(f"{place}, {dimension}", [cells[dimension]], levels)
         if part := wildcard_in(cells["image"]):
             raise UserError(f"{place}: the image is {cells['image']!r}; {part} in it {NO_WILDCARDS}")
-        wanted = {name: value for name, value in cells.items() if name != "image" and value}
+        wanted = {name: value for name, value in cells.items() if name in allowed[1:] and value}
         rows.append(Row(user_path(cells["image"]), wanted, place))
     if not rows:
         raise UserError(f"{path}: lists no image; write one row per image")

@@ -8,6 +8,7 @@ from evenface.parts import Annotator, Needs, part, version
 from evenface.plan import paths
 from evenface.plan.generators import REQUESTED, settings_of, source_of
 from evenface.resources import Asks
+from evenface.taxonomy import CELEBA_ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,5 +122,5 @@ class Annotation:
         return {
             "version": version("audit", "agreement"),
             "annotators": self.able(wildcards),
-            "attributes": self._flow.settings["training"]["attributes"],
+            "attributes": [a for a in self._flow.settings["training"]["attributes"] if a in CELEBA_ATTRIBUTES],
         }

@@ -11,8 +11,9 @@ from evenface.configuration.domains import accepted_shifts
 from evenface.names import user_path
 from evenface.parts import version
 from evenface.screening.settings import TRAINED_HERE, is_calibrated
+from evenface.targets import class_names, expanded
 from evenface.taxonomy import study_levels
-from evenface.training.settings import predictions_file
+from evenface.training.settings import categorical, predictions_file
 
 if TYPE_CHECKING:
     from evenface.recipes.flow import Flow
@@ -52,25 +53,64 @@ class Evaluation:
         section = {key: value for key, value in self._flow.settings["evaluation"].items() if key != "planning"}
         demographics = self._flow.settings.get("demographics")
         levels = {"levels": {k: list(v) for k, v in study_levels(demographics).items()}} if demographics else {}
-        return {"seed": self._flow.settings["seed"], **section, **levels}
+        classes = self._classes(section["attributes"], accuracy=True)
+        return {"seed": self._flow.settings["seed"], **section, **levels, **classes}
+
+    def _classes(self, names: list[str], *, accuracy: bool) -> dict[str, Any]:
+        """Settings of the categorical targets among ``names``; of each, its classes and, if asked, its accuracy are attributes."""
+        classes = {name: found for name, found in categorical(self._flow.settings).items() if name in names}
+        if not classes:
+            return {}
+        dimensions = study_levels(self._flow.settings.get("demographics") or {})
+        circular = {one: name for name in classes if name in dimensions for one in class_names(name, classes[name])}
+        return {
+            "attributes": [*expanded(names, classes), *(classes if accuracy else ())],
+            "classes": classes,
+            "circular": {**self._flow.settings["evaluation"]["circular"], **circular},
+        }
 
     def power_recipe(self) -> dict[str, Any]:
         """Everything that decides what the test set can see, except its faces table."""
+        settings = self._settings()
         return {
             "version": version("fairness", "power"),
-            "settings": self._settings(),
+            # The labels of a target's classes say what can be seen; its accuracy has no labels of its own.
+            "settings": {**settings, **self._classes(self._flow.settings["evaluation"]["attributes"], accuracy=False)},
             "planning": self._flow.settings["evaluation"]["planning"],
             "seeds": len(self._flow.seeds),
         }
 
+    def sets(self) -> list[str]:
+        """Every faces table: those of data sets that a run or the evaluation reads, and those of generators."""
+        settings = self._flow.settings
+        read = [settings["runs"][run].get("real") for run in self._flow.trained]
+        return list(dict.fromkeys([*filter(None, read), self.dataset, *self._flow.generators]))
+
+    def representation_recipe(self) -> dict[str, Any]:
+        """Everything that decides how evenly groups are represented, except the faces tables."""
+        settings = self._flow.settings
+        dimensions = study_levels(settings.get("demographics") or {})
+        names = [*settings["evaluation"]["attributes"], *settings["training"]["attributes"]]
+        attributes = expanded([name for name in names if name not in dimensions], categorical(settings))
+        return {
+            "version": version("fairness", "representation"),
+            "sets": self.sets(),
+            "groupings": settings["evaluation"]["groupings"],
+            "attributes": list(dict.fromkeys(attributes)),
+        }
+
     def import_recipe(self, wildcards: Any) -> dict[str, Any]:
         """Everything that decides how predictions of another classifier are read, except files and faces."""
-        attributes = self._flow.settings["evaluation"]["attributes"]
+        attributes = self.columns()
         return {
             "version": version("fairness", "imported"),
             "attributes": attributes,
             "key": f"runs.{wildcards.run}.predictions",
         }
+
+    def columns(self) -> list[str]:
+        """The attributes, and the classes of categorical targets, that predictions have."""
+        return expanded(self._flow.settings["evaluation"]["attributes"], categorical(self._flow.settings))
 
     def imported_file(self, wildcards: Any) -> str:
         """The file of predictions that a run brings."""
@@ -82,12 +122,12 @@ class Evaluation:
         images = images_of(f"data/faces/{self.dataset}.json", "test")
         models = len(self._flow.runs) * len(self._flow.seeds)
         replicates = max(evaluation["n_boot"], evaluation["n_perm"])
-        return fairness_mem_mb(models, len(evaluation["attributes"]), images, replicates)
+        return fairness_mem_mb(models, len(self._settings()["attributes"]), images, replicates)
 
     def power_mem_mb(self, wildcards: Any) -> int:
         """Megabytes of the job that plans: those of one model, without replicates; at least those of any job."""
         images = images_of(f"data/faces/{self.dataset}.json", "test")
-        return max(1000, fairness_mem_mb(1, len(self._flow.settings["evaluation"]["attributes"]), images, 0))
+        return max(1000, fairness_mem_mb(1, len(self._settings()["attributes"]), images, 0))
 
     def report_recipe(self) -> dict[str, Any]:
         """Everything that decides the report, except its tables."""

@@ -34,13 +34,23 @@ class Training:
         """Files that a classifier needs besides faces: initial weights, files of its network and method."""
         return list(run_files(self._flow.settings, wildcards.run, int(wildcards.seed)))
 
+    def wrong_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """Everything that decides the table of a run's wrong answers, except model and faces."""
+        run = run_recipe(self._flow.settings, wildcards.run, int(wildcards.seed))
+        return {
+            "version": version("training", "wrong_answers"),
+            "predictions": version("training", "predictions"),
+            **{key: run[key] for key in ("real", "synthetic", "pixels")},
+            **{key: run["settings"][key] for key in ("crop", "max_unreadable")},
+        }
+
     def prediction_recipe(self) -> dict[str, Any]:
         """Everything that decides predictions, except model and faces."""
         evaluation = self._flow.settings["evaluation"]
         return {
             "version": version("training", "predictions"),
             "pixels": version("pixels", "pixels"),
-            "attributes": evaluation["attributes"],
+            "attributes": self._flow.evaluation.columns(),
             "crop": evaluation["crop"],
             "max_unreadable": evaluation["max_unreadable"],
         }

@@ -29,6 +29,7 @@ from evenface.report.claims import Claims
 from evenface.report.corrected import corrected_section
 from evenface.report.power import power_section
 from evenface.report.quality import quality_section, study_section
+from evenface.report.representation import representation_section
 from evenface.report.scores import score_section
 from evenface.report.small_groups import small_groups_section
 from evenface.report.thresholds import thresholds_section
@@ -148,6 +149,27 @@ _REQUIRED = {
         "seeds_needed",
         "status",
     ),
+    "representation": (
+        "dataset",
+        "split",
+        "grouping",
+        "levels",
+        "levels_seen",
+        "images",
+        "people",
+        "unknown",
+        "shannon_evenness",
+        "shannon_evenness_low",
+        "shannon_evenness_high",
+        "simpson_evenness",
+        "simpson_evenness_low",
+        "simpson_evenness_high",
+        "smallest_group",
+        "smallest_share",
+        "largest_group",
+        "largest_share",
+    ),
+    "attribute by group": ("dataset", "split", "attribute", "grouping", "group", "labelled", "share", "low", "high"),
     "score gaps": (
         "run_id",
         "n_seeds",
@@ -245,6 +267,7 @@ class ReportInputs:
                     CSV files of :mod:`evenface.fairness`; the last three may be None, which leaves their section out
     intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
     power           CSV file of :mod:`evenface.fairness.planning`: what the test set can see; or None
+    representation, attribute_by_group   CSV files of :mod:`evenface.fairness.representation`, read together; or None
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -268,6 +291,8 @@ class ReportInputs:
     imported: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     power: str | os.PathLike | None = None
+    representation: str | os.PathLike | None = None
+    attribute_by_group: str | os.PathLike | None = None
     score_gaps: str | os.PathLike | None = None
     calibration: str | os.PathLike | None = None
     threshold_gaps: str | os.PathLike | None = None
@@ -362,6 +387,12 @@ def _context(inputs: ReportInputs) -> dict:
         "scores": score_section(_scores(inputs), shown[shown["criterion"] == LEAD], styles, groupings),
         "verdicts": verdicts(shown, runs),
         "power": power_section(read_csv(inputs.power, "power") if inputs.power else None),
+        "represented": representation_section(
+            read_csv(inputs.representation, "representation"),
+            read_csv(inputs.attribute_by_group, "attribute by group"),
+        )
+        if inputs.representation and inputs.attribute_by_group
+        else None,
         "lead": SHOWN[LEAD],
         "lead_column": COLUMNS[LEAD],
         "gap_tables": gap_tables(shown, runs, groupings),

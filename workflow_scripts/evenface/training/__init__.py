@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["compose", "predict", "train"]
 
 #: Raise a number when the same faces and settings give other classifiers, predictions, or MagFace networks.
-VERSIONS = {"training": 3, "predictions": 4, "recognition": 2}
+VERSIONS = {"training": 3, "predictions": 4, "recognition": 2, "wrong_answers": 1}
 
 _HOME = {"compose": "composition", "predict": "prediction", "train": "fitting"}
 

@@ -126,6 +126,13 @@ def check_balance(faces: pd.DataFrame, count: int, what: str, remedy: str) -> No
     log.warning("%s. All faces of these groups are used, and other groups give more. %s", text, remedy)
 
 
+def validation_faces(faces_tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The rows that a run is judged on, with a column ``origin``: split ``val`` of the real faces, or without any the others'."""
+    judge = "real" if "real" in faces_tables else "synthetic"
+    validation = faces_tables[judge]
+    return validation[validation["split"] == "val"].assign(origin=judge)
+
+
 def compose(faces_tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], seed: int) -> pd.DataFrame:
     """Training frame of one run: rows with split ``train`` and ``val``, and a column ``origin``.
 
@@ -167,9 +174,7 @@ def compose(faces_tables: Mapping[str, pd.DataFrame], run: Mapping[str, Any], se
             )
             rows = draw_balanced(rows, count, seed)
         parts.append(rows.assign(origin=origin))
-    judge = "real" if "real" in faces_tables else "synthetic"
-    validation = faces_tables[judge]
-    parts.append(validation[validation["split"] == "val"].assign(origin=judge))
+    parts.append(validation_faces(faces_tables))
 
     frame = pd.concat(parts, ignore_index=True)
     repeated = frame["image_id"][frame["image_id"].duplicated()]

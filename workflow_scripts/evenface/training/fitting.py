@@ -17,10 +17,11 @@ from evenface.errors import UserError
 from evenface.networks.finite import IN_WORDS
 from evenface.parts import Method, Network, Settings
 from evenface.pixels.faces import Pixels, load_faces
+from evenface.targets import SEPARATOR, blocks, has, labels_of, wrong_row
 from evenface.taxonomy import dimensions_of
 from evenface.training.session import Session, file_digest, text_digest
 from evenface.training.settings import ClassifierSettings, choose, input_size, resolve
-from evenface.training.thresholds import TOO_FEW, Threshold, choose_thresholds
+from evenface.training.thresholds import FIXED, TOO_FEW, Threshold, choose_thresholds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,12 +34,18 @@ log = logging.getLogger("evenface")
 def label_matrix(faces: pd.DataFrame, attributes: Sequence[str], where: str) -> np.ndarray:
     """Labels int8 (N, a) in {+1, -1, 0}; UserError naming a column that is missing or coded otherwise."""
     for name in attributes:
-        if name not in faces:
+        if not has(faces, name):
             raise UserError(f"{where}: the faces table has no column {name!r}; choose attributes it labels")
-        values = faces[name].to_numpy()
+        values = labels_of(faces, name)
         if not np.isin(values, (-1, 0, 1)).all():
             raise UserError(f"{where}: column {name!r} holds values other than 1, -1 and 0 (undefined)")
-    return faces[list(attributes)].to_numpy(np.int8)
+    labels = np.stack([labels_of(faces, name).astype(np.int8) for name in attributes], axis=1)
+    for target, place in blocks(attributes).items():
+        if (row := wrong_row(labels[:, place])) is not None:
+            raise UserError(
+                f"{where}: row {row + 1} of the faces table has not exactly one class of {target}; read it again"
+            )
+    return labels
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,7 @@ def train(
             name: {key: _number(values[column]) for key, values in metrics.items()}
             for column, name in enumerate(attributes)
         },
+        **({"targets": {t: list(attributes[p]) for t, p in blocks(attributes).items()}} if blocks(attributes) else {}),
         "data": data,
         "origin": dict(origin or {}),
     }
@@ -216,12 +224,28 @@ def new_network(
     from evenface.checkpoints.fitting import shapes
 
     mine, other = (shapes(lambda n=n: kind.load()(n, settings)) for n in (outputs, outputs + 1))
-    drawn = load_initial(network, weights, kind.name, [name for name in mine if mine[name] != other[name]])
+    try:
+        drawn = load_initial(network, weights, kind.name, [name for name in mine if mine[name] != other[name]])
+    except UserError as error:
+        raise UserError(f"{error}. {_remedy(weights, kind.name)}") from error
     if drawn:
         log.info(
             "%s: %s has another number of outputs; new random weights for %s", session.label, weights, ", ".join(drawn)
         )
     return network
+
+
+def _remedy(weights: str, name: str) -> str:
+    """What to change where a file of initial weights does not fit the network called ``name``."""
+    from evenface.checkpoints import read_manifest
+
+    try:
+        other = read_manifest(weights)["network"]["name"]
+    except (UserError, KeyError, TypeError):  # not a file of this workflow
+        other = name
+    if other != name:
+        return f"The file is of the network {other}, and {name} is trained; set network: {other}, or initial_weights of {name}"
+    return f"{name} is trained; set network and its settings to those of the file, or initial_weights of this network"
 
 
 def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> dict[str, dict[str, int]]:
@@ -243,28 +267,36 @@ def _label_counts(labels: np.ndarray, attributes: Sequence[str], label: str) -> 
 def _judge(
     outputs: Tensor, labels: np.ndarray, people: pd.Series, session: Session, attributes: Sequence[str]
 ) -> tuple[dict[str, Threshold], dict[str, np.ndarray]]:
-    """Thresholds and validation metrics of outputs (n, a), computed in the precision of predictions.
+    """Thresholds of binary attributes, and validation metrics of outputs (n, a), computed in the precision of predictions.
 
     ``people`` (n,) are the identities of the validation images. Raises UserError for outputs that are not finite.
     """
-    from evenface.training.tasks import attribute_metrics
+    from evenface.training.tasks import attribute_metrics, one_hot, scores_of
 
-    scores = outputs.sigmoid().numpy()
+    places = blocks(attributes)
+    scores = scores_of(outputs, places).numpy()
     if wrong := int(np.isnan(scores).any(1).sum()):
         raise UserError(
             f"{session.label}: {IN_WORDS} for {wrong} of {len(scores)} validation images after the training; lower "
             f"training.learning_rate"
         )
+    binary = [k for k, name in enumerate(attributes) if SEPARATOR not in name]
     found = choose_thresholds(
-        scores, labels, people, seed=session.seed, chosen=session.settings.threshold == "validation"
+        scores[:, binary],
+        labels[:, binary],
+        people,
+        seed=session.seed,
+        chosen=session.settings.threshold == "validation",
     )
-    metrics = attribute_metrics(scores, labels, np.array([one.value for one in found]))
-    for name, one, positives, negatives in zip(
-        attributes, found, metrics["positives"], metrics["negatives"], strict=True
-    ):
+    thresholds = np.full(len(attributes), FIXED)
+    thresholds[binary] = [one.value for one in found]
+    metrics = attribute_metrics(one_hot(scores, places), labels, thresholds)
+    names = [attributes[k] for k in binary]
+    sides = (metrics[side][binary] for side in ("positives", "negatives"))
+    for name, one, positives, negatives in zip(names, found, *sides, strict=True):
         if one.chosen == TOO_FEW:
             log.warning(
                 "%s: the threshold of %s stays 0.5, because the validation split has %d positive and %d negative labels of "
                 "it; give it more images, or set training.threshold: fixed", session.label, name, positives, negatives,
             )  # fmt: skip
-    return dict(zip(attributes, found, strict=True)), metrics
+    return dict(zip(names, found, strict=True)), metrics

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.pixels.order import epoch_order
 from evenface.seeds import seed_from
+from evenface.targets import blocks
 from evenface.taxonomy import group_name
 from evenface.training.augmentation import Batch, Degrade, augment, to_input
 from evenface.training.forward import autocast, outputs_of
 from evenface.training.settings import EpochSettings, LoopSettings
-from evenface.training.tasks import attribute_numbers, masked_bce
+from evenface.training.tasks import attribute_numbers, losses_of, masked_bce
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -255,25 +255,26 @@ class ImageMethod(Method):
 
 
 class Classification(ImageMethod):
-    """Attributes as independent binary decisions. Labels 0 are undefined and are ignored."""
+    """Binary attributes as independent decisions, and classes of categorical targets as one. Labels 0 are ignored."""
 
     def __init__(self, problem: Problem, settings: Settings | None = None):
         super().__init__(problem, settings)
         self.labels = torch.tensor(problem.labels)
+        self.blocks = blocks(problem.attributes)
 
     def losses(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
-        """Binary cross entropy (n, a) of every decision; it is meaningless where the label is undefined."""
-        positive = (self.labels[rows] > 0).to(outputs)
-        return functional.binary_cross_entropy_with_logits(outputs, positive, reduction="none")
+        """Cross entropy (n, a) of every decision; it counts where :meth:`defined` says so."""
+        return losses_of(outputs, self.labels[rows].to(outputs.device), self.blocks)[0]
 
     def defined(self, rows: np.ndarray) -> Tensor:
-        """Which labels are known: bool (n, a) on the device."""
-        return (self.labels[rows] != 0).to(self.problem.session.device)
+        """Which losses count: those of known labels, and of a target only the image's own class. bool (n, a), on the device."""
+        labels = self.labels[rows]
+        return losses_of(torch.zeros(labels.shape), labels, self.blocks)[1].to(self.problem.session.device)
 
     def loss(self, outputs: Tensor, features: Tensor, rows: np.ndarray) -> Tensor:
-        """Masked binary cross entropy."""
-        return masked_bce(outputs, self.labels[rows].to(outputs.device))
+        """Masked cross entropy."""
+        return masked_bce(outputs, self.labels[rows].to(outputs.device), self.blocks)
 
     def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
         """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
-        return attribute_numbers(outputs, self.labels[rows])
+        return attribute_numbers(outputs, self.labels[rows], self.blocks)

@@ -19,6 +19,7 @@ from evenface.pixels.decoding import chunks, decoded
 from evenface.pixels.faces import open_packs, packed_faces
 from evenface.storage.images import ImageError
 from evenface.storage.tables import write_table
+from evenface.targets import SEPARATOR, add_accuracy, blocks, has
 from evenface.taxonomy import dimensions_of
 from evenface.training import runtime
 from evenface.training.fitting import label_matrix
@@ -84,7 +85,8 @@ def predict(
     ``attributes`` (default: all attributes of the model that the table labels) must be in both. ``split`` keeps
     only rows of that split. ``crop`` is explained at ``fit_picture``. Pixels come from ``packs`` if these have the
     model's size and this crop, else from the pictures. Columns: image_id, identity_id, gender, age, ethnicity, then
-    per attribute ``score_<name>`` float32 in [0, 1] and ``label_<name>`` int8 in {+1, -1, 0}. The table's metadata
+    per attribute ``score_<name>`` float32 in [0, 1] and ``label_<name>`` int8 in {+1, -1, 0}; a categorical target has these
+    for every class, and ``pred_<target>`` and ``label_<target>``, as :mod:`evenface.targets` says. The table's metadata
     hold the model's thresholds and how they were chosen, the hash of its weights, and the rows whose image could not be
     read, also counted by cell. Predictions are computed in float32, even if the training used another precision. Raises UserError when an
     attribute is unknown, when no row is left, when the model's answer for an image is not finite, or when more images
@@ -96,12 +98,19 @@ def predict(
 
     from evenface.networks.normalisation import Normalisation
     from evenface.training.forward import outputs_of
+    from evenface.training.tasks import scores_of
 
     network, manifest = load_model(model_path, device)
     network = network.to(memory_format=torch.channels_last)
     known = manifest["attributes"]
-    names = [a for a in known if a in faces] if attributes is None else list(attributes)
+    names = [a for a in known if has(faces, a)] if attributes is None else list(attributes)
     check_names(f"attributes of {model_path}", names, known)
+    places = blocks(known)
+    for target, place in places.items():
+        if 0 < len(set(known[place]) & set(names)) < len(known[place]):
+            raise UserError(
+                f"{label}: only some classes of {target} are asked for; ask for all: {', '.join(known[place])}"
+            )
     if not names:
         raise UserError(f"the faces table labels none of the attributes {model_path} predicts: {', '.join(known)}")
     if split is not None:
@@ -122,7 +131,7 @@ def predict(
             outputs = outputs_of(
                 network, batch, np.arange(len(batch)), batch_size=_BATCH, device=device, normalisation=normalisation
             )
-            scores[positions] = torch.sigmoid(outputs).numpy()
+            scores[positions] = scores_of(outputs, places).numpy()
             read[positions] = True
     _check_finite(faces[read], scores[read], model_path, label)
     rejected = pd.DataFrame(
@@ -136,13 +145,15 @@ def predict(
     for column, name in enumerate(names):
         table[f"score_{name}"] = scores[read, known.index(name)]
         table[f"label_{name}"] = labels[read, column]
+    add_accuracy(table, names)
+    binary = [name for name in names if SEPARATOR not in name]
     meta: dict[str, Any] = {
         "dataset": _only(faces, "dataset"),
         "split": split or "all",
         "label_source": _only(faces, "labels_source"),
         "group_source": _only(faces, "demographics_source"),
-        "thresholds": {name: manifest["thresholds"][name] for name in names},
-        "threshold_choice": {name: manifest.get("threshold_choice", {}).get(name, {}) for name in names},
+        "thresholds": {name: manifest["thresholds"][name] for name in binary},
+        "threshold_choice": {name: manifest.get("threshold_choice", {}).get(name, {}) for name in binary},
         "label_coding": "minus_one_one",
         "weights_sha256": manifest["weights_sha256"],
         "crop": crop,

@@ -10,7 +10,9 @@ from pydantic import Field, ValidationError, create_model
 
 from evenface.errors import UserError
 from evenface.fields import HAIR_ATTRIBUTES, Names, Pair, Share, Text
-from evenface.parts import Method, Needs, Network, Part, Settings, UserPath, mistakes, part, version
+from evenface.parts import Method, Needs, Network, Part, Reader, Settings, UserPath, mistakes, part, version
+from evenface.targets import expanded
+from evenface.taxonomy import study_levels
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -135,7 +137,8 @@ class TrainingSettings(ClassifierSettings):
 
     attributes: Annotated[Names[Text], Field(min_length=1)] = Field(
         HAIR_ATTRIBUTES,
-        description="Names of the binary attributes that the network predicts, as the data sets have them.",
+        description="What the network predicts: binary attributes as the data sets name them, and categorical targets, which are "
+        "the dimensions of groups and those that a reader declares.",
     )
     seeds: Annotated[Names[Annotated[int, Field(ge=0)]], Field(min_length=1)] = Field(
         [1], description="One model is trained per run and seed."
@@ -234,9 +237,28 @@ def run_recipe(config: Mapping[str, Any], run: str, seed: int) -> dict[str, Any]
         "run": run,
         "seed": seed,
         **{key: entry[key] for key in ("real", "synthetic", "synthetic_per_real")},
-        "attributes": config["training"]["attributes"],
+        "attributes": expanded(config["training"]["attributes"], categorical(config)),
         "settings": settings,
     }
+
+
+def categorical(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Categorical targets -> their classes: the dimensions of groups, and what readers declare.
+
+    UserError for a target that two data sets have with other classes.
+    """
+    found, origin = study_levels(config.get("demographics") or {}), {}
+    for name, dataset in config["datasets"].items():
+        where = f"datasets.{name}.reader"
+        for target, classes in part(Reader, dataset["reader"], where).classes_of(dataset).items():
+            if found.setdefault(target, tuple(classes)) != tuple(classes):
+                raise UserError(
+                    f"{where}: its classes of {target} are {', '.join(classes)}, and those of "
+                    f"{origin.get(target, 'the groups')} are {', '.join(found[target])}; give the same classes in the same order, "
+                    "or another name"
+                )
+            origin.setdefault(target, f"datasets.{name}")
+    return found
 
 
 def run_files(config: Mapping[str, Any], run: str, seed: int) -> dict[str, str]:

@@ -25,20 +25,34 @@ class ReweightSettings(Settings):
 
 
 def create(problem: Problem, settings: ReweightSettings):
-    """Binary cross entropy with weights of mean 1 over the defined training labels of every attribute."""
+    """Cross entropy with weights of mean 1 over the defined training labels of every attribute."""
     import numpy as np
     import torch
 
+    from evenface.targets import blocks
     from evenface.training.method import Classification
 
     group = problem.groups(settings.groups)[0][:, None] * (settings.by != "class")
     cell = 2 * group + (problem.labels > 0) * (settings.by != "group")
     weights = np.zeros(problem.labels.shape, np.float32)
-    for column, labels in enumerate(problem.labels.T):
-        counted = problem.train_rows[labels[problem.train_rows] != 0]
-        counts = np.bincount(cell[counted, column])[cell[counted, column]]
+
+    def weigh(counted, column, cells):
+        counts = np.bincount(cells)[cells]
         inverse = counts ** (-0.5 if settings.square_root else -1.0)
         weights[counted, column] = inverse / inverse.mean()
+
+    targets = blocks(problem.attributes)
+    of_targets = {column for place in targets.values() for column in range(place.start, place.stop)}
+    for column, labels in enumerate(problem.labels.T):
+        if column not in of_targets:
+            counted = problem.train_rows[labels[problem.train_rows] != 0]
+            weigh(counted, column, cell[counted, column])
+    for place in targets.values():  # only the loss of an image's own class counts
+        own = problem.labels[:, place]
+        counted = problem.train_rows[(own[problem.train_rows] > 0).any(axis=1)]
+        chosen = own[counted].argmax(axis=1)
+        width = own.shape[1]
+        weigh(counted, place.start + chosen, width * group[counted, 0] + chosen * (settings.by != "group"))
 
     class Reweighted(Classification):
         def loss(self, outputs, features, rows):
