@@ -69,6 +69,78 @@ def table(inputs: Inputs, out: Path) -> Any:
     })  # fmt: skip
 
 
+@case("datasets.utkface.PART")
+def utkface(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    (out / "UTKFace").mkdir()
+    for i in range(20):
+        name = f"{5 * i}_{i % 2}_{i % 5}_201701161745251{i:02d}.jpg.chip.jpg"
+        (out / "UTKFace" / name).write_bytes(Path(inputs.drawn["image"][0]).read_bytes())
+    (out / "UTKFace" / "39_1_20170116174525125.jpg.chip.jpg").write_bytes(b"")
+    return read("utkface", {"root": str(out), "vocabulary": {"ethnicity": "utkface"}, "max_unreadable": 0.1})
+
+
+@case("datasets.fairface.PART")
+def fairface(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    for split in ("train", "val"):
+        (out / split).mkdir()
+        rows = ["file,age,gender,race,service_test"]
+        for i in range(1, 21):
+            (out / split / f"{i}.jpg").write_bytes(Path(inputs.drawn["image"][0]).read_bytes())
+            age, gender = ("0-2", "20-29", "more than 70")[i % 3], ("Male", "Female")[i % 2]
+            rows.append(f"{split}/{i}.jpg,{age},{gender},{('East Asian', 'White')[i % 2]},{i % 4 == 0}")
+        (out / f"fairface_label_{split}.csv").write_text("\n".join(rows) + "\n")
+    return read("fairface", {"root": str(out), "service_test": "only"})
+
+
+@case("datasets.fer2013.PART")
+def fer2013(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    pixels = np.random.Generator(np.random.PCG64(4)).integers(0, 256, (21, 48 * 48))
+    pixels[20] = pixels[0]
+    rows = [
+        f"{i % 7},{' '.join(map(str, row))},{('Training', 'PublicTest', 'PrivateTest')[i % 3]}"
+        for i, row in enumerate(pixels)
+    ]
+    (out / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    return read("fer2013", {"root": str(out)})
+
+
+@case("datasets.raf_db.PART")
+def raf_db(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    for name in ("EmoLabel", "Image/aligned", "Annotation/manual"):
+        (out / name).mkdir(parents=True)
+    names = [f"{split}_{i:05d}" for split in ("train", "test") for i in range(10)]
+    for i, name in enumerate(names):
+        (out / f"Image/aligned/{name}_aligned.jpg").write_bytes(Path(inputs.drawn["image"][0]).read_bytes())
+        people = f"{i % 3}\n{i % 3}\n{i % 5}\n"
+        (out / f"Annotation/manual/{name}_manu_attri.txt").write_text("1.5\t2.5\n" * 5 + people)
+    lines = [f"{name}.jpg {i % 7 + 1}\n" for i, name in enumerate(names)]
+    (out / "EmoLabel/list_patition_label.txt").write_text("".join(lines))
+    return read("raf_db", {"root": str(out)})
+
+
+@case("datasets.affectnet.PART")
+def affectnet(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets import read
+
+    (out / "Manually_Annotated_Images/1").mkdir(parents=True)
+    header = "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+    for table, start in (("training", 0), ("validation", 20)):
+        names = [f"1/{i:03d}.jpg" for i in range(start, start + 20)]
+        for name in names:
+            (out / "Manually_Annotated_Images" / name).write_bytes(Path(inputs.drawn["image"][0]).read_bytes())
+        rows = [f"{name},1,1,9,9,1;2,{i % 11},0.1,-0.2" for i, name in enumerate(names)]
+        (out / f"{table}.csv").write_text("\n".join([header, *rows]) + "\n")
+    return read("affectnet", {"root": str(out)})
+
+
 def read_synthetic(inputs: Inputs) -> Any:
     from evenface.datasets import read
 

@@ -16,7 +16,7 @@ from evenface.errors import UserError
 NAME = "^[a-z][a-z0-9_+-]{0,63}$"
 NAME_IN_WORDS = "a name has at most 64 characters, a-z, 0-9, _, + and -, and begins with a letter"
 
-_AFTER_ARCHIVE = re.compile(r"(?<=\.tar)::(?=.)", re.DOTALL | re.IGNORECASE)
+_AFTER_ARCHIVE = re.compile(r"(?<=\.(?:tar|csv))::(?=.)", re.DOTALL | re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -66,14 +66,14 @@ def inside(folder: str | os.PathLike, name: object, where: str | os.PathLike) ->
 
 
 def member_reference(archive: str | os.PathLike, member: str) -> str:
-    """The reference of a member of an archive, whose name ends with ``.tar``."""
+    """The reference of a member of an archive, whose name ends with ``.tar``, or of a table of pixels, with ``.csv``."""
     return f"{archive}::{member}"
 
 
 def split_reference(reference: str, archives: Container[str] = ()) -> tuple[str, str]:
     """Path of the file, and member of it, that an image's reference names; the member is empty for a file of its own.
 
-    ``::`` separates an archive from its member only after ``.tar``. Everywhere else it is a part of a name, and also if
+    ``::`` separates an archive from its member only after ``.tar`` or ``.csv``. Everywhere else it is a part of a name, and also if
     a file of the whole name exists. ``archives`` are known archives, for which nothing is looked up on the disk.
     """
     paths = [reference[: end.start()] for end in _AFTER_ARCHIVE.finditer(reference)]

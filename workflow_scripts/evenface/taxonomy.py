@@ -68,7 +68,7 @@ VOCABULARIES: dict[str, dict[str, tuple[str, ...]]] = {
 #: forced into one.
 BROADER: dict[str, tuple[str, ...]] = {
     "east_asian": ("asian",), "southeast_asian": ("asian",), "latino_hispanic": ("others",), "middle_eastern": ("others",),
-    "woman": ("female",), "man": ("male",), "other": ("others",),
+    "woman": ("female",), "man": ("male",), "other": ("others",), "caucasian": ("white",), "african_american": ("black",),
 }  # fmt: skip
 
 #: Attributes that repeat a demographic dimension; evaluating them within it would be circular.

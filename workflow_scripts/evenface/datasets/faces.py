@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenface.datasets.presence import instead
+from evenface.datasets.presence import below, check_present, instead
 from evenface.datasets.settings import DatasetSettings
 from evenface.datasets.unreadable import check_unreadable
 from evenface.errors import UserError, raise_if_machine, unknown_name
@@ -232,6 +232,55 @@ def identities_of(path: Path, rows: Rows, column: str) -> list[str]:
     return [names[i] for i in coded.indices.to_pylist()]
 
 
+def rejected_row(dataset: str, name: str, image: str, reason: str, detail: str) -> dict[str, str]:
+    """A row of the rejected table for an image that a reader leaves out."""
+    return {"image_id": f"{dataset}/{name}", "image": image, "stage": "read", "reason": reason, "detail": detail}
+
+
+def matched(
+    values: Mapping[str, Any], path: Path, names: Sequence[str], images: Mapping[str, str], folder: Path
+) -> tuple[np.ndarray, list[dict[str, str]]]:
+    """Which of a table's ``names`` (n,) have a picture, as bool (n,), and the rejected: names and pictures without the other.
+
+    ``values`` are the complete settings, ``path`` the table, ``images`` the pictures in ``folder`` by name. UserError if more
+    of either than ``max_unreadable``, or all, are without the other.
+    """
+    dataset, root = values["name"], Path(values["root"])
+    present = pd.Index(names, dtype="object").isin(list(images))
+    absent = [name for name, found in zip(names, present, strict=True) if not found]
+    strangers = sorted(set(images).difference(names))
+    accept = {
+        "key": f"datasets.{dataset}.max_unreadable",
+        "remedy": "Give the files the names in the table, or complete what lacks them",
+    }
+    check_present(
+        absent, len(names), values["max_unreadable"], said=f"images that {path} lists are not in {folder}",
+        others=lambda: below(root), **accept,
+    )  # fmt: skip
+    check_present(
+        strangers, len(images), values["max_unreadable"], said=f"images in {folder} are not listed in {path}",
+        others=lambda: names, **accept,
+    )  # fmt: skip
+    rejected = [rejected_row(dataset, n, "", "missing", f"listed in {path.name}, not on disk") for n in absent]
+    rejected += [
+        rejected_row(dataset, n, images[n], "no_row", f"on disk, not listed in {path.name}") for n in strangers
+    ]
+    return present, rejected
+
+
+def decode_all(
+    dataset: str, images: Mapping[str, str], names: Iterable[str]
+) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """``images`` without those of ``names`` that cannot be decoded, and the latter as rejected rows."""
+    kept, rejected = dict(images), []
+    for name in names:
+        try:
+            read_image(images[name])
+        except ImageError as error:
+            rejected.append(rejected_row(dataset, name, kept.pop(name), error.reason, error.detail))
+    return kept, rejected
+
+
 def note_unused(path: Path, unused: Sequence[str]) -> dict[str, Any]:
     """Log the columns of a table that are not read; what the summary says of them, if there are any."""
     if not unused:
@@ -357,7 +406,7 @@ def apply_demographics(
         )
     faces = faces.copy()
     for dimension in present:
-        levels = _levels_of(path, rows, dimension, vocabulary[dimension], (own or {}).get(dimension, {}))
+        levels = levels_of(path, rows, dimension, vocabulary[dimension], (own or {}).get(dimension, {}))
         faces[dimension] = np.where(place >= 0, levels[place], UNKNOWN)
     rest = [d for d in vocabulary if d not in present]
     label = f"{path.name} ({', '.join(present)})" if rest else path.name
@@ -368,8 +417,11 @@ def apply_demographics(
     return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched, **more}
 
 
-def _levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:
-    """The level of each row, from its text in the column ``dimension``."""
+def levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:
+    """The level of each row, from its text in the column ``dimension``; ``image_id`` names the rows.
+
+    ``own`` says what words mean (:func:`translated`). UserError naming the line of a word that is not known.
+    """
     coded = rows.texts[dimension].dictionary_encode()
     levels = []
     for i, text in enumerate(coded.dictionary.to_pylist()):
@@ -419,8 +471,8 @@ def summarise(
     }  # fmt: skip
 
 
-def list_images(folder: Path, *, depth: int) -> dict[str, str]:
-    """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name.
+def list_images(folder: Path, *, depth: int, endings: tuple[str, ...] = IMAGE_SUFFIXES) -> dict[str, str]:
+    """Image files below ``folder``: name relative to it (with ``/``) -> path, sorted by name. ``endings`` are in small letters.
 
     ``depth`` 0 looks into the folder, 1 into its sub-folders. UserError for names that are not UTF-8, which no table
     can hold.
@@ -434,7 +486,7 @@ def list_images(folder: Path, *, depth: int) -> dict[str, str]:
                     continue
                 if not entry.name.isascii() and os.fsencode(entry.name) != entry.name.encode(errors="replace"):
                     raise UserError(f"{path}: the name {os.fsencode(entry.name)!r} is not UTF-8; rename it")
-                if level == 0 and entry.name.lower().endswith(IMAGE_SUFFIXES):
+                if level == 0 and entry.name.lower().endswith(endings):
                     found[prefix + entry.name] = entry.path
                 elif level and entry.is_dir():
                     scan(entry.path, f"{prefix}{entry.name}/", level - 1)

@@ -20,22 +20,21 @@ def check_present(
     *,
     said: str,
     key: str,
-    others: Callable[[], Sequence[str]],
+    others: Callable[[], Sequence[str]] | None,
     remedy: str,
 ) -> None:
     """Raise UserError if more than ``share`` (0 to 1) of ``total`` names, or all, are ``missing``.
 
     The message begins with the numbers and ``said`` (that the names are not in a folder or table). It names the first
-    name, what is there instead (:func:`instead` of ``others()``), the ``remedy``, and the configuration's ``key`` with
-    the value that accepts the loss.
+    name, what is there instead (:func:`instead` of ``others()``, unless it is None), the ``remedy``, and the configuration's
+    ``key`` with the value that accepts the loss.
     """
     if len(missing) <= share * total and len(missing) < total:
         return
     needed = math.ceil(1000 * len(missing) / total) / 1000 if total else 1
     accept = f", or set {key}: {needed:g}" if len(missing) < total else ""
-    raise UserError(
-        f"{len(missing)} of the {total} {said}; the first is {missing[0]!r}; {instead(missing, others())}. {remedy}{accept}"
-    )
+    found = f"; {instead(missing, others())}" if others else ""
+    raise UserError(f"{len(missing)} of the {total} {said}; the first is {missing[0]!r}{found}. {remedy}{accept}")
 
 
 def below(folder: Path) -> list[str]:

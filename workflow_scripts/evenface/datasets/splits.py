@@ -12,6 +12,11 @@ from evenface.taxonomy import dimensions_of
 
 #: The share of images of each split.
 SHARES: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+#: Words of tables and folders for a split, in small letters.
+SPLIT_WORDS: dict[str, str] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
+    "testing": "test", "publictest": "val", "privatetest": "test",
+}  # fmt: skip
 
 
 def joined(levels: pd.DataFrame, separator: str) -> pd.Series:
@@ -66,3 +71,23 @@ def assign_splits(
             assigned[identity] = name
             owed[name] -= int(images[identity])
     return faces["identity_id"].astype(str).map(assigned).rename("split")
+
+
+def draw_missing(images: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """``images`` with all three splits, and in words which were drawn. Columns: name, identity_id, split, emotion.
+
+    The published test images stay the test set; without any, the published validation images are. 10 % of the training images,
+    of every emotion, become the validation set. If all are for training, all are split by :data:`SHARES`.
+    """
+    images, given = images.copy(), set(images["split"])
+    keys = images.rename(columns={"name": "image_id"})
+    if given == {"train"}:
+        images["split"] = assign_splits(keys, seed=0, by=["emotion"])
+        return images, "drawn"
+    if "test" not in given:
+        images["split"] = images["split"].replace("val", "test")
+    if "test" in given and "val" in given:
+        return images, "published"
+    train = images["split"].eq("train")
+    images.loc[train, "split"] = assign_splits(keys[train], seed=0, by=["emotion"], shares={"train": 0.9, "val": 0.1})
+    return images, "published; val drawn from train"

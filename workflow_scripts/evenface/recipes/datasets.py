@@ -40,7 +40,7 @@ class Datasets:
             root = Path(settings["root"])
             files = [str(_first(root, names, reader)) for names in reader.tables]
             files += [str(path) for names in reader.optional if os.path.exists(path := _first(root, names, reader))]
-            files += reader.files(settings)
+            files += reader.files(settings).values()
         return list(dict.fromkeys([*files, *filter(None, [settings["demographics"]])]))
 
     def recipe(self, wildcards: Any) -> dict[str, Any]:

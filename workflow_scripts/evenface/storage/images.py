@@ -1,7 +1,8 @@
 """Reads images by reference, and decodes them within bounds.
 
 A reference is a path (``data/celeba/img_align_celeba/000001.jpg``) or a member of an image
-shard (``data/synthetic/parametric/x.tar::images/0.png``); see :func:`evenface.names.split_reference`.
+shard (``data/synthetic/parametric/x.tar::images/0.png``) or of a table of pixels (``fer2013.csv::line/2``); see
+:func:`evenface.names.split_reference`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from evenface.names import split_reference
 from evenface.storage.archives import Archive
 from evenface.storage.formats import READ, orientation_notes, why_not_read, without_metadata
 from evenface.storage.metadata import Metadata
+from evenface.storage.pixel_tables import PixelTable
 
 #: Largest image that is decoded, in pixels; even a photograph of 40 megapixels is unusual.
 MAX_PIXELS = 40_000_000
@@ -163,7 +165,7 @@ class ImageReader:
     def __init__(self, *, max_pixels: int = MAX_PIXELS):
         self.max_pixels = max_pixels
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, Archive] = OrderedDict()
+        self._open: OrderedDict[str, Archive | PixelTable] = OrderedDict()
         self._indexes: OrderedDict[str, dict[str, tuple[int, int]]] = OrderedDict()
         self._members = 0
 
@@ -175,13 +177,14 @@ class ImageReader:
         self._indexes.clear()
         self._members = 0
 
-    def _archive(self, path: str) -> Archive:
+    def _archive(self, path: str) -> Archive | PixelTable:
         with self._lock:
             archive = self._open.get(path)
             if archive is None:
                 while len(self._open) >= MAX_OPEN:
                     self._open.popitem(last=False)
-                archive = self._open[path] = Archive(path, self._indexes.get(path))
+                kind = PixelTable if path.lower().endswith(".csv") else Archive
+                archive = self._open[path] = kind(path, self._indexes.get(path))
                 if path not in self._indexes:
                     self._indexes[path] = archive.index
                     self._members += len(archive.index)
@@ -202,7 +205,7 @@ class ImageReader:
         except (OSError, ValueError, tarfile.TarError) as error:
             raise_if_machine(error, path)
             reason = "corrupt" if isinstance(error, tarfile.TarError) else "missing"
-            raise ImageError(reference, reason, f"shard cannot be read ({_said(error)})") from error
+            raise ImageError(reference, reason, f"cannot be read ({_said(error)})") from error
 
     def read_bytes(self, reference: str) -> bytes:
         """Encoded bytes of one image; ImageError when it is missing or beyond MAX_BYTES."""

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from evenface.datasets import faces as table
-from evenface.datasets.presence import below, check_present
 from evenface.datasets.settings import DatasetSettings
 from evenface.errors import UserError
 from evenface.storage.columns import ColumnReader, Rows, check_unique
@@ -39,7 +38,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     identity. Raises UserError naming file and row.
     """
     values = table.take_settings("celeba", settings, DatasetSettings)
-    root, dataset, share = Path(values["root"]), values["name"], values["max_unreadable"]
+    root, dataset = Path(values["root"]), values["name"]
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; set the data set's root to the folder with list_attr_celeba.txt")
     path = _find(root, "list_attr_celeba")
@@ -55,28 +54,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     identity = _identities(root, index)
     images = {**_listed(root / _IMAGES), **_listed(root / _IMAGES / _IMAGES)}
 
-    present = index.isin(list(images))
-    strangers = sorted(set(images).difference(names))
-    accept = {
-        "key": f"datasets.{dataset}.max_unreadable",
-        "remedy": "Give the files the names in the table, or complete what lacks them",
-    }
-    folder = root / _IMAGES
-    check_present(
-        index[~present].tolist(), len(names), share, said=f"images that {path} lists are not in {folder}",
-        others=lambda: below(root), **accept,
-    )  # fmt: skip
-    check_present(
-        strangers,
-        len(images),
-        share,
-        said=f"images in {folder} are not listed in {path}",
-        others=lambda: names,
-        **accept,
-    )
-    rejected = [_reject(dataset, n, "", "missing", f"listed in {path.name}, not on disk") for n in index[~present]]
-    rejected += [_reject(dataset, n, images[n], "no_row", f"on disk, not listed in {path.name}") for n in strangers]
-
+    present, rejected = table.matched(values, path, names, images, root / _IMAGES)
     kept = index[present]
     labels = {name: values[present] for name, values in rows.numbers.items()}
     male, young = labels["Male"], labels["Young"]
@@ -104,10 +82,6 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         **table.note_unused(path, attributes.unused),
     }
     return table.complete("celeba", values, faces, rejected, facts)
-
-
-def _reject(dataset: str, name: str, image: str, reason: str, detail: str) -> dict[str, str]:
-    return {"image_id": f"{dataset}/{name}", "image": image, "stage": "read", "reason": reason, "detail": detail}
 
 
 def _find(root: Path, stem: str) -> Path | None:

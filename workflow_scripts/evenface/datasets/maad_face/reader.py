@@ -87,10 +87,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         values,
     ).sort_values("image_id", kind="stable", ignore_index=True)
     rejected = [
-        {"image_id": f"{dataset}/{n}", "image": images[n], "stage": "read", "reason": "no_row",
-         "detail": f"on disk, not listed in {path.name}"}
-        for n in strangers
-    ]  # fmt: skip
+        table.rejected_row(dataset, n, images[n], "no_row", f"on disk, not listed in {path.name}") for n in strangers
+    ]
     digits = [_digits(a) == _digits(b) for a, b in zip(people, identities, strict=True)]
     facts = {
         "annotation_file": str(path),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from evenface.datasets import faces as table
 from evenface.datasets.presence import below, check_present
-from evenface.datasets.splits import assign_splits
+from evenface.datasets.splits import SPLIT_WORDS, assign_splits
 from evenface.datasets.table import TableSettings
 from evenface.errors import UserError, check_names
 from evenface.storage.columns import ColumnReader, Rows, check_unique
@@ -22,10 +22,6 @@ from evenface.taxonomy import UNKNOWN
 log = logging.getLogger("evenface")
 
 _ROLES = ("image", "identity", "split")
-_SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
-    "testing": "test",
-}  # fmt: skip
 
 
 def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
@@ -64,8 +60,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         remedy=f"Write their names relative to {root}, or remove their rows", others=lambda: there,
     )  # fmt: skip
     rejected = [
-        {"image_id": f"{dataset}/{name}", "image": "", "stage": "read", "reason": "missing",
-         "detail": f"listed in {path.name}, not on disk"}
+        table.rejected_row(dataset, name, "", "missing", f"listed in {path.name}, not on disk")
         for name, found in zip(names, present, strict=True) if not found
     ]  # fmt: skip
     if unlisted := len(set(there).difference(names)):
@@ -119,6 +114,6 @@ def _check_classes(path: Path, rows: Rows, key: str) -> None:
 def _splits(path: Path, rows: Rows, column: str) -> list[str]:
     texts = rows.texts[column].to_pylist()
     for text, line in zip(texts, rows.lines.tolist(), strict=True):
-        if text.lower() not in _SPLITS:
+        if text.lower() not in SPLIT_WORDS:
             raise UserError(f"{path} line {line}: {column} is {text!r}; write train, val or test")
-    return [_SPLITS[text.lower()] for text in texts]
+    return [SPLIT_WORDS[text.lower()] for text in texts]
