@@ -1,4 +1,4 @@
-"""Write a stand-in's parts in the published file format (rules assemble_celeba_standin, assemble_vggface2_standin)."""
+"""Write a stand-in's parts in the published file format (rules assemble_<format>_standin)."""
 
 from evenface.joblog import job_log
 from evenface.standins.assemble import assemble

@@ -200,3 +200,18 @@ def celeba_format(inputs: Inputs, out: Path) -> Any:
 @case("standins.vggface2.PART", also=(RENDERER, "standins.VERSIONS.standins"))
 def vggface2_format(inputs: Inputs, out: Path) -> Any:
     return standin(inputs, out, "vggface2")
+
+
+@case("standins.fairface.PART", also=(RENDERER, "standins.VERSIONS.standins"))
+def fairface_format(inputs: Inputs, out: Path) -> Any:
+    return standin(inputs, out, "fairface")
+
+
+@case("standins.fer2013.PART", also=(RENDERER, "standins.VERSIONS.standins"))
+def fer2013_format(inputs: Inputs, out: Path) -> Any:
+    return standin(inputs, out, "fer2013")
+
+
+@case("standins.utkface.PART", also=(RENDERER, "standins.VERSIONS.standins"))
+def utkface_format(inputs: Inputs, out: Path) -> Any:
+    return standin(inputs, out, "utkface")

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from evenface.errors import UserError, check_names, unknown_name
 from evenface.names import NAME_IN_WORDS, is_name, user_path, wildcard_pattern
@@ -353,6 +353,8 @@ class StandinFormat(Part):
     outputs: Mapping[str, str] = field(default_factory=dict)
     #: Whether faces are rendered as loose, off-centre crops instead of aligned ones.
     loose: bool = False
+    #: Size and place of the eyes in aligned pictures: fields of ``generators.parametric.face.Framing``; by default CelebA's.
+    framing: Mapping[str, float] = field(default_factory=dict)
 
 
 #: How the input of networks trained on ImageNet is normalised.
@@ -434,6 +436,12 @@ P = TypeVar("P", bound=Part)
 def parts(kind: type[P]) -> dict[str, P]:
     """Every part of a kind by name, the library's first, in alphabetical order, then the user's."""
     return {**_library(kind), **{p.name: p for p in _extensions() if type(p) is kind}}
+
+
+def entry_settings(part: Part, base: type[Settings]) -> type[Settings]:
+    """The settings of an entry that names ``part``: those of ``base``, and the part's own."""
+    own = part.settings
+    return own if issubclass(own, base) else create_model(base.__name__, __base__=(own, base), __doc__=part.summary)
 
 
 def part(kind: type[P], name: str, where: str) -> P:

@@ -113,7 +113,7 @@ DEEPFACE_RACE: dict[str, str] = {
 }  # fmt: skip
 #: DeepFace's genders.
 DEEPFACE_GENDER: dict[str, str] = {"Woman": "female", "Man": "male"}
-#: DeepFace's emotions.
+#: DeepFace's emotions, which are FER2013's in the order of its codes.
 DEEPFACE_EMOTION: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 #: How files write labels: the values a coding allows, and what each means. Tables of this workflow hold int8

@@ -26,6 +26,7 @@ from evenface.parts import (
     Settings,
     StandinFormat,
     Writer,
+    entry_settings,
     parts,
 )
 from evenface.pixels.settings import PixelsSettings
@@ -121,7 +122,7 @@ def _entries(base: type[Settings], key: str, kind: type[Part]) -> Any:
     models = tuple(
         create_model(
             f"{name}{base.__name__}",
-            __base__=part.settings if issubclass(part.settings, base) else (part.settings, base),
+            __base__=entry_settings(part, base),
             __doc__=part.summary,
             **{key: (Literal[name], Field(description=description))},
         )

@@ -89,7 +89,9 @@ class Evaluation:
     def representation_recipe(self) -> dict[str, Any]:
         """Everything that decides how evenly groups are represented, except the faces tables."""
         settings = self._flow.settings
-        attributes = [*settings["evaluation"]["attributes"], *settings["training"]["attributes"]]
+        dimensions = study_levels(settings.get("demographics") or {})
+        names = [*settings["evaluation"]["attributes"], *settings["training"]["attributes"]]
+        attributes = expanded([name for name in names if name not in dimensions], categorical(settings))
         return {
             "version": version("fairness", "representation"),
             "sets": self.sets(),

@@ -13,6 +13,7 @@ import pandas as pd
 
 from evenface.names import inside
 from evenface.parts import StandinFormat, part
+from evenface.seeds import seed_from
 from evenface.storage.atomic import atomic_path
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS
@@ -36,11 +37,20 @@ def sorted_rows(parts: Sequence[str | os.PathLike]) -> pd.DataFrame:
     return table.sort_values(["identity", "index"], ignore_index=True)
 
 
-def write_images(table: pd.DataFrame, folder: Path) -> None:
-    """Write every image under its final ``name`` and remove files that belong to no row."""
+def shuffled(table: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
+    """The rows in an order that says nothing of them; it depends on the stand-in's ``name`` and the ``seed``."""
+    order = [seed_from(seed, name, "order", image) for image in table["image_id"]]
+    return table.assign(shuffle=order).sort_values("shuffle", ignore_index=True)
+
+
+def write_images(table: pd.DataFrame, folder: Path, *within: str) -> None:
+    """Write every image under its final ``name`` and remove files that belong to no row.
+
+    If names begin with folders that hold the pictures, ``within`` names these; only they are looked through.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(table["name"])
-    for old in folder.rglob("*.jpg"):
+    for old in [old for place in within or ("",) for old in (folder / place).rglob("*.jpg")]:
         if old.relative_to(folder).as_posix() not in wanted:
             old.unlink()
     for path, rows in table.groupby("part"):
@@ -55,6 +65,8 @@ def truth_table(table: pd.DataFrame, truths: list[dict[str, Any]]) -> pd.DataFra
     columns: dict[str, Any] = {"image": table["name"], "identity": table["identity_name"].astype(str)}
     for dimension in DIMENSIONS:
         columns[dimension] = [t[dimension] for t in truths]
+    if any("expression" in t for t in truths):
+        columns["expression"] = [t.get("expression", "") for t in truths]
     columns["years"] = np.array([t["years"] for t in truths], np.float32)
     for a in CELEBA_ATTRIBUTES:
         columns[a] = np.array([t["attributes"][a] for t in truths], np.int8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,13 @@ def celeba_row(truth: Mapping[str, Any], noise: float, seed: int, name: str, ima
         labels |= {HAIR_COLOURS[c]: 1 if c == chosen else -1 for c in colours}
     flips = random.random(len(labels)) < noise
     return {a: -v if flip else v for (a, v), flip in zip(labels.items(), flips, strict=True)}
+
+
+def class_label(true: str, classes: Sequence[str], noise: float, seed: int, name: str, image: str, what: str) -> str:
+    """The class ``true``, or with probability ``noise`` one of the other ``classes``. ``what`` names the label."""
+    random = np.random.Generator(np.random.PCG64(seed_from(seed, "labels", name, image, what)))
+    others = [one for one in classes if one != true]
+    return others[int(random.integers(len(others)))] if random.random() < noise else true
 
 
 def maad_row(

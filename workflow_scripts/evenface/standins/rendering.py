@@ -18,7 +18,8 @@ from evenface.joblog import progress
 from evenface.parts import StandinFormat, part
 from evenface.seeds import seed_from
 from evenface.standins import VERSIONS
-from evenface.standins.population import Member, StandinSettings, members
+from evenface.standins.population import Member, members, settings_of
+from evenface.standins.settings import StandinSettings
 from evenface.storage.images import encode_jpeg
 from evenface.storage.metadata import ALGORITHMIC, Metadata
 from evenface.storage.shards import write_shard
@@ -29,9 +30,12 @@ def picture(settings: StandinSettings, member: Member, index: int) -> tuple[Face
     """The description of picture ``index`` of an identity, and the seed of its camera."""
     identity = sampling.sample_identity(member.demographics, {HAIR_COLOURS[member.hair]: 1}, member.seed)
     seed = seed_from(member.seed, "picture", index)
-    loose = part(StandinFormat, settings.format, "standins.*.format").loose
-    framing = loose_framing(seed) if loose else Framing()
-    face = sampling.sample_face(identity, {}, seed, place=domain(settings.domain), framing=framing)
+    format = part(StandinFormat, settings.format, "standins.*.format")
+    framing = loose_framing(seed) if format.loose else Framing(**format.framing)
+    expression = member.expressions[index] if member.expressions else ""
+    face = sampling.sample_face(
+        identity, {}, seed, place=domain(settings.domain), framing=framing, expression=expression
+    )
     return face, seed_from(seed, "camera")
 
 
@@ -61,7 +65,7 @@ def render_part(
     """
     from evenface.generators.parametric.render import Renderer
 
-    settings = StandinSettings.from_config(name, config)
+    settings = settings_of(name, config)
     renderer = Renderer(assets)
     place = domain(settings.domain)
     everyone = members(name, settings, seed)

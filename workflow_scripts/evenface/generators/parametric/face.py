@@ -47,6 +47,10 @@ class Person:
     #: Coordinates of the head's shape, about standard normal each. If given, they replace the draws of
     #: ``shape_seed``, so that one head can change continuously into another (``latent``).
     shape: tuple[float, ...] = ()
+    #: The level that the person was drawn for, if it is a mixture (``mixtures``), and weights of the levels whose skin the
+    #: person has, if they are not those of ``ethnicity``.
+    group: str = ""
+    skin: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Expression:
-    """Amounts from 0 to 1, except ``brow_raise`` and ``gaze`` (right, up), from -1 to 1."""
+    """Amounts from 0 to 1, except ``brow_raise`` and ``gaze`` (right, up), from -1 to 1.
+
+    ``name`` is the expression that was asked for (``expressions``), if one was, and ``units`` are amounts of further expression
+    units, named without their side (``noseSneer``).
+    """
 
     smile: float = 0.0
     teeth: float = 0.0
@@ -97,6 +105,8 @@ class Expression:
     pucker: float = 0.0
     brow_raise: float = 0.0
     gaze: tuple[float, float] = (0.0, 0.0)
+    name: str = ""
+    units: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,10 +175,12 @@ class Face:
     detail_seed: int = 0
 
     def to_dict(self) -> dict:
-        """Plain nested dict (JSON-ready)."""
+        """Plain nested dict (JSON-ready), without what few faces have and this one has not."""
         values = dataclasses.asdict(self)
-        if not self.person.shape:  # a head that is drawn from its seed
-            del values["person"]["shape"]
+        for part, names in (("person", ("shape", "group", "skin")), ("expression", ("name", "units"))):
+            for name in names:
+                if not values[part][name]:
+                    del values[part][name]
         return values
 
     def digest(self) -> str:

@@ -374,6 +374,11 @@ def expression_weights(bank: TargetBank, face: Face) -> Weights:
     w.add("faceunits/eyeLookOutLeft" if right > 0 else "faceunits/eyeLookInLeft", abs(right))
     w.add("faceunits/eyeLookInRight" if right > 0 else "faceunits/eyeLookOutRight", abs(right))
     both("eyeLookUp" if up > 0 else "eyeLookDown", abs(up))
+    for unit, amount in e.units.items():
+        if f"faceunits/{unit}" in bank.row:
+            w.add(f"faceunits/{unit}", amount)
+        else:
+            both(unit, amount)
     return w
 
 

@@ -18,6 +18,7 @@ from evenface.errors import UserError, check_names
 from evenface.generators.parametric import pigment, styles
 from evenface.generators.parametric.asked import check_asked, wants_facial_hair
 from evenface.generators.parametric.domains import Domain, domain
+from evenface.generators.parametric.expressions import EXPRESSIONS, sample_expression
 from evenface.generators.parametric.face import (
     Backdrop,
     Expression,
@@ -29,6 +30,7 @@ from evenface.generators.parametric.face import (
     Person,
     Pose,
 )
+from evenface.generators.parametric.mixtures import GATHERED, MIXTURES, mixture_of, personal
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
@@ -62,11 +64,12 @@ def _pick(random: np.random.Generator, weights: Mapping[str, float]) -> str:
 
 
 def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
-    """``demographics`` with unknown dimensions drawn uniformly from their levels."""
+    """``demographics`` with unknown dimensions drawn uniformly from their levels; mixtures are drawn only if asked for."""
     done = {}
     for dimension, levels in DIMENSIONS.items():
         value = demographics.get(dimension, UNKNOWN)
-        check_names(dimension, [value], (*levels, UNKNOWN))
+        mixed = (*MIXTURES, *GATHERED) if dimension == "ethnicity" else ()
+        check_names(dimension, [value], (*levels, *mixed, UNKNOWN))
         done[dimension] = levels[_random(seed, dimension).integers(len(levels))] if value == UNKNOWN else value
     return done
 
@@ -88,6 +91,9 @@ def sample_identity(
     others = [e for e in DIMENSIONS["ethnicity"] if e != ethnicity]
     weights = dict.fromkeys(DIMENSIONS["ethnicity"], 0.0)
     weights[ethnicity], weights[others[body.integers(2)]] = round(1 - mixed, 4), round(mixed, 4)
+    skin, tones, blend = {}, (0.0, 1.0), _random(seed, "mixture")
+    if mixture := mixture_of(ethnicity, blend):
+        weights, skin, tones = personal(mixture.shape, blend), personal(mixture.skin, blend), mixture.tone
     years = float(np.round(_random(seed, "age").uniform(*_ages(asked["age"], attributes.get("Young", 0))), 2))
     traits = {name: float(np.round(np.clip(body.normal(0, 0.28), -0.9, 0.9), 3)) for name in _trait_names()}
     for name, (trait, sign) in TRAIT_ATTRIBUTES.items():
@@ -96,7 +102,7 @@ def sample_identity(
             traits[trait] = round(sign * strength if attributes[name] == 1 else -sign * strength * 0.5, 3)
     if attributes.get("Chubby", 0) == 1:
         traits["double_chin"] = max(traits["double_chin"], 0.3)
-    tone = float(body.uniform(0.0, 1.0))
+    tone = float(body.uniform(*tones))
     if "Pale_Skin" in attributes:
         tone = float(body.uniform(0.0, 0.12)) if attributes["Pale_Skin"] == 1 else float(body.uniform(0.45, 1.0))
     dark_eyes = ethnicity != "white" or body.random() < 0.3
@@ -113,6 +119,8 @@ def sample_identity(
         brow_style=int(body.integers(1, styles.BROW_STYLES + 1)),
         lash_style=int(body.integers(1, styles.LASH_STYLES + 1)),
         traits=traits,
+        group=ethnicity if mixture else "",
+        skin=skin,
     )
     hair = _sample_hair(person, years, attributes, seed, hair_colours)
     habits = _random(seed, "habits")
@@ -247,14 +255,22 @@ def sample_face(
     *,
     place: Domain,
     framing: Framing | None = None,
+    expression: str = "",
 ) -> Face:
-    """One picture of a person: expression, clothes, pose, light and backdrop drawn from ``seed``."""
+    """One picture of a person: expression, clothes, pose, light and backdrop drawn from ``seed``.
+
+    ``expression`` is the name of one (``expressions``), or empty: what people show to a camera.
+    """
+    if expression:
+        check_names("expression", [expression], EXPRESSIONS)
     return Face(
         person=identity.person,
         age=identity.age,
         hair=identity.hair,
         look=_sample_look(identity, attributes, seed),
-        expression=_sample_expression(attributes, seed),
+        expression=sample_expression(expression, _random(seed, "expression"))
+        if expression
+        else _sample_expression(attributes, seed),
         pose=_sample_pose(place, seed),
         light=_sample_light(place, seed),
         backdrop=_sample_backdrop(seed),

@@ -46,9 +46,10 @@ def skin_tone(face: Face) -> np.ndarray:
     """Mean linear albedo of the face's skin, (3,)."""
     person = face.person
     log = np.zeros(3)
-    total = sum(person.ethnicity.values()) or 1.0
+    weights = person.skin or person.ethnicity
+    total = sum(weights.values()) or 1.0
     t = min(max(person.skin_tone, 0.0), 1.0) * 2
-    for level, share in person.ethnicity.items():
+    for level, share in weights.items():
         light, middle, dark = SKIN_TONES[level]
         for c in range(3):
             low, high = (light[c], middle[c]) if t < 1 else (middle[c], dark[c])

@@ -51,10 +51,11 @@ def _is(condition: bool) -> int:
 
 
 def demographics(face: Face) -> dict[str, str]:
-    """Gender, age band and ethnicity; ethnicity is unknown below a weight of two thirds."""
+    """Gender, age band and ethnicity: the mixture that was asked for, else unknown below a weight of two thirds."""
     main = max(DIMENSIONS["ethnicity"], key=lambda e: face.person.ethnicity.get(e, 0.0))
     pure = face.person.ethnicity.get(main, 0.0) >= 2 / 3
-    return {"gender": face.person.gender, "age": age_level(face.age), "ethnicity": main if pure else UNKNOWN}
+    ethnicity = face.person.group or (main if pure else UNKNOWN)
+    return {"gender": face.person.gender, "age": age_level(face.age), "ethnicity": ethnicity}
 
 
 def celeba_labels(face: Face) -> dict[str, int]:
@@ -92,7 +93,8 @@ def celeba_labels(face: Face) -> dict[str, int]:
         "5_o_Clock_Shadow": -1 if female or grown >= 0.5 else _graded(hair.stubble, 0.3, 0.1),
         "No_Beard": 1 if female else -_graded(max(grown, hair.stubble * 0.8), 0.3, 0.15),
     }
-    if person.ethnicity.get("white", 0) > 2 / 3 or person.ethnicity.get("asian", 0) > 2 / 3:
+    skin = person.skin or person.ethnicity
+    if skin.get("white", 0) > 2 / 3 or skin.get("asian", 0) > 2 / 3:
         labels["Pale_Skin"] = _graded(1 - person.skin_tone, 0.85, 0.6)
     else:
         labels["Pale_Skin"] = -1
@@ -127,7 +129,10 @@ def maad_labels(face: Face) -> dict[str, int]:
 
 
 def truth_of(face: Face) -> dict:
-    """Everything known of a face, JSON-ready: attributes, demographics, age in years, description."""
+    """Everything known of a face, JSON-ready: attributes, demographics, age in years, description.
+
+    If an expression was asked for, its name too (``expression``).
+    """
     return {
         "attributes": celeba_labels(face),
         "maad_attributes": maad_labels(face),
@@ -135,4 +140,5 @@ def truth_of(face: Face) -> dict:
         "years": round(face.age, 2),
         "hair_probabilities": {k: round(v, 4) for k, v in hair_colour_probabilities(face.hair).items()},
         "face": face.to_dict(),
+        **({"expression": face.expression.name} if face.expression.name else {}),
     }

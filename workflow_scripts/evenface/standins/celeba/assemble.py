@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from evenface.seeds import seed_from
-from evenface.standins.assemble import NOTE, sorted_rows, truth_table, write_images
+from evenface.standins.assemble import NOTE, shuffled, sorted_rows, truth_table, write_images
 from evenface.standins.labels import celeba_row
-from evenface.standins.population import StandinSettings
+from evenface.standins.population import settings_of
 from evenface.storage.atomic import write_text
 from evenface.storage.tables import write_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES
@@ -27,11 +27,10 @@ def assemble_celeba(
     Images go to ``img_align_celeba`` beside the attribute file, numbered from 000001 with the
     training images first, as in CelebA; within a split their order is shuffled.
     """
-    settings = StandinSettings.from_config(name, config)
-    table = sorted_rows(parts)
-    rank = table["split"].map({"train": 0, "val": 1, "test": 2})
-    shuffle = [seed_from(seed, name, "order", i) for i in table["image_id"]]
-    table = table.assign(rank=rank, shuffle=shuffle).sort_values(["rank", "shuffle"], ignore_index=True)
+    settings = settings_of(name, config)
+    table = shuffled(sorted_rows(parts), name, seed)
+    table["rank"] = table["split"].map({"train": 0, "val": 1, "test": 2})
+    table = table.sort_values("rank", kind="stable", ignore_index=True)
     table["name"] = [f"{i:06d}.jpg" for i in range(1, len(table) + 1)]
     numbers = np.random.Generator(np.random.PCG64(seed_from(seed, name, "identity numbers"))).permutation(10_177) + 1
     table["identity_name"] = [int(numbers[i % len(numbers)]) + 10_177 * (i // len(numbers)) for i in table["identity"]]

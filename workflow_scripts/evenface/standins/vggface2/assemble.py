@@ -10,7 +10,7 @@ from typing import Any
 
 from evenface.standins.assemble import NOTE, sorted_rows, truth_table, write_images
 from evenface.standins.labels import maad_row
-from evenface.standins.population import StandinSettings
+from evenface.standins.population import settings_of
 from evenface.storage.atomic import write_text
 from evenface.storage.tables import write_table
 from evenface.taxonomy import MAAD_ATTRIBUTES
@@ -20,7 +20,7 @@ def assemble_vggface2(
     name: str, config: Mapping[str, Any], seed: int, parts: Sequence[str | os.PathLike], outputs: Mapping[str, str]
 ) -> None:
     """Write VGGFace2's layout (``test/n000001/0001_01.jpg``) and ``MAAD_Face.csv`` around ``outputs``."""
-    settings = StandinSettings.from_config(name, config)
+    settings = settings_of(name, config)
     table = sorted_rows(parts)
     table["identity_name"] = [f"n{i + 1:06d}" for i in table["identity"]]
     table["name"] = [f"{i}/{k + 1:04d}_01.jpg" for i, k in zip(table["identity_name"], table["index"], strict=True)]
