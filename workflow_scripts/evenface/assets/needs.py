@@ -81,6 +81,8 @@ def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     """The annotators that run: the listed ones, and the sources of labels, demographics and validation."""
     annotation = settings["annotation"]
+    if not generators_of(settings["generation"]):
+        return []  # nobody's faces are annotated
     names = [*annotation["annotators"], annotation.get("validate", {}).get("by")]
     for generator in generators_of(settings["generation"]):
         block = settings_of(settings, generator)
@@ -90,13 +92,17 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name and name != "requested"))
 
 
+#: The settings of a screening that judges nobody.
+_NOT_USED: dict[str, Any] = {"weights": None, "threshold": None}
+
+
 def used_datasets(settings: Mapping[str, Any]) -> list[str]:
     """The data sets that are read by runs, by the evaluation, and by networks trained or calibrated here."""
     names = [run["real"] for run in settings["runs"].values() if run.get("real")]
     names.append(settings["evaluation"]["dataset"])
     if "trained_here" in used_annotators(settings):
         names.append(settings["annotation"]["trained_here"]["dataset"])
-    magface = settings["screening"]["magface"]
+    magface = settings["screening"]["magface"] if generators_of(settings["generation"]) else _NOT_USED
     own = magface["weights"] == TRAINED_HERE
     if own:
         names.append(magface["trained_here"]["dataset"])

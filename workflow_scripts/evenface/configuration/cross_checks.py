@@ -47,10 +47,11 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
             )
         if run.get("real") and run["real"] not in datasets:
             problems.append(unknown_name(f"runs.{key}.real", run["real"], datasets))
-    for place, dataset in (
-        ("evaluation.dataset", config["evaluation"]["dataset"]),
-        ("annotation.trained_here.dataset", config["annotation"]["trained_here"]["dataset"]),
-    ):
+    generating = bool(generators_of(config["generation"]))
+    named = {"evaluation.dataset": config["evaluation"]["dataset"]}
+    if generating or asked:
+        named["annotation.trained_here.dataset"] = config["annotation"]["trained_here"]["dataset"]
+    for place, dataset in named.items():
         if dataset not in datasets:
             problems.append(unknown_name(place, dataset, datasets))
     problems += training_problems(config)
@@ -62,7 +63,8 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
     outside = [a for a in config["evaluation"]["attributes"] if a not in config["training"]["attributes"]]
     if outside and trained and not problems:
         problems.append(f"evaluation.attributes has {outside[0]!r}, which training.attributes does not train")
-    problems += _magface_problems(config["screening"], datasets)
+    if generating:
+        problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)
     problems += _attribute_problems(config)
     try:

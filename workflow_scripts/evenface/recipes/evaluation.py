@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenface.assets.needs import used_datasets
 from evenface.configuration import config_digest
 from evenface.configuration.domains import accepted_shifts
 from evenface.names import user_path
 from evenface.parts import version
-from evenface.screening.settings import TRAINED_HERE, is_calibrated
 from evenface.targets import class_names, expanded
 from evenface.taxonomy import study_levels
 from evenface.training.settings import categorical, predictions_file
@@ -132,7 +132,7 @@ class Evaluation:
     def report_recipe(self) -> dict[str, Any]:
         """Everything that decides the report, except its tables."""
         flow = self._flow
-        datasets = flow.settings["datasets"]
+        datasets, used = flow.settings["datasets"], used_datasets(flow.settings)
         return {
             "version": version("report", "report"),
             "models": [f"{run}-{seed}" for run in flow.trained for seed in flow.seeds],
@@ -141,22 +141,10 @@ class Evaluation:
             "provenance": {"generators": flow.generators, "config digest": config_digest(flow.settings)},
             "baseline": flow.settings["evaluation"]["baseline"],
             "domain_shift": accepted_shifts(flow.settings),
-            "standins": {name: datasets[name]["standin"] for name in self._used() if datasets[name]["standin"]},
+            "standins": {
+                name: datasets[name]["standin"] for name in datasets if name in used and datasets[name]["standin"]
+            },
         }
-
-    def _used(self) -> list[str]:
-        """The data sets that results rest on, in the order of the configuration."""
-        settings = self._flow.settings
-        used = {self.dataset, *(settings["runs"][run]["real"] for run in self._flow.trained)}
-        if self._flow.generators:
-            if TRAINED_HERE in settings["annotation"]["annotators"]:
-                used.add(settings["annotation"]["trained_here"]["dataset"])
-            magface = settings["screening"]["magface"]
-            if magface["weights"] == TRAINED_HERE:
-                used.add(magface["trained_here"]["dataset"])
-            if magface["weights"] and is_calibrated(magface):
-                used.add(magface["reference"])
-        return [name for name in settings["datasets"] if name in used]
 
 
 def fairness_mem_mb(models: int, attributes: int, images: int | None = None, replicates: int = 1000) -> int:
