@@ -117,7 +117,9 @@ def test_folders_named_by_numbers_are_refused(tmp_path):
 
 
 def test_one_class_only_and_missing_files(tmp_path):
-    with pytest.raises(UserError, match=r"neither fer2013\.csv nor icml_face_data\.csv nor folders such as train/happy"):
+    with pytest.raises(
+        UserError, match=r"neither fer2013\.csv nor icml_face_data\.csv nor folders such as train/happy"
+    ):
         read("fer2013", {"root": tmp_path})
     with pytest.raises(UserError, match="all images show happy"):
         read("fer2013", folders(tmp_path, {"train": 2}, ("happy",)))
