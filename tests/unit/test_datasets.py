@@ -333,7 +333,7 @@ def test_missing_folders_and_unknown_keys(tmp_path):
     assert "'rooot' is not known" in celeba_error(tmp_path, rooot=1)
     with pytest.raises(UserError, match="key 'root' is missing"):
         read("celeba", {})
-    with pytest.raises(UserError, match=r"'imdb' is not known .choose from celeba"):
+    with pytest.raises(UserError, match=r"'imdb' is not known .choose from affectnet"):
         read("imdb", {})
     with pytest.raises(UserError, match="no identity folder"):
         read("maad_face", {"root": tmp_path})
