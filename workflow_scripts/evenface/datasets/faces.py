@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evenface.datasets.fairface_predictions import is_predictions, read_predictions
 from evenface.datasets.presence import below, check_present, instead
 from evenface.datasets.settings import DatasetSettings
 from evenface.datasets.unreadable import check_unreadable
@@ -369,7 +370,8 @@ def apply_demographics(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
 
-    The table (Parquet or text, such as CSV) has the image id or file name in the column image_id, image, file or Filename.
+    The table (Parquet or text, such as CSV) has the image id or file name in the column image_id, image, file or Filename;
+    or FairFace's ``predict.py`` wrote it (:mod:`evenface.datasets.fairface_predictions`).
     Its columns gender, age (a level or years), ethnicity and further dimensions of the ``vocabulary`` replace the reader's.
     ``own`` says what a dimension's words mean (:func:`translated`). Images without a row, and
     empty values, become unknown. Returns the table and counts for the summary. Raises UserError naming the line for a
@@ -379,7 +381,15 @@ def apply_demographics(
     if not table_path:
         return faces, {}
     path = Path(table_path)
-    rows, unused = read_texts(path, (_KEY, *vocabulary), also={_KEY: IMAGE_COLUMNS}, optional=tuple(vocabulary))
+    # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
+    # file names are unique only together with their folder.
+    prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
+    wanted = faces["image_id"].str.removeprefix(prefix)
+    if is_predictions(path):
+        (rows, counts), unused = read_predictions(path, wanted.tolist()), []
+    else:
+        rows, unused = read_texts(path, (_KEY, *vocabulary), also={_KEY: IMAGE_COLUMNS}, optional=tuple(vocabulary))
+        counts = {}
     present = [d for d in vocabulary if d in rows.texts]
     for dimension, words in _MEANT.items():
         if dimension not in present and (meant := [name for name in unused if same_name(name) in words]):
@@ -389,11 +399,7 @@ def apply_demographics(
             )
     if not present:
         raise UserError(f"{path}: none of the columns {', '.join(vocabulary)} is there; it has {', '.join(unused)}")
-    # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
-    # file names are unique only together with their folder.
-    prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
     names = [name.removeprefix(prefix) for name in rows.texts[_KEY].to_pylist()]
-    wanted = faces["image_id"].str.removeprefix(prefix)
     if not wanted.str.contains("/", regex=False).any():
         names = [name.rpartition("/")[2] for name in names]
     check_unique(path, names, rows.lines)
@@ -414,7 +420,8 @@ def apply_demographics(
     faces["demographics_source"] = label + kept
     # A table of this workflow has more columns for others, and says so.
     more = {} if is_parquet(path) and table_meta(path) else note_unused(path, unused)
-    return faces, {"demographics_rows_matched": matched, "images_without_demographics": len(faces) - matched, **more}
+    missing = len(faces) - matched
+    return faces, {"demographics_rows_matched": matched, "images_without_demographics": missing, **counts, **more}
 
 
 def levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:

@@ -22,7 +22,7 @@ class DatasetSettings(Settings):
     demographics: FilePath | None = Field(
         None,
         description="Table (Parquet or CSV) with image_id, gender, age, ethnicity and your own dimensions, for data sets that "
-        "do not label them.",
+        "do not label them; or the CSV of FairFace's `predict.py`.",
     )
     levels: dict[str, dict[str, str]] = Field(
         {},
