@@ -18,8 +18,7 @@ def picture(path, i):
     Image.fromarray(np.full((20, 16, 3), i, np.uint8)).save(path)
 
 
-@pytest.fixture
-def raf(tmp_path):
+def write_raf(tmp_path):
     lines = []
     (tmp_path / "Annotation/manual").mkdir(parents=True)
     for i in range(98):
@@ -31,6 +30,11 @@ def raf(tmp_path):
     (tmp_path / "EmoLabel").mkdir()
     (tmp_path / "EmoLabel/list_patition_label.txt").write_text("".join(lines))
     return tmp_path
+
+
+@pytest.fixture
+def raf(tmp_path):
+    return write_raf(tmp_path)
 
 
 def test_raf_db(raf):
@@ -80,8 +84,7 @@ def test_a_folder_without_the_list(tmp_path):
         read("raf_db", {"root": tmp_path})
 
 
-@pytest.fixture
-def affect(tmp_path):
+def write_affect(tmp_path):
     for table, first, count in (("training", 0, 110), ("validation", 110, 44)):
         rows = []
         for i in range(first, first + count):
@@ -91,6 +94,11 @@ def affect(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([*([HEADER] if first == 0 else []), *rows]) + "\n")  # the second has no header
     return tmp_path
+
+
+@pytest.fixture
+def affect(tmp_path):
+    return write_affect(tmp_path)
 
 
 def test_affectnet(affect):

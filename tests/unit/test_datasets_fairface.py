@@ -16,16 +16,20 @@ def row(split, i):
     return f"{split}/{i}.jpg,{AGES[i % 9]},{('Male', 'Female')[i % 2]},{RACES[i % 7]},{i % 3 == 0}"
 
 
+def write(folder):
+    for split, count in (("train", 100), ("val", 42)):
+        pictures = folder / "fairface-img-margin025-trainval" / split
+        pictures.mkdir(parents=True)
+        for i in range(1, count + 1):
+            Image.fromarray(np.full((20, 16, 3), i, np.uint8)).save(pictures / f"{i}.jpg")
+        lines = [COLUMNS, *(row(split, i) for i in range(1, count + 1))]
+        (folder / f"fairface_label_{split}.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 @pytest.fixture
 def root(tmp_path):
-    for split, count in (("train", 100), ("val", 42)):
-        folder = tmp_path / "fairface-img-margin025-trainval" / split
-        folder.mkdir(parents=True)
-        for i in range(1, count + 1):
-            Image.fromarray(np.full((20, 16, 3), i, np.uint8)).save(folder / f"{i}.jpg")
-        lines = [COLUMNS, *(row(split, i) for i in range(1, count + 1))]
-        (tmp_path / f"fairface_label_{split}.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
+    return write(tmp_path)
 
 
 def edit(root, old, new, name="fairface_label_val.csv"):

@@ -44,6 +44,7 @@ def test_a_row_per_face_becomes_the_demographics_of_its_picture(tmp_path, caplog
     assert found["ethnicity"].tolist() == ["asian", "unknown", "unknown", "unknown"]
     assert found["age"].tolist() == ["young", "senior", "unknown", "unknown"]
     assert found["gender"].tolist() == ["female", "male", "unknown", "unknown"]
+    assert counts.pop("levels_from_words")["ethnicity"]["East Asian"] == {"level": "asian", "images": 1}
     assert counts == {
         "demographics_rows_matched": 2, "images_without_demographics": 2, "images_with_several_faces": 1, "faces_of_other_images": 1,
     }  # fmt: skip

@@ -350,8 +350,9 @@ def test_planning_time_is_linear(config):
         assert len(build_plan(config).shards) == 72 * images
         return time.process_time() - start
 
-    # The best of a few, since another program may get in the way of any.
-    assert min(seconds(400) for _ in range(3)) < 20 * min(seconds(40) for _ in range(3))
+    # Ten times the images. The best of a few, and four times that, since another program or the collector of garbage may
+    # get in the way; a quadratic plan takes a hundred times as long.
+    assert min(seconds(400) for _ in range(3)) < 40 * min(seconds(40) for _ in range(3))
 
 
 def test_several_prompts_of_a_cell_differ_and_add_to_those_there_are(config):

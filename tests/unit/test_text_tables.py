@@ -488,7 +488,7 @@ def test_whole_numbers(text, value):
 
 
 @pytest.mark.parametrize(
-    "age", ["-1", "-31", "2014", "999", "120.5", "1e9", "inf", "nan", "NaN", "twenty", "20-29", "True"]
+    "age", ["-1", "-31", "2014", "999", "120.5", "1e9", "inf", "nan", "NaN", "twenty", "130-139", "True"]
 )
 @pytest.mark.parametrize("parquet", [False, True])
 def test_ages_that_nobody_has_are_refused(tmp_path, age, parquet):
@@ -502,12 +502,23 @@ def test_ages_that_nobody_has_are_refused(tmp_path, age, parquet):
 
 def test_ages_that_people_have_are_read(tmp_path):
     write_celeba(tmp_path, NAMES)
-    for name, ages in (("t.csv", ["0", "29.9", "3e1", "+49", "50", "120", "senior", "", "unknown"]),
+    for name, ages in (("t.csv", ["0", "20-29", "3e1", "+49", "50", "120", "senior", "", "unknown"]),
                        ("f.parquet", [0.0, 29.9, 30, 49, 50, 120, 77, np.nan, np.nan])):  # fmt: skip
         table = pd.DataFrame({"image_id": NAMES[:9], "age": ages})
         table.to_csv(tmp_path / name, index=False) if name == "t.csv" else table.to_parquet(tmp_path / name)
         faces, _, _ = read("celeba", {"root": str(tmp_path), "demographics": str(tmp_path / name)})
         assert list(faces["age"][:9]) == ["young"] * 2 + ["middle_aged"] * 2 + ["senior"] * 3 + ["unknown"] * 2
+
+
+def test_bands_of_ages_count_as_levels_and_that_is_said(tmp_path):
+    write_celeba(tmp_path, NAMES)
+    table = pd.DataFrame({"image_id": NAMES[:3], "age": ["20-29", "20-39", "25"]})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    faces, _, summary = read("celeba", {"root": str(tmp_path), "demographics": str(tmp_path / "t.csv")})
+    assert list(faces["age"][:3]) == ["young", "unknown", "young"]
+    assert summary["levels_from_words"] == {
+        "age": {"20-29": {"level": "young", "images": 1}, "20-39": {"level": "unknown", "images": 1}}
+    }
 
 
 def test_columns_of_parquet_tables_that_are_no_texts_or_numbers_are_refused(tmp_path):

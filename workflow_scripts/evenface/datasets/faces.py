@@ -132,10 +132,8 @@ def build_faces(
             given, own = columns.get(dimension, UNKNOWN), values["levels"].get(dimension, {})
             texts = [given] if isinstance(given, str) else given
             found = translated(texts, dimension, levels, own, f"data set {values['name']}")
-            if other := _other_levels(texts, found):
+            if other := _other_levels(texts, found, f"data set {values['name']}, {dimension}"):
                 changed[dimension] = other
-                said = ", ".join(f"{word} counts as {one['level']} ({one['images']})" for word, one in other.items())
-                log.info("data set %s, %s: %s", values["name"], dimension, said)
             columns[dimension] = str(found[0]) if isinstance(given, str) else found
         columns = {name: columns.get(name) for part in (BEFORE, vocabulary, AFTER, columns) for name in part}
     labels = pd.DataFrame(labels).reset_index(drop=True)
@@ -149,14 +147,21 @@ def build_faces(
     return frame
 
 
-def _other_levels(words: Sequence[str], levels: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Word -> level and number of images, for words that became another level. Years become bands, which loses nothing unsaid."""
+def _other_levels(words: Sequence[str], levels: np.ndarray, where: str) -> dict[str, dict[str, Any]]:
+    """Word -> level and number of images, for words that became another level; logged, beginning with ``where``.
+
+    Years become bands, which loses nothing unsaid.
+    """
     pairs = pd.DataFrame({"word": np.asarray(words, dtype=object), "level": levels}).value_counts(sort=False)
-    return {
+    other = {
         str(word): {"level": level, "images": int(count)}
         for (word, level), count in pairs.sort_index().items()
         if not same_word(str(word), level) and word not in ("", UNKNOWN) and number(str(word)) is None
     }
+    if other:
+        said = ", ".join(f"{word} counts as {one['level']} ({one['images']})" for word, one in other.items())
+        log.info("%s: %s", where, said)
+    return other
 
 
 def check_faces(
@@ -313,11 +318,13 @@ def complete(
         raise UserError(f"{label}: none of its {len(faces)} images can be read{first}. Repair the data set")
     check_unreadable(faces, rejected_frame(bad), share, key=key, label=label)
     vocabulary = values["vocabulary"]
-    changed = {"levels_from_words": faces.attrs["levels"]} if "levels" in faces.attrs else {}
+    changed = faces.attrs.get("levels", {})
     good, counts = apply_demographics(good, values["demographics"], vocabulary, values["levels"])
+    changed = changed | counts.pop("levels_from_words", {})
     dropped = rejected_frame([*rejected, *bad])
     known = summarise(good, dropped, vocabulary)
-    summary = {"reader": reader, **facts, "images_decoded": decoded, **counts, **changed, **known}
+    words = {"levels_from_words": changed} if changed else {}
+    summary = {"reader": reader, **facts, "images_decoded": decoded, **counts, **words, **known}
     return good, dropped, summary
 
 
@@ -410,9 +417,13 @@ def apply_demographics(
             f"{path}: no row belongs to an image of {prefix[:-1]}; {instead(wanted.tolist(), names)}; write the names of "
             "the images"
         )
-    faces = faces.copy()
+    faces, changed = faces.copy(), {}
     for dimension in present:
         levels = levels_of(path, rows, dimension, vocabulary[dimension], (own or {}).get(dimension, {}))
+        words = np.array(rows.texts[dimension].to_pylist(), object)
+        used = place[place >= 0]
+        if other := _other_levels(words[used], levels[used], f"{path}, {dimension}"):
+            changed[dimension] = other
         faces[dimension] = np.where(place >= 0, levels[place], UNKNOWN)
     rest = [d for d in vocabulary if d not in present]
     label = f"{path.name} ({', '.join(present)})" if rest else path.name
@@ -421,7 +432,8 @@ def apply_demographics(
     # A table of this workflow has more columns for others, and says so.
     more = {} if is_parquet(path) and table_meta(path) else note_unused(path, unused)
     missing = len(faces) - matched
-    return faces, {"demographics_rows_matched": matched, "images_without_demographics": missing, **counts, **more}
+    counts |= {"demographics_rows_matched": matched, "images_without_demographics": missing, **more}
+    return faces, {**counts, "levels_from_words": changed} if changed else counts
 
 
 def levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own: Mapping[str, str]) -> np.ndarray:

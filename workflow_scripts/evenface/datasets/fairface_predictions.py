@@ -27,8 +27,8 @@ _COLUMNS = {"face_name_align": "image_id", "gender": "gender", "age": "age", "ra
 
 
 def is_predictions(path: Path) -> bool:
-    """Whether a table has the header of ``predict.py``."""
-    if is_parquet(path):
+    """Whether a table has the header of ``predict.py``. What cannot be opened has not: its reader says what is wrong."""
+    if is_parquet(path) or not path.is_file():
         return False
     with open(path, "rb") as file:
         header = file.readline(1 << 16).decode("utf-8-sig", "replace")

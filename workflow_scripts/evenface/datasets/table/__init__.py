@@ -29,6 +29,6 @@ PART = Reader(
     summary="A folder of pictures and a CSV, whose columns the configuration names.",
     code="evenface.datasets.table.reader:read",
     settings=TableSettings,
-    files=lambda settings: {"table": settings["table"]},
+    files=lambda settings: {"table": settings["table"], "root": settings["root"]},
     needs=Needs(mem_mb=4000, runtime=120, conda="analyse"),
 )
