@@ -48,9 +48,25 @@ rule representation:
         mem_mb=scaled(1500),
         runtime=minutes(20),
     params:
-        recipe=FLOW.evaluation.representation_recipe(),
+        recipe=FLOW.evaluation.representation_recipe(FLOW.evaluation.sets()),
     script:
         "../workflow_scripts/representation.py"
+
+
+# On request, for a set that the study does not use: results/representation/<dataset>.csv.
+use rule representation as representation_of with:
+    input:
+        faces=["data/faces/{dataset}.parquet"],
+        summaries=["data/faces/{dataset}.json"],
+    output:
+        representation="results/representation/{dataset}.csv",
+        by_group="results/representation/{dataset}.attribute_by_group.csv",
+    log:
+        "results/logs/representation/{dataset}.log",
+    benchmark:
+        "results/benchmarks/representation/{dataset}.tsv"
+    params:
+        recipe=lambda wildcards: FLOW.evaluation.representation_recipe([wildcards.dataset]),
 
 
 rule predict:

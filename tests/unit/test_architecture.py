@@ -107,7 +107,10 @@ def test_the_readme_lists_every_rule_with_its_file_and_script(root):
         for rule in re.findall(r"`(\w+)`", rules)
     }
     for path in rule_files(root):
-        for block in re.split(r"^rule ", path.read_text(), flags=re.M)[1:]:
+        text = path.read_text()
+        for base, name in re.findall(r"^use rule (\w+) as (\w+) with:", text, re.M):
+            assert listed.pop(name) == (path.name, f"`{base}.py`"), name
+        for block in re.split(r"^rule ", text, flags=re.M)[1:]:
             name = block.split(":")[0]
             if "default_target: True" not in block:
                 file, script = listed.pop(name)

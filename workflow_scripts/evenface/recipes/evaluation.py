@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,20 +82,18 @@ class Evaluation:
         }
 
     def sets(self) -> list[str]:
-        """Every faces table: those of data sets that a run or the evaluation reads, and those of generators."""
-        settings = self._flow.settings
-        read = [settings["runs"][run].get("real") for run in self._flow.trained]
-        return list(dict.fromkeys([*filter(None, read), self.dataset, *self._flow.generators]))
+        """Every faces table: those of the data sets in use, and those of generators."""
+        return [*used_datasets(self._flow.settings), *self._flow.generators]
 
-    def representation_recipe(self) -> dict[str, Any]:
-        """Everything that decides how evenly groups are represented, except the faces tables."""
+    def representation_recipe(self, sets: Sequence[str]) -> dict[str, Any]:
+        """Everything that decides how evenly groups are represented in ``sets``, except their faces tables."""
         settings = self._flow.settings
         dimensions = study_levels(settings.get("demographics") or {})
         names = [*settings["evaluation"]["attributes"], *settings["training"]["attributes"]]
         attributes = expanded([name for name in names if name not in dimensions], categorical(settings))
         return {
             "version": version("fairness", "representation"),
-            "sets": self.sets(),
+            "sets": [*sets],
             "groupings": settings["evaluation"]["groupings"],
             "attributes": list(dict.fromkeys(attributes)),
         }
