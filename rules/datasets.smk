@@ -12,6 +12,8 @@ rule read_dataset:
         "results/logs/read_dataset/{dataset}.log",
     benchmark:
         "results/benchmarks/read_dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(FLOW.datasets.labelled),
     priority: 20
     conda:
         FLOW.datasets.asks.conda("../envs/analyse.yaml")
@@ -24,6 +26,45 @@ rule read_dataset:
         recipe=FLOW.datasets.recipe,
     script:
         "../workflow_scripts/read_dataset.py"
+
+
+# Of a data set whose demographics come from an annotator.
+use rule read_dataset as read_dataset_first with:
+    output:
+        faces=ensure("data/faces/{dataset}.as_read.parquet", non_empty=True),
+        rejected="data/faces/{dataset}.as_read.rejected.parquet",
+        summary="data/faces/{dataset}.as_read.json",
+    wildcard_constraints:
+        dataset=one_of(FLOW.datasets.annotated),
+
+
+rule regroup_dataset:
+    input:
+        faces="data/faces/{dataset}.as_read.parquet",
+        rejected="data/faces/{dataset}.as_read.rejected.parquet",
+        summary="data/faces/{dataset}.as_read.json",
+        annotation=FLOW.datasets.annotation,
+    output:
+        faces=ensure("data/faces/{dataset}.parquet", non_empty=True),
+        rejected="data/faces/{dataset}.rejected.parquet",
+        summary="data/faces/{dataset}.json",
+    log:
+        "results/logs/regroup_dataset/{dataset}.log",
+    benchmark:
+        "results/benchmarks/regroup_dataset/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(FLOW.datasets.annotated),
+    priority: 20
+    conda:
+        "../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=minutes(60),
+    params:
+        recipe=FLOW.datasets.annotated_recipe,
+    script:
+        "../workflow_scripts/regroup_dataset.py"
 
 
 rule demographics:

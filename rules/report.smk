@@ -42,6 +42,7 @@ rule report:
         differences=FLOW.of_generators(paths.set_file("{generator}", "acceptance_differences.csv")),
         agreement=FLOW.of_generators("results/annotation/{generator}/agreement.csv"),
         confusion=FLOW.of_generators("results/annotation/{generator}/confusion.csv"),
+        regrouped=FLOW.datasets.confusions(),
         annotators=FLOW.of_generators("results/annotation/{generator}/annotators.json"),
         weights=FLOW.of_generators(paths.set_file("{generator}", "weights.json")),
         summaries=FLOW.of_generators("data/faces/{generator}.json"),

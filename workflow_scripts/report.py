@@ -2,7 +2,7 @@
 
 from evenface.joblog import job_log
 from evenface.plan.paths import by_name
-from evenface.report.build import GeneratedSet, ReportInputs, build_report
+from evenface.report.build import FACTS, GeneratedSet, ReportInputs, build_report
 
 with job_log(snakemake.log[0], snakemake.threads):
     models = {model: "/{}/{}/".format(*model.rsplit("-", 1)) for model in snakemake.params.recipe["models"]}
@@ -30,15 +30,12 @@ with job_log(snakemake.log[0], snakemake.threads):
             calibration=snakemake.input.calibration,
             threshold_gaps=snakemake.input.threshold_gaps,
             generated={one: GeneratedSet(**{key: paths[one] for key, paths in files.items()}) for one in generators},
+            regrouped=list(snakemake.input.regrouped),
             study=next(iter(snakemake.input.study), None),
             verdict=next(iter(snakemake.input.verdict), None),
             training_logs=by_name(models, snakemake.input.logs),
             manifests=by_name(models, snakemake.input.manifests),
-            baseline=snakemake.params.recipe["baseline"],
-            imported=snakemake.params.recipe["imported"],
-            domain_shift=snakemake.params.recipe["domain_shift"],
-            standins=snakemake.params.recipe["standins"],
-            provenance=snakemake.params.recipe["provenance"],
+            **{key: value for key, value in snakemake.params.recipe.items() if key in FACTS},
         ),
         snakemake.output.html,
     )

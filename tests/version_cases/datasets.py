@@ -168,6 +168,44 @@ def demographics(inputs: Inputs, out: Path) -> Any:
     return [out / "relabelled.parquet", out / "annotated.parquet"]
 
 
+def seen_faces(inputs: Inputs, out: Path) -> dict[str, Any]:
+    """The drawn faces as a data set that an annotator has seen: its files, and the recipe."""
+    import pandas as pd
+
+    from evenface.storage.atomic import write_json
+    from evenface.storage.tables import write_table
+    from evenface.taxonomy import DIMENSIONS
+
+    random = np.random.Generator(np.random.PCG64(7))
+    seen = pd.DataFrame({"image_id": inputs.drawn["image_id"], "label_Black_Hair": np.int8(1), "failure": ""})
+    for dimension, levels in DIMENSIONS.items():
+        seen[dimension] = random.choice(np.array([*levels, "unknown"], object), len(seen))
+    write_table(inputs.drawn, out / "faces.parquet", kind="faces", meta={"reader": "drawn"})
+    write_table(inputs.drawn.iloc[:0], out / "rejected.parquet", kind="rejected")
+    write_table(seen, out / "seen.parquet", kind="annotation")
+    write_json(out / "summary.json", {"images": len(seen)})
+    return {
+        "annotator": "b",
+        "dimensions": ["gender", "ethnicity"],
+        "vocabulary": {"ethnicity": "utkface"},
+        "levels": {},
+    }
+
+
+@case("datasets.VERSIONS.annotated")
+def annotated(inputs: Inputs, out: Path) -> Any:
+    from evenface.datasets.annotated import write_annotated
+
+    recipe = seen_faces(inputs, out)
+    given = [out / name for name in ("faces.parquet", "rejected.parquet", "summary.json", "seen.parquet")]
+    made = {
+        f"out_{name.partition('.')[0]}": out / f"made.{name}"
+        for name in ("faces.parquet", "rejected.parquet", "summary.json")
+    }
+    write_annotated(*given, recipe, **made)
+    return [*made.values()]
+
+
 @case("datasets.VERSIONS.synthetic")
 def synthetic(inputs: Inputs, out: Path) -> Any:
     return read_synthetic(inputs)

@@ -75,6 +75,16 @@ def agreement(inputs: Inputs, out: Path) -> Any:
     return compare_annotators(inputs, out)
 
 
+@case("audit.VERSIONS.dataset_confusion")
+def dataset_confusion(inputs: Inputs, out: Path) -> Any:
+    from evenface.audit.annotation import write_dataset_confusion
+    from version_cases.datasets import seen_faces
+
+    recipe = seen_faces(inputs, out)
+    write_dataset_confusion(out / "faces.parquet", out / "seen.parquet", recipe, out / "confusion.csv")
+    return [out / "confusion.csv"]
+
+
 @case("fairness.VERSIONS.imported")
 def imported(inputs: Inputs, out: Path) -> Any:
     from evenface.fairness.imported import import_predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,8 +22,11 @@ from evenface.taxonomy import DIMENSIONS, UNKNOWN
 
 log = logging.getLogger("evenface")
 
-#: Largest number of images, of one prompt, that an annotator gets at a time.
-_SHOWN = 32
+#: Largest number of images that an annotator gets at a time.
+SHOWN = 32
+
+#: Failure of a generated image that screening did not accept.
+NOT_ACCEPTED = "not_accepted"
 
 #: Prefix of the columns with an annotator's probabilities in its own vocabulary.
 PROBABILITY = "p_"
@@ -37,7 +40,8 @@ class Annotator(Protocol):
     are its columns ``p_<head>_<class>``, in its own vocabulary. ``extras`` are further numbers that it
     reports, such as ``n_faces``. ``reads`` says what it gets: "record" (what the generator recorded, without
     pixels), "crops" (faces framed by screening) or "images" (whole pictures, in which it finds the face as
-    its authors do).
+    its authors do). One that reads images may set ``uses_landmarks`` to false if it never needs screening's landmarks;
+    a data set's faces are then not searched for it.
     """
 
     name: str
@@ -164,13 +168,17 @@ def annotate_shards(
     nothing = [None] * len(shard_paths)
     jobs = list(zip(shard_paths, aligned_paths or nothing, screening_paths or nothing, strict=True))
     parts = [_annotate_shard(annotator, *paths) for paths in progress(jobs, len(jobs), "annotating", unit="shards")]
-    table = pd.concat(parts, ignore_index=True)
+    return write_annotation(annotator, pd.concat(parts, ignore_index=True), out)
+
+
+def write_annotation(annotator: Annotator, table: pd.DataFrame, out: str | os.PathLike) -> pd.DataFrame:
+    """Write an annotation table, and log how many images are without an answer, and why. Returns it with all columns."""
     table["annotator"] = f"{annotator.name}-v{annotator.version}"
     meta = {"annotator": annotator.name, "version": annotator.version}
     if weights := getattr(annotator, "weights", ()):
         meta["weights"] = weights
     write_table(table, out, kind="annotation", meta=meta)
-    failed = table["failure"][~table["failure"].isin(["", "not_accepted"])].value_counts()
+    failed = table["failure"][~table["failure"].isin(["", NOT_ACCEPTED])].value_counts()
     for reason, count in failed.items():
         log.warning("%s: %d images without an answer: %s", annotator.name, count, reason)
     return table
@@ -226,23 +234,52 @@ def _annotate_groups(
     members = dict(zip(source.table["image_id"], source.table["member"]))
     counts = [draw.get("count", len(rows)) for draw in draws_of(shard.recipe)]
     ends = np.cumsum(counts if sum(counts) == len(rows) else [len(rows)])
+    ids = rows["image_id"].to_numpy(object)
+
+    def show(position: int) -> np.ndarray | str:
+        image_id = ids[position]
+        if image_id not in accepted or image_id not in members:
+            return NOT_ACCEPTED
+        try:
+            return source.image(members[image_id])
+        except ImageError as error:
+            return error.reason
+
+    return annotate_rows(annotator, rows, list(zip([0, *ends[:-1]], ends)), show)
+
+
+def annotate_rows(
+    annotator: Annotator,
+    rows: pd.DataFrame,
+    spans: Iterable[tuple[int, int]],
+    show: Callable[[int], np.ndarray | str],
+    *,
+    landmarks: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Labels of all ``rows``, one row each: an annotator's answers, or undefined labels and the ``failure``.
+
+    ``show(position)`` gives the picture of a row, RGB uint8 (H, W, 3), or why there is none. The annotator gets at
+    most 32 pictures at a time, all of one of ``spans`` (first, end). ``landmarks`` float (n, 5, 2) may be filled by ``show``;
+    the annotator then gets them with the rows. Raises ValueError for an annotator that does not keep the protocol.
+    """
     failures = np.full(len(rows), "", object)
     answers = []
-    for start, end in zip([0, *ends[:-1]], ends):
-        for first in range(start, end, _SHOWN):
+    for start, end in spans:
+        for first in range(start, end, SHOWN):
             positions, images = [], []
-            for position in range(first, min(first + _SHOWN, end)):
-                image_id = rows["image_id"].iat[position]
-                if image_id not in accepted or image_id not in members:
-                    failures[position] = "not_accepted"
-                    continue
-                try:
-                    images.append(source.image(members[image_id]))
+            for position in range(first, min(first + SHOWN, end)):
+                image = show(position)
+                if isinstance(image, str):
+                    failures[position] = image
+                else:
+                    images.append(image)
                     positions.append(position)
-                except ImageError as error:
-                    failures[position] = error.reason
             if images:
-                answers.append(annotator.annotate(images, rows.iloc[positions].reset_index(drop=True)))
+                shown = rows.iloc[positions].reset_index(drop=True)
+                if landmarks is not None:
+                    points = landmarks[positions].reshape(len(positions), -1)
+                    shown = shown.assign(**dict(zip(LANDMARK_COLUMNS, points.T, strict=True)))
+                answers.append(annotator.annotate(images, shown))
                 if len(answers[-1]) != len(images):
                     raise ValueError(
                         f"annotator {annotator.name} gave {len(answers[-1])} rows for {len(images)} images"

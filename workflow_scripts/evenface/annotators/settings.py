@@ -70,6 +70,11 @@ with warnings.catch_warnings():  # pydantic has a deprecated method of the name 
             description="Networks that may label photographs, although they learned from renderings or do not say from "
             "what: annotators, and magface for the quality network. The report names them.",
         )
+        parts: int = Field(
+            1,
+            ge=1,
+            description="Jobs that label a data set for one annotator, each an equal part of it. A killed job starts over.",
+        )
         shards_per_batch: int = Field(
             2, ge=1, description="Shards that one job labels, at most and about; it loads its network once for all."
         )

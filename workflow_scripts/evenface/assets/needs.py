@@ -79,7 +79,33 @@ def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
 
 
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:
-    """The annotators that run: the listed ones, and the sources of labels, demographics and validation."""
+    """The annotators that run: the listed ones, the sources of labels, demographics and validation, and those of data sets."""
+    return _in_use(settings)[0]
+
+
+#: The settings of a screening that judges nobody.
+_NOT_USED: dict[str, Any] = {"weights": None, "threshold": None}
+
+
+def used_datasets(settings: Mapping[str, Any]) -> list[str]:
+    """The data sets that are read by runs, by the evaluation, and by networks trained or calibrated here."""
+    return _in_use(settings)[1]
+
+
+def _in_use(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The annotators and the data sets in use. A data set may need an annotator, and the annotator trained here a data set."""
+    annotators, magface = _annotators_of_generated(settings), _datasets_of_magface(settings)
+    datasets = [run["real"] for run in settings["runs"].values() if run.get("real")]
+    datasets.append(settings["evaluation"]["dataset"])
+    sources = {name: one.get("demographics_from") for name, one in settings["datasets"].items()}
+    if TRAINED_HERE in (*annotators, *(sources.get(name) for name in (*datasets, *magface))):
+        datasets.append(settings["annotation"]["trained_here"]["dataset"])
+    datasets = [name for name in dict.fromkeys([*datasets, *magface]) if name]
+    annotators += [sources[name] for name in datasets if sources.get(name)]
+    return list(dict.fromkeys(annotators)), datasets
+
+
+def _annotators_of_generated(settings: Mapping[str, Any]) -> list[str]:
     annotation = settings["annotation"]
     if not generators_of(settings["generation"]):
         return []  # nobody's faces are annotated
@@ -89,27 +115,18 @@ def used_annotators(settings: Mapping[str, Any]) -> list[str]:
         names += [source_of(annotation[key], generator, block) for key in ("labels_from", "demographics_from")]
         if described(generator).built_on:  # its directions are fitted to an annotator's labels
             names.append(settings["latent_directions"]["labels_from"])
-    return list(dict.fromkeys(name for name in names if name and name != "requested"))
+    return [name for name in names if name and name != "requested"]
 
 
-#: The settings of a screening that judges nobody.
-_NOT_USED: dict[str, Any] = {"weights": None, "threshold": None}
-
-
-def used_datasets(settings: Mapping[str, Any]) -> list[str]:
-    """The data sets that are read by runs, by the evaluation, and by networks trained or calibrated here."""
-    names = [run["real"] for run in settings["runs"].values() if run.get("real")]
-    names.append(settings["evaluation"]["dataset"])
-    if "trained_here" in used_annotators(settings):
-        names.append(settings["annotation"]["trained_here"]["dataset"])
-    magface = settings["screening"]["magface"] if generators_of(settings["generation"]) else _NOT_USED
+def _datasets_of_magface(settings: Mapping[str, Any]) -> list[str]:
+    magface, names = settings["screening"]["magface"] if generators_of(settings["generation"]) else _NOT_USED, []
     own = magface["weights"] == TRAINED_HERE
     if own:
         names.append(magface["trained_here"]["dataset"])
     threshold = magface["threshold"]
     if magface["weights"] and (threshold == "calibrated" or (own and threshold == "auto")):
         names.append(magface["reference"])
-    return [name for name in dict.fromkeys(names) if name]
+    return names
 
 
 def value_of(settings: Mapping[str, Any], key: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,12 +13,19 @@ import pandas as pd
 from evenface.annotators.confusion import COLUMNS, confusion
 from evenface.audit.agreement import agreement
 from evenface.checkpoints.origin import gathered
+from evenface.datasets.annotated import with_annotated
+from evenface.datasets.faces import attribute_columns
 from evenface.datasets.synthetic import demographics_in_use, shard_demographics
 from evenface.plan.generators import REQUESTED
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
-from evenface.storage.tables import read_tables, table_meta
-from evenface.taxonomy import DIMENSIONS, UNKNOWN
+from evenface.storage.tables import read_table, read_tables, table_meta
+from evenface.taxonomy import DIMENSIONS, UNKNOWN, study_levels
+
+log = logging.getLogger("evenface")
+
+#: As the reference of a confusion table: a data set's own labels.
+LABELS = "labels"
 
 
 def write_comparison(
@@ -47,6 +56,38 @@ def write_comparison(
     agreed = agreement(annotations, people).rename(columns={"name": "subject"})
     write_csv(agreed.assign(demographics=source), agreement_path)
     write_csv(confusions(annotations, requested, attributes, people).assign(demographics=source), confusion_path)
+
+
+def write_dataset_confusion(
+    faces: str | os.PathLike, annotation: str | os.PathLike, recipe: Mapping[str, Any], out: str | os.PathLike
+) -> None:
+    """Write how often each of a data set's labels got each answer of an annotator, as CSV.
+
+    ``recipe`` has the annotator, its dimensions, the ``levels`` of the data set and the ``vocabulary`` of the study (or {}).
+    Columns: ``reference`` (labels), ``annotator``, and those of :mod:`evenface.annotators.confusion`. Compared are
+    dimensions that the annotator answers and the data set labels, and attributes that both have. Groups are those of the labels. If
+    nothing can be compared, the table has no rows, and a warning says so.
+    """
+    name, vocabulary = recipe["annotator"], study_levels(recipe["vocabulary"])
+    truth, answers = read_table(faces), read_table(annotation)
+    source = truth["dataset"].iloc[0] if len(truth) else Path(faces).name
+    regrouped, _ = with_annotated(truth, answers, name, recipe["dimensions"], vocabulary, recipe["levels"])
+    answers = answers.set_index("image_id").loc[truth["image_id"]].reset_index()
+    for dimension in vocabulary:
+        answered = dimension in recipe["dimensions"] and regrouped[dimension].ne(UNKNOWN).any()
+        if answered and truth[dimension].ne(UNKNOWN).any():
+            answers[dimension] = regrouped[dimension].to_numpy(object)
+        elif dimension in answers:
+            del answers[dimension]
+    attributes = [a for a in attribute_columns(truth) if f"label_{a}" in answers]
+    table = confusion(truth, answers, attributes, vocabulary=vocabulary)
+    if table.empty:
+        log.warning(
+            "data set %s: it labels nothing that the annotator %s answers, so nothing is compared", source, name
+        )
+    table.insert(0, "annotator", name)
+    table.insert(0, "reference", LABELS)
+    write_csv(table, out)
 
 
 def _described(annotation: pd.DataFrame, tables: Sequence[str]) -> dict[str, Any]:

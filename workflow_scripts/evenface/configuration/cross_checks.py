@@ -48,8 +48,10 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
         if run.get("real") and run["real"] not in datasets:
             problems.append(unknown_name(f"runs.{key}.real", run["real"], datasets))
     generating = bool(generators_of(config["generation"]))
+    problems += _dataset_annotator_problems(config)
     named = {"evaluation.dataset": config["evaluation"]["dataset"]}
-    if generating or asked:
+    trains = any(one.get("demographics_from") == TRAINED_HERE for one in datasets.values())
+    if generating or asked or trains:
         named["annotation.trained_here.dataset"] = config["annotation"]["trained_here"]["dataset"]
     for place, dataset in named.items():
         if dataset not in datasets:
@@ -125,6 +127,31 @@ def _generator_problems(config: dict[str, Any]) -> list[str]:
             )
         elif isinstance(run["synthetic"], str) and run["synthetic"] not in generators:
             problems.append(unknown_name(f"runs.{key}.synthetic", run["synthetic"], generators))
+    return problems
+
+
+def _dataset_annotator_problems(config: dict[str, Any]) -> list[str]:
+    """Data sets whose demographics would come from an annotator that cannot give them."""
+    problems = []
+    for key, dataset in config["datasets"].items():
+        name = dataset.get("demographics_from")
+        if not name:
+            continue
+        where, about = f"datasets.{key}.demographics_from", part(Annotator, name, f"datasets.{key}.demographics_from")
+        if about.reads == "record":
+            problems.append(
+                f"{where} is {name!r}, which reads what a generator recorded of its own faces; choose an annotator that looks at "
+                "pictures, such as fairface"
+            )
+        elif not about.dimensions:
+            problems.append(f"{where} is {name!r}, which does not tell gender, age or ethnicity; choose one that does")
+        if dataset.get("demographics"):
+            problems.append(f"datasets.{key} has both demographics and demographics_from; delete one of them")
+        if name == TRAINED_HERE and config["annotation"]["trained_here"]["dataset"] == key:
+            problems.append(
+                f"{where} is {name!r}, which learns from this data set's own demographics; choose another annotator, or another "
+                "data set for annotation.trained_here.dataset"
+            )
     return problems
 
 

@@ -99,6 +99,8 @@ def _labellings(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if not _rendered(config, name):
             for network in _annotators_of(dataset["demographics"]):
                 yield network, f"the data set {name} (datasets.{name}.demographics)"
+            if network := dataset.get("demographics_from"):
+                yield network, f"the data set {name} (datasets.{name}.demographics_from)"
             if magface["weights"] and is_calibrated(magface) and magface["reference"] == name:
                 yield MAGFACE, f"the data set {name} (screening.magface.reference)"
 

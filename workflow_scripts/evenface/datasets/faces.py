@@ -132,7 +132,7 @@ def build_faces(
             given, own = columns.get(dimension, UNKNOWN), values["levels"].get(dimension, {})
             texts = [given] if isinstance(given, str) else given
             found = translated(texts, dimension, levels, own, f"data set {values['name']}")
-            if other := _other_levels(texts, found, f"data set {values['name']}, {dimension}"):
+            if other := note_words(texts, found, f"data set {values['name']}, {dimension}"):
                 changed[dimension] = other
             columns[dimension] = str(found[0]) if isinstance(given, str) else found
         columns = {name: columns.get(name) for part in (BEFORE, vocabulary, AFTER, columns) for name in part}
@@ -147,7 +147,7 @@ def build_faces(
     return frame
 
 
-def _other_levels(words: Sequence[str], levels: np.ndarray, where: str) -> dict[str, dict[str, Any]]:
+def note_words(words: Sequence[str], levels: np.ndarray, where: str) -> dict[str, dict[str, Any]]:
     """Word -> level and number of images, for words that became another level; logged, beginning with ``where``.
 
     Years become bands, which loses nothing unsaid.
@@ -422,7 +422,7 @@ def apply_demographics(
         levels = levels_of(path, rows, dimension, vocabulary[dimension], (own or {}).get(dimension, {}))
         words = np.array(rows.texts[dimension].to_pylist(), object)
         used = place[place >= 0]
-        if other := _other_levels(words[used], levels[used], f"{path}, {dimension}"):
+        if other := note_words(words[used], levels[used], f"{path}, {dimension}"):
             changed[dimension] = other
         faces[dimension] = np.where(place >= 0, levels[place], UNKNOWN)
     rest = [d for d in vocabulary if d not in present]

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from evenface.fields import Share
-from evenface.parts import FilePath, NameOf, Reader, Settings
+from evenface.parts import Annotator, FilePath, NameOf, Reader, Settings
 from evenface.taxonomy import LABEL_CODINGS
 
 
 class DatasetSettings(Settings):
     """A data set on disk and how to read it."""
 
-    left_out = frozenset({"levels", "max_unreadable", "verify_images"})
+    left_out = frozenset({"demographics_from", "levels", "max_unreadable", "verify_images"})
 
     reader: Annotated[str, NameOf(Reader)] = Field(description="The reader for the data set's files.")
     root: FilePath = Field(description="Folder with the published files.")
@@ -23,6 +23,11 @@ class DatasetSettings(Settings):
         None,
         description="Table (Parquet or CSV) with image_id, gender, age, ethnicity and your own dimensions, for data sets that "
         "do not label them; or the CSV of FairFace's `predict.py`.",
+    )
+    demographics_from: Annotated[str, NameOf(Annotator)] | None = Field(
+        None,
+        description="Annotator whose answers are the demographics, in place of the data set's own labels and of a table. "
+        "`results/annotation/<dataset>/<annotator>.csv` compares both.",
     )
     levels: dict[str, dict[str, str]] = Field(
         {},

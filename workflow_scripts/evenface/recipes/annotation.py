@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evenface.parts import Annotator, Needs, part, version
+from evenface.parts import Annotator, Needs, part, parts, version
 from evenface.plan import paths
 from evenface.plan.generators import REQUESTED, settings_of, source_of
 from evenface.resources import Asks
@@ -23,6 +23,8 @@ class Annotation:
         self._flow = flow
         self._annotation = flow.settings["annotation"]
         self.names = self._annotation["annotators"]
+        #: Those that look at pictures, and so can label a data set, whether they label generated faces or not.
+        self.seeing = [name for name, one in parts(Annotator).items() if one.reads != "record"]
         self.asks = Asks(lambda wildcards: [self.needs(wildcards.annotator)])
 
     def part(self, name: str) -> Annotator:
@@ -46,6 +48,30 @@ class Annotation:
     def inputs(self, wildcards: Any) -> list[str]:
         """The files an annotator reads beside the images."""
         return list(self.files(wildcards.annotator).values())
+
+    def part_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides one annotator's labels of one part of a data set."""
+        return {
+            **self.recipe(wildcards),
+            "screening": self._flow.screening.recipe(wildcards),
+            "part": int(wildcards.part),
+            "parts": self._annotation["parts"],
+        }
+
+    def part_tables(self, wildcards: Any) -> list[str]:
+        """An annotator's tables of the parts of a data set."""
+        start = f"data/faces/{wildcards.dataset}.{wildcards.annotator}"
+        return [f"{start}/{number}.parquet" for number in range(self._annotation["parts"])]
+
+    def dataset_confusion_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides how an annotator's answers are compared with a data set's labels."""
+        return {
+            "version": version("audit", "dataset_confusion"),
+            "annotator": wildcards.annotator,
+            "dimensions": list(self.part(wildcards.annotator).dimensions),
+            "vocabulary": self._flow.settings.get("demographics") or {},
+            "levels": self._flow.settings["datasets"][wildcards.dataset].get("levels") or {},
+        }
 
     def needs(self, name: str) -> Needs:
         """An annotator's needs."""

@@ -6,11 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenface.assets.needs import used_datasets
 from evenface.names import inside
 from evenface.parts import Reader, part, version
 from evenface.resources import Asks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evenface.recipes.flow import Flow
 
 
@@ -26,6 +29,47 @@ class Datasets:
     def names(self) -> list[str]:
         """Every data set."""
         return list(self._all)
+
+    @property
+    def annotated(self) -> list[str]:
+        """The data sets whose demographics come from an annotator."""
+        return [name for name in self._all if self._all[name].get("demographics_from")]
+
+    @property
+    def labelled(self) -> list[str]:
+        """The data sets that keep the demographics that they are read with."""
+        return [name for name in self._all if name not in self.annotated]
+
+    def as_read(self, ending: str) -> Callable[[Any], str]:
+        """Input function: a file of a data set as it was read, with ``ending``, before an annotator is asked."""
+        return lambda wildcards: (
+            f"data/faces/{wildcards.dataset}{'.as_read' * (wildcards.dataset in self.annotated)}{ending}"
+        )
+
+    def annotation(self, wildcards: Any) -> str:
+        """The annotation table that a data set's demographics come from."""
+        return f"data/faces/{wildcards.dataset}.{self._all[wildcards.dataset]['demographics_from']}.parquet"
+
+    def annotated_recipe(self, wildcards: Any) -> dict[str, Any]:
+        """All that decides the demographics of a data set that come from an annotator."""
+        settings = self._all[wildcards.dataset]
+        name = settings["demographics_from"]
+        return {
+            "version": version("datasets", "annotated"),
+            "annotator": name,
+            "dimensions": list(self._flow.annotation.part(name).dimensions),
+            "vocabulary": self._flow.settings.get("demographics") or {},
+            "levels": settings.get("levels") or {},
+        }
+
+    def confusions(self) -> list[str]:
+        """Of the data sets in use, how far an annotator that their demographics come from agrees with their labels."""
+        used = used_datasets(self._flow.settings)
+        return [
+            f"results/annotation/{name}/{self._all[name]['demographics_from']}.csv"
+            for name in self.annotated
+            if name in used
+        ]
 
     def part(self, dataset: str) -> Reader:
         """The description of a data set's reader."""
@@ -46,7 +90,9 @@ class Datasets:
     def recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides how a data set is read."""
         settings = self._all[wildcards.dataset]
-        kept = {k: v for k, v in settings.items() if k not in ("reader", "standin") and v is not None}
+        kept = {
+            k: v for k, v in settings.items() if k not in ("reader", "standin", "demographics_from") and v is not None
+        }
         return {
             "version": self.part(wildcards.dataset).version,
             "reader": settings["reader"],

@@ -14,10 +14,16 @@ from evenface.report import figures, svg
 from evenface.taxonomy import DIMENSIONS
 
 #: References, the most reliable first.
-_REFERENCES = {"ground_truth": "the generator's own truth", "requested": "what the prompts asked for"}
+_REFERENCES = {
+    "ground_truth": "the generator's own truth",
+    "requested": "what the prompts asked for",
+    "labels": "the data set's own labels",
+}
 
-#: The dimension by which the figures split an annotator's errors; the table has the others.
+#: The dimension by which the figures split an annotator's errors, where there is one; the table has the others.
 _DRAWN = "ethnicity"
+#: The labels of attributes; those of dimensions are levels.
+_PRESENCE = {"present", "absent"}
 
 
 def annotation_section(agreement: pd.DataFrame, confusion: pd.DataFrame) -> dict:
@@ -56,13 +62,18 @@ def errors(confusion: pd.DataFrame) -> list[dict]:
         if annotator == "ground_truth" and len(set(confusion["annotator"])) > 1:
             continue  # the truth against the request says how the generator obeys; the table has it
         mine = mine[mine["reference"] == reference]
-        plot, legend = _by_group(mine, annotator)
+        groups = {name: list(dict.fromkeys(table["group"])) for name, table in mine.groupby("grouping", sort=False)}
+        drawn = next((name for name in (_DRAWN, *groups) if name in groups and name != "all"), "all")
+        heads = {head: set(table["truth"]) <= _PRESENCE for head, table in mine.groupby("head", sort=False)}
+        plot, legend = _by_group(mine, annotator, drawn, groups[drawn])
         found.append(
             {
                 "annotator": annotator,
                 "reference": _REFERENCES[reference],
-                "matrices": [_matrix(mine, head) for head in DIMENSIONS if (mine["head"] == head).any()],
-                "attributes": _attributes(mine),
+                "drawn": drawn,
+                "groups": groups[drawn],
+                "matrices": [_matrix(mine, head) for head, binary in heads.items() if not binary],
+                "attributes": _attributes(mine, [h for h, binary in heads.items() if binary], drawn, groups[drawn]),
                 "plot": plot,
                 "legend": legend,
                 "rows": _rates_by_group(mine).to_dict("records"),
@@ -100,11 +111,11 @@ def _rates_by_group(table: pd.DataFrame) -> pd.DataFrame:
     return out[total > 0].reset_index()
 
 
-def _by_group(table: pd.DataFrame, annotator: str) -> tuple[Markup, Markup]:
-    rates = _rates_by_group(table[table["grouping"] == _DRAWN])
-    rows = [head for head in dict.fromkeys(rates["head"]) if head != _DRAWN]
-    rows += [_DRAWN] if (rates["head"] == _DRAWN).any() else []
-    styles = {item.name: item for item in svg.series(DIMENSIONS[_DRAWN])}
+def _by_group(table: pd.DataFrame, annotator: str, drawn: str, groups: Sequence[str]) -> tuple[Markup, Markup]:
+    rates = _rates_by_group(table[table["grouping"] == drawn])
+    rows = [head for head in dict.fromkeys(rates["head"]) if head != drawn]
+    rows += [drawn] if (rates["head"] == drawn).any() else []
+    styles = {item.name: item for item in svg.series(groups)}
     dots = [
         svg.Dot(r.head, styles[r.group], float(r.right), float(r.low), float(r.high),
                 note=f"{svg.words(r.head)}, {r.group}: {svg.number(r.right)} of {r.n}")
@@ -113,18 +124,17 @@ def _by_group(table: pd.DataFrame, annotator: str) -> tuple[Markup, Markup]:
     lowest = min((d.low for d in dots if d.low == d.low), default=0.5)
     span = (float(max(0.0, min(0.5, np.floor(lowest * 10) / 10))), 1.0)
     left = 14 + round(6.6 * max((len(svg.words(r)) for r in rows), default=0))
-    title = f"Share of faces {svg.words(annotator)} calls right, by {_DRAWN}: " + figures.read_out(dots)
+    title = f"Share of faces {svg.words(annotator)} calls right, by {drawn}: " + figures.read_out(dots)
     label = "called right, 95 % interval"
     plot = svg.dot_plot(title, rows, dots, span=span, label=label, left=left, width=left + 300)
     return Markup(plot), Markup(svg.legend(list(styles.values())))
 
 
-def _attributes(table: pd.DataFrame) -> list[dict]:
-    """Per attribute, over all faces and by ethnicity: the shares of right answers among present and among absent ones."""
-    groups = [("all", "all"), *((_DRAWN, level) for level in DIMENSIONS[_DRAWN])]
+def _attributes(table: pd.DataFrame, heads: Sequence[str], drawn: str, groups: Sequence[str]) -> list[dict]:
+    """Per attribute, over all faces and by group: the shares of right answers among present and among absent ones."""
+    members = [("all", "all"), *((drawn, level) for level in groups if drawn != "all")]
     right = table[table["truth"] == table["predicted"]].set_index(["head", "truth", "grouping", "group"])["rate"]
-    heads = [h for h in dict.fromkeys(table["head"]) if h not in DIMENSIONS]
     return [
-        {"attribute": head, **{label: [right.get((head, label, *g), np.nan) for g in groups] for label in ("present", "absent")}}
+        {"attribute": head, **{label: [right.get((head, label, *g), np.nan) for g in members] for label in _PRESENCE}}
         for head in heads
-    ]  # fmt: skip
+    ]

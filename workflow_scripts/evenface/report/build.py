@@ -24,7 +24,7 @@ from evenface.fairness.multiplicity import INCONCLUSIVE, NOT_RESOLVABLE, VERDICT
 from evenface.fairness.summary import headline
 from evenface.plan.generators import ANNOTATED
 from evenface.report import figures, svg
-from evenface.report.annotation import annotation_section
+from evenface.report.annotation import annotation_section, errors
 from evenface.report.claims import Claims
 from evenface.report.corrected import corrected_section
 from evenface.report.power import power_section
@@ -230,6 +230,10 @@ _REQUIRED = {
 }
 
 
+#: Inputs of a report that are facts of the configuration and no files.
+FACTS = ("baseline", "imported", "domain_shift", "standins", "provenance")
+
+
 @dataclass(frozen=True)
 class GeneratedSet:
     """Files about the faces of one generator.
@@ -268,6 +272,8 @@ class ReportInputs:
     intersections, subgroup_scan   further ones, which are read together; None leaves the section on small groups out
     power           CSV file of :mod:`evenface.fairness.planning`: what the test set can see; or None
     representation, attribute_by_group   CSV files of :mod:`evenface.fairness.representation`, read together; or None
+    regrouped       CSV files <data set>/<annotator>.csv that compare the labels of a data set with the annotator whose answers
+                    are its groups
     study, verdict  CSV files of :mod:`evenface.audit`: how the quality score falls with known degradations, and whether
                     it falls enough and alike for every group; or None
     training_logs   model id (``<run>-<seed>``) -> CSV with a line per epoch
@@ -296,6 +302,7 @@ class ReportInputs:
     score_gaps: str | os.PathLike | None = None
     calibration: str | os.PathLike | None = None
     threshold_gaps: str | os.PathLike | None = None
+    regrouped: Sequence[str | os.PathLike] = ()
     study: str | os.PathLike | None = None
     intersections: str | os.PathLike | None = None
     subgroup_scan: str | os.PathLike | None = None
@@ -387,6 +394,10 @@ def _context(inputs: ReportInputs) -> dict:
         "scores": score_section(_scores(inputs), shown[shown["criterion"] == LEAD], styles, groupings),
         "verdicts": verdicts(shown, runs),
         "power": power_section(read_csv(inputs.power, "power") if inputs.power else None),
+        "regrouped": [
+            {"dataset": path.parent.name, "annotator": path.stem, "errors": errors(read_csv(path, "confusion"))}
+            for path in map(Path, inputs.regrouped)
+        ],
         "represented": representation_section(
             read_csv(inputs.representation, "representation"),
             read_csv(inputs.attribute_by_group, "attribute by group"),

@@ -87,6 +87,14 @@ class Screener:
         row["accepted"] = not row["reason"]
         return row, points
 
+    def framed(self, image_id: str, image: np.ndarray | ImageError) -> tuple[dict[str, Any], np.ndarray | None]:
+        """One row of the screening table, and the framed face, RGB uint8 (None without a face); quality is not judged."""
+        row, points = self.locate(image_id, image)
+        if row["reason"]:
+            return row, None
+        crop = alignment.align_112(image, points) if self.settings["framing"] == "magface" else None
+        return row, self._frame(image, points, crop)
+
     def _examine(self, image: np.ndarray) -> tuple[dict[str, Any], np.ndarray | None]:
         """Row fields and landmarks of one image; the landmarks are None without a face."""
         if self.finder is None:

@@ -71,6 +71,7 @@ class DeepFace(Runner):
     attributes: tuple[str, ...] = ()
     extras = ("apparent_age", "n_faces", "face_score")
     reads = "images"
+    uses_landmarks = False
 
     def __init__(self, heads: Mapping[str, nn.Module], find: Find, **machine: Any):
         """``heads`` maps some keys of :data:`CLASSES` to networks that give probabilities; ``find`` is a detector."""

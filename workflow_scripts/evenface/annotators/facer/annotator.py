@@ -52,6 +52,7 @@ class Facer(Runner):
         super().__init__(**machine)
         self.network = network.to(self.device).eval()
         self.finder = finder
+        self.uses_landmarks = finder is None
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
         """One row per RGB uint8 image, of any size. ``rows`` hold screening's landmarks if these are used."""

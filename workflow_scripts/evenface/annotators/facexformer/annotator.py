@@ -50,6 +50,7 @@ class FaceXFormerAnnotator(Runner):
     dimensions = tuple(dimension for dimension, _ in _HEADS.values())
     probabilities = tuple(f"{PROBABILITY}{head}_{c}" for head, (_, classes) in _HEADS.items() for c in classes)
     extras = ("n_faces", "face_score")
+    uses_landmarks = False
 
     def __init__(self, network: nn.Module, detector: MTCNN | None, **machine: Any):
         """``network`` is :class:`evenface.networks.facexformer.FaceXFormer`. Without ``detector``, images are crops."""

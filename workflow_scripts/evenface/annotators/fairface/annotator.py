@@ -49,6 +49,7 @@ class FairFace:
 
     def __init__(self, reader: FaceReader, chip_maker: face_chips.ChipMaker | None, *, jpeg_roundtrip: bool = True):
         self._reader, self._maker, self._jpeg = reader, chip_maker, jpeg_roundtrip
+        self.uses_landmarks = chip_maker is None
         self.probabilities = tuple(f"p_{head}_{name}" for head, classes in reader.heads.items() for name in classes)
 
     def annotate(self, images: Sequence[np.ndarray], rows: pd.DataFrame | None = None) -> pd.DataFrame:
