@@ -13,6 +13,7 @@ import yaml
 from evenface.configuration import check_config
 from evenface.configuration.schema import configuration_schema
 from evenface.generators.parametric import ASSETS as FACE_ASSETS
+from evenface.taxonomy import STUDY
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP_MERGES = "models/clip/bpe_simple_vocab_16e6.txt.gz"
@@ -49,6 +50,14 @@ def pytest_sessionstart(session):
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True)
         if done.returncode:
             pytest.exit(f"the models could not be fetched:\n{done.stdout}{done.stderr}", 1)
+
+
+@pytest.fixture(autouse=True)
+def default_study():
+    """No test leaves its levels of groups to the next."""
+    os.environ.pop(STUDY, None)
+    yield
+    os.environ.pop(STUDY, None)
 
 
 @pytest.fixture

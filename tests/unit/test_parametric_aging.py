@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from evenface.generators.parametric import aging, regions, shading, styles, textures
+from evenface.generators.parametric.asked import AGES
 from evenface.generators.parametric.face import Backdrop, Expression, Face, Hair, Look, Person
 from evenface.generators.parametric.pigment import hair_colour_probabilities
-from evenface.generators.parametric.sampling import AGES, sample
+from evenface.generators.parametric.sampling import sample
 from evenface.generators.parametric.truth import celeba_labels
 from evenface.taxonomy import DIMENSIONS
 

@@ -31,7 +31,7 @@ from evenface.prompts.contextual import (
 from evenface.prompts.findings import CHECKS
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.tables import rows_digest
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS, clip_tokens_at_least
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, clip_tokens_at_least, words_for
 from evenface.storage.text_tables import read_table
 from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
 from plans import build_plan
@@ -75,8 +75,9 @@ def test_the_grammar_says_nothing_of_groups_and_negates_nothing():
 
 
 def test_the_words_of_levels_are_known_as_cues():
-    for dimension, levels in WORDS.items():
-        for level, word in levels.items():
+    for dimension, levels in DIMENSIONS.items():
+        for level in levels:
+            word = words_for(dimension, level)
             assert (dimension, level) in {(c.of, c.level) for c in cues.group_cues(f"a {word} person")}
 
 

@@ -19,7 +19,7 @@ from evenface.networks.latent_diffusion import autoencoder
 from evenface.plan.requests import Request
 from evenface.prompts.catalogue import factorial
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.vocabulary import WORDS
+from evenface.prompts.vocabulary import words_for
 from evenface.storage.shards import read_shard
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
 from evenface.text_to_face import autoencoder as autoencoder_module
@@ -166,7 +166,7 @@ def test_the_template_of_the_configuration_is_among_the_captions(truths):
     random = np.random.default_rng(3)
     texts = {captions.caption(known, random) for known in truths * 6}
     people = {
-        f"portrait photo of a {WORDS['age'][a]} {WORDS['ethnicity'][e]} {WORDS['gender'][g]} with {h} hair"
+        f"portrait photo of a {words_for('age', a)} {words_for('ethnicity', e)} {words_for('gender', g)} with {h} hair"
         for e, g, a, h in faces.CELLS
     }
     met = {person for person in people if any(text == person or text.startswith(person + ",") for text in texts)}

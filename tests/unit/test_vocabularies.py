@@ -28,15 +28,29 @@ MINE = yaml.safe_load(
 
 
 @pytest.mark.parametrize(
-    ("words", "dimension"),
+    ("classes", "dimension", "levels"),
     [
-        (taxonomy.FAIRFACE_RACE_7, "ethnicity"), (taxonomy.FACEXFORMER_RACE, "ethnicity"), (taxonomy.DEEPFACE_RACE, "ethnicity"),
-        (taxonomy.FAIRFACE_AGE, "age"), (taxonomy.FACEXFORMER_AGE, "age"), (taxonomy.FAIRFACE_GENDER, "gender"),
-        (taxonomy.FACEXFORMER_GENDER, "gender"), (taxonomy.DEEPFACE_GENDER, "gender"),
+        (taxonomy.FAIRFACE_RACE_7, "ethnicity", "white black unknown asian asian unknown unknown"),
+        (taxonomy.FACEXFORMER_RACE, "ethnicity", "white black unknown asian unknown"),
+        (taxonomy.DEEPFACE_RACE, "ethnicity", "asian unknown black white unknown unknown"),
+        (taxonomy.FAIRFACE_AGE, "age", "young young young young middle_aged middle_aged senior senior senior"),
+        (taxonomy.FACEXFORMER_AGE, "age", "young young young middle_aged middle_aged senior senior senior"),
+        (taxonomy.FAIRFACE_GENDER, "gender", "male female"), (taxonomy.FACEXFORMER_GENDER, "gender", "male female"),
+        (taxonomy.DEEPFACE_GENDER, "gender", "female male"),
     ],
 )  # fmt: skip
-def test_words_of_published_annotators_mean_what_their_tables_say(words, dimension):
-    assert {word: level_of(word, dimension, DIMENSIONS[dimension]) for word in words} == words
+def test_classes_of_published_annotators_count_as_levels_of_the_study(classes, dimension, levels):
+    assert taxonomy.levels_of_classes(classes, dimension) == dict(zip(classes, levels.split(), strict=True))
+
+
+def test_a_study_has_one_vocabulary():
+    taxonomy.use_study({"ethnicity": "fairface", "skin": ["light", "dark"]})
+    assert taxonomy.study()["skin"] == ("light", "dark") and taxonomy.study()["gender"] == DIMENSIONS["gender"]
+    seven = taxonomy.levels_of_classes(taxonomy.FAIRFACE_RACE_7, "ethnicity")
+    assert set(seven.values()) == set(taxonomy.study()["ethnicity"])
+    with pytest.raises(UserError, match=r"demographics\.ethnicity"):
+        taxonomy.use_study({"ethnicity": "fairfaces"})
+    assert taxonomy.study()["skin"] == ("light", "dark")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 #: A number that matters only relative to the others.
 Weight = Annotated[float, Field(ge=0)]
 Attribute = Literal[CELEBA_ATTRIBUTES]
-Dimension = Literal[tuple(DIMENSIONS)]
 Ethnicity = Literal[DIMENSIONS["ethnicity"]]
 Gender = Literal[DIMENSIONS["gender"]]
 Age = Literal[DIMENSIONS["age"]]

@@ -7,9 +7,12 @@ FaceXFormer (Narayan et al., 2024) and DeepFace (Serengil and Ozpinar, 2020).
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 
 from evenface.errors import UserError, unknown_name
 
@@ -80,39 +83,18 @@ MAAD_LEVELS: dict[str, dict[str, str]] = {
     "ethnicity": {"Asian": "asian", "White": "white", "Black": "black"},
 }
 
-# Class lists of published annotators, in the order of their outputs, each class with the level it
-# counts as. Classes without a counterpart in the study are unknown; they are never forced into a level.
+# Class lists of published annotators, in the order of their outputs. :func:`levels_of_classes` says what they count as.
 
-#: FairFace's seven races.
-FAIRFACE_RACE_7: dict[str, str] = {
-    "White": "white", "Black": "black", "Latino_Hispanic": UNKNOWN, "East Asian": "asian",
-    "Southeast Asian": "asian", "Indian": UNKNOWN, "Middle Eastern": UNKNOWN,
-}  # fmt: skip
-#: FairFace's genders.
-FAIRFACE_GENDER: dict[str, str] = {"Male": "male", "Female": "female"}
-#: FairFace's age bands in years.
-FAIRFACE_AGE: dict[str, str] = {
-    "0-2": "young", "3-9": "young", "10-19": "young", "20-29": "young", "30-39": "middle_aged",
-    "40-49": "middle_aged", "50-59": "senior", "60-69": "senior", "70+": "senior",
-}  # fmt: skip
-#: FaceXFormer's races.
-FACEXFORMER_RACE: dict[str, str] = {
-    "White": "white", "Black": "black", "Indian": UNKNOWN, "Asian": "asian", "Others": UNKNOWN,
-}  # fmt: skip
-#: FaceXFormer's genders.
-FACEXFORMER_GENDER: dict[str, str] = {"male": "male", "female": "female"}
-#: FaceXFormer's age bands in years.
-FACEXFORMER_AGE: dict[str, str] = {
-    "0-9": "young", "10-19": "young", "20-29": "young", "30-39": "middle_aged", "40-49": "middle_aged",
-    "50-59": "senior", "60-69": "senior", "70+": "senior",
-}  # fmt: skip
-#: DeepFace's races.
-DEEPFACE_RACE: dict[str, str] = {
-    "asian": "asian", "indian": UNKNOWN, "black": "black", "white": "white", "middle eastern": UNKNOWN,
-    "latino hispanic": UNKNOWN,
-}  # fmt: skip
-#: DeepFace's genders.
-DEEPFACE_GENDER: dict[str, str] = {"Woman": "female", "Man": "male"}
+FAIRFACE_RACE_7: tuple[str, ...] = (
+    "White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern",
+)  # fmt: skip
+FAIRFACE_GENDER: tuple[str, ...] = ("Male", "Female")
+FAIRFACE_AGE: tuple[str, ...] = ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+")
+FACEXFORMER_RACE: tuple[str, ...] = ("White", "Black", "Indian", "Asian", "Others")
+FACEXFORMER_GENDER: tuple[str, ...] = ("male", "female")
+FACEXFORMER_AGE: tuple[str, ...] = ("0-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70+")
+DEEPFACE_RACE: tuple[str, ...] = ("asian", "indian", "black", "white", "middle eastern", "latino hispanic")
+DEEPFACE_GENDER: tuple[str, ...] = ("Woman", "Man")
 #: DeepFace's emotions, which are FER2013's in the order of its codes.
 DEEPFACE_EMOTION: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
@@ -194,6 +176,43 @@ def study_levels(demographics: Mapping[str, str | Sequence[str]]) -> dict[str, t
             given = having[given]
         found[dimension] = tuple(given)
     return found
+
+
+#: Environment variable that passes the levels of the study to the jobs: the configuration's key ``demographics``, as JSON.
+STUDY = "EVENFACE_DEMOGRAPHICS"
+
+
+def use_study(demographics: Mapping[str, str | Sequence[str]]) -> None:
+    """Make these levels those of :func:`study`, in this process and in those that it starts. UserError as there.
+
+    A study has one vocabulary, as it has one set of extensions. Everything that depends on it also has it among its params.
+    """
+    study_levels(demographics)
+    os.environ[STUDY] = json.dumps(dict(demographics))
+
+
+def study() -> dict[str, tuple[str, ...]]:
+    """Dimension -> levels of the study that this process works on: those of :func:`use_study`, by default the default's.
+
+    >>> list(study())
+    ['gender', 'age', 'ethnicity']
+    """
+    return dict(_study(os.environ.get(STUDY, "{}")))
+
+
+@cache
+def _study(text: str) -> dict[str, tuple[str, ...]]:
+    return study_levels(json.loads(text))
+
+
+def levels_of_classes(classes: Sequence[str], dimension: str) -> dict[str, str]:
+    """Class of an annotator -> level of the study that it counts as; unknown if it has no counterpart, never the nearest.
+
+    >>> levels_of_classes(FAIRFACE_RACE_7, "ethnicity")["East Asian"]
+    'asian'
+    """
+    levels = study().get(dimension, ())
+    return {name: level_of(name, dimension, levels) or UNKNOWN for name in classes}
 
 
 def level_of(text: str, dimension: str, levels: Sequence[str]) -> str | None:

@@ -18,7 +18,7 @@ from evenface.plan.shards import draws_of
 from evenface.storage.images import ImageError
 from evenface.storage.shards import Shard, read_shard
 from evenface.storage.tables import read_table, write_table
-from evenface.taxonomy import DIMENSIONS, UNKNOWN
+from evenface.taxonomy import UNKNOWN, study
 
 log = logging.getLogger("evenface")
 
@@ -126,7 +126,7 @@ def undefined_frame(annotator: Annotator, failures: Sequence[str]) -> pd.DataFra
     unknown = np.full(len(failures), UNKNOWN, object)
     return annotation_frame(
         {name: nothing for name in annotator.attributes},
-        {dimension: (unknown, nothing) for dimension in DIMENSIONS},
+        {dimension: (unknown, nothing) for dimension in study()},
         probabilities={name: nothing for name in annotator.probabilities},
         extras={name: nothing for name in annotator.extras},
         failures=np.array(failures, object),
@@ -219,7 +219,7 @@ def _labelled_by_no_number(answered: pd.DataFrame) -> np.ndarray:
 
     A user's annotator may have made its rows without :func:`annotation_frame`.
     """
-    numbers = [c for c in answered if c.startswith(("score_", PROBABILITY)) or c in {f"{d}_score" for d in DIMENSIONS}]
+    numbers = [c for c in answered if c.startswith(("score_", PROBABILITY)) or c in {f"{d}_score" for d in study()}]
     broken = np.isinf(answered[numbers].to_numpy(np.float64)).any(axis=1)
     for score in (c for c in numbers if c.startswith("score_")):
         label = answered[f"label_{score.removeprefix('score_')}"].to_numpy()
@@ -287,12 +287,13 @@ def annotate_rows(
     table = undefined_frame(annotator, failures)
     if answers:
         readable, answered = np.flatnonzero(failures == ""), pd.concat(answers, ignore_index=True)
-        if missing := [c for c in table if c not in answered]:
+        silent = {c for d in study() if d not in annotator.dimensions for c in (d, f"{d}_score")}
+        if missing := [c for c in table if c not in answered and c not in silent]:
             raise ValueError(f"annotator {annotator.name} gave no column {missing[0]!r}")
         broken = _labelled_by_no_number(answered)
         table.loc[readable[broken], "failure"] = NOT_FINITE
         readable, answered = readable[~broken], answered[~broken]
-        for column in table:
+        for column in (c for c in table if c in answered):
             values = table[column].to_numpy(copy=True)
             values[readable] = answered[column].to_numpy()
             table[column] = values

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.intervals import wilson
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import study
 
 COLUMNS = ["head", "grouping", "group", "truth", "predicted", "n", "rate", "low", "high"]
 
@@ -23,18 +23,18 @@ def confusion(
     answers: pd.DataFrame,
     attributes: Sequence[str],
     groups: pd.DataFrame | None = None,
-    vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS,
+    vocabulary: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """How often each true label got each answer, over all images and within each demographic level.
 
     ``truth`` has the attributes in {+1, -1, 0} and the dimensions. ``answers`` is an annotation of the same
     rows in the same order. ``groups`` (the truth by default) has the dimensions by which images are
-    grouped. ``vocabulary`` has the levels of each dimension; dimensions that ``answers`` lacks are no heads. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
+    grouped. ``vocabulary`` has the levels of each dimension (by default the study's); dimensions that ``answers`` lacks are no heads. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
     ``n`` images and ``rate``, their share among the images of that true label (NaN if there are none), and
     its 95 % Wilson interval over images. Attributes are present or absent. Undefined and unknown truths
     are left out. A missing answer counts as "undefined".
     """
-    groups = truth if groups is None else groups
+    groups, vocabulary = truth if groups is None else groups, vocabulary or study()
     heads: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}
     for name in attributes:
         heads[name] = (

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Dimension, Names, Precision, Share
+from evenface.fields import Names, Precision, Share, Text
 from evenface.parts import Annotator, NameOf, Settings
 from evenface.plan.generators import REQUESTED
 
@@ -29,7 +29,7 @@ class ValidateSettings(Settings):
     """What happens to a generated face in which an annotator sees another group than the prompt asked for."""
 
     by: AnnotatorName | None = Field(None, description="The annotator whose answers count; null checks nothing.")
-    dimensions: Annotated[Names[Dimension], Field(min_length=1)] = Field(
+    dimensions: Annotated[Names[Text], Field(min_length=1)] = Field(
         ["ethnicity"], description="Dimensions that are compared."
     )
     policy: Literal["report", "drop", "relabel"] = Field(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evenface.errors import UserError
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN, study
 
 COLUMNS = ["annotator_a", "annotator_b", "kind", "name", "grouping", "group", "n", "undefined", "agreement", "kappa"]
 
@@ -48,10 +48,10 @@ def agreement(annotations: Mapping[str, pd.DataFrame], groups: pd.DataFrame) -> 
         shared = levels.index.intersection(by_id[first].index).intersection(by_id[second].index)
         a, b, inside = (table.loc[shared] for table in (by_id[first], by_id[second], levels))
         members = [("all", "all", np.ones(len(shared), bool))]
-        members += [(d, v, (inside[d] == v).to_numpy()) for d, values in DIMENSIONS.items() for v in values]
+        members += [(d, v, (inside[d] == v).to_numpy()) for d, values in study().items() for v in values]
         names = [n for n in CELEBA_ATTRIBUTES if f"label_{n}" in a and f"label_{n}" in b]
         subjects = [("attribute", n, f"label_{n}", 0) for n in names]
-        subjects += [("dimension", d, d, UNKNOWN) for d in DIMENSIONS if d in a and d in b]
+        subjects += [("dimension", d, d, UNKNOWN) for d in study() if d in a and d in b]
         for kind, name, column, nothing in subjects:
             left, right = a[column].to_numpy(), b[column].to_numpy()
             defined = (left != nothing) & (right != nothing)

@@ -20,7 +20,7 @@ from evenface.plan.generators import REQUESTED
 from evenface.storage.atomic import write_json
 from evenface.storage.csv import write_csv
 from evenface.storage.tables import read_table, read_tables, table_meta
-from evenface.taxonomy import DIMENSIONS, UNKNOWN, study_levels
+from evenface.taxonomy import UNKNOWN, study, study_levels
 
 log = logging.getLogger("evenface")
 
@@ -49,7 +49,7 @@ def write_comparison(
     ``annotators_path`` holds for every annotator the number of images that it got, ``failures`` (reason -> images without
     an answer), and the verdicts on its ``weights``.
     """
-    columns, labels = ["image_id", *DIMENSIONS, "failure"], [f"label_{name}" for name in attributes]
+    columns, labels = ["image_id", *study(), "failure"], [f"label_{name}" for name in attributes]
     annotations = {name: read_tables(paths, columns=columns, optional=labels) for name, paths in tables.items()}
     write_json(annotators_path, {name: _described(annotations[name], tables[name]) for name in annotations})
     requested, (people, source) = shard_demographics(shards), demographics_in_use(shards, demographics)
@@ -112,7 +112,7 @@ def confusions(
     """
     people = requested if people is None else people
     parts = []
-    asked = requested[list(DIMENSIONS)].ne(UNKNOWN).any(axis=None)
+    asked = requested[list(study())].ne(UNKNOWN).any(axis=None)
     for name, table in annotations.items():
         shown = table[table["failure"] != "not_accepted"]
         wanted, groups = (one.set_index("image_id").loc[shown["image_id"]].reset_index() for one in (requested, people))
@@ -124,7 +124,7 @@ def confusions(
         for reference, truth in references.items():
             answered = [a for a in attributes if f"label_{a}" in table and reference != REQUESTED]
             counted = confusion(truth, shown.reset_index(drop=True), answered, groups)
-            silent = [d for d in DIMENSIONS if not shown[d].isin(DIMENSIONS[d]).any()]
+            silent = [d for d, levels in study().items() if not shown[d].isin(levels).any()]
             counted = counted[~counted["head"].isin(silent)]  # dimensions the annotator does not answer
             counted.insert(0, "annotator", name)
             counted.insert(0, "reference", reference)

@@ -20,6 +20,7 @@ from evenface.configuration.model import configuration_model
 from evenface.configuration.schema import configuration_schema
 from evenface.errors import UserError, unknown_name
 from evenface.names import NAME, NAME_IN_WORDS, NO_WILDCARDS
+from evenface.taxonomy import use_study
 from evenface.training.settings import renamed_problems
 
 #: Sections whose entries the user names; reports keep their order.
@@ -27,7 +28,7 @@ _NAMED = ("standins", "datasets", "runs")
 
 
 def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[str, Any]:
-    """A copy of ``config`` with the model's defaults filled in. This also activates its extensions.
+    """A copy of ``config`` with the model's defaults filled in. This also activates its extensions and its levels of groups.
 
     Raises UserError with one line per mistake: the dotted key, its value, and the allowed values.
     """
@@ -38,6 +39,11 @@ def check_config(config: dict[str, Any], *, name: str = "config.yaml") -> dict[s
     config = {key: _without_nulls(value) if key in _NAMED else value for key, value in config.items()}
     filled = model.with_defaults(copy.deepcopy(config), complete=False)
     problems = renamed_problems(config) or schema_problems(filled, configuration_schema())
+    if not problems:
+        try:
+            use_study(_ordered(filled["demographics"]))
+        except UserError as error:
+            problems = [str(error)]
     problems = problems or _own_problems(model, filled) or cross_problems(filled)
     if problems:
         raise UserError(f"{name} cannot be used:\n  " + "\n  ".join(problems))

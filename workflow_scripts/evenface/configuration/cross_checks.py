@@ -69,11 +69,9 @@ def cross_problems(config: dict[str, Any]) -> list[str]:
         problems += _magface_problems(config["screening"], datasets)
     problems += _annotation_problems(config)
     problems += _attribute_problems(config)
-    try:
-        levels = study_levels(config["demographics"])
-    except UserError as error:
-        return [*problems, str(error)]
+    levels = study_levels(config["demographics"])
     problems += _level_problems(config, levels)
+    problems += _asked_problems(config, levels)
     problems += _grouping_problems(config["evaluation"]["groupings"], levels)
     problems += _statistics_problems(config["evaluation"], levels)
     # Whether names are known was checked above.
@@ -260,6 +258,40 @@ def _level_problems(config: dict[str, Any], levels: dict[str, tuple[str, ...]]) 
                 for word, level in words.items() if level not in (*levels[dimension], UNKNOWN)
             ]  # fmt: skip
     return problems
+
+
+def _asked_problems(config: dict[str, Any], levels: dict[str, tuple[str, ...]]) -> list[str]:
+    """Levels that prompts ask for, and dimensions that are compared, which the study does not have."""
+    problems = []
+    for form in ("factorial", "contextual"):
+        settings = config["generation"]["prompts"][form]
+        if settings is None:
+            continue
+        key = f"generation.prompts.{form}"
+        asked = {d: settings[d] for d in DIMENSIONS} | (settings.get("further") or {})
+        words = settings.get("words") or {}
+        for dimension in {*asked, *words} - {*levels}:
+            place = f"{key}.{'further' if dimension in asked else 'words'}"
+            problems.append(f"{unknown_name(place, dimension, levels)}; declare its levels in demographics.{dimension}")
+        for place, given in ((f"{key}.further", settings.get("further") or {}),):
+            problems += [
+                f"{place} has {d}, which has a key of its own; write {key}.{d}" for d in given if d in DIMENSIONS
+            ]
+        for dimension, names in asked.items():
+            place = f"{key}.further.{dimension}" if dimension not in DIMENSIONS else f"{key}.{dimension}"
+            problems += [
+                f"{unknown_name(place, level, levels[dimension])}; or declare it in demographics.{dimension}"
+                for level in names if dimension in levels and level not in levels[dimension]
+            ]  # fmt: skip
+        for dimension, given in words.items():
+            problems += [
+                unknown_name(f"{key}.words.{dimension}", level, levels[dimension])
+                for level in given if dimension in levels and level not in levels[dimension]
+            ]  # fmt: skip
+    place = "annotation.validate.dimensions"
+    return problems + [
+        unknown_name(place, d, levels) for d in config["annotation"]["validate"]["dimensions"] if d not in levels
+    ]
 
 
 def _grouping_problems(groupings: list[str], levels: Collection[str]) -> list[str]:

@@ -18,7 +18,7 @@ from evenface.errors import UserError
 from evenface.plan.generators import ANNOTATED
 from evenface.storage.atomic import atomic_path, write_json
 from evenface.storage.tables import read_table, table_meta, write_table
-from evenface.taxonomy import DIMENSIONS, UNKNOWN, study_levels
+from evenface.taxonomy import UNKNOWN, study, study_levels
 
 log = logging.getLogger("evenface")
 
@@ -28,17 +28,17 @@ def with_annotated(
     annotation: pd.DataFrame,
     annotator: str,
     dimensions: Sequence[str],
-    vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS,
+    vocabulary: Mapping[str, Sequence[str]] | None = None,
     own: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A faces table whose ``dimensions`` are an annotator's answers, and counts for the summary.
 
     ``annotation`` has a row per image (:func:`evenface.annotators.annotating.annotation_frame`). Its levels are mapped to those of
-    the ``vocabulary`` by name; ``own`` says what words mean (``datasets.<name>.levels``). A face without an answer
+    the ``vocabulary`` (by default the study's) by name; ``own`` says what words mean (``datasets.<name>.levels``). A face without an answer
     is unknown. The other dimensions keep the data set's labels. Raises UserError for an annotation of other images, and for a
     dimension that the study does not have.
     """
-    name = faces["dataset"].iloc[0] if len(faces) else "faces"
+    name, vocabulary = faces["dataset"].iloc[0] if len(faces) else "faces", vocabulary or study()
     answers = annotation.set_index("image_id")
     if answers.index.has_duplicates or not answers.index.sort_values().equals(
         pd.Index(faces["image_id"]).sort_values()

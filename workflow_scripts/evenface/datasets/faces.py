@@ -42,6 +42,7 @@ from evenface.taxonomy import (
     level_of,
     level_of_years,
     same_word,
+    study,
     study_levels,
 )
 
@@ -125,7 +126,7 @@ def build_faces(
     (:func:`translated`), and dimensions of the study that have no column are unknown. ``attrs["levels"]`` then says which words
     became another level, or unknown, and how often.
     """
-    vocabulary, changed = (values["vocabulary"] if values else DIMENSIONS), {}
+    vocabulary, changed = (values["vocabulary"] if values else study()), {}
     if values:
         columns = dict(columns)
         for dimension, levels in vocabulary.items():
@@ -165,9 +166,13 @@ def note_words(words: Sequence[str], levels: np.ndarray, where: str) -> dict[str
 
 
 def check_faces(
-    frame: pd.DataFrame, name: str = "faces table", *, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS
+    frame: pd.DataFrame, name: str = "faces table", *, vocabulary: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """Raise UserError naming the first row and column that does not follow the schema of this module."""
+    """Raise UserError naming the first row and column that does not follow the schema of this module.
+
+    ``vocabulary`` has the levels of each dimension, by default the study's.
+    """
+    vocabulary = vocabulary or study()
     for column in (*BEFORE, *vocabulary, *AFTER):
         if column not in frame:
             raise UserError(f"{name}: column {column!r} is missing")
@@ -372,7 +377,7 @@ def split_verified(
 def apply_demographics(
     faces: pd.DataFrame,
     table_path: str | os.PathLike | None,
-    vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS,
+    vocabulary: Mapping[str, Sequence[str]] | None = None,
     own: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Replace demographics by those of a table, by image.
@@ -387,7 +392,7 @@ def apply_demographics(
     """
     if not table_path:
         return faces, {}
-    path = Path(table_path)
+    path, vocabulary = Path(table_path), vocabulary or study()
     # "celeba/000001.jpg", "000001.jpg" and "img_align_celeba/000001.jpg" are one image; VGGFace2
     # file names are unique only together with their folder.
     prefix = faces["dataset"].iloc[0] + "/" if len(faces) else ""
@@ -464,16 +469,16 @@ def levels_of(path: Path, rows: Rows, dimension: str, known: Sequence[str], own:
     return np.array(levels, object)[coded.indices.to_numpy()]
 
 
-def support(faces: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS) -> dict[str, dict[str, int]]:
+def support(faces: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] | None = None) -> dict[str, dict[str, int]]:
     """Images per level of each demographic dimension, all levels listed."""
     return {
         d: {level: int(n) for level, n in faces[d].value_counts().reindex([*levels, UNKNOWN], fill_value=0).items()}
-        for d, levels in vocabulary.items()
+        for d, levels in (vocabulary or study()).items()
     }
 
 
 def summarise(
-    faces: pd.DataFrame, rejected: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] = DIMENSIONS
+    faces: pd.DataFrame, rejected: pd.DataFrame, vocabulary: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, Any]:
     """Counts for every reader's summary: images, identities, splits, groups, label balance, rejections."""
     names = attribute_columns(faces)

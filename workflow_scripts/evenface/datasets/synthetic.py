@@ -19,7 +19,7 @@ from evenface.networks.finite import NOT_FINITE
 from evenface.plan.generators import REQUESTED, source_in_words
 from evenface.storage.shards import read_rows, reference_of
 from evenface.storage.tables import concat_arrow, read_arrow, read_table, read_tables, table_meta, write_table
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN, study
 
 DEFAULTS: dict[str, Any] = {
     "name": ...,
@@ -54,7 +54,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
       another level, with at least ``min_probability``, this is a mismatch. ``policy`` decides what happens: report
       counts it, drop rejects the face, relabel gives the face the level that was seen (:func:`find_demographics`). A face without a known level is kept or, with ``unknown: drop``, rejected.
 
-    Adds the columns ``prompt_id`` and ``cell``, see :data:`IN_USE`. The summary's ``demographics`` says in words where the
+    Adds the columns ``prompt_id`` and ``cell``, see :func:`in_use_columns`. The summary's ``demographics`` says in words where the
     demographics in use come from. Raises UserError naming the file whose rows do not fit the shard's.
     """
     check_names("data set reader synthetic", settings, DEFAULTS)
@@ -112,7 +112,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         {
             **{c: kept[c].to_numpy(object) for c in ("image_id", "image", "identity_id", "split")},
             "dataset": values["name"],
-            **{d: kept[d].fillna(UNKNOWN).to_numpy(object) for d in DIMENSIONS},
+            **{d: kept[d].fillna(UNKNOWN).to_numpy(object) for d in study()},
             "demographics_source": kept["demographics_source"].to_numpy(object),
             "labels_source": values["labels"],
             **{c: kept[c].to_numpy(object) for c in ("cell", "prompt_id")},
@@ -139,7 +139,7 @@ def find_demographics(
     source: str,
     validate: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
-    """The demographics in use of all images, columns :data:`IN_USE`: those of ``source``, or relabelled ones.
+    """The demographics in use of all images, columns :func:`in_use_columns`: those of ``source``, or relabelled ones.
 
     ``annotations``, ``source`` (there ``demographics``) and ``validate`` are as for :func:`read`. Under the policy relabel,
     the level that the annotator sees replaces another requested one. The annotator saw only faces that screening framed;
@@ -147,10 +147,10 @@ def find_demographics(
     """
     validation = ValidateSettings.filled(validate or {}, "annotation.validate")
     frame = shard_demographics(shards).assign(demographics_source=source)
-    asked = frame[list(DIMENSIONS)].ne(UNKNOWN).any(axis=None)
+    asked = frame[list(study())].ne(UNKNOWN).any(axis=None)
     if source != REQUESTED:
         answers = _rows_of(_annotations(annotations[source], demographics=True), frame["image_id"], source)
-        frame[list(DIMENSIONS)] = answers[list(DIMENSIONS)].fillna(UNKNOWN)
+        frame[list(study())] = answers[list(study())].fillna(UNKNOWN)
         if not asked:
             frame["cell"] = ""
     elif (by := validation["by"]) and validation["policy"] == "relabel":
@@ -161,7 +161,7 @@ def find_demographics(
             frame.loc[other, dimension] = answers.loc[other, dimension]
             frame.loc[other, "demographics_source"] = by
             frame.loc[unseen, dimension] = UNKNOWN
-    return frame[list(IN_USE)].astype("str")
+    return frame[list(in_use_columns())].astype("str")
 
 
 def write_demographics(
@@ -191,8 +191,8 @@ def demographics_in_use(shards: Sequence[str], path: str | os.PathLike | None) -
     """
     if path is None:
         frame = shard_demographics(shards).assign(demographics_source=REQUESTED)
-        return frame[list(IN_USE)], source_in_words({REQUESTED: len(frame)})
-    return read_table(path, columns=list(IN_USE)), table_meta(path)["demographics"]
+        return frame[list(in_use_columns())], source_in_words({REQUESTED: len(frame)})
+    return read_table(path, columns=list(in_use_columns())), table_meta(path)["demographics"]
 
 
 def _in_order(frame: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
@@ -237,27 +237,31 @@ def with_quality(screening: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame
     return frame
 
 
-#: Columns of the demographics in use: a row per image of the shards, also of rejected ones. ``cell`` and ``prompt_id`` are
-#: the plan's; ``cell`` is empty where the generator ignores prompts. An annotator sees only faces that screening framed;
-#: the levels of others are then unknown.
-IN_USE = ("image_id", "cell", "prompt_id", *DIMENSIONS, "demographics_source")
+def in_use_columns() -> tuple[str, ...]:
+    """Columns of the demographics in use: a row per image of the shards, also of rejected ones.
+
+    ``cell`` and ``prompt_id`` are the plan's; ``cell`` is empty where the generator ignores prompts. An annotator sees only
+    faces that screening framed; the levels of others are then unknown.
+    """
+    return ("image_id", *_asked(), "demographics_source")
 
 
 def shard_demographics(shards: Sequence[str]) -> pd.DataFrame:
     """What was asked for, by image: image_id, cell, prompt_id, gender, age, ethnicity."""
     if not shards:
-        return pd.DataFrame(columns=["image_id", *_ASKED], dtype="str")
-    return concat_arrow([_requested(*read_rows(path, optional=_ASKED)) for path in shards]).drop(columns="member")
+        return pd.DataFrame(columns=["image_id", *_asked()], dtype="str")
+    return concat_arrow([_requested(*read_rows(path, optional=_asked())) for path in shards]).drop(columns="member")
 
 
-#: Columns on what was asked for, if a shard's table has them; otherwise its recipe says it.
-_ASKED = ("cell", "prompt_id", *DIMENSIONS)
+def _asked() -> tuple[str, ...]:
+    """Columns on what was asked for, if a shard's table has them; otherwise its recipe says it."""
+    return ("cell", "prompt_id", *study())
 
 
 def _requested(rows: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
     """image_id, member, and cell, prompt and requested demographics of a shard's images."""
     columns = {"image_id": rows["image_id"].cast(pa.string()), "member": rows["member"].cast(pa.string())}
-    for name in _ASKED:
+    for name in _asked():
         if name in rows.column_names:
             columns[name] = rows[name].cast(pa.string())
         elif name == "prompt_id":  # all images of a cell count as one prompt's
@@ -270,7 +274,7 @@ def _requested(rows: pa.Table, recipe: Mapping[str, Any]) -> pa.Table:
 
 def _annotations(paths: Sequence[str], *, demographics: bool) -> pd.DataFrame:
     """Labels (and demographics with their probabilities) of one annotator by image_id, from all its tables."""
-    levels = (*DIMENSIONS, *(f"{d}_score" for d in DIMENSIONS))
+    levels = (*study(), *(f"{d}_score" for d in study()))
     required = ["image_id", *(levels if demographics else ())]
     labels = [f"label_{name}" for name in table.ATTRIBUTES] + ["failure"]
     parts = [read_arrow(path, columns=required, optional=labels) for path in paths]
@@ -294,7 +298,7 @@ def _validate(frame: pd.DataFrame, validation: Mapping[str, Any]) -> dict[str, A
     for dimension, asked in requested.items():
         seen = frame[f"seen_{dimension}"].fillna(UNKNOWN).to_numpy(object)
         score = frame[f"seen_{dimension}_score"].to_numpy(np.float64)
-        comparable = checked & np.isin(asked, DIMENSIONS[dimension])
+        comparable = checked & np.isin(asked, study()[dimension])
         blank = comparable & (seen == UNKNOWN)
         answers = frame.filter(like="seen_").rename(columns=lambda name: name.removeprefix("seen_"))
         other = checked & _differs(frame[f"requested_{dimension}"], answers, dimension, validation)
@@ -334,7 +338,7 @@ def _differs(requested: pd.Series, answers: pd.DataFrame, dimension: str, valida
     asked, seen = requested.to_numpy(object), answers[dimension].fillna(UNKNOWN).to_numpy(object)
     # Written so that a level without a probability counts.
     sure = ~(answers[f"{dimension}_score"].to_numpy(np.float64) < validation["min_probability"])
-    return np.isin(asked, DIMENSIONS[dimension]) & (seen != UNKNOWN) & (seen != asked) & sure
+    return np.isin(asked, study()[dimension]) & (seen != UNKNOWN) & (seen != asked) & sure
 
 
 def _read_shards(
@@ -351,12 +355,12 @@ def _read_shards(
     order = frame["image_id"]
     tables = {name: _rows_of(annotation, order, name) for name, annotation in annotations.items()}
     if validator:
-        for dimension in DIMENSIONS:
+        for dimension in study():
             frame[f"requested_{dimension}"] = frame[dimension].to_numpy(object)
             for column in (dimension, f"{dimension}_score"):
                 frame[f"seen_{column}"] = tables[validator][column].to_numpy()
     people = _rows_of(in_use.drop_duplicates("image_id").set_index("image_id"), order, "demographics in use")
-    for column in ("cell", *DIMENSIONS, "demographics_source"):
+    for column in ("cell", *study(), "demographics_source"):
         frame[column] = people[column].to_numpy(object)
     if values["labels"] == REQUESTED:
         codes, different = pd.factorize(np.array(wanted, object))
@@ -376,7 +380,7 @@ def _read_shards(
 
 def _read_shard(shard: str, screening: str, aligned: str | None) -> tuple[pa.Table, list[str]]:
     """What was asked for, reference and screening verdict of a shard's images, and the requested attributes as JSON."""
-    rows, recipe = read_rows(shard, optional=("identity_id", "requested", *_ASKED))
+    rows, recipe = read_rows(shard, optional=("identity_id", "requested", *_asked()))
     if "requested" in rows.column_names:
         attributes = rows["requested"].to_pylist()
     else:

@@ -30,7 +30,8 @@ def write_dataset(
     logged line by line.
     """
     table, dropped, counts = read(reader, settings)
-    check_faces(table, str(faces), vocabulary=study_levels(settings.get("vocabulary") or {}))
+    given = settings.get("vocabulary")
+    check_faces(table, str(faces), vocabulary=study_levels(given) if given else None)
     for key, value in counts.items():
         log.info("%s: %s", key, value)
     meta = {"reader": reader, "settings": {k: v for k, v in settings.items() if not isinstance(v, (list, dict))}}

@@ -21,7 +21,7 @@ from evenface.generators.directions_file import Directions
 from evenface.generators.walks import Scorer, held_span, orthogonal
 from evenface.intervals import wilson
 from evenface.seeds import seed_from
-from evenface.taxonomy import DIMENSIONS, UNKNOWN
+from evenface.taxonomy import UNKNOWN, study
 
 log = logging.getLogger("evenface")
 
@@ -217,7 +217,7 @@ class Fit:
         a fit.
         """
         rows = []
-        groups = [f for f in self.factors if f in DIMENSIONS]
+        groups = [f for f in self.factors if f in study()]
         for factor, level in self.normals:
             normal, offset = self.normals[factor, level]
             codes, sure = self._codes(factor), self.sure[factor]

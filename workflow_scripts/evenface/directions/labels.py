@@ -24,7 +24,7 @@ from evenface.generators.latent import LatentGenerator
 from evenface.screening.screen import screen_shard
 from evenface.storage.shards import read_shard
 from evenface.storage.tables import write_table
-from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.taxonomy import HAIR_COLOURS, UNKNOWN, study
 
 #: The annotator that reads the generator's own truth.
 TRUTH = "ground_truth"
@@ -34,7 +34,7 @@ def levels_of_factor(factor: str) -> tuple[str, ...]:
     """The levels of a factor, in the order of all tables."""
     if factor == "hair":
         return tuple(HAIR_COLOURS)
-    return DIMENSIONS.get(factor, (ABSENT, PRESENT))
+    return study().get(factor, (ABSENT, PRESENT))
 
 
 def read_levels(annotation: pd.DataFrame, factors: Sequence[str], who: str) -> pd.DataFrame:
@@ -44,16 +44,16 @@ def read_levels(annotation: pd.DataFrame, factors: Sequence[str], who: str) -> p
     """
     found: dict[str, np.ndarray] = {}
     for factor in factors:
-        needed = HAIR_COLOURS.values() if factor == "hair" else () if factor in DIMENSIONS else (factor,)
+        needed = HAIR_COLOURS.values() if factor == "hair" else () if factor in study() else (factor,)
         missing = [name for name in needed if f"score_{name}" not in annotation]
-        if factor in DIMENSIONS and factor not in annotation:
+        if factor in study() and factor not in annotation:
             missing = [factor]
         if missing:
             raise UserError(
                 f"latent_directions: the annotator {who} does not read {missing[0]}, which the factor {factor!r} needs; "
                 f"choose another annotator or leave the factor out"
             )
-        if factor in DIMENSIONS:
+        if factor in study():
             levels = annotation[factor].to_numpy(object)
             scores = annotation[f"{factor}_score"].to_numpy(float)
         elif factor == "hair":

@@ -28,6 +28,7 @@ from evenface.storage.atomic import this_process
 from evenface.storage.images import ImageError, ImageReader, decode_image, encode_png
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_shard, reference_of, write_shard
+from evenface.taxonomy import UNKNOWN, study
 
 
 def source_type_of(generator: str, face: GeneratedFace) -> str:
@@ -59,11 +60,13 @@ def metadata_of(recipe: dict[str, Any], face: GeneratedFace) -> Metadata:
     )
 
 
-#: The columns of a shard's table.
-COLUMNS = (
-    "image_id", "member", "identity_id", "cell", "prompt", "negative_prompt", "gender", "age", "ethnicity", "requested",
-    "seed", "generator", "generator_version", "digital_source_type", "recipe", "provenance", "truth",
-)  # fmt: skip
+def columns() -> tuple[str, ...]:
+    """The columns of a shard's table."""
+    return (
+        "image_id", "member", "identity_id", "cell", "prompt", "negative_prompt", *study(), "requested",
+        "seed", "generator", "generator_version", "digital_source_type", "recipe", "provenance", "truth",
+    )  # fmt: skip
+
 
 #: Drawn pictures are saved to a separate file at least this often, in seconds and bytes. A repeated job continues from
 #: there.
@@ -84,7 +87,7 @@ def generate_shard(recipe: dict[str, Any], out: str | os.PathLike, resources: di
 
     ``recipe`` is that of a shard (:class:`evenface.plan.shards.Plan`). ``resources`` holds what depends on the machine
     and does not change any byte: ``device``, ``threads`` and ``files``, the paths of weights or assets. Each row
-    (:data:`COLUMNS`) holds image_id, member, what was asked for (prompt, negative_prompt, cell, gender, age, ethnicity,
+    (:func:`columns`) holds image_id, member, what was asked for (prompt, negative_prompt, cell, the study's dimensions,
     seed), what made it (generator, generator_version, digital_source_type, the digest of its prompt's recipe, provenance
     as JSON), identity_id, and ``truth`` as JSON if the generator knows it. The images' metadata say the same.
     """
@@ -155,7 +158,7 @@ def _row(draw: dict[str, Any], face: GeneratedFace, image_metadata: Metadata) ->
         "cell": draw["cell"],
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
-        **{d: request.demographics[d] for d in ("gender", "age", "ethnicity")},
+        **{d: request.demographics.get(d, UNKNOWN) for d in study()},
         "requested": json.dumps(request.attributes, sort_keys=True),
         "seed": request.seed,
         "generator": draw["generator"],
@@ -189,7 +192,7 @@ def drawn_before(out: Path, wanted: Mapping[str, tuple[Request, dict[str, Any]]]
                 if image_id in found or digests.get(image_id) != made:
                     continue
                 if _is_sound(reader, reference, wanted[image_id][0], row):
-                    row = {column: row.get(column) for column in COLUMNS} | {"recipe": made}
+                    row = {column: row.get(column) for column in columns()} | {"recipe": made}
                     found[image_id] = Picture(row, reference=reference)
     return found
 

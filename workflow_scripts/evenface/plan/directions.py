@@ -6,7 +6,7 @@ from typing import Any
 
 from evenface.errors import unknown_name
 from evenface.parts import Annotator, Generator, part, version
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, HAIR_COLOURS
+from evenface.taxonomy import CELEBA_ATTRIBUTES, HAIR_COLOURS, study
 
 #: The annotator that reads the truth recorded by the generator.
 TRUTH = "ground_truth"
@@ -81,7 +81,7 @@ def direction_problems(config: dict[str, Any]) -> list[str]:
     """Mistakes in ``latent_directions``: unknown factors, and annotators that cannot label or judge them."""
     settings, problems = config["latent_directions"], []
     factors, key = settings["factors"], "latent_directions"
-    known = [*DIMENSIONS, "hair", *(name for name in CELEBA_ATTRIBUTES if name not in HAIR_COLOURS.values())]
+    known = [*study(), "hair", *(name for name in CELEBA_ATTRIBUTES if name not in HAIR_COLOURS.values())]
     problems += [unknown_name(f"{key}.factors", factor, known) for factor in factors if factor not in known]
     used = [("balanced.groups", name) for name in settings["balanced"]["groups"]]
     problems += [
@@ -105,7 +105,7 @@ def _unable(config: dict[str, Any], name: str, key: str) -> list[str]:
     settings = config["latent_directions"]
     factors = settings["factors"]
     attributes = [
-        name for f in factors for name in (HAIR_COLOURS.values() if f == "hair" else (f,)) if f not in DIMENSIONS
+        name for f in factors for name in (HAIR_COLOURS.values() if f == "hair" else (f,)) if f not in study()
     ]
     if name == TRUTH:
         known = _latent(config).truth_known(base_settings(config))
@@ -113,7 +113,7 @@ def _unable(config: dict[str, Any], name: str, key: str) -> list[str]:
     about = part(Annotator, name, key)
     if not about.labels_attributes and attributes:
         return [f"which does not label attributes; the factors need {attributes[0]}"]
-    if not about.dimensions and any(f in DIMENSIONS for f in factors):
+    if not about.dimensions and any(f in study() for f in factors):
         return ["which does not label gender, age or ethnicity"]
     if name == "trained_here":
         own = config["annotation"]["trained_here"]["attributes"]

@@ -11,7 +11,7 @@ from evenface.errors import UserError, check_names
 from evenface.names import NO_WILDCARDS, split_reference, user_path, wildcard_in
 from evenface.prompts.catalogue import Prompt
 from evenface.storage.text_tables import read_table
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import study
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _read_table(path: Path, key: str) -> list[Row]:
     The further columns of a table of wrong answers are left alone.
     """
     table = read_table(path, f"{key}.file")
-    allowed = ("image", "cell", *DIMENSIONS)
+    allowed = ("image", "cell", *study())
     if "image" not in table.columns:
         raise UserError(f"{path}: column 'image' is missing; the header has {', '.join(table.columns) or 'nothing'}")
     check_names(f"{path}, columns", [c for c in table.columns if not _is_answer(c)], allowed)
@@ -147,7 +147,7 @@ def _read_table(path: Path, key: str) -> list[Row]:
             raise UserError(f"{place}: the same as {first}; remove one of them")
         if not cells.get("image"):
             raise UserError(f"{place}: the image is empty; name a file")
-        for dimension, levels in DIMENSIONS.items():
+        for dimension, levels in study().items():
             if cells.get(dimension):
                 check_names(f"{place}, {dimension}", [cells[dimension]], levels)
         if part := wildcard_in(cells["image"]):

@@ -9,7 +9,7 @@ from typing import Any
 from evenface.plan.generators import described
 from evenface.plan.paths import set_file, set_name
 from evenface.plan.shards import Plan
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN, study
 
 _FORMS = {
     "factorial": "every combination of levels (generation.prompts.factorial)",
@@ -33,7 +33,7 @@ def overview(plans: Iterable[Plan], prompts: Mapping[str, Any]) -> str:
         if not described(plan.generator).obeys_prompts:
             lines.append("  prompts have no effect: who is shown is known only after annotation")
             continue
-        for dimension, levels in DIMENSIONS.items():
+        for dimension, levels in study().items():
             counts: Counter[str] = Counter()
             for recipe in recipes:
                 counts[recipe[dimension]] += recipe["count"]

@@ -27,7 +27,7 @@ from evenface.prompts.catalogue import Prompt, build_catalogue
 from evenface.prompts.contextual import MissingPrompts
 from evenface.prompts.vocabulary import unwritable
 from evenface.seeds import seed_from
-from evenface.taxonomy import UNKNOWN
+from evenface.taxonomy import UNKNOWN, study
 
 #: Part of every recipe; raise it when the meaning of a recipe changes, or the way a shard keeps its images.
 RECIPE_VERSION = 2
@@ -120,9 +120,7 @@ def _recipe(
         "cell": prompt.cell,
         "prompt": prompt.text,
         "negative_prompt": generation["negative_prompt"],
-        "gender": prompt.demographics["gender"],
-        "age": prompt.demographics["age"],
-        "ethnicity": prompt.demographics["ethnicity"],
+        **prompt.demographics,
         "attributes": _asked(prompt, generator, bool(generation["prompts"].get("file"))),
         "seed": seed,
         "settings": settings,
@@ -276,7 +274,7 @@ def requests_of(recipe: Mapping[str, Any]) -> list[Request]:
                 request_id=name,
                 prompt=prompt,
                 negative_prompt=recipe["negative_prompt"],
-                demographics={d: recipe[d] for d in ("gender", "age", "ethnicity")},
+                demographics={d: recipe[d] for d in study() if d in recipe},
                 attributes=dict(recipe["attributes"]),
                 seed=seed_from(recipe["seed"], "image", cell, prompt, index),
                 initial_image=image,

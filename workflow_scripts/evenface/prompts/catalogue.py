@@ -32,10 +32,10 @@ from evenface.prompts.findings import (
 from evenface.prompts.prompt import Prompt, told_apart
 from evenface.prompts.reading import read_prompt
 from evenface.prompts.syntax import prompt_of_line
-from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, WORDS
+from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS, in_names, words_for
 from evenface.seeds import seed_from
 from evenface.storage.text_tables import lines_of, read_table, read_utf8, whole_number
-from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, CONTRADICTIONS, HAIR_COLOURS, UNKNOWN, level_of, study
 
 __all__ = ["Prompt", "build_catalogue", "check", "factorial", "review_catalogue"]
 
@@ -107,7 +107,7 @@ def _read_catalogue(settings: dict[str, Any], seed: int, base: Path) -> list[Pro
 def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
     """Every combination of the listed levels, ``prompts_per_cell`` prompts each.
 
-    ``template`` may use ``{ethnicity} {gender} {age} {hair} {traits}``. Traits are drawn from
+    ``template`` may use ``{ethnicity} {gender} {age} {hair} {traits}`` and the dimensions of ``further``. Traits are drawn from
     ``traits`` (phrases of the vocabulary) with a seed made of the cell's name and the prompt's
     number alone: never from the levels, so that no trait is tied to a group by design. They are drawn again where
     they contradict each other or the hair, or the cell has them already.
@@ -122,12 +122,14 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
                 "docs/prompts.md lists the phrases"
             )
     prompts = []
-    axes = [settings[d] for d in ("ethnicity", "gender", "age")] + [settings["hair_colour"]]
-    _check_template(template, dict(zip(("ethnicity", "gender", "age", "hair"), axes)), per_prompt)
-    for ethnicity, gender, age, hair in itertools.product(*axes):
+    dimensions = {d: settings[d] for d in ("ethnicity", "gender", "age")} | settings.get("further", {})
+    axes = [*dimensions.values(), settings["hair_colour"]]
+    _check_template(template, dict(zip((*dimensions, "hair"), axes)), per_prompt)
+    for *levels, hair in itertools.product(*axes):
+        chosen = dict(zip(dimensions, levels))
         taken: set[tuple[str, ...]] = set()
         for number in range(settings["prompts_per_cell"]):
-            cell = f"{ethnicity}-{gender}-{age}-{hair}"
+            cell = "-".join([*map(in_names, levels[:3]), hair, *map(in_names, levels[3:])])
             if number:
                 cell += f"-{number}"
             drawn = _draw_traits(phrases, per_prompt, hair, taken, seed, cell)
@@ -139,9 +141,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
                 )
             taken.add(tuple(drawn))
             text = template.format(
-                ethnicity=WORDS["ethnicity"][ethnicity],
-                gender=WORDS["gender"][gender],
-                age=WORDS["age"][age],
+                **{d: words_for(d, level, settings.get("words")) for d, level in chosen.items()},
                 hair=f"{hair} hair",
                 traits="".join(f", {t}" for t in drawn),
             )
@@ -152,7 +152,7 @@ def factorial(settings: dict[str, Any], *, seed: int) -> list[Prompt]:
                 Prompt(
                     cell,
                     text,
-                    {"gender": gender, "age": age, "ethnicity": ethnicity},
+                    {d: chosen.get(d, UNKNOWN) for d in study()},
                     attributes,
                     f"config key generation.prompts.factorial, cell {cell}",
                 )
@@ -168,7 +168,7 @@ def _check_template(template: str, levels: dict[str, list[str]], traits: int) ->
         filled = template.format(**marks)
     except (KeyError, IndexError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{key} cannot be filled in ({error}); use {{ethnicity}}, {{gender}}, {{age}}, {{hair}} and {{traits}}"
+            f"{key} cannot be filled in ({error}); use {', '.join(f'{{{name}}}' for name in levels)} and {{traits}}"
         ) from error
     for name, listed in levels.items():
         if len(listed) > 1 and marks[name] not in filled:
@@ -211,7 +211,7 @@ def _cell_of(prompt: Prompt) -> str:
     """Readable and independent of position: the stated levels, and a digest of the text."""
     hair = [colour for colour, name in HAIR_COLOURS.items() if prompt.attributes.get(name) == 1]
     stated = [prompt.demographics[d] for d in ("ethnicity", "gender", "age")]
-    known = [level for level in stated if level != UNKNOWN]
+    known = [in_names(level) for level in stated if level != UNKNOWN]
     return "-".join([*known, *hair, f"{seed_from('cell', prompt.text) & 0xFFFFFF:06x}"])
 
 
@@ -232,8 +232,9 @@ def read_text(path: Path) -> list[Prompt]:
                 "or delete the line"
             )
         if text:
-            demographics, attributes, _, _ = read_prompt(text)
-            prompts.append(Prompt("", text, demographics, attributes, f"{path} line {number}", column=column))
+            said = read_prompt(text)
+            demographics = _of_study(said.demographics)
+            prompts.append(Prompt("", text, demographics, said.attributes, f"{path} line {number}", column=column))
     return _with_cells(prompts)
 
 
@@ -255,14 +256,14 @@ def read_rows(path: Path) -> list[Prompt]:
             f"{path}: column 'prompt' is missing; the header has {', '.join(names)}; name the prompts' column so, or "
             "give the file the ending .txt if it holds one prompt per line"
         )
-    check_names(f"{path}, columns", names, ("prompt", "cell", *DIMENSIONS, *CELEBA_ATTRIBUTES))
+    check_names(f"{path}, columns", names, ("prompt", "cell", *study(), *CELEBA_ATTRIBUTES))
     prompts = []
     for number, row in table.rows:
         place = f"{path} row {number}"
         text = row.get("prompt", "")
         demographics, attributes, _, _ = read_prompt(text)
         levels, labels = _stated(row, place)
-        demographics |= levels
+        demographics = _of_study(demographics) | levels
         for one, other in (*CONTRADICTIONS, *(pair[::-1] for pair in CONTRADICTIONS)):
             if labels.get(one) == 1 and other not in labels and attributes.get(other) == 1:
                 del attributes[other]
@@ -272,10 +273,15 @@ def read_rows(path: Path) -> list[Prompt]:
     return _with_cells(prompts)
 
 
+def _of_study(said: Mapping[str, str]) -> dict[str, str]:
+    """What words say of a person, in the study's levels; unknown where these have no counterpart."""
+    return {d: level_of(said.get(d, UNKNOWN), d, levels) or UNKNOWN for d, levels in study().items()}
+
+
 def _stated(row: Mapping[str, str], place: str) -> tuple[dict[str, str], dict[str, int]]:
     """The levels and attribute values that the columns of a row state."""
     levels, labels = {}, {}
-    for dimension, known in DIMENSIONS.items():
+    for dimension, known in study().items():
         if value := row.get(dimension, ""):
             check_names(f"{place}, {dimension}", [value], (*known, UNKNOWN))
             levels[dimension] = value

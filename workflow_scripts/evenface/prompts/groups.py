@@ -10,8 +10,8 @@ from typing import Any
 from evenface.errors import UserError
 from evenface.prompts.cues import attribute_cues, negations
 from evenface.prompts.reading import read_prompt
-from evenface.prompts.vocabulary import WORDS
-from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.prompts.vocabulary import in_names, words_for
+from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN, study
 
 _KEY = "generation.prompts.contextual"
 HAIR = "hair_colour"
@@ -70,22 +70,32 @@ def groups_of(settings: Mapping[str, Any]) -> list[Group]:
     groups = []
     for combination in itertools.product(*axes.values()):
         levels = dict(zip(axes, combination))
-        demographics = {d: levels.get(d, UNKNOWN) for d in DIMENSIONS}
-        words = [WORDS[d][levels[d]] for d in ("age", "ethnicity") if d in levels]
-        words.append(WORDS["gender"][levels["gender"]] if "gender" in levels else "person")
+        demographics, own = {d: levels.get(d, UNKNOWN) for d in study()}, settings.get("words")
+        words = [words_for(d, levels[d], own) for d in ("age", "ethnicity") if d in levels]
+        words.append(words_for("gender", levels["gender"], own) if "gender" in levels else "person")
         person = _article(" ".join(words)) + (f" with {levels[HAIR]} hair" if HAIR in levels else "")
         attributes = {HAIR_COLOURS[levels[HAIR]]: 1} if HAIR in levels else {}
         for attribute, phrases in settings["attributes"].items():
             person += f", {phrases[levels[attribute]]}"
             attributes[attribute] = 1 if levels[attribute] == "present" else -1
         said = read_prompt(person)
-        if said.conflicts or said.demographics != demographics:
+        if said.conflicts or _differs(said.demographics, demographics):
             remarks = [*said.conflicts, *said.unsure]
             wrong = remarks[0].text if remarks else f"{person!r} is read as another group"
             raise UserError(f"config key {_KEY}.attributes: contradiction, {wrong}; reword the phrase in {person!r}")
-        cell = "-".join(_slug(a, v) if a in settings["attributes"] else v for a, v in levels.items())
+        cell = "-".join(_slug(a, v) if a in settings["attributes"] else in_names(v) for a, v in levels.items())
         groups.append(Group(cell, person, levels, demographics, attributes))
     return groups
+
+
+def _differs(said: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether words for a person are read as another group. Levels that are not the default's are not read from words."""
+    known = study()
+    return any(
+        said[d] != level
+        for d, level in wanted.items()
+        if d in said and (known[d] == DIMENSIONS[d] or said[d] in known[d])
+    )
 
 
 def _check_phrases(attribute: str, phrases: Mapping[str, str]) -> None:

@@ -6,25 +6,34 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from evenface.fields import Age, Attribute, Ethnicity, Gender, HairColour, Name, Names, Text
+from evenface.fields import Attribute, HairColour, Name, Names, Text
 from evenface.parts import FilePath, NameOf, Settings, Writer
 from evenface.prompts.vocabulary import CLIP_PROMPT_TOKENS
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS
+
+#: Description of the setting in every catalogue that writes prompts.
+WORDS = "How levels are written into prompts: dimension -> level -> words. Published levels have words; others are written as they are."
 
 
 class FactorialSettings(Settings):
     """A prompt for every combination of the listed levels."""
 
-    ethnicity: Annotated[Names[Ethnicity], Field(min_length=1)] = Field(
+    left_out = frozenset({"further", "words"})
+
+    ethnicity: Annotated[Names[Text], Field(min_length=1)] = Field(
         list(DIMENSIONS["ethnicity"]), description="Levels of ethnicity."
     )
-    gender: Annotated[Names[Gender], Field(min_length=1)] = Field(
+    gender: Annotated[Names[Text], Field(min_length=1)] = Field(
         list(DIMENSIONS["gender"]), description="Levels of gender."
     )
-    age: Annotated[Names[Age], Field(min_length=1)] = Field(list(DIMENSIONS["age"]), description="Age bands.")
+    age: Annotated[Names[Text], Field(min_length=1)] = Field(list(DIMENSIONS["age"]), description="Age bands.")
     hair_colour: Annotated[Names[HairColour], Field(min_length=1)] = Field(
         list(HAIR_COLOURS), description="Hair colours."
     )
+    further: dict[str, Annotated[Names[Text], Field(min_length=1)]] = Field(
+        {}, description="Levels of your own dimensions (`demographics`), which the template names too."
+    )
+    words: dict[str, dict[str, Text]] = Field({}, description=WORDS)
     prompts_per_cell: int = Field(1, ge=1, le=1000, description="Prompts of one cell; they differ in their traits.")
     template: Text = Field(
         "portrait photo of a {age} {ethnicity} {gender} with {hair}{traits}", description="The sentence of a prompt."
@@ -45,19 +54,22 @@ class PhrasesSettings(Settings):
 class ContextualSettings(Settings):
     """Every combination of the listed levels, each in the same varied contexts (place, light, clothing, pose ...)."""
 
-    ethnicity: Names[Ethnicity] = Field(
+    left_out = frozenset({"words"})
+
+    ethnicity: Names[Text] = Field(
         list(DIMENSIONS["ethnicity"]), description="Levels of ethnicity; an empty list leaves it unsaid."
     )
-    gender: Names[Gender] = Field(
+    gender: Names[Text] = Field(
         list(DIMENSIONS["gender"]), description="Levels of gender; an empty list leaves it unsaid."
     )
-    age: Names[Age] = Field(list(DIMENSIONS["age"]), description="Age bands; an empty list leaves it unsaid.")
+    age: Names[Text] = Field(list(DIMENSIONS["age"]), description="Age bands; an empty list leaves it unsaid.")
     hair_colour: Names[HairColour] = Field(
         list(HAIR_COLOURS), description="Hair colours; an empty list leaves them unsaid."
     )
     attributes: dict[Attribute, PhrasesSettings] = Field(
         {}, description="Further target attributes to cross with the groups: CelebA name -> its phrases."
     )
+    words: dict[str, dict[str, Text]] = Field({}, description=WORDS)
     protect: Names[Attribute] = Field(
         [], description="Attributes that contexts must not mention, beside those that are crossed."
     )

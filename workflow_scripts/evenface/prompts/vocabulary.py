@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 
-#: How a level is written into a factorial prompt.
-WORDS: dict[str, dict[str, str]] = {
+from evenface.taxonomy import years_of
+
+#: How a level is written into a prompt.
+_WORDS: dict[str, dict[str, str]] = {
     "gender": {"female": "woman", "male": "man"},
     "age": {"young": "young", "middle_aged": "middle-aged", "senior": "elderly"},
-    "ethnicity": {"asian": "Asian", "black": "Black", "white": "white"},
-}
+    "ethnicity": {
+        "asian": "Asian", "black": "Black", "white": "white", "latino_hispanic": "Latino", "others": "mixed-race",
+    },
+}  # fmt: skip
+
+
+def words_for(dimension: str, level: str, own: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """How a level is written into a prompt; ``own`` has the user's words, dimension -> level -> words.
+
+    A band of ages is its years; other levels are their names, an ethnicity with capital letters.
+
+    >>> words_for("ethnicity", "middle_eastern"), words_for("age", "20-29"), words_for("age", "70+")
+    ('Middle Eastern', '20 to 29 year old', 'over 70 year old')
+    """
+    if given := (own or {}).get(dimension, {}).get(level) or _WORDS.get(dimension, {}).get(level):
+        return given
+    if dimension == "age" and (bounds := years_of(level)):
+        first, end = bounds
+        return f"over {first:.0f} year old" if end == math.inf else f"{first:.0f} to {end - 1:.0f} year old"
+    words = level.replace("_", " ")
+    return words.title() if dimension == "ethnicity" else f"{words} person" if dimension == "gender" else words
+
+
+def in_names(level: str) -> str:
+    """A level as a part of a cell's name, and so of paths.
+
+    >>> in_names("middle_aged"), in_names("20-29")
+    ('middle_aged', '20_29')
+    """
+    return re.sub(r"[^A-Za-z0-9_]+", "_", level).strip("_")
+
 
 #: CLIP's text encoder takes 77 tokens, two of which mark start and end (Radford et al., 2021).
 CLIP_PROMPT_TOKENS = 75

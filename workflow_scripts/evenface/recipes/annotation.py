@@ -43,6 +43,7 @@ class Annotation:
             "version": self.part(name).version,
             "name": name,
             "settings": {**settings, "files": files} if files else settings,
+            **self._flow.vocabulary("demographics"),
         }
 
     def inputs(self, wildcards: Any) -> list[str]:
@@ -141,6 +142,7 @@ class Annotation:
             "seed": self._flow.settings["seed"],
             "attributes": own["attributes"],
             "settings": {key: value for key, value in own.items() if key != "attributes"},
+            **self._flow.vocabulary("demographics"),
         }
 
     def agreement_recipe(self, wildcards: Any) -> dict[str, Any]:

@@ -96,13 +96,8 @@ class Datasets:
         return {
             "version": self.part(wildcards.dataset).version,
             "reader": settings["reader"],
-            "settings": {"name": wildcards.dataset, **kept, **self._vocabulary()},
+            "settings": {"name": wildcards.dataset, **kept, **self._flow.vocabulary("vocabulary")},
         }
-
-    def _vocabulary(self) -> dict[str, Any]:
-        """The study's levels, if they are not the default's."""
-        demographics = self._flow.settings.get("demographics")
-        return {"vocabulary": demographics} if demographics else {}
 
     def demographics_recipe(self, wildcards: Any) -> dict[str, Any]:
         """All that decides the demographics in use of a generated set."""
@@ -113,6 +108,7 @@ class Datasets:
             "annotators": annotation.grouping(wildcards),
             "demographics": annotation.sources(wildcards)["demographics"],
             "validate": annotation.relabelling(wildcards),
+            **self._flow.vocabulary("vocabulary"),
         }
 
     def synthetic_recipe(self, wildcards: Any) -> dict[str, Any]:

@@ -94,6 +94,11 @@ class Flow:
         size = self.settings["annotation"]["shards_per_batch"]
         return {name: shard_batches(list(plan.shards), size) for name, plan in self.plans.items()}
 
+    def vocabulary(self, key: str) -> dict[str, Any]:
+        """The levels of the study under ``key`` of a recipe; nothing if they are the default's."""
+        demographics = self.settings.get("demographics")
+        return {key: demographics} if demographics else {}
+
     @property
     def unwritten(self) -> list[str]:
         """Missing files of prompts that a language model must write. A file that exists belongs to the user."""

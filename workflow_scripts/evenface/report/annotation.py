@@ -11,7 +11,7 @@ from markupsafe import Markup
 from evenface.annotators.confusion import UNDEFINED
 from evenface.intervals import wilson
 from evenface.report import figures, svg
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import study
 
 #: References, the most reliable first.
 _REFERENCES = {
@@ -44,7 +44,7 @@ def kappas(agreement: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> dict:
     """Cohen's kappa of every pair, as one square table per dimension and one for the attributes' mean."""
     names = list(dict.fromkeys(name for pair in pairs for name in pair))
     every = agreement[agreement["grouping"] == "all"]
-    subject = every["subject"].where(every["subject"].isin(list(DIMENSIONS)), "attributes, mean")
+    subject = every["subject"].where(every["subject"].isin(list(study())), "attributes, mean")
     mean = every.groupby([subject, "annotator_a", "annotator_b"])["kappa"].mean()
     tables = []
     for name in dict.fromkeys(subject):

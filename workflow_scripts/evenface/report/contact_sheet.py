@@ -22,7 +22,7 @@ from evenface.storage.atomic import write_bytes
 from evenface.storage.images import ImageReader, decode_image, encode_jpeg
 from evenface.storage.metadata import Metadata
 from evenface.storage.shards import read_rows, reference_of
-from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
+from evenface.taxonomy import HAIR_COLOURS, UNKNOWN, study
 
 ANY_HAIR = "any hair"
 
@@ -58,7 +58,7 @@ def choose_faces(shards: Sequence[str | os.PathLike], people: pd.DataFrame | Non
     asked for; a generator that ignores prompts was asked for nothing.
     """
     people = shard_demographics(shards) if people is None else people
-    levels = dict(zip(people["image_id"], people[list(DIMENSIONS)].to_dict("records"), strict=True))
+    levels = dict(zip(people["image_id"], people[list(study())].to_dict("records"), strict=True))
     firsts: dict[Cell, tuple[str, str]] = {}
     for path in map(str, shards):
         table, recipe = read_rows(path, optional=("requested",))
@@ -98,7 +98,7 @@ def write_contact_sheet(
     encoded = choose_faces(shards, people)
     if not encoded:
         raise UserError(f"{out}: no shard holds an image, so there is nothing to show; check generation.prompts")
-    hidden = people[people[list(DIMENSIONS)].eq(UNKNOWN).all(axis=1)]
+    hidden = people[people[list(study())].eq(UNKNOWN).all(axis=1)]
     known = {cell: data for cell, data in encoded.items() if {cell.ethnicity, cell.age, cell.gender} != {UNKNOWN}}
     encoded = known or encoded
     names = {cell: f"{out}, face of {cell}" for cell in encoded}
@@ -123,8 +123,8 @@ def draw_sheet(
     faces: dict[Cell, np.ndarray], face_width: int, *, note: str = "", empty: str = "not asked for"
 ) -> np.ndarray:
     """The sheet as uint8 RGB. ``empty`` stands in cells without a face, ``note`` below them all."""
-    rows = _ordered({(c.ethnicity, c.age) for c in faces}, DIMENSIONS["ethnicity"], DIMENSIONS["age"])
-    columns = _ordered({(c.gender, c.hair) for c in faces}, DIMENSIONS["gender"], tuple(HAIR_COLOURS))
+    rows = _ordered({(c.ethnicity, c.age) for c in faces}, study()["ethnicity"], study()["age"])
+    columns = _ordered({(c.gender, c.hair) for c in faces}, study()["gender"], tuple(HAIR_COLOURS))
     if 2 * len(faces) < len(rows) * len(columns):
         cells = [Cell(*row, *column) for row in rows for column in columns]
         lines = _draw_lines({cell: faces[cell] for cell in cells if cell in faces}, face_width)
@@ -132,7 +132,8 @@ def draw_sheet(
     height, width = next(iter(faces.values())).shape[:2]
     face_height = round(face_width * height / width)
     large, small = ImageFont.load_default(size=21), ImageFont.load_default(size=17)
-    left, top = 148, 74
+    widest = max(large.getlength(_words(ethnicity)) for ethnicity, _ in rows)
+    left, top = max(148, 30 + round(widest)), 74
     xs = _positions([gender for gender, _ in columns], left, face_width)
     ys = _positions([ethnicity for ethnicity, _ in rows], top, face_height)
     sheet = Image.new("RGB", (xs[-1] + face_width + 12, ys[-1] + face_height + 12), "white")

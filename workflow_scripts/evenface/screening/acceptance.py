@@ -10,37 +10,40 @@ import pandas as pd
 from evenface.datasets.splits import joined
 from evenface.intervals import wilson
 from evenface.screening import REASONS
-from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, parse_grouping
+from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, parse_grouping, study
 
-GROUPINGS = ("gender", "age", "ethnicity", "gender*ethnicity", "gender*age*ethnicity")
+
+def groupings_of_study() -> tuple[str, ...]:
+    """The groupings of the tables: every dimension of the study, and products of the first three."""
+    return (*study(), "gender*ethnicity", "gender*age*ethnicity")
 
 
 def _groups(frame: pd.DataFrame, grouping: str) -> pd.Series:
     """Group of every row (:func:`evenface.taxonomy.group_name`); "unknown" if one of its levels is unknown."""
     if grouping == "all":
         return pd.Series("all", index=frame.index, name="group")
-    levels = frame[list(parse_grouping(grouping, "groupings of acceptance"))].fillna(UNKNOWN).astype("str")
+    levels = frame[list(parse_grouping(grouping, "groupings of acceptance", study()))].fillna(UNKNOWN).astype("str")
     return joined(levels, GROUP_SEPARATOR).where(~levels.eq(UNKNOWN).any(axis=1), UNKNOWN).rename("group")
 
 
 def acceptance(
-    screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] = GROUPINGS
+    screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Acceptance by group.
 
-    ``screening``: image_id, accepted, reason. ``demographics``: image_id, gender, age, ethnicity
+    ``screening``: image_id, accepted, reason. ``demographics``: image_id and the study's dimensions
     (for a generated set, those in use). Returns one row per grouping and group, and one for
     "all": grouping, group, total, accepted, rate, low, high (95 % Wilson),
     and one count per reason. Rows whose level is unknown count in "all" and in group "unknown" of
     the groupings concerned. Raises KeyError for missing columns.
     """
     frame = screening[["image_id", "accepted", "reason"]].merge(
-        demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
+        demographics[["image_id", *study()]], on="image_id", how="left", validate="one_to_one"
     )
     for reason in REASONS:
         frame[reason] = frame["reason"].eq(reason)
     parts = []
-    for grouping in ("all", *groupings):
+    for grouping in ("all", *(groupings or groupings_of_study())):
         counts = frame.groupby(_groups(frame, grouping), sort=True).agg(
             total=("accepted", "size"), accepted=("accepted", "sum"), **{r: (r, "sum") for r in REASONS}
         )
@@ -54,18 +57,20 @@ def acceptance(
     return table[["grouping", "group", "total", "accepted", "rate", "low", "high", *REASONS]]
 
 
-def quality(screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] = GROUPINGS) -> pd.DataFrame:
+def quality(
+    screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Quality scores by group: grouping, group, images (with a score), mean, minimum, q25, median, q75, maximum.
 
     ``screening``: image_id, quality (NaN without a score); ``demographics`` as for :func:`acceptance`.
     Without any score the table is empty.
     """
     frame = screening[["image_id", "quality"]].merge(
-        demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
+        demographics[["image_id", *study()]], on="image_id", how="left", validate="one_to_one"
     )
     frame = frame[frame["quality"].notna()].astype({"quality": "float64"})
     parts = []
-    for grouping in ("all", *groupings):
+    for grouping in ("all", *(groupings or groupings_of_study())):
         scores = frame.groupby(_groups(frame, grouping), sort=True)["quality"]
         table = pd.DataFrame({"images": scores.size(), "mean": scores.mean()})
         for name, share in (("minimum", 0), ("q25", 0.25), ("median", 0.5), ("q75", 0.75), ("maximum", 1)):
@@ -79,7 +84,7 @@ def quality(screening: pd.DataFrame, demographics: pd.DataFrame, groupings: Sequ
 def differences(
     screening: pd.DataFrame,
     demographics: pd.DataFrame,
-    groupings: Sequence[str] = GROUPINGS,
+    groupings: Sequence[str] | None = None,
     *,
     seed: int = 0,
     permutations: int = 2000,
@@ -92,11 +97,11 @@ def differences(
     Each generated image shows another person, so images may be shuffled.
     """
     frame = screening[["image_id", "accepted"]].merge(
-        demographics[["image_id", "gender", "age", "ethnicity"]], on="image_id", how="left", validate="one_to_one"
+        demographics[["image_id", *study()]], on="image_id", how="left", validate="one_to_one"
     )
     random = np.random.Generator(np.random.PCG64(seed))
     rows = []
-    for grouping in groupings:
+    for grouping in groupings or groupings_of_study():
         group = _groups(frame, grouping)
         known = group.ne(UNKNOWN).to_numpy()
         codes, names = pd.factorize(group[known], sort=True)

@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError, create_model
 
-from evenface.errors import UserError
+from evenface.errors import UserError, check_names
 from evenface.fields import HAIR_ATTRIBUTES, Names, Pair, Share, Text
 from evenface.parts import Method, Needs, Network, Part, Reader, Settings, UserPath, mistakes, part, version
 from evenface.targets import expanded
-from evenface.taxonomy import study_levels
+from evenface.taxonomy import study, study_levels
 
 #: A part by its name, or a mapping with ``name`` and its settings.
 Choice = str | dict[str, Any]
@@ -374,7 +374,9 @@ def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -
     try:
         settings = resolve(ClassifierSettings, _of_run(training, run), where)
         input_size(settings, where)
-        choose(Method, settings.method, f"{where}.method")
+        method, values = choose(Method, settings.method, f"{where}.method")
+        # Of every method, a setting of this name lists dimensions.
+        check_names(f"{where}.method.{method.name}.groups", getattr(values, "groups", ()), study())
     except UserError as error:
         return [str(error)]
     return []

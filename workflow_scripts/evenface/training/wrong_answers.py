@@ -20,7 +20,7 @@ from evenface.decisions import selected
 from evenface.storage.csv import write_csv
 from evenface.storage.tables import read_table
 from evenface.targets import blocks, decided
-from evenface.taxonomy import DIMENSIONS, UNKNOWN
+from evenface.taxonomy import UNKNOWN, study
 from evenface.training.composition import validation_faces
 from evenface.training.prediction import predict
 
@@ -69,7 +69,7 @@ def write_wrong_answers(
     table = pd.DataFrame(
         {
             "image": images.loc[answers["image_id"]].to_numpy(),
-            **{d: answers[d].astype(object).where(answers[d] != UNKNOWN, "") for d in DIMENSIONS},
+            **{d: answers[d].astype(object).where(answers[d] != UNKNOWN, "") for d in study() if d in answers},
             **{column: answers[column] for column in ("image_id", "identity_id")},
             "wrong": texts,
         }

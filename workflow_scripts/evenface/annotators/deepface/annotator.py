@@ -25,19 +25,25 @@ from evenface.errors import UserError
 from evenface.faces.deepface_alignment import cut_face
 from evenface.networks.deepface import grey, letterbox
 from evenface.networks.finite import answers_of
-from evenface.taxonomy import DEEPFACE_EMOTION, DEEPFACE_GENDER, DEEPFACE_RACE, DIMENSIONS, UNKNOWN, age_level
+from evenface.taxonomy import (
+    DEEPFACE_EMOTION,
+    DEEPFACE_GENDER,
+    DEEPFACE_RACE,
+    UNKNOWN,
+    level_of_years,
+    levels_of_classes,
+    study,
+)
 
 #: Head -> its classes in output order; age has a class per year from 0 on.
 CLASSES: dict[str, tuple[str, ...]] = {
     "age": tuple(map(str, range(101))),
-    "gender": tuple(DEEPFACE_GENDER),
-    "race": tuple(DEEPFACE_RACE),
+    "gender": DEEPFACE_GENDER,
+    "race": DEEPFACE_RACE,
     "emotion": DEEPFACE_EMOTION,
 }
 #: Head -> dimension that it labels.
 _DIMENSIONS = {"gender": "gender", "age": "age", "race": "ethnicity"}
-_VOCABULARIES = {"gender": DEEPFACE_GENDER, "race": DEEPFACE_RACE}
-_AGE_LEVELS = np.array([age_level(years) for years in range(101)], object)
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,11 @@ class DeepFace(Runner):
         """One row per RGB uint8 image, of any size; ``rows`` are not used."""
         answers = self.answers(images)
         nothing = np.full(len(images), np.nan, np.float32)
-        demographics = {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS}
-        for head, vocabulary in _VOCABULARIES.items():
+        demographics = {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in study()}
+        for head in ("gender", "race"):
             if head in self.heads:
-                demographics[_DIMENSIONS[head]] = map_classes(answers[head], vocabulary)
+                classes = levels_of_classes(CLASSES[head], _DIMENSIONS[head])
+                demographics[_DIMENSIONS[head]] = map_classes(answers[head], classes)
         years = nothing
         if "age" in self.heads:
             years, levels, certainty = _ages(answers["age"])
@@ -135,10 +142,11 @@ class DeepFace(Runner):
 
 def _ages(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Expected age in years, the level of its whole years, and the probability of all years of that level."""
-    finite = np.isfinite(probabilities).all(1)
+    finite, bands = np.isfinite(probabilities).all(1), study()["age"]
+    of_year = np.array([level_of_years(year, bands) for year in range(101)], object)
     years = np.where(finite, probabilities.astype(np.float64) @ np.arange(101), np.nan)
-    levels = np.where(finite, _AGE_LEVELS[np.where(finite, years, 0).astype(int).clip(0, 100)], UNKNOWN)
-    mass = np.where(levels[:, None] == _AGE_LEVELS, probabilities, 0).sum(1)
+    levels = np.where(finite, of_year[np.where(finite, years, 0).astype(int).clip(0, 100)], UNKNOWN)
+    mass = np.where(levels[:, None] == of_year, probabilities, 0).sum(1)
     return years.astype(np.float32), levels, np.where(finite, mass, np.nan)
 
 

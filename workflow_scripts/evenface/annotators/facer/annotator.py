@@ -26,7 +26,7 @@ from evenface.faces.farl_alignment import align
 from evenface.faces.retinaface_detection import RetinaFaceFinder
 from evenface.networks.farl import normalise
 from evenface.networks.inference import map_batches
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, UNKNOWN, study
 
 #: Screening counts pixel centres from 0, the alignment counts pixel edges.
 _HALF_PIXEL = 0.5
@@ -88,7 +88,7 @@ class Facer(Runner):
         nothing = np.full(len(images), np.nan, np.float32)
         return annotation_frame(
             dict(zip(self.attributes, probabilities.T, strict=True)),
-            {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in DIMENSIONS},
+            {dimension: (np.full(len(images), UNKNOWN, object), nothing) for dimension in study()},
             extras=extras,
             failures=failures,
             outputs=[probabilities],

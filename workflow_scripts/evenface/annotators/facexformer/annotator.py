@@ -22,7 +22,13 @@ from evenface.annotators.running import Runner, made_ready
 from evenface.checkpoints import load_network
 from evenface.faces.mtcnn_detection import FILES, MIN_FACE, MTCNN
 from evenface.networks.facexformer import face_crop, preprocess
-from evenface.taxonomy import CELEBA_ATTRIBUTES, FACEXFORMER_AGE, FACEXFORMER_GENDER, FACEXFORMER_RACE
+from evenface.taxonomy import (
+    CELEBA_ATTRIBUTES,
+    FACEXFORMER_AGE,
+    FACEXFORMER_GENDER,
+    FACEXFORMER_RACE,
+    levels_of_classes,
+)
 
 #: Head -> dimension and the head's own classes in output order, with their levels.
 _HEADS: dict[str, tuple[str, dict[str, str]]] = {
@@ -64,7 +70,7 @@ class FaceXFormerAnnotator(Runner):
         answers = self.answers(images)
         demographics, probabilities = {}, {}
         for head, (dimension, classes) in _HEADS.items():
-            demographics[dimension] = map_classes(answers[head], classes)
+            demographics[dimension] = map_classes(answers[head], levels_of_classes(classes, dimension))
             probabilities |= {f"{PROBABILITY}{head}_{c}": answers[head][:, i] for i, c in enumerate(classes)}
         return annotation_frame(
             dict(zip(self.attributes, answers["attributes"].T, strict=True)),

@@ -20,12 +20,12 @@ from evenface.annotators.fairface.settings import FairFaceSettings
 from evenface.errors import UserError
 from evenface.faces import LANDMARK_COLUMNS, face_chips
 from evenface.storage.images import ImageError
-from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7
+from evenface.taxonomy import DIMENSIONS, FAIRFACE_AGE, FAIRFACE_GENDER, FAIRFACE_RACE_7, levels_of_classes
 
 __all__ = ["FairFace", "create", "predict_csv"]
 
 #: Dimension -> (head that labels it, class -> level).
-_DIMENSIONS: dict[str, tuple[str, Mapping[str, str]]] = {
+_DIMENSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gender": ("gender", FAIRFACE_GENDER),
     "age": ("age", FAIRFACE_AGE),
     "ethnicity": ("race", FAIRFACE_RACE_7),
@@ -86,7 +86,9 @@ class FairFace:
                 continue
             for head, table in shares.items():
                 table[place] = answer[head][0]
-        demographics = {d: map_classes(shares[head], vocabulary) for d, (head, vocabulary) in _DIMENSIONS.items()}
+        demographics = {
+            d: map_classes(shares[head], levels_of_classes(classes, d)) for d, (head, classes) in _DIMENSIONS.items()
+        }
         probabilities = {
             f"p_{head}_{name}": shares[head][:, i]
             for head, classes in self._reader.heads.items()

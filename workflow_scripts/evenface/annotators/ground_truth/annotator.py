@@ -12,7 +12,7 @@ import pandas as pd
 from evenface.annotators.annotating import annotation_frame
 from evenface.annotators.ground_truth import PART
 from evenface.errors import UserError, check_names
-from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN
+from evenface.taxonomy import CELEBA_ATTRIBUTES, DIMENSIONS, UNKNOWN, level_of, level_of_years, study
 
 
 class GroundTruth:
@@ -41,9 +41,8 @@ class GroundTruth:
             labels = np.array([t["attributes"].get(name, 0) for t in truths], np.int8).reshape(len(truths))
             scores[name] = np.where(labels == 0, np.nan, labels > 0).astype(np.float32)
         demographics = {}
-        for dimension, levels in DIMENSIONS.items():
-            values = [t.get(dimension, UNKNOWN) for t in truths]
-            values = np.array([v if v in levels else UNKNOWN for v in values], object)
+        for dimension, levels in study().items():
+            values = np.array([_level(truth, dimension, levels) for truth in truths], object)
             demographics[dimension] = (values, np.where(values == UNKNOWN, np.nan, 1.0))
         return annotation_frame(scores, demographics)
 
@@ -59,6 +58,14 @@ class GroundTruth:
             f"image {image_id!r}: the truth that the generator recorded cannot be read; take ground_truth out of "
             f"annotation.annotators or generate the shard again"
         )
+
+
+def _level(truth: Mapping[str, Any], dimension: str, levels: Sequence[str]) -> str:
+    """The level of the study; of an age, the band of its years, if they are recorded and the bands are not the default's."""
+    value = truth.get(dimension, UNKNOWN)
+    if dimension == "age" and "years" in truth and tuple(levels) != DIMENSIONS["age"]:
+        return level_of_years(truth["years"], levels)
+    return (level_of(value, dimension, levels) if isinstance(value, str) else None) or UNKNOWN
 
 
 def create(settings: Mapping[str, Any]) -> GroundTruth:

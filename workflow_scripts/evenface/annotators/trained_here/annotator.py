@@ -28,7 +28,7 @@ from evenface.checkpoints import load_model
 from evenface.errors import UserError
 from evenface.pixels.decoding import fit_image
 from evenface.storage.csv import write_csv
-from evenface.taxonomy import DIMENSIONS
+from evenface.taxonomy import study
 from evenface.training import runtime
 from evenface.training.fitting import load_for_training
 from evenface.training.forward import outputs_of
@@ -84,7 +84,7 @@ class MultiTask(ImageMethod):
 def _level_codes(faces: pd.DataFrame) -> dict[str, np.ndarray]:
     return {
         dimension: faces[dimension].map({level: i for i, level in enumerate(levels)}).fillna(-1).to_numpy(np.int64)
-        for dimension, levels in DIMENSIONS.items()
+        for dimension, levels in study().items()
     }
 
 
@@ -119,13 +119,13 @@ def train_annotator(
     kept = shown.faces
     levels = _level_codes(kept)
     for dimension, codes in levels.items():
-        unseen = [n for i, n in enumerate(DIMENSIONS[dimension]) if not (codes[shown.train_rows] == i).any()]
+        unseen = [n for i, n in enumerate(study()[dimension]) if not (codes[shown.train_rows] == i).any()]
         if unseen:
             raise UserError(
                 f"{label}: no training image of data set {settings.dataset!r} has the {dimension} {unseen[0]!r}; choose "
                 f"a data set annotated with every level for annotation.trained_here.dataset"
             )
-    network_settings = {"attributes": len(attributes), "levels": {d: len(v) for d, v in DIMENSIONS.items()}}
+    network_settings = {"attributes": len(attributes), "levels": {d: len(v) for d, v in study().items()}}
     data = {
         "train": len(shown.train_rows),
         "validation": len(shown.validation_rows),
@@ -157,7 +157,7 @@ def train_annotator(
     manifest = {
         "network": {"name": "multi_task", "settings": network_settings},
         "attributes": list(attributes),
-        "dimensions": {d: list(v) for d, v in DIMENSIONS.items()},
+        "dimensions": {d: list(v) for d, v in study().items()},
         "input": {
             "rows": ANNOTATOR_SIZE[0],
             "columns": ANNOTATOR_SIZE[1],
@@ -177,7 +177,7 @@ def train_annotator(
 def _answers(outputs: Tensor, network: nn.Module, attributes: Sequence[str]) -> pd.DataFrame:
     scores = torch.sigmoid(outputs[:, network.slices["attributes"]]).numpy()
     demographics = {}
-    for dimension, levels in DIMENSIONS.items():
+    for dimension, levels in study().items():
         shares = torch.softmax(outputs[:, network.slices[dimension]], 1).numpy()
         best = shares.argmax(1)
         demographics[dimension] = (np.array(levels, object)[best], shares[np.arange(len(best)), best])
@@ -200,7 +200,7 @@ def _accuracy(
         }
         for i, name in enumerate(attributes)
     }
-    for dimension, levels in DIMENSIONS.items():
+    for dimension, levels in study().items():
         known = truth[dimension].isin(levels).to_numpy()
         right = (truth[dimension].to_numpy(object) == answers[dimension].to_numpy(object))[known]
         by_level = [right[(truth[dimension][known] == level).to_numpy()] for level in levels]
@@ -245,7 +245,6 @@ class TrainedHere:
 
     name = "trained_here"
     version = PART.version
-    dimensions = tuple(DIMENSIONS)
     probabilities: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     reads = "crops"
@@ -256,11 +255,11 @@ class TrainedHere:
         self.network, self.manifest = load_model(model_path, self.device)
         if self.manifest["network"]["name"] != "multi_task":
             raise UserError(f"{model_path}: this is a classifier, not an annotator; run the rule train_annotator")
-        for dimension, levels in DIMENSIONS.items():
+        for dimension, levels in study().items():
             if self.manifest["dimensions"].get(dimension) != list(levels):
                 raise UserError(f"{model_path}: it was trained for other levels of {dimension}; train it again")
         self.network = self.network.to(memory_format=torch.channels_last)
-        self.attributes = tuple(self.manifest["attributes"])
+        self.attributes, self.dimensions = tuple(self.manifest["attributes"]), tuple(study())
         self.size = self.manifest["input"]["rows"], self.manifest["input"]["columns"]
         self.crop = self.manifest["settings"]["crop"]
 
@@ -272,7 +271,7 @@ class TrainedHere:
         if withheld := self.manifest["withheld"]:
             nothing = undefined_frame(self, [""] * len(table))
             for head in withheld:
-                columns = [head, f"{head}_score"] if head in DIMENSIONS else [f"score_{head}", f"label_{head}"]
+                columns = [head, f"{head}_score"] if head in self.dimensions else [f"score_{head}", f"label_{head}"]
                 table[columns] = nothing[columns]
         return table
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from evenface.errors import UserError, check_names
 from evenface.generators.parametric import pigment, styles
-from evenface.generators.parametric.asked import check_asked, wants_facial_hair
+from evenface.generators.parametric.asked import check_asked, wants_facial_hair, years_drawn
 from evenface.generators.parametric.domains import Domain, domain
 from evenface.generators.parametric.expressions import EXPRESSIONS, sample_expression
 from evenface.generators.parametric.face import (
@@ -34,9 +34,6 @@ from evenface.generators.parametric.mixtures import GATHERED, MIXTURES, mixture_
 from evenface.generators.parametric.truth import TRAIT_ATTRIBUTES
 from evenface.seeds import seed_from
 from evenface.taxonomy import DIMENSIONS, HAIR_COLOURS, UNKNOWN
-
-#: Ages in years from which a face of an age band is drawn.
-AGES: dict[str, tuple[float, float]] = {"young": (17.0, 27.0), "middle_aged": (35.0, 47.0), "senior": (58.0, 79.0)}
 
 #: Lightness range of each pigmented colour; the ends lie in the zones where annotators disagree.
 LIGHTNESS: dict[str, tuple[float, float]] = {"black": (0.02, 0.28), "brown": (0.30, 0.71), "blond": (0.74, 1.0)}
@@ -69,7 +66,8 @@ def complete(demographics: Mapping[str, str], seed: int) -> dict[str, str]:
     for dimension, levels in DIMENSIONS.items():
         value = demographics.get(dimension, UNKNOWN)
         mixed = (*MIXTURES, *GATHERED) if dimension == "ethnicity" else ()
-        check_names(dimension, [value], (*levels, *mixed, UNKNOWN))
+        if dimension != "age" or years_drawn(value) is None:
+            check_names(dimension, [value], (*levels, *mixed, UNKNOWN))
         done[dimension] = levels[_random(seed, dimension).integers(len(levels))] if value == UNKNOWN else value
     return done
 
@@ -151,7 +149,7 @@ def _with_requested(demographics: Mapping[str, str], attributes: Mapping[str, in
 
 def _ages(band: str, young: int) -> tuple[float, float]:
     """Range of years in a band; if ``Young`` is requested, it keeps away from 40, where ``Young`` changes."""
-    low, high = AGES[band]
+    low, high = years_drawn(band)
     return (low, min(high, 36.9)) if young == 1 else (max(low, 43.1), high) if young == -1 else (low, high)
 
 
