@@ -41,7 +41,7 @@ def test_defaults_never_change_the_input(shipped_config):
         (
             "generation.generator",
             ["parametric", "gan"],
-            "'gan' is not known .choose from diffusion, guided",
+            "'gan' is not known .choose from diffusion, folder, guided",
         ),
         ("generation.images_per_prompt", {"parametric": 3, "diffusion": 1, "guided": 1}, "'guided' is not in both"),
         (

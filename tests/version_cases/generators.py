@@ -42,6 +42,20 @@ def instruct(inputs: Inputs, out: Path) -> Any:
     return inputs.generated("instruct_pix2pix", settings, inputs.requests(1, initial_image=str(picture)))
 
 
+@case("generators.folder.PART")
+def folder(inputs: Inputs, out: Path) -> Any:
+    """What is kept of a picture, and what is planned for a table of two."""
+    from evenface.generators.folder.table import list_pictures
+
+    for name in ("a", "b"):
+        (out / f"{name}.png").write_bytes(encode_png(inputs.pictures["photograph"]))
+    (out / "t.csv").write_text("image,gender,age,ethnicity,Smiling\na.png,Woman,34,East Asian,1\nb.png,,,Indian,\n")
+    listed = list_pictures({"root": ".", "table": "t.csv", "columns": {}}, out)
+    drawn = inputs.generated("folder", {"table": "t.csv"}, inputs.requests(1, initial_image=str(out / "a.png")))
+    del drawn[0]["provenance"]["file"]
+    return [drawn, [(one.prompt.cell, one.prompt.demographics, one.prompt.attributes, one.image) for one in listed]]
+
+
 @case("generators.stylegan3.PART", loose=DRAWN)
 def stylegan3(inputs: Inputs, out: Path) -> Any:
     return inputs.generated("stylegan3", {"network": str(SG3), "files": {"network": str(SG3)}}, inputs.requests())

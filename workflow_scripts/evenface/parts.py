@@ -273,6 +273,9 @@ class Generator(Part):
     #: UserError for what it cannot draw together.
     shows: frozenset[str] | None = None
     check_asked: Callable[[Mapping[str, str], Mapping[str, int]], None] | None = None
+    #: Whether its pictures exist already: a function of its settings and the folder of the Snakefile that gives a list of
+    #: :class:`evenface.plan.listed.Listed`. It then draws no prompt of the catalogue.
+    lists: str | Callable[[Mapping[str, Any], Path], list[Any]] | None = None
     #: A function of the settings that gives the generator whose latents it walks.
     built_on: Callable[[Mapping[str, Any]], Generator] | None = None
 

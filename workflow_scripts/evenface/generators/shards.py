@@ -154,7 +154,7 @@ def _row(draw: dict[str, Any], face: GeneratedFace, image_metadata: Metadata) ->
     return {
         "image_id": image_metadata.image_id,
         "member": f"{request.request_id}.png",
-        "identity_id": f"{draw['generator']}/{face.provenance.get('identity', request.request_id)}",
+        "identity_id": f"{draw['generator']}/{draw.get('identity') or face.provenance.get('identity', request.request_id)}",
         "cell": draw["cell"],
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,

@@ -18,6 +18,7 @@ from typing import Any
 
 from evenface.errors import UserError
 from evenface.names import member_reference
+from evenface.parts import load
 from evenface.plan.generators import described, generators_of, prompts_drawn, settings_of
 from evenface.plan.initial import InitialImages, Made, in_order, sources_of
 from evenface.plan.paths import IMAGES, set_name, shard_file
@@ -190,21 +191,24 @@ def draws_of(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
 def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bool = False) -> dict[str, Plan]:
     """The plan of every generator of ``config["generation"]``, the main one first: name -> plan.
 
-    All draw from the same catalogue; see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
+    All draw from the same catalogue, except those whose pictures exist already (``lists``); see :func:`build_catalogue` for the errors raised. With ``unwritten``, plans
     are empty as long as a language model's prompts have not been written.
     """
     generation = config["generation"]
     if problem := unwritable(generation["negative_prompt"]):
         raise UserError(f"config key generation.negative_prompt: {problem}")
+    generators = generators_of(generation)
+    listed = {name: load(about.lists)(settings_of(config, name), base)
+              for name in generators if (about := described(name)).lists}  # fmt: skip
     try:
-        prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base)
+        needed = set(generators) - set(listed) or not generators
+        prompts = build_catalogue(generation["prompts"], seed=config["seed"], base=base) if needed else []
     except MissingPrompts:
         if not unwritten:
             raise
         prompts = []
     plans: dict[str, Plan] = {}
     made: dict[str, dict[str, Made]] = {}
-    generators = generators_of(generation)
     sources = set(sources_of(generators, generation["settings"]).values())
     # A generator that starts from another one's images is planned after it.
     for generator in in_order(generators, generation["settings"]):
@@ -212,9 +216,16 @@ def build_plans(config: dict[str, Any], *, base: Path = Path("."), unwritten: bo
         initial = InitialImages.of_settings(generator, settings, made, base=base)
         recipes: dict[str, dict[str, Any]] = {}
         images: dict[str, list[str]] = {}
-        count = prompts_drawn(generation, generator, len(prompts))
-        for prompt in balanced_subset(prompts, count, seed=config["seed"]):
+        pictures = {one.prompt.cell: one for one in listed.get(generator, ())}
+        catalogue = [one.prompt for one in pictures.values()] if generator in listed else prompts
+        count = prompts_drawn(generation, generator, len(catalogue))
+        for prompt in balanced_subset(catalogue, count, seed=config["seed"]):
             recipe = _recipe(prompt, generation, generator, settings, config["seed"])
+            if generator in listed:
+                picture = pictures[prompt.cell]
+                recipe |= {"negative_prompt": "", "count": 1}
+                recipe |= {"identity": picture.identity} if picture.identity else {}
+                images[f"{prompt.cell}-{recipe_digest(recipe)}"] = [picture.image]
             if initial:
                 recipe |= initial.recipe(prompt)
             name = f"{prompt.cell}-{recipe_digest(recipe)}"
