@@ -49,7 +49,7 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     - ``labels`` and ``demographics``: an annotator's name or "requested";
     - ``in_use``: the table that :func:`write_demographics` wrote (none: its rows are computed here);
     - ``order``: ids of prompts, in whose order faces are listed (none: in the order of the shards);
-    - ``seed`` of the split (``datasets.splits``: 80/10/10 within each cell, an identity in one split);
+    - ``seed`` of the split (``datasets.splits``: 80/10/10 within each cell, or within each group if cells have one picture; an identity in one split);
     - ``validate``: compares what was asked for with what the annotator ``by`` sees in ``dimensions``. If it sees
       another level, with at least ``min_probability``, this is a mismatch. ``policy`` decides what happens: report
       counts it, drop rejects the face, relabel gives the face the level that was seen (:func:`find_demographics`). A face without a known level is kept or, with ``unknown: drop``, rejected.
@@ -104,7 +104,8 @@ def read(settings: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, dict[
         for r in dropped.itertuples()
     )
     kept = frame[accepted].reset_index(drop=True)
-    planned = (frame["demographics_source"] == REQUESTED).all()
+    # A cell of one picture cannot meet any shares; groups then take the place of cells.
+    planned = (frame["demographics_source"] == REQUESTED).all() and kept["cell"].duplicated().any()
     kept["split"] = assign_splits(kept if planned else kept.drop(columns="cell"), seed=values["seed"])
     names = table.attribute_columns(kept)
     labels = kept[names].fillna(0).astype("int8")
