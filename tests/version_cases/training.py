@@ -57,6 +57,35 @@ def reweight(inputs: Inputs, out: Path) -> Any:
     ]
 
 
+def methods(variants: list[dict[str, Any]], inputs: Inputs, out: Path) -> Any:
+    """A method with each of some settings."""
+    return [fit(inputs, out / str(i), method=variant, epochs=1) for i, variant in enumerate(variants)]
+
+
+_GROUPS = {"target": ATTRIBUTES[0], "groups": ["gender"]}
+for _name, _variants in {
+    "undersample": [_GROUPS, {"by": "class", "redraw": True, "target": ATTRIBUTES[0]}],
+    "oversample": [_GROUPS],
+    "group_dro": [_GROUPS, {**_GROUPS, "adjustment": 1.0, "balanced_batches": False}, {**_GROUPS, "worst_share": 0.3}],
+    "lff": [{}],
+    "jtt": [{"copies": 2}, {"copies": 2, "errors": "while_training"}],
+}.items():
+    _given = [{"name": _name, **variant} for variant in _variants]
+    case(f"training.methods.{_name}.PART", loose=TRAINED)(partial(methods, _given))
+
+
+@case("training.methods.dfr.PART", decimals=True)
+def dfr(inputs: Inputs, out: Path) -> Any:
+    """The last layer of drawn embeddings; the training before it is that of ``erm``."""
+    from evenface.training.methods.dfr import DFRSettings, refitted
+
+    random = np.random.Generator(np.random.PCG64(1))
+    codes = random.choice([-1, 0, 1, 2, 3], 300, p=[0.1, 0.3, 0.2, 0.1, 0.3])
+    features = random.standard_normal((300, 8)) + codes[:, None] * np.linspace(0, 1, 8)
+    weights, strength = refitted(features, features, codes > 1, codes, DFRSettings(refits=3), 1)
+    return [weights.round(6), strength]
+
+
 def network(name: str, size: int, inputs: Inputs, out: Path) -> Any:
     """Shapes and drawn weights of a network, and its answers with given ones to images of ``size`` x ``size`` pixels."""
     import torch

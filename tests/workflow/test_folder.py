@@ -32,7 +32,11 @@ def test_a_folder_of_pictures_replaces_a_generator(tree):
     columns = {"image": "file", "ethnicity": "race"}
     folder = {"root": "made", "table": "made.csv", "columns": columns, "pictures": "renderings"}
     config["generation"] |= {"generator": "folder", "settings": {"folder": folder}}
-    config["annotation"] |= {"annotators": ["trained_here"], "labels_from": "requested", "demographics_from": "requested"}
+    config["annotation"] |= {
+        "annotators": ["trained_here"],
+        "labels_from": "requested",
+        "demographics_from": "requested",
+    }
     config["runs"] |= {"real": None, "synthetic": None}
     config["evaluation"]["baseline"] = "real+synthetic"
     (tree / "tiny.yaml").write_text(yaml.safe_dump(config))

@@ -23,6 +23,17 @@ P = TypeVar("P", bound=Part)
 ANNOTATOR_SIZE: tuple[int, int] = (112, 92)
 
 
+class TargetGroupSettings(Settings):
+    """Settings of methods that see groups."""
+
+    target: str | None = Field(
+        None, description="The attribute whose labels make groups; null: the only one that is trained."
+    )
+    groups: tuple[str, ...] = Field(
+        ("gender",), min_length=1, description="Dimensions whose levels are crossed with the target's labels."
+    )
+
+
 class LoopSettings(Settings):
     """What the loop reads, whatever is trained."""
 
