@@ -9,6 +9,7 @@ from evenface.training.methods.dfr import averaged, fit_l1, group_accuracies, st
 from evenface.training.methods.group_dro import GroupWeights
 from evenface.training.methods.jtt import repeated
 from evenface.training.methods.lff import RunningLoss, difficulty, generalised
+from evenface.training.selection import numbers, rates
 from evenface.training.target_groups import first_of_each, sampling_weights
 
 #: Relative to the largest number of an array, in float64.
@@ -200,3 +201,34 @@ def test_last_layer_retraining(dfr):
         seen = group_accuracies(average, (test - mean) / deviation, test_y, test_group)
         expected = arrays[f"eval_val/{name}/test_group_acc_mean_worst"]
         assert np.abs(seen - expected[:4]).max() <= 1 / np.bincount(test_group).min()
+
+
+@pytest.fixture(scope="module")
+def subpopbench():
+    return Reference.load("subpopbench")
+
+
+def test_rules_that_select(subpopbench):
+    """Numbers of every checkpoint, and the checkpoint that each rule picks: the first of equals."""
+    picks = {"avg": "ValMeanAcc", "worst_group": "ValWorstAccAttributeYes", "worst_class": "ValWorstAccAttributeNo"}
+    for run in range(4):
+        seen: dict[str, list[float]] = {"avg": [], "worst_group": [], "worst_class": []}
+        groups = []
+        for step in range(12):
+            random, k = generator(1, "subpopbench", f"va:{run}:{step}"), step / 11
+            y = random.random(300) < 0.25
+            a = random.random(300) < np.where(y, 0.2, 0.5)
+            z = random.standard_normal((300, 2))
+            z[:, 1] += (2 * y - 1) * (0.6 + 0.9 * k) - (y & a) * (1.2 - 1.6 * k * (1 - k))
+            z[:, 1] += y * 0.9 * np.sin(5 * k + run) - ~y * 0.3 * np.cos(7 * k)
+            right = (z[:, 1] >= z[:, 0]) == y
+            labels = np.where(y, 1, -1)[:, None]
+            found = numbers(right[:, None], labels, a.astype(np.int64))
+            for name in ("worst_group", "worst_class"):
+                seen[name].append(found[name])
+            seen["avg"].append(right.mean())
+            groups.append(rates(right, 2 * y + a))
+        for name, values in seen.items():
+            close(values, subpopbench.arrays[f"run{run}/va/{name}"])
+            assert int(np.argmax(values)) == subpopbench.arrays[f"run{run}/pick/{picks[name]}"]
+        close(np.array(groups), subpopbench.arrays[f"run{run}/va/group_accuracy"])

@@ -140,3 +140,18 @@ def test_categorical_targets_are_refused_by_methods_of_binary_ones(faces, tmp_pa
             columns = {f"hair={one}": faces[one].where(known, 0) for one in HAIR}
             table = pd.concat([faces, pd.DataFrame(columns).astype(np.int8)], axis=1)
             fit(table, tmp_path / name, {"name": name}, tuple(columns))
+
+
+@pytest.mark.parametrize("rule", ["accuracy", "balanced_accuracy", "worst_class", "worst_group"])
+def test_weights_are_selected_by_a_rule(rule, faces, tmp_path):
+    manifest = fit(faces, tmp_path / rule, "erm", (TARGET,), select=rule, epochs=6)
+    log = pd.read_csv(tmp_path / rule / "log.csv")
+    assert manifest["best_epoch"] == 1 + int(log[f"validation_{rule}"].to_numpy().argmax())
+    assert log[f"validation_{rule}"].between(0, 1).all()
+
+
+def test_a_rule_of_groups_needs_groups(faces, tmp_path):
+    with pytest.raises(UserError, match="no validation image has a known group; set select_groups to dimensions"):
+        fit(faces.assign(gender="unknown"), tmp_path / "a", "erm", (TARGET,), select="worst_group")
+    fit(faces.assign(gender="unknown"), tmp_path / "b", "erm", (TARGET,), select="worst_class")
+    fit(faces.assign(gender="unknown"), tmp_path / "c", "erm", (TARGET,), select="worst_group", select_groups=["age"])

@@ -23,15 +23,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evenface.decisions import selected
+from evenface.errors import UserError
 from evenface.networks.normalisation import CENTRED, Normalisation
 from evenface.pixels.order import epoch_order
 from evenface.seeds import seed_from
 from evenface.targets import blocks
-from evenface.taxonomy import group_name
+from evenface.taxonomy import GROUP_SEPARATOR, UNKNOWN, group_name
 from evenface.training.augmentation import Batch, Degrade, augment, to_input
 from evenface.training.forward import autocast, outputs_of
+from evenface.training.selection import RULES
+from evenface.training.selection import numbers as worst_numbers
 from evenface.training.settings import EpochSettings, LoopSettings
-from evenface.training.tasks import attribute_numbers, losses_of, masked_bce
+from evenface.training.tasks import attribute_numbers, losses_of, masked_bce, one_hot, scores_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,6 +265,9 @@ class Classification(ImageMethod):
         super().__init__(problem, settings)
         self.labels = torch.tensor(problem.labels)
         self.blocks = blocks(problem.attributes)
+        rule = getattr(problem.settings, "select", "loss")
+        if rule != "loss":
+            self.selects = rule, RULES[rule]
 
     def losses(self, outputs: Tensor, rows: np.ndarray) -> Tensor:
         """Cross entropy (n, a) of every decision; it counts where :meth:`defined` says so."""
@@ -276,5 +283,22 @@ class Classification(ImageMethod):
         return masked_bce(outputs, self.labels[rows].to(outputs.device), self.blocks)
 
     def judge(self, outputs: Tensor, rows: np.ndarray) -> dict[str, float]:
-        """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary."""
-        return attribute_numbers(outputs, self.labels[rows], self.blocks)
+        """Loss, share of right decisions, and mean balanced accuracy of the attributes that vary; and the number that selects."""
+        found = attribute_numbers(outputs, self.labels[rows], self.blocks)
+        if self.selects and self.selects[0] in ("worst_class", "worst_group"):
+            labels = self.labels[rows].numpy()
+            yes = selected(one_hot(scores_of(outputs, self.blocks).numpy(), self.blocks), np.full(labels.shape[1], 0.5))
+            found |= worst_numbers(yes == (labels > 0), labels, self._levels[rows])
+            if self.selects[0] not in found:
+                raise UserError(
+                    f"select is {self.selects[0]}, but no validation image has a known group; set select_groups to dimensions that "
+                    "the data set labels, or select to worst_class"
+                )
+        return found
+
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        """The combination of levels of every image, int64 (N,); -1 if one is not known."""
+        codes, names = self.problem.groups(self.problem.settings.select_groups)
+        known = [UNKNOWN not in name.split(GROUP_SEPARATOR) for name in names]
+        return np.where(np.array(known)[codes], codes, -1)

@@ -114,6 +114,8 @@ class StepSettings(LoopSettings):
 class ClassifierSettings(EpochSettings):
     """How one classifier is trained."""
 
+    left_out = frozenset({"select", "select_groups"})
+
     pace: ClassVar[tuple[str, ...]] = ("save_seconds", "cache_mb", "threshold", "max_unreadable")
 
     network: Choice = Field("slim_cnn", description="The network: a name, or `{name: ..., settings}`.")
@@ -130,6 +132,14 @@ class ClassifierSettings(EpochSettings):
         "fixed",
         description="Threshold for decisions. fixed: 0.5. validation: the one with the best balanced accuracy on the "
         "validation split, with an interval in model.json; an attribute with fewer than 5 labels of a side keeps 0.5.",
+    )
+    select: Literal["loss", "accuracy", "balanced_accuracy", "worst_class", "worst_group"] = Field(
+        "loss",
+        description="What selects the weights among all epochs, on the validation images: the smallest loss, or the largest "
+        "accuracy, mean recall of the classes, smallest recall of a class, or smallest accuracy of a group.",
+    )
+    select_groups: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        ("gender",), description="Dimensions whose levels, crossed with the labels, are the groups of `worst_group`."
     )
     image_size: Pair[Annotated[int, Field(ge=1)]] | None = Field(
         None, description="Width and height in pixels of the images the network sees; null takes the published size."
@@ -386,6 +396,7 @@ def _problems(training: Mapping[str, Any], run: Mapping[str, Any], where: str) -
         settings = resolve(ClassifierSettings, _of_run(training, run), where)
         input_size(settings, where)
         method, values = choose(Method, settings.method, f"{where}.method")
+        check_names(f"{where}.select_groups", settings.select_groups, study())
         # Of every method, a setting of this name lists dimensions.
         check_names(f"{where}.method.{method.name}.groups", getattr(values, "groups", ()), study())
     except UserError as error:
