@@ -86,8 +86,10 @@ def test_every_mapping_whose_keys_the_user_chooses_has_the_pattern():
     assert chosen == {"standins", "datasets", "demographics", "runs"}
     # The others list the keys, or name known generators, dimensions and words of prompts.
     free = {place.rsplit(".", 1)[-1] for place, rule in found.items() if place not in chosen and "enum" not in rule}
-    # ``levels`` maps words of a data set, by dimension; ``columns`` has its columns.
-    assert free == {"phrases", "circular", "confusion", "columns", "levels", "additionalProperties"}
+    # ``levels`` maps words of a data set, by dimension; ``columns`` has its columns; ``further`` and ``words`` have dimensions.
+    assert free == {
+        "phrases", "circular", "confusion", "columns", "levels", "further", "words", "additionalProperties",
+    }  # fmt: skip
 
 
 def test_every_part_has_such_a_name_and_an_extension_s_is_checked(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 
 import pandas as pd
+import pytest
 import yaml
 from PIL import Image
 
@@ -13,6 +14,7 @@ from workflow.workflow import run
 COLUMNS = ["file", "prompt", "gender", "age", "race", "Black_Hair", "Blond_Hair", "Smiling"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_replaces_a_generator(tree):
     pictures = tree / "made"
     pictures.mkdir()

@@ -1,4 +1,4 @@
-"""Levels of the user's choice, from the prompt to the report."""
+"""Levels of the user's choice, from the prompt to the report, and a test set whose groups an annotator gives."""
 
 from pathlib import Path
 
@@ -26,8 +26,17 @@ def test_seven_ethnicities_and_own_bands_of_age_are_drawn_annotated_trained_and_
     assert right["n"].sum() == 28 and (right["rate"] == 1).all()
     accepted = pd.read_csv(tree / "data/synthetic/parametric/acceptance.csv")
     assert LEVELS <= set(accepted["group"])
+    before, after, answers = (
+        read_table(tree / f"data/faces/seen{ending}.parquet") for ending in (".as_read", "", ".trained_here")
+    )
+    assert set(after["demographics_source"]) == {"annotated by trained_here"}
+    assert (after["ethnicity"] == answers.set_index("image_id")["ethnicity"].loc[after["image_id"]].to_numpy()).all()
+    labels = pd.read_csv(tree / "results/annotation/seen/trained_here.csv")
+    every = labels[(labels["grouping"] == "all") & (labels["head"] == "ethnicity")]
+    assert every["n"].sum() == len(before) and set(before["ethnicity"]) == LEVELS
     table = pd.read_csv(tree / "results/fairness.csv")
     assert set(table["grouping"]) == {"ethnicity", "age"}
     report = (tree / "results/report.html").read_text(encoding="utf-8")
     assert "southeast asian" in report.lower() and "30-49" in report
+    assert "errs on the data set seen" in report
     assert "Nothing to be done" in run(tree)
