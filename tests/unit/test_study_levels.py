@@ -107,6 +107,17 @@ def test_levels_that_the_study_has_not_are_refused(config, change, sentence):
     assert sentence in str(caught.value), caught.value
 
 
+def test_prompts_that_nobody_draws_may_have_other_levels(config):
+    config["generation"]["prompts"]["factorial"] |= {"ethnicity": ["asian"], "age": ["young"]}
+    config["generation"] |= {"generator": []}
+    config["runs"] = {"real": {"real": "celeba"}}
+    check_config(config)
+    config["generation"] |= {"generator": "folder"}
+    config["annotation"] |= {"annotators": ["facexformer"], "labels_from": "requested"}
+    config["screening"]["magface"]["weights"] = None
+    check_config(config)
+
+
 def test_dimensions_of_methods_and_validation_are_checked(config):
     config["runs"]["real"]["method"] = {"name": "reweight", "by": "group", "groups": ["gender", "height"]}
     with pytest.raises(UserError, match=r"runs\.real\.method\.reweight\.groups: 'height' is not known"):

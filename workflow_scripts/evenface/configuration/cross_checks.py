@@ -263,10 +263,11 @@ def _level_problems(config: dict[str, Any], levels: dict[str, tuple[str, ...]]) 
 def _asked_problems(config: dict[str, Any], levels: dict[str, tuple[str, ...]]) -> list[str]:
     """Levels that prompts ask for, and dimensions that are compared, which the study does not have."""
     problems = []
+    drawn = any(not described(name).lists for name in generators_of(config["generation"]))
     for form in ("factorial", "contextual"):
         settings = config["generation"]["prompts"][form]
-        if settings is None:
-            continue
+        if settings is None or not drawn:
+            continue  # nobody draws these prompts
         key = f"generation.prompts.{form}"
         asked = {d: settings[d] for d in DIMENSIONS} | (settings.get("further") or {})
         words = settings.get("words") or {}
