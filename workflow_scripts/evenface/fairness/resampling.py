@@ -157,13 +157,12 @@ def membership(orders: np.ndarray, classes: np.ndarray, n_classes: int) -> list[
     orders   (permutations, identities) int32, which identity takes each position
     classes  (identities,) class of each position
     """
-    found = []
+    found, ones = [], np.ones(len(orders) * np.bincount(classes, minlength=1).max(initial=0), np.float32)  # shared
     for number in range(n_classes):
         taken = orders[:, classes == number]
         narrow = np.int32 if taken.size < 2**31 else np.int64  # wide positions would widen the identities too
         starts = np.arange(len(taken) + 1, dtype=narrow) * taken.shape[1]
-        parts = np.ones(taken.size, np.float32), taken.ravel(), starts
-        found.append(sparse.csr_array(parts, shape=orders.shape))
+        found.append(sparse.csr_array((ones[: taken.size], taken.ravel(), starts), shape=orders.shape))
     return found
 
 
