@@ -1,6 +1,7 @@
 """Intervals, tests, comparisons and corrections: worked examples, properties, coverage, and bytes that hold."""
 
 import time
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from evenface.fairness.quantiles import quantiles
 from evenface.fairness.runs import runs_of
 from evenface.fairness.settings import StatisticsSettings
 from evenface.fairness.tests_of_difference import Studentised, null_means
+from evenface.fairness.uncertainty import Replicates
 from evenface.intervals import wilson
 
 EVERYONE = dict(min_denominator=1, min_identities=1)
@@ -856,3 +858,26 @@ def test_speed_at_the_size_of_a_test_set():
     inferred = Resampler({"m": cube}, settings, threads=2).infer("m", cube, observed)
     assert sum(one.observed.n_groups for one in inferred.values()) == 59
     assert time.process_time() - started < 10  # 5 s on two cores; 2 s where they are free
+
+
+def test_replicates_leave_the_memory_with_their_last_user():
+    """They are most of what an evaluation holds; a reference to themselves would keep them until garbage is collected."""
+    cube, result, observed, _settings = people(E6, min_denominator=100)
+    cells = resampling.weighted_cells(cube, slice(0, 1), np.ones((4, 20), dtype=np.float32), np.arange(4))
+    rates = replicate_rates(resampling.sum_cells(cells, result.grouping, 2), result.rates, slice(0, 1), 0.5)
+    intervals = Replicates(observed, rates, slice(0, 1), 0.5)
+    # no group is large enough, so that both errors compare the same ones
+    alone, criteria = intervals.jointly is intervals, intervals.criteria()
+    assert alone and criteria
+    known = weakref.ref(intervals)
+    del intervals
+    assert known() is None
+
+
+def test_cells_without_images_have_no_replicates():
+    cube, result, _observed, _settings = people(E6)
+    cells = resampling.weighted_cells(cube, slice(0, 1), np.ones((4, 3), dtype=np.float32), np.arange(4))
+    assert cells.cell.tolist() == sorted(set(cube.cell)) and len(cells.cell) < cube.space.size
+    counts = resampling.sum_cells(cells, result.grouping, len(result.grouping.groups))
+    whole = cube.by_group(result.grouping).counts.transpose(1, 0, 2)
+    np.testing.assert_array_equal(counts, np.repeat(whole[:, None], 3, axis=1))

@@ -240,7 +240,7 @@ class _Bootstrap:
         self._cube, self._weights, self._rows = cube, resampler.weights, resampler.rows[model]
         self._dtype = resampling.exact_type(resampling.largest_sum(cube, self._weights, self._rows))
 
-    def cells(self, block: slice) -> np.ndarray:
+    def cells(self, block: slice) -> resampling.CellCounts:
         return resampling.weighted_cells(self._cube, block, self._weights, self._rows, self._dtype)
 
 

@@ -204,7 +204,8 @@ class SharedTests:
         """Grouping -> criterion -> test (a,) of a block of attributes."""
         statistic = Studentised(self._person[:, block])
         values = np.concatenate([self._person[:, block], statistic.columns], axis=-1)
-        classes = resampling.permuted_sums(self._members, values)
+        sums = resampling.permuted_sums(self._members, values)
+        classes = resampling.CellCounts(np.arange(len(sums)), sums)
         rows, tested = np.arange(self._person.shape[1])[block], {}
         for grouping, observed, gaps in self._parts:
             every = resampling.sum_cells(classes, grouping, observed.n_groups)

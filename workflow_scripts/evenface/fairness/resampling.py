@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -106,10 +107,18 @@ def largest_sum(cube: Cube, weights: np.ndarray, rows: np.ndarray) -> float:
     return 0.0
 
 
+@dataclass(frozen=True)
+class CellCounts:
+    """Counts of replicates: cell (cells,) numbers of those that have images, counts (cells, k, attributes, replicates)."""
+
+    cell: np.ndarray
+    counts: np.ndarray
+
+
 def weighted_cells(
     cube: Cube, attributes: slice, weights: np.ndarray, rows: np.ndarray, dtype=np.float64
-) -> np.ndarray:
-    """Counts of every replicate: (cells, 6, attributes, replicates), whole numbers in floats.
+) -> CellCounts:
+    """Counts of every replicate, whole numbers in floats; k are the 6 outcomes.
 
     weights  (identities of the test set, replicates); rows (identities of the cube,) their positions
     dtype    from :func:`exact_type` of :func:`largest_sum`
@@ -119,24 +128,26 @@ def weighted_cells(
     block = cube.counts[:, attributes]
     n_attributes, n = block.shape[1], weights.shape[1]
     flat = np.ascontiguousarray(block.transpose(2, 1, 0).reshape(-1, len(block)), dtype=dtype)
-    total = np.zeros((cube.space.size, len(OUTCOMES) * n_attributes, n), dtype=dtype)
-    bounds = np.searchsorted(cube.cell, np.arange(cube.space.size + 1))
-    for cell, (low, high) in enumerate(itertools.pairwise(bounds)):
-        if low < high:
-            drawn = weights[rows[cube.identity[low:high]]].astype(dtype, copy=False)
-            np.matmul(flat[:, low:high], drawn, out=total[cell])
-    return total.reshape(cube.space.size, len(OUTCOMES), n_attributes, n)
+    present, starts = np.unique(cube.cell, return_index=True)
+    total = np.empty((len(present), len(OUTCOMES) * n_attributes, n), dtype=dtype)
+    for sums, (low, high) in zip(total, itertools.pairwise([*starts, len(cube.cell)]), strict=True):
+        drawn = weights[rows[cube.identity[low:high]]].astype(dtype, copy=False)
+        np.matmul(flat[:, low:high], drawn, out=sums)
+    return CellCounts(present, total.reshape(len(present), len(OUTCOMES), n_attributes, n))
 
 
-def sum_cells(cells: np.ndarray, grouping: Grouping, n_groups: int) -> np.ndarray:
-    """Sums (attributes, replicates, groups, k) of the first groups, from those of cells (cells, k, attributes, replicates).
+def sum_cells(cells: CellCounts, grouping: Grouping, n_groups: int) -> np.ndarray:
+    """Sums (attributes, replicates, groups, k) of the first groups over their cells.
 
     It is a view whose replicates are adjacent in memory, which is fast for the functions of rates and gaps.
     """
-    total = np.zeros((n_groups, *cells.shape[1:]), dtype=cells.dtype)
-    for cell, group in enumerate(grouping.of_cell):
-        if group < n_groups:
-            total[group] += cells[cell]
+    total = np.empty((n_groups, *cells.counts.shape[1:]), dtype=cells.counts.dtype)
+    of_cell = grouping.of_cell[cells.cell]
+    for group, sums in enumerate(total):
+        first, *others = np.flatnonzero(of_cell == group).tolist() or [None]
+        sums[...] = 0 if first is None else cells.counts[first]
+        for cell in others:
+            sums += cells.counts[cell]
     return total.transpose(2, 3, 0, 1)
 
 
@@ -146,12 +157,12 @@ def membership(orders: np.ndarray, classes: np.ndarray, n_classes: int) -> list[
     orders   (permutations, identities) int32, which identity takes each position
     classes  (identities,) class of each position
     """
-    found = []
+    found, ones = [], np.ones(len(orders) * np.bincount(classes, minlength=1).max(initial=0), np.float32)  # shared
     for number in range(n_classes):
         taken = orders[:, classes == number]
-        starts = np.arange(len(taken) + 1, dtype=np.int64) * taken.shape[1]
-        parts = np.ones(taken.size, np.float32), taken.ravel(), starts
-        found.append(sparse.csr_array(parts, shape=orders.shape))
+        narrow = np.int32 if taken.size < 2**31 else np.int64  # wide positions would widen the identities too
+        starts = np.arange(len(taken) + 1, dtype=narrow) * taken.shape[1]
+        found.append(sparse.csr_array((ones[: taken.size], taken.ravel(), starts), shape=orders.shape))
     return found
 
 

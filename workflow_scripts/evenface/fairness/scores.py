@@ -264,12 +264,17 @@ class Units:
 
     def effects(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rates (..., G) of sums of a over sums of d, both (..., U), and the effect (..., U) of leaving each identity out."""
+        a, d = np.asarray(a, dtype=np.float64), np.asarray(d, dtype=np.float64)  # once, rather than in every step
         total = self.by_group(d)
         rate, rest = divide(self.by_group(a), total), self.of_group(total) - d
-        effect = a - self.of_group(np.nan_to_num(rate)) * d
+        effect = self.of_group(np.nan_to_num(rate))
+        effect *= d
+        np.subtract(a, effect, out=effect)
         with np.errstate(divide="ignore", invalid="ignore"):
             effect /= rest
-        effect[np.broadcast_to(rest == 0, effect.shape)] = 0
+        alone = rest == 0
+        if alone.any():
+            effect[np.broadcast_to(alone, effect.shape)] = 0
         return rate, effect
 
     def ratio(self, a: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -39,6 +39,7 @@ from evenface.fairness.observed import Observed, Widths
 from evenface.fairness.quantiles import quantiles
 from evenface.fairness.quantiles import spread as deviation
 from evenface.fairness.rate_limits import Spread, limits
+from evenface.fairness.resampling import CellCounts
 from evenface.fairness.settings import FairnessSettings
 
 SCAN_KEY = [name for name in KEY if name != "grouping"]
@@ -105,7 +106,7 @@ def scan(
     circular = np.concatenate([np.repeat(r.circular[:, None], r.n_groups, axis=1) for r in results], axis=1)
 
     def work(block: slice) -> dict[str, Bounds]:
-        cells = np.moveaxis(resampler.bootstrap(model, cube).cells(block), 1, -1) if drawn else None
+        cells = resampler.bootstrap(model, cube).cells(block) if drawn else None
         found = {}
         for metric in SCANNED:
             one = _Compared.of(metric, everyone, results, observed, block)
@@ -120,11 +121,12 @@ def scan(
     }
 
 
-def _replicates(cells: np.ndarray, members: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rates (S, a, B) of the subgroups and of everyone else, from counts (cells, a, B, 6); NaN without images."""
-    inside, outside = [], []
+def _replicates(cells: CellCounts, members: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (S, a, B) of the subgroups, whose cells are ``members`` (S, all cells), and of everyone else; NaN without images."""
+    inside, outside, of_cells = [], [], np.moveaxis(cells.counts, 1, -1)
+    members = members[:, cells.cell]
     for text in (RATIOS[metric].numerator, RATIOS[metric].denominator):
-        counts = linear(cells, text)
+        counts = linear(of_cells, text)
         flat = counts.reshape(len(counts), -1)
         inside.append((members.astype(flat.dtype) @ flat).reshape(len(members), *counts.shape[1:]))
         outside.append(counts.sum(axis=0) - inside[-1])

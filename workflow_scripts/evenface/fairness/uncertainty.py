@@ -350,13 +350,15 @@ class Replicates:
             found[f"worst_over_geometric_mean_{metric}"] = self.over_geometric_mean(metric)
         return found | self.jointly._combined()
 
-    @cached_property
+    @property
     def jointly(self) -> Replicates:
         """The same for criteria of both errors; itself if both compare the same groups."""
-        observed = self.observed.jointly()
-        if observed is self.observed:
-            return self
-        return Replicates(observed, self.rates.jointly(), self.block, self.alpha, metrics=())
+        # an object that keeps a reference to itself would stay in memory, with its replicates, long after its use
+        return self if self.observed.jointly() is self.observed else self._together
+
+    @cached_property
+    def _together(self) -> Replicates:
+        return Replicates(self.observed.jointly(), self.rates.jointly(), self.block, self.alpha, metrics=())
 
     def _of_metric(self, metric: str) -> dict[str, Interval]:
         found = {"difference": self.largest_difference(metric)}
