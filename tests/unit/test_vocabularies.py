@@ -43,6 +43,15 @@ def test_classes_of_published_annotators_count_as_levels_of_the_study(classes, d
     assert taxonomy.levels_of_classes(classes, dimension) == dict(zip(classes, levels.split(), strict=True))
 
 
+def test_classes_without_a_level_of_their_own_are_said_once(caplog):
+    caplog.set_level("INFO")
+    taxonomy.use_study({"ethnicity": ["white", "asian", "black", "others"]})
+    for _ in range(3):
+        assert taxonomy.levels_of_classes(taxonomy.FAIRFACE_RACE_7, "ethnicity")["East Asian"] == "asian"
+    (said,) = [record.message for record in caplog.records]
+    assert "East Asian counts as asian" in said and "Indian counts as unknown" in said and "White" not in said
+
+
 def test_a_study_has_one_vocabulary():
     taxonomy.use_study({"ethnicity": "fairface", "skin": ["light", "dark"]})
     assert taxonomy.study()["skin"] == ("light", "dark") and taxonomy.study()["gender"] == DIMENSIONS["gender"]

@@ -8,6 +8,7 @@ FaceXFormer (Narayan et al., 2024) and DeepFace (Serengil and Ozpinar, 2020).
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -15,6 +16,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 
 from evenface.errors import UserError, unknown_name
+
+log = logging.getLogger("evenface")
 
 #: The 40 CelebA attributes in the order of the published file.
 CELEBA_ATTRIBUTES: tuple[str, ...] = (
@@ -208,11 +211,21 @@ def _study(text: str) -> dict[str, tuple[str, ...]]:
 def levels_of_classes(classes: Sequence[str], dimension: str) -> dict[str, str]:
     """Class of an annotator -> level of the study that it counts as; unknown if it has no counterpart, never the nearest.
 
+    The log says, once in a process, which classes have no level of their own.
+
     >>> levels_of_classes(FAIRFACE_RACE_7, "ethnicity")["East Asian"]
     'asian'
     """
-    levels = study().get(dimension, ())
-    return {name: level_of(name, dimension, levels) or UNKNOWN for name in classes}
+    return dict(_class_levels(tuple(classes), dimension, study().get(dimension, ())))
+
+
+@cache
+def _class_levels(classes: tuple[str, ...], dimension: str, levels: tuple[str, ...]) -> dict[str, str]:
+    found = {name: level_of(name, dimension, levels) or UNKNOWN for name in classes}
+    other = [f"{name} counts as {level}" for name, level in found.items() if not same_word(name, level)]
+    if other:
+        log.info("classes of %s: %s", dimension, ", ".join(other))
+    return found
 
 
 def level_of(text: str, dimension: str, levels: Sequence[str]) -> str | None:
