@@ -6,6 +6,7 @@ import torch
 
 from contract.fill import Reference, generator
 from evenface.training.methods.dfr import averaged, fit_l1, group_accuracies, standardised
+from evenface.training.methods.fscl import fair_contrastive
 from evenface.training.methods.group_dro import GroupWeights
 from evenface.training.methods.jtt import repeated
 from evenface.training.methods.lff import RunningLoss, difficulty, generalised
@@ -232,3 +233,28 @@ def test_rules_that_select(subpopbench):
             close(values, subpopbench.arrays[f"run{run}/va/{name}"])
             assert int(np.argmax(values)) == subpopbench.arrays[f"run{run}/pick/{picks[name]}"]
         close(np.array(groups), subpopbench.arrays[f"run{run}/va/group_accuracy"])
+
+
+@pytest.fixture(scope="module")
+def fscl():
+    return Reference.load("fscl")
+
+
+LAYOUTS = "balanced16 emptygroup16 multi32 oneprotected16 onetarget16 random32 singleton16 skewed32".split()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["FSCL", "FSCLplus"])
+def test_fair_contrastive_loss(fscl, layout, name):
+    arrays = fscl.arrays
+    target, protected = (torch.tensor(arrays[f"{layout}/{key}"].astype(np.int64)) for key in "ts")
+    drawn = generator(1, "fscl", f"features:{layout}").standard_normal((len(target), 2, 16))
+    features = torch.tensor(drawn / np.linalg.norm(drawn, axis=2, keepdims=True), requires_grad=True)
+    how = {"even_groups": name == "FSCLplus"}
+    published = fair_contrastive(features, target, protected, shifted=True, **how)
+    close(published.item(), arrays[f"{layout}/{name}/loss_f64"])
+    loss = fair_contrastive(features, target, protected, **how)
+    if f"{layout}/{name}/loss_unshifted" in arrays:
+        close(loss.item(), arrays[f"{layout}/{name}/loss_unshifted"])
+    (gradient,) = torch.autograd.grad(loss, features)
+    close(gradient, arrays[f"{layout}/{name}/grad_f64"], 1e-6)

@@ -36,6 +36,8 @@ METHODS = [
     {"name": "lff"},
     {"name": "jtt", "copies": 2},
     {"name": "jtt", "copies": 2, "errors": "while_training"},
+    {"name": "fscl", **GROUPS, "width": 8, "classifier_epochs": 1},
+    {"name": "fscl_plus", **GROUPS, "width": 8, "classifier_epochs": 1},
     {"name": "dfr", **GROUPS, "refits": 2, "rows": "training"},
 ]
 

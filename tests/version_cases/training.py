@@ -68,6 +68,8 @@ for _name, _variants in {
     "oversample": [_GROUPS],
     "group_dro": [_GROUPS, {**_GROUPS, "adjustment": 1.0, "balanced_batches": False}, {**_GROUPS, "worst_share": 0.3}],
     "lff": [{}],
+    "fscl": [{**_GROUPS, "width": 8, "classifier_epochs": 1}],
+    "fscl_plus": [{**_GROUPS, "width": 8, "classifier_epochs": 1}],
     "jtt": [{"copies": 2}, {"copies": 2, "errors": "while_training"}],
 }.items():
     _given = [{"name": _name, **variant} for variant in _variants]
