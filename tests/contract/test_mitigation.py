@@ -9,6 +9,7 @@ from evenface.training.methods.dfr import averaged, fit_l1, group_accuracies, st
 from evenface.training.methods.fscl import fair_contrastive
 from evenface.training.methods.group_dro import GroupWeights
 from evenface.training.methods.jtt import repeated
+from evenface.training.methods.leia import adjust, error_directions, error_weights, label_score
 from evenface.training.methods.lff import RunningLoss, difficulty, generalised
 from evenface.training.selection import numbers, rates
 from evenface.training.target_groups import first_of_each, sampling_weights
@@ -258,3 +259,62 @@ def test_fair_contrastive_loss(fscl, layout, name):
         close(loss.item(), arrays[f"{layout}/{name}/loss_unshifted"])
     (gradient,) = torch.autograd.grad(loss, features)
     close(gradient, arrays[f"{layout}/{name}/grad_f64"], 1e-6)
+
+
+@pytest.fixture(scope="module")
+def leia():
+    return Reference.load("leia")
+
+
+def leia_split(name):
+    random = generator(1, "leia", f"embeddings:{name}")
+    count, shares = {
+        "train": (500, (0.7, 0.06, 0.04)),
+        "val": (300, (0.4, 0.2, 0.15)),
+        "test": (300, (0.4, 0.2, 0.15)),
+    }[name]
+    group = (random.random(count)[:, None] >= np.cumsum(shares)).sum(1)
+    y, a = group // 2, group % 2
+    x = random.standard_normal((count, 16))
+    x[:, 0] += 0.8 * (2 * y - 1)
+    x[:, 1] += 1.5 * (2 * a - 1)
+    return x, y, group
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_adjustment_along_errors(leia, number):
+    key = "configurations (name, gamma, rank, reg_coeff, gradient clipping norm, lr)"
+    name, gamma, rank, penalty, clip, rate = leia.manifest["settings"][key][number]
+    arrays, random = leia.arrays, generator(1, "leia", "base")
+    weight, bias = 0.15 * random.standard_normal((2, 16)), 0.1 * random.standard_normal(2)
+    weight[1, 0], weight[1, 1], weight[0, 0], weight[0, 1] = weight[1, 0] + 0.5, weight[1, 1] + 0.7, weight[0, 0] - 0.5, weight[0, 1] - 0.7  # fmt: skip
+    (x, y, _), (val, val_y, val_group), (test, test_y, test_group) = map(leia_split, ("train", "val", "test"))
+    order = arrays["split_permutation"].astype(np.int64)
+    choose, fit = order[:400], order[400:]
+    logits = x @ weight.T + bias
+    p = np.exp(logits[np.arange(500), y]) / np.exp(logits).sum(1)
+    weights, train_weights = error_weights(p[choose], y[choose], gamma), error_weights(p[fit], y[fit], gamma)
+    close(weights, arrays[f"{name}/weights"])
+    close(train_weights, arrays[f"{name}/train_weights"])
+    directions, values = error_directions(x[choose], weights, rank)
+    close(values, arrays[f"{name}/eigenvalues"])
+    if f"{name}/projector" in arrays:
+        close(directions @ directions.T, arrays[f"{name}/projector"], 1e-11)
+    found = adjust(
+        x[fit], y[fit], train_weights, logits[fit], directions, rate=rate, epochs=200, penalty=penalty, clip=clip
+    )
+    close(found.losses, arrays[f"{name}/loss"])
+    for epoch in (1, 10, 200):
+        close(found.added[epoch - 1], arrays[f"{name}/VA_{epoch}"], 1e-11)
+    scores, worst, tested = [], [], []
+    for added in found.added:
+        now = val @ (weight.T + added) + bias
+        scores.append(label_score(now, val_y))
+        worst.append(rates(now.argmax(1) == val_y, val_group).min())
+        tested.append(rates((test @ (weight.T + added) + bias).argmax(1) == test_y, test_group).min())
+    close(scores, arrays[f"{name}/val_exp_weighted"], 1e-6)
+    close(worst, arrays[f"{name}/val_wga"], 1e-7)
+    best = int(np.argmax(worst))
+    epoch, value, at_best, _ = arrays[f"{name}/selection"]
+    assert best in (int(epoch), int(epoch) - 1) and abs(worst[best] - value) < 1e-6
+    assert abs(tested[best] - at_best) < 1e-6

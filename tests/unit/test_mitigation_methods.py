@@ -38,6 +38,11 @@ METHODS = [
     {"name": "jtt", "copies": 2, "errors": "while_training"},
     {"name": "fscl", **GROUPS, "width": 8, "classifier_epochs": 1},
     {"name": "fscl_plus", **GROUPS, "width": 8, "classifier_epochs": 1},
+    {"name": "leia", "epochs": 20, "rank": 2},
+    {"name": "leia", "target": TARGET, "epochs": 5, "keep": "last"},
+    {"name": "last_layer", "refits": 2, "rows": "training"},
+    {"name": "linear_probe"},
+    {"name": "partial_fine_tune", "trains": ["head"]},
     {"name": "dfr", **GROUPS, "refits": 2, "rows": "training"},
 ]
 
@@ -157,3 +162,17 @@ def test_a_rule_of_groups_needs_groups(faces, tmp_path):
         fit(faces.assign(gender="unknown"), tmp_path / "a", "erm", (TARGET,), select="worst_group")
     fit(faces.assign(gender="unknown"), tmp_path / "b", "erm", (TARGET,), select="worst_class")
     fit(faces.assign(gender="unknown"), tmp_path / "c", "erm", (TARGET,), select="worst_group", select_groups=["age"])
+
+
+def test_frozen_layers_keep_every_bit(faces, tmp_path):
+    from safetensors.torch import load_file
+
+    fit(faces, tmp_path / "start", "erm", (TARGET,))
+    start = str(tmp_path / "start/model.safetensors")
+    before = load_file(start)
+    for number, method in enumerate(("linear_probe", {"name": "partial_fine_tune", "trains": ["head"]})):
+        fit(faces, tmp_path / str(number), method, (TARGET,), initial_weights=start, weight_decay=0.1)
+        after = load_file(tmp_path / str(number) / "model.safetensors")
+        assert {name for name in before if not before[name].equal(after[name])} == {"head.weight", "head.bias"}
+    with pytest.raises(UserError, match=r"the network has no layer 'layer9'; its layers are body, head"):
+        fit(faces, tmp_path / "no", {"name": "partial_fine_tune", "trains": ["layer9"]}, (TARGET,))

@@ -68,12 +68,29 @@ for _name, _variants in {
     "oversample": [_GROUPS],
     "group_dro": [_GROUPS, {**_GROUPS, "adjustment": 1.0, "balanced_batches": False}, {**_GROUPS, "worst_share": 0.3}],
     "lff": [{}],
+    "last_layer": [{"rows": "training", "refits": 2}],
+    "linear_probe": [{}],
+    "partial_fine_tune": [{"trains": ["head"]}],
     "fscl": [{**_GROUPS, "width": 8, "classifier_epochs": 1}],
     "fscl_plus": [{**_GROUPS, "width": 8, "classifier_epochs": 1}],
     "jtt": [{"copies": 2}, {"copies": 2, "errors": "while_training"}],
 }.items():
     _given = [{"name": _name, **variant} for variant in _variants]
     case(f"training.methods.{_name}.PART", loose=TRAINED)(partial(methods, _given))
+
+
+@case("training.methods.leia.PART", decimals=True)
+def leia(inputs: Inputs, out: Path) -> Any:
+    """The adjustment of a drawn last layer."""
+    from evenface.training.methods.leia import adjust, error_directions, error_weights, label_score
+
+    random = np.random.Generator(np.random.PCG64(2))
+    features, classes = random.standard_normal((200, 6)), random.integers(0, 2, 200)
+    logits = features[:, :2] + np.eye(2)[classes]
+    weights = error_weights(1 / (1 + np.exp(-logits[np.arange(200), classes])), classes, 5.0)
+    directions, values = error_directions(features, weights, 2)
+    found = adjust(features, classes, weights, logits, directions, rate=0.1, epochs=5)
+    return [weights.round(8), values.round(8), found.added[-1].round(8), round(label_score(logits, classes), 8)]
 
 
 @case("training.methods.dfr.PART", decimals=True)

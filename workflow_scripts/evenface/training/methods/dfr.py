@@ -7,7 +7,7 @@ worst group of one half of the images after a fit on the other, and coefficients
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -120,20 +120,33 @@ def refitted(
 
 
 def create(problem: Problem, settings: DFRSettings):
-    """Plain training; then the last layer is replaced, attribute by attribute."""
+    """Plain training; then the last layer is fitted on balanced groups, attribute by attribute."""
+    from evenface.training.target_groups import target_groups
+
+    def codes_of(name):
+        groups = target_groups(problem, settings.model_copy(update={"target": name}))
+        return groups.codes, groups.names
+
+    return made(problem, settings, "dfr", codes_of)
+
+
+def made(
+    problem: Problem, settings: DFRSettings, method: str, codes_of: Callable[[str], tuple[np.ndarray, Sequence[str]]]
+):
+    """The method: ``codes_of`` gives, for an attribute, the code (N,) of every image that is balanced, and what the codes mean."""
     import logging
 
+    import numpy as np
     import torch
     from torch import nn
 
     from evenface.errors import UserError
     from evenface.targets import blocks
     from evenface.training.method import Classification
-    from evenface.training.target_groups import target_groups
 
     if blocks(problem.attributes):
         raise UserError(
-            f"method dfr: {next(iter(blocks(problem.attributes)))} has several classes; train binary attributes with it"
+            f"method {method}: {next(iter(blocks(problem.attributes)))} has several classes; train binary attributes with it"
         )
     log = logging.getLogger("evenface")
 
@@ -143,20 +156,20 @@ def create(problem: Problem, settings: DFRSettings):
             network = self.networks["network"]
             last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
             if last.out_features != len(problem.attributes):
-                raise UserError("method dfr: the network's last layer is not linear; choose another network")
+                raise UserError(f"method {method}: the network's last layer is not linear; choose another network")
             rows = problem.validation_rows if settings.rows == "validation" else problem.train_rows
             train = problem.outputs(network.embed, problem.train_rows).double().numpy()
             embedded = train if settings.rows == "training" else problem.outputs(network.embed, rows).double().numpy()
             for column, name in enumerate(problem.attributes):
-                groups = target_groups(problem, settings.model_copy(update={"target": name}))
-                if (groups.counts(rows) < 2).any():
-                    few = groups.names[int(groups.counts(rows).argmin())]
+                codes, names = codes_of(name)
+                counts = np.bincount(codes[rows][codes[rows] >= 0], minlength=len(names))
+                if (counts < 2).any():  # half of the images choose the strength
+                    few = names[int(counts.argmin())]
                     raise UserError(
-                        f"method dfr: fewer than 2 {settings.rows} images are in the group {few}; give it more"
+                        f"method {method}: fewer than 2 {settings.rows} images are in the group {few}; give it more"
                     )
-                found, strength = refitted(
-                    train, embedded, groups.labels[rows] > 0, groups.codes[rows], settings, self._seed
-                )
+                labels = problem.labels[rows, column] > 0
+                found, strength = refitted(train, embedded, labels, codes[rows], settings, self._seed)
                 log.info("%s: last layer fitted with C = %s", name, strength)
                 with torch.no_grad():
                     last.weight[column] = torch.from_numpy(found[:-1]).to(last.weight)
