@@ -139,7 +139,7 @@ def create(problem: Problem, settings: LEIASettings):
             return fitted
 
         def adjusted(self, last, column, name, rows, embedded):
-            weight, bias = last.weight[column].detach().double().numpy(), float(last.bias[column])
+            weight, bias = last.weight[column].detach().double().numpy(), float(last.bias[column].detach())
 
             def known(key):
                 labels = problem.labels[rows[key], column]
