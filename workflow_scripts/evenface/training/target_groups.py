@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class TargetGroups:
     """``codes`` int64 (N,): the group of every image, -1 where its label or a level is not known.
 
-    Groups are numbered ``2 * k + (label > 0)`` turned around: label first, then levels, so that two labels and two levels are
-    numbered 2 * label + level. ``names`` says what each group is, such as ``Smiling=1|female``.
+    With L combinations of levels, groups are numbered L * label + combination, where label is 0 or 1. ``names`` says what each
+    group is, such as ``Smiling=1|female``. ``labels`` int8 (N,) are those of the target.
     """
 
     codes: np.ndarray
