@@ -190,7 +190,10 @@ def test_every_kind_of_job_goes_to_a_partition_that_can_run_it(root, tmp_path, c
         (rule, wildcards) for rule, _, wildcards, _ in plan if rule not in TARGETS
     )
     rules = {name for path in rule_files(tree) for name in re.findall(r"^rule (\w+):", path.read_text(), re.M)}
-    on_request = {"get_by_hand", "write_prompts", "text_to_face", "latent", "import_predictions", "wrong_answers"}
+    on_request = {
+        "get_by_hand", "write_prompts", "text_to_face", "latent", "import_predictions", "wrong_answers",
+        "annotate_dataset", "gather_annotations", "regroup_dataset", "dataset_confusion",
+    }  # fmt: skip
     assert rules - {rule for rule, *_ in jobs} == FETCHING | on_request
     asked = {(rule, wildcards): resources for rule, _, wildcards, resources in plan}
     for rule, wildcards, options in jobs:
