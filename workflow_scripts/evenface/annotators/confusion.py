@@ -29,7 +29,8 @@ def confusion(
 
     ``truth`` has the attributes in {+1, -1, 0} and the dimensions. ``answers`` is an annotation of the same
     rows in the same order. ``groups`` (the truth by default) has the dimensions by which images are
-    grouped. ``vocabulary`` has the levels of each dimension (by default the study's); dimensions that ``answers`` lacks are no heads. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
+    grouped. ``vocabulary`` has the levels of each dimension (by default the study's); those that
+    ``answers`` lacks have no rows. Columns :data:`COLUMNS`: one row per head, grouping, group, true and predicted label, with
     ``n`` images and ``rate``, their share among the images of that true label (NaN if there are none), and
     its 95 % Wilson interval over images. Attributes are present or absent. Undefined and unknown truths
     are left out. A missing answer counts as "undefined".

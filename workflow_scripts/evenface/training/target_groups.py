@@ -36,8 +36,8 @@ class TargetGroups:
 def target_groups(problem: Problem, settings: TargetGroupSettings) -> TargetGroups:
     """The groups of a problem's images: every label crossed with every combination of levels that occurs in training.
 
-    UserError for a target that is not trained, for a categorical one, for several attributes without a named target, and for a group
-    without a training image, since no method can learn from it.
+    UserError for a target that is not trained, for several attributes without a named target, and for a group without a training
+    image, since no method can learn from it.
     """
     name, attributes = settings.target, list(problem.attributes)
     if name is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from evenface.parts import Method
+from evenface.parts import Method, Settings
 from evenface.training.settings import TargetGroupSettings
 
 if TYPE_CHECKING:
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
     from evenface.training.method import Problem
 
 
-class DFRSettings(TargetGroupSettings):
-    """Its block of the configuration."""
+class RefitSettings(Settings):
+    """Settings of methods that fit the last layer anew."""
 
     rows: Literal["validation", "training"] = Field(
-        "validation", description="Images that the last layer is fitted on. They need known groups."
+        "validation", description="Images that the last layer is fitted on."
     )
     strengths: tuple[float, ...] = Field(
         (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01), min_length=1, description="Inverse penalties C to choose from."
     )
     refits: int = Field(20, ge=1, description="Balanced subsets whose coefficients are averaged.")
+
+
+class DFRSettings(RefitSettings, TargetGroupSettings):
+    """Its block of the configuration."""
 
 
 def standardised(features: np.ndarray, of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,7 +92,7 @@ def balanced(codes: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def refitted(
-    train: np.ndarray, features: np.ndarray, labels: np.ndarray, codes: np.ndarray, settings: DFRSettings, seed: int
+    train: np.ndarray, features: np.ndarray, labels: np.ndarray, codes: np.ndarray, settings: RefitSettings, seed: int
 ) -> tuple[np.ndarray, float]:
     """Coefficients (d + 1,) for plain embeddings, and the chosen strength.
 
@@ -131,32 +135,26 @@ def create(problem: Problem, settings: DFRSettings):
 
 
 def made(
-    problem: Problem, settings: DFRSettings, method: str, codes_of: Callable[[str], tuple[np.ndarray, Sequence[str]]]
+    problem: Problem, settings: RefitSettings, method: str, codes_of: Callable[[str], tuple[np.ndarray, Sequence[str]]]
 ):
     """The method: ``codes_of`` gives, for an attribute, the code (N,) of every image that is balanced, and what the codes mean."""
     import logging
 
     import numpy as np
     import torch
-    from torch import nn
 
     from evenface.errors import UserError
-    from evenface.targets import blocks
+    from evenface.training.last_linear import check_binary, last_linear
     from evenface.training.method import Classification
 
-    if blocks(problem.attributes):
-        raise UserError(
-            f"method {method}: {next(iter(blocks(problem.attributes)))} has several classes; train binary attributes with it"
-        )
+    check_binary(problem.attributes, method)
     log = logging.getLogger("evenface")
 
     class DFR(Classification):
         def run(self, session):
             fitted = session.fit(self)
             network = self.networks["network"]
-            last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
-            if last.out_features != len(problem.attributes):
-                raise UserError(f"method {method}: the network's last layer is not linear; choose another network")
+            _, last = last_linear(network, len(problem.attributes), method)
             rows = problem.validation_rows if settings.rows == "validation" else problem.train_rows
             train = problem.outputs(network.embed, problem.train_rows).double().numpy()
             embedded = train if settings.rows == "training" else problem.outputs(network.embed, rows).double().numpy()

@@ -78,6 +78,7 @@ def made(problem: Problem, settings: FSCLSettings, *, even_groups: bool):
     from evenface.seeds import seed_from
     from evenface.training.augmentation import Batch
     from evenface.training.forward import autocast
+    from evenface.training.last_linear import last_linear
     from evenface.training.method import Classification, ImageMethod
     from evenface.training.target_groups import target_groups
 
@@ -134,7 +135,7 @@ def made(problem: Problem, settings: FSCLSettings, *, even_groups: bool):
             self.embeddings = Embeddings()
             super().__init__(problem.but(settings={"epochs": settings.classifier_epochs}), settings)
             self.networks["network"] = self.embeddings.networks["network"]
-            self.last = [layer for layer in self.networks["network"].modules() if isinstance(layer, nn.Linear)][-1]
+            _, self.last = last_linear(self.networks["network"], len(problem.attributes), "fscl")
 
         def train_mode(self):
             self.networks["network"].eval()  # batch statistics of the embeddings stay

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from evenface.parts import Method, Settings
-from evenface.training.methods.dfr import made
+from evenface.parts import Method
+from evenface.training.methods.dfr import RefitSettings, made
 
 if TYPE_CHECKING:
     from evenface.training.method import Problem
 
 
-class LastLayerSettings(Settings):
-    """Its block of the configuration."""
-
-    rows: Literal["validation", "training"] = Field(
-        "validation", description="Images that the last layer is fitted on."
-    )
-    strengths: tuple[float, ...] = Field(
-        (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01), min_length=1, description="Inverse penalties C to choose from."
-    )
-    refits: int = Field(20, ge=1, description="Balanced subsets whose coefficients are averaged.")
-
-
-def create(problem: Problem, settings: LastLayerSettings):
+def create(problem: Problem, settings: RefitSettings):
     """Plain training; then the last layer is fitted on balanced classes, attribute by attribute."""
     import numpy as np
 
@@ -40,5 +26,5 @@ PART = Method(
     name="last_layer",
     summary="Fits the last layer anew on class-balanced subsets; needs no groups.",
     code="evenface.training.methods.last_layer:create",
-    settings=LastLayerSettings,
+    settings=RefitSettings,
 )

@@ -112,26 +112,22 @@ def create(problem: Problem, settings: LEIASettings):
 
     import numpy as np
     import torch
-    from torch import nn
 
     from evenface.errors import UserError
     from evenface.seeds import seed_from
-    from evenface.targets import blocks
+    from evenface.training.last_linear import check_binary, last_linear
     from evenface.training.method import Classification
     from evenface.training.selection import rates
     from evenface.training.target_groups import target_groups
 
-    if blocks(problem.attributes):
-        raise UserError(
-            f"method leia: {next(iter(blocks(problem.attributes)))} has several classes; train binary attributes with it"
-        )
+    check_binary(problem.attributes, "leia")
     log = logging.getLogger("evenface")
 
     class LEIA(Classification):
         def run(self, session):
             fitted = session.fit(self)
             network = self.networks["network"]
-            last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+            _, last = last_linear(network, len(problem.attributes), "leia")
             rows = {"train": problem.train_rows, "val": problem.validation_rows}
             embedded = {key: problem.outputs(network.embed, one).double().numpy() for key, one in rows.items()}
             for column, name in enumerate(problem.attributes):

@@ -73,15 +73,10 @@ def create(problem: Problem, settings: LfFSettings):
     """Two networks on the same batches; ``network`` is the debiased one."""
     import torch
 
-    from evenface.targets import blocks
+    from evenface.training.last_linear import check_binary
     from evenface.training.method import Classification
 
-    if blocks(problem.attributes):
-        from evenface.errors import UserError
-
-        raise UserError(
-            f"method lff: {next(iter(blocks(problem.attributes)))} has several classes; train binary attributes with it"
-        )
+    check_binary(problem.attributes, "lff")
 
     class LearningFromFailure(Classification):
         keeps = ("means", "seen")

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 def create(problem: Problem, settings: NoSettings):
     """Plain training of the last linear layer; the rest stays in evaluation mode."""
-    from torch import nn
-
+    from evenface.training.last_linear import last_linear
     from evenface.training.method import Classification
     from evenface.training.methods.partial_fine_tune import frozen_but
 
@@ -21,8 +20,7 @@ def create(problem: Problem, settings: NoSettings):
         def __init__(self):
             super().__init__(problem, settings)
             network = self.networks["network"]
-            last = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
-            frozen_but(network, (last,), "linear_probe")
+            frozen_but(network, last_linear(network, len(problem.attributes), "linear_probe")[:1], "linear_probe")
 
         def train_mode(self):
             self.networks["network"].eval()
