@@ -91,6 +91,10 @@ def test_answers_become_demographics_and_what_words_mean_is_said(tmp_path, faces
     assert set(seven["ethnicity"]) == {"white", "southeast_asian", "unknown"}
     own = with_annotated(faces, answers, "b", ["ethnicity"], own={"ethnicity": {"Southeast Asian": "unknown"}})[0]
     assert set(own["ethnicity"]) == {"white", "unknown"}
+    study = study_levels({"skin": ["light", "dark"]})
+    seen = answers.assign(skin=np.where(np.arange(len(answers)) % 2, "light", "unknown"))
+    skin, said = with_annotated(faces.assign(skin="dark"), seen, "brightness", ["ethnicity"], study)
+    assert set(skin["skin"]) == {"light", "unknown"} and said["unknown"]["skin"] == 35
     with pytest.raises(UserError, match=r"about other images; delete data/faces/drawn.b.parquet"):
         with_annotated(faces, answers.iloc[1:], "b", ["ethnicity"])
 

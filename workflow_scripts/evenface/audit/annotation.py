@@ -71,10 +71,10 @@ def write_dataset_confusion(
     name, vocabulary = recipe["annotator"], study_levels(recipe["vocabulary"])
     truth, answers = read_table(faces), read_table(annotation)
     source = truth["dataset"].iloc[0] if len(truth) else Path(faces).name
-    regrouped, _ = with_annotated(truth, answers, name, recipe["dimensions"], vocabulary, recipe["levels"])
+    regrouped, counts = with_annotated(truth, answers, name, recipe["dimensions"], vocabulary, recipe["levels"])
     answers = answers.set_index("image_id").loc[truth["image_id"]].reset_index()
     for dimension in vocabulary:
-        answered = dimension in recipe["dimensions"] and regrouped[dimension].ne(UNKNOWN).any()
+        answered = dimension in counts["unknown"] and regrouped[dimension].ne(UNKNOWN).any()
         if answered and truth[dimension].ne(UNKNOWN).any():
             answers[dimension] = regrouped[dimension].to_numpy(object)
         elif dimension in answers:

@@ -31,7 +31,7 @@ def with_annotated(
     vocabulary: Mapping[str, Sequence[str]] | None = None,
     own: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A faces table whose ``dimensions`` are an annotator's answers, and counts for the summary.
+    """A faces table whose ``dimensions``, and others that it answered, are an annotator's answers; and counts for the summary.
 
     ``annotation`` has a row per image (:func:`evenface.annotators.annotating.annotation_frame`). Its levels are mapped to those of
     the ``vocabulary`` (by default the study's) by name; ``own`` says what words mean (``datasets.<name>.levels``). A face without an answer
@@ -49,7 +49,8 @@ def with_annotated(
         )
     answers = answers.loc[faces["image_id"]]
     faces, words = faces.copy(), {}
-    used = [dimension for dimension in dimensions if dimension in vocabulary]
+    # The network that is trained here may also answer dimensions of the user's own.
+    used = [d for d in vocabulary if d in dimensions or (d in answers and answers[d].ne(UNKNOWN).any())]
     for dimension in used:
         texts = answers[dimension].to_numpy(object)
         where = f"data set {name}, annotated by {annotator}"
