@@ -109,7 +109,6 @@ def test_one_plan_is_drawn_changed_and_edited_without_a_network(tree, diffusion_
     assert planned(tree, target) == {"generate": 2}
 
 
-@pytest.mark.slow
 def test_shards_change_no_image(tree, diffusion_models):
     """Four images of a prompt in files of two, and of three and one: the same pixels, drawn in whatever batches."""
     made = []

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from evenface.storage.tables import read_table
 from evenface.taxonomy import VOCABULARIES
@@ -12,7 +11,6 @@ from workflow.workflow import copy_tree, run
 LEVELS = {*VOCABULARIES["fairface"]["ethnicity"]}
 
 
-@pytest.mark.slow
 def test_seven_ethnicities_and_own_bands_of_age_are_drawn_annotated_trained_and_evaluated(root, tmp_path):
     tree = copy_tree(root, tmp_path / "tree", Path(__file__).parent / "levels.yaml")
     run(tree)
