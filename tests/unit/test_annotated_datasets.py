@@ -176,3 +176,16 @@ def test_an_annotator_of_a_data_set_in_use_is_in_use(config):
     config["datasets"]["maad_face"]["demographics_from"] = "trained_here"
     assert used_datasets(check_config(config)) == ["celeba", "maad_face", "annotated"]
     assert set(used_annotators(check_config(config))) == {"trained_here", "fairface"}
+
+
+def test_weights_of_an_annotator_that_only_a_target_asks_for_are_explained(config, root, monkeypatch, tmp_path):
+    from evenface.recipes.flow import open_flow
+
+    monkeypatch.chdir(tmp_path)
+    flow = open_flow(config, root)
+    weights = "models/fairface/res34_fair_align_multi_7_20190809.pt"
+    assert weights in flow.assets.by_hand() and weights not in [need.paths[0] for need in flow.needs]
+    with pytest.raises(
+        UserError, match=r"res34_fair_align_multi_7_20190809\.pt: missing[\s\S]*Save .* in models/fairface/"
+    ):
+        flow.check_before_jobs(["data/faces/celeba.fairface.parquet"], [weights])

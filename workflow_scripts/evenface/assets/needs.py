@@ -18,7 +18,7 @@ from typing import Any
 
 from evenface.assets.places import SHIPPED, TRAINED_HERE, made_here, place
 from evenface.assets.registry import Asset, Registry
-from evenface.parts import Annotator, Detector, Generator, part
+from evenface.parts import Annotator, Detector, Generator, part, parts
 from evenface.plan.generators import described, generators_of, settings_of, source_of
 from evenface.prompts.contextual import KEY, prompt_writing, writer_of
 from evenface.training.settings import run_files
@@ -76,6 +76,12 @@ def latent_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
         *_generator_files(settings, registry, latent["generator"]),
         *(need for name in annotators for need in _annotator_files(settings, registry, name)),
     ]
+
+
+def annotator_needs(settings: Mapping[str, Any], registry: Registry) -> list[Need]:
+    """What the annotators use that look at pictures, and so can be asked for a data set's faces. Default targets need none."""
+    seeing = [name for name, one in parts(Annotator).items() if one.reads != "record"]
+    return [need for name in seeing for need in _annotator_files(settings, registry, name)]
 
 
 def used_annotators(settings: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ class Assets:
 
     def by_hand(self) -> list[str]:
         """Missing paths that the configuration needs, for any target, and no rule can fetch; also relative to here."""
-        found = statuses([*self._flow.needs, *self._flow.latent_needs], self._flow.registry)
+        found = statuses([*self._flow.needs, *self._flow.needs_on_request], self._flow.registry)
         missing = [status.need.paths[0] for status in found if status.state == "missing"]
         return list(dict.fromkeys(spelling for path in missing for spelling in (path, os.path.relpath(path))))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from evenface.assets.check import require
 from evenface.assets.diffusion_check import check_diffusion
-from evenface.assets.needs import Need, latent_needs, needs
+from evenface.assets.needs import Need, annotator_needs, latent_needs, needs
 from evenface.assets.registry import Registry, load_registry
 from evenface.configuration import check_config
 from evenface.errors import UserError
@@ -89,6 +89,11 @@ class Flow:
         return latent_needs(self.settings, self.registry)
 
     @cached_property
+    def needs_on_request(self) -> list[Need]:
+        """Those that only targets by name ask for: of latent directions, and of annotators of data sets."""
+        return [*self.latent_needs, *annotator_needs(self.settings, self.registry)]
+
+    @cached_property
     def batches(self) -> dict[str, dict[str, list[str]]]:
         """Generator -> batch -> the shards that one job annotates."""
         size = self.settings["annotation"]["shards_per_batch"]
@@ -110,7 +115,7 @@ class Flow:
         ``targets`` are the requested targets, empty for the default. A run that only writes prompts may start.
         ``absent`` are missing files that jobs wait for and no rule can fetch.
         """
-        asked = [need for need in self.latent_needs if need.paths[0] in absent]
+        asked = [need for need in self.needs_on_request if need.paths[0] in absent]
         require(dict.fromkeys([*self.needs, *asked]), self.registry, "changed")
         if self.unwritten and not (targets and {*targets} <= {*self.prompts}):
             raise MissingPrompts(
