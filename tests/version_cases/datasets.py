@@ -180,6 +180,7 @@ def seen_faces(inputs: Inputs, out: Path) -> dict[str, Any]:
     seen = pd.DataFrame({"image_id": inputs.drawn["image_id"], "label_Black_Hair": np.int8(1), "failure": ""})
     for dimension, levels in DIMENSIONS.items():
         seen[dimension] = random.choice(np.array([*levels, "unknown"], object), len(seen))
+    del seen["age"]  # which this annotator does not answer
     write_table(inputs.drawn, out / "faces.parquet", kind="faces", meta={"reader": "drawn"})
     write_table(inputs.drawn.iloc[:0], out / "rejected.parquet", kind="rejected")
     write_table(seen, out / "seen.parquet", kind="annotation")
