@@ -119,7 +119,6 @@ def create(problem: Problem, settings: GroupDROSettings):
 
     class GroupDRO(Classification):
         keeps = ("q", "running", "seen")
-        ahead = True
 
         def __init__(self):
             super().__init__(problem, settings)

@@ -62,7 +62,7 @@ def create(problem: Problem, settings: JTTSettings):
 
         def __init__(self):
             super().__init__(problem.but(settings={"epochs": settings.epochs}), settings)
-            self.wrong, self.done = torch.zeros(len(problem.labels), dtype=torch.bool), 0
+            self.wrong = torch.zeros(len(problem.labels), dtype=torch.bool)
 
         def loss(self, outputs, features, rows):
             if settings.errors == "while_training":
